@@ -1,0 +1,58 @@
+# What a developer and continuous integration run. `make help` lists the targets.
+
+GO       ?= go
+FUZZTIME ?= 10s
+
+# required: tests fail when a broker, a proxy or root's rights are missing. optional: they are skipped.
+COMPONENTS ?= required
+
+export GO FUZZTIME
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help deps build generate fmt lint generated cross unit test bench fuzz clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## install the programs that the tests start (Debian)
+	scripts/deps
+
+build: ## build the program into bin/
+	$(GO) build -trimpath -o bin/ ./cmd/...
+
+generate: ## renew generated files
+	$(GO) generate ./...
+
+fmt: ## format the source
+	gofmt -l -w .
+
+lint: ## gofmt, go vet, staticcheck
+	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "Not formatted; run make fmt:"; echo "$$files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+generated: ## check that generated files are up to date
+	scripts/generated
+
+cross: ## build for the other systems
+	GOOS=darwin $(GO) vet ./...
+	GOOS=darwin $(GO) build ./...
+	GOOS=windows $(GO) build ./...
+
+unit: ## run the tests alone
+	PINGREQ_TEST_COMPONENTS=$(COMPONENTS) $(GO) test -race -count=1 -timeout=10m -parallel=4 ./...
+
+ifeq ($(COMPONENTS),required)
+test: deps
+endif
+test: lint generated cross unit ## all checks and all tests (COMPONENTS=optional: with what is there)
+
+bench: ## run the benchmarks
+	$(GO) test -run='^$$' -bench=. -timeout=30m ./test/bench/...
+
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	scripts/fuzz
+
+clean: ## remove what was built
+	rm -rf bin
