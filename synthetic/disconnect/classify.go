@@ -1,0 +1,108 @@
+package disconnect
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+
+	"github.com/gorilla/websocket"
+)
+
+// Classify says why a connection was refused or ended. It is total: whatever it is given, reason, initiator and
+// evidence are values of their lists, and it never panics, even where a method of o.Err does.
+func Classify(o Observation) (e Ending) {
+	defer func() {
+		if recover() != nil {
+			e = finish(&o, ending(Other, ByUnknown, FromLocal, "an error that cannot be read"))
+		}
+	}()
+	return classify(&o)
+}
+
+func classify(o *Observation) Ending {
+	for _, step := range steps {
+		if e, ok := step(o); ok {
+			return finish(o, e)
+		}
+	}
+	return finish(o, leftover(o))
+}
+
+// steps are the kinds of evidence in order of their weight; the first that finds something decides.
+var steps = [...]func(*Observation) (Ending, bool){
+	fromPacket,
+	fromIntent,
+	fromErrProtocol,
+	fromOwnDisconnect,
+	fromHTTP,
+	fromCloseFrame,
+	fromResolver,
+	fromSOCKS,
+	fromTLS,
+	fromErrno,
+	fromEOF,
+	fromDeadline,
+	fromOwnClose,
+}
+
+func ending(r Reason, i Initiator, ev Evidence, detail string) Ending {
+	return Ending{Reason: r, Initiator: i, Evidence: ev, Code: -1, Detail: detail}
+}
+
+func finish(o *Observation, e Ending) Ending {
+	if o.Phase.Valid() {
+		e.Phase = o.Phase
+	}
+	e.Detail = cut(clean(e.Detail, maxDetail), maxDetail)
+	return e
+}
+
+// fromErrProtocol reads malformed input, which the server owed us in good form.
+func fromErrProtocol(o *Observation) (Ending, bool) {
+	switch {
+	case errors.Is(o.Err, ErrProtocol):
+		return ending(ProtocolError, ByServer, FromLocal, o.Err.Error()), true
+	case errors.Is(o.Err, websocket.ErrReadLimit):
+		return ending(ProtocolError, ByServer, FromLocal, "a websocket message larger than our limit"), true
+	}
+	return Ending{}, false
+}
+
+// fromOwnClose reads the traces of our own doing. It comes late: a deadline or a close by the peer is often followed
+// by our closing, and then is the cause.
+func fromOwnClose(o *Observation) (Ending, bool) {
+	switch {
+	case errors.Is(o.Err, context.Canceled), errors.Is(o.Err, net.ErrClosed), errors.Is(o.Err, websocket.ErrCloseSent):
+		return ending(ClientDisconnect, ByClient, FromLocal, "closed on purpose"), true
+	}
+	return Ending{}, false
+}
+
+// leftover judges what has no typed evidence, by text and phase.
+func leftover(o *Observation) Ending {
+	if o.Err == nil {
+		return ending(Other, ByUnknown, FromLocal, "nothing was seen that explains it")
+	}
+	text := clean(innermost(o.Err).Error(), maxText)
+	switch {
+	case o.Phase == PhaseTLS, o.TLS && strings.HasPrefix(text, "tls: "):
+		reason, initiator := tlsText(text)
+		return ending(reason, initiator, FromLocal, text)
+	case o.Phase == PhaseWebsocket, strings.HasPrefix(text, "websocket: "):
+		return ending(WebsocketError, ByServer, FromLocal, text)
+	}
+	return ending(Other, ByUnknown, FromLocal, text)
+}
+
+// innermost unwraps err: the outer texts name addresses and URLs, the inner one the fault.
+func innermost(err error) error {
+	for range 64 { // a chain without end is nobody's intention
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			break
+		}
+		err = inner
+	}
+	return err
+}

@@ -1,0 +1,97 @@
+package disconnect
+
+import (
+	"errors"
+	"fmt"
+)
+
+// fromDeadline reads a deadline of ours that passed: the one named or, for a timeout error without one, the one that
+// belongs to the phase.
+func fromDeadline(o *Observation) (Ending, bool) {
+	if o.Deadline == DeadlineNone && !isTimeout(o.Err) {
+		return Ending{}, false
+	}
+	missing := func(reason Reason, what string) (Ending, bool) {
+		return ending(reason, owed(o), FromDeadline, what+tcpDetail(o.TCP)), true
+	}
+	switch o.Deadline {
+	case DeadlinePingresp:
+		return missing(PingrespTimeout, "no PINGRESP in time")
+	case DeadlineAck:
+		return missing(AckTimeout, "no acknowledgement in time")
+	case DeadlineConnack:
+		return missing(ConnackTimeout, "no CONNACK in time")
+	case DeadlineWrite:
+		return missing(NetworkTimeout, "a write did not finish in time")
+	case DeadlineHandshake:
+		return missing(HandshakeTimeout, "the handshake did not finish in time")
+	}
+	switch o.Phase {
+	case PhaseResolve:
+		return ending(DNSError, network(o), FromResolver, resolverSilent), true
+	case PhaseTCP:
+		return ending(NetworkTimeout, network(o), FromDeadline, "no TCP connection in time"), true
+	case PhaseProxy:
+		initiator := owed(o)
+		if initiator == ByServer {
+			initiator = ByUnknown // the proxy's host is up, and may be waiting for what is behind it
+		}
+		return ending(NetworkTimeout, initiator, FromDeadline, "no answer from the proxy in time"+tcpDetail(o.TCP)), true
+	case PhaseTLS, PhaseWebsocket:
+		return missing(HandshakeTimeout, "the handshake did not finish in time")
+	case PhaseMQTT:
+		return missing(ConnackTimeout, "no CONNACK in time")
+	}
+	return missing(NetworkTimeout, "no answer in time")
+}
+
+// isTimeout tells whether err is a passed deadline, of a context, a dialler or a socket.
+func isTimeout(err error) bool {
+	t, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err)
+	return ok && t.Timeout()
+}
+
+// owed is the side that owed the answer which did not come. Acknowledged bytes prove that the peer's kernel lives.
+func owed(o *Observation) Initiator {
+	t := o.TCP
+	switch {
+	case o.LocalFault:
+		return ByClient
+	case o.Transport == "unix":
+		return ByServer // no path in between
+	case t == nil:
+		return ByUnknown
+	case t.Unacked > 0:
+		return ByNetwork
+	case t.Backoff == 0:
+		return ByServer
+	case o.Deadline == DeadlineWrite:
+		return ByServer // a full window, which is probed with backoff: the peer does not read
+	case t.LastAckRecv > 0 && t.LastAckRecv < o.SendIdle:
+		return ByServer // the same, with our packet waiting behind it: the probes are answered
+	}
+	return ByNetwork // our packet never left: its route is gone
+}
+
+// network is who is to blame where nobody has answered yet.
+func network(o *Observation) Initiator {
+	if o.LocalFault {
+		return ByClient
+	}
+	return ByNetwork
+}
+
+func tcpDetail(t *TCPFacts) string {
+	switch {
+	case t == nil:
+		return ""
+	case t.Unacked > 0:
+		return fmt.Sprintf(": %d segments not acknowledged, retransmitted %d times", t.Unacked, t.Retransmits)
+	case t.Backoff > 0:
+		return ": all sent is acknowledged, but more cannot be sent"
+	}
+	return ": all sent is acknowledged"
+}

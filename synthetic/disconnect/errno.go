@@ -1,0 +1,92 @@
+package disconnect
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// errnoClass groups error numbers that mean the same for a connection.
+type errnoClass byte
+
+const (
+	errnoReset       errnoClass = iota + 1 // the peer's RST, or a write after it
+	errnoRefused                           // nothing listens
+	errnoUnreachable                       // no route, or a link is down
+	errnoTimedOut                          // TCP gave up: SYN or data never acknowledged, keepalive or user timeout
+	errnoDenied                            // not permitted
+	errnoMissing                           // no such file
+	errnoOwnSide                           // our own machine's limits and settings
+)
+
+// errnos classifies the error numbers that package syscall has on all systems.
+var errnos = map[syscall.Errno]errnoClass{
+	syscall.ECONNRESET:    errnoReset,
+	syscall.ECONNABORTED:  errnoReset,
+	syscall.EPIPE:         errnoReset,
+	syscall.ECONNREFUSED:  errnoRefused,
+	syscall.EHOSTUNREACH:  errnoUnreachable,
+	syscall.ENETUNREACH:   errnoUnreachable,
+	syscall.ENETDOWN:      errnoUnreachable,
+	syscall.EHOSTDOWN:     errnoUnreachable,
+	syscall.ETIMEDOUT:     errnoTimedOut,
+	syscall.EACCES:        errnoDenied,
+	syscall.EPERM:         errnoDenied,
+	syscall.ENOENT:        errnoMissing,
+	syscall.EMFILE:        errnoOwnSide,
+	syscall.ENFILE:        errnoOwnSide,
+	syscall.EADDRNOTAVAIL: errnoOwnSide,
+	syscall.EADDRINUSE:    errnoOwnSide,
+	syscall.ENOBUFS:       errnoOwnSide,
+	syscall.ENOMEM:        errnoOwnSide,
+	syscall.EAFNOSUPPORT:  errnoOwnSide,
+}
+
+// errno finds the operating system's error number in err.
+func errno(err error) (syscall.Errno, bool) { return errors.AsType[syscall.Errno](err) }
+
+// fromErrno reads the operating system's error.
+func fromErrno(o *Observation) (Ending, bool) {
+	number, ok := errno(o.Err)
+	if !ok {
+		return Ending{}, false
+	}
+	detail := number.Error()
+	if call, ok := errors.AsType[*os.SyscallError](o.Err); ok {
+		detail = call.Error()
+	}
+	class, ok := errnos[number]
+	if !ok {
+		class = winsock[number]
+	}
+	unix := o.Transport == "unix"
+	switch class {
+	case errnoReset:
+		// After FIN or close_notify a reset is only the echo of our own write.
+		switch {
+		case o.CloseNotify:
+			return closed(o, FromCloseNotify, "close_notify, then "+detail), true
+		case o.RawEOF:
+			return closed(o, FromFIN, "FIN, then "+detail), true
+		}
+		return closed(o, FromRST, detail), true
+	case errnoRefused:
+		return ending(ConnectionRefused, ByServer, FromErrno, detail), true
+	case errnoUnreachable:
+		return ending(NetworkUnreachable, ByNetwork, FromErrno, detail), true
+	case errnoTimedOut:
+		return ending(NetworkTimeout, ByNetwork, FromErrno, detail), true
+	case errnoDenied:
+		if unix {
+			return ending(NotAuthorized, ByServer, FromErrno, detail), true
+		}
+		return ending(Other, ByClient, FromLocal, detail+" (this machine's own firewall or policy)"), true
+	case errnoMissing:
+		if unix {
+			return ending(ConnectionRefused, ByServer, FromErrno, detail), true
+		}
+	case errnoOwnSide:
+		return ending(Other, ByClient, FromLocal, detail), true
+	}
+	return Ending{}, false
+}

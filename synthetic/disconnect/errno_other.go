@@ -1,0 +1,7 @@
+//go:build !windows
+
+package disconnect
+
+import "syscall"
+
+var winsock map[syscall.Errno]errnoClass // none here

@@ -1,0 +1,10 @@
+//go:build !linux
+
+package disconnect
+
+import (
+	"net"
+	"testing"
+)
+
+func tcpFacts(*testing.T, net.Conn) *TCPFacts { return nil }

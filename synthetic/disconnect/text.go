@@ -1,0 +1,65 @@
+package disconnect
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	maxDetail = 200 // bytes of [Ending.Detail]
+	maxText   = 120 // characters taken over from the server or from an error without a type
+)
+
+// userinfo is the part of a URL that may hold credentials.
+var userinfo = regexp.MustCompile(`//[^/\s]*@`)
+
+// clean makes one printable line of at most limit characters out of s.
+func clean(s string, limit int) string {
+	if len(s) > 16*limit {
+		s = s[:16*limit] // no work for a text that will be cut anyway
+	}
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case r == utf8.RuneError, !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, s)
+	s = strings.Join(strings.Fields(s), " ")
+	s = userinfo.ReplaceAllLiteralString(s, "//")
+	if r := []rune(s); len(r) > limit {
+		s = string(r[:limit-1]) + "…"
+	}
+	return s
+}
+
+// cut shortens a clean line to at most limit bytes.
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	n := limit - len("…")
+	for !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
+
+// withText adds what the server said, if anything.
+func withText(s, text string) string {
+	if text = clean(text, maxText); text != "" {
+		s += ": " + text
+	}
+	return s
+}
+
+// seconds prints a duration for people, to the millisecond.
+func seconds(d time.Duration) string {
+	return strconv.FormatFloat(d.Round(time.Millisecond).Seconds(), 'f', -1, 64) + " s"
+}

@@ -1,0 +1,75 @@
+package disconnect
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"strings"
+)
+
+// fromTLS reads what crypto/tls and crypto/x509 report with a type. It looks in every phase: TLS 1.3 tells that it
+// refuses a client certificate only on the first read after the handshake.
+func fromTLS(o *Observation) (Ending, bool) {
+	if number, remote, ok := alert(o.Err); ok {
+		if remote {
+			return ending(alertReason(number), ByServer, FromTLSAlert, describeAlert(number, true)), true
+		}
+		return ending(alertReason(number), ByUnknown, FromLocal, describeAlert(number, false)), true
+	}
+	if roots, ok := errors.AsType[x509.SystemRootsError](o.Err); ok {
+		return ending(Other, ByClient, FromLocal, roots.Error()), true
+	}
+	if err := certificateError(o.Err); err != nil {
+		return ending(CertificateError, ByServer, FromLocal, err.Error()), true
+	}
+	if record, ok := errors.AsType[tls.RecordHeaderError](o.Err); ok {
+		return ending(TLSError, ByServer, FromLocal, "tls: the answer is not TLS"+plainHint(record.RecordHeader[:])), true
+	}
+	return Ending{}, false
+}
+
+// certificateError finds the verdict of a failed verification in err, nil if there is none.
+func certificateError(err error) error {
+	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[x509.HostnameError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[x509.ConstraintViolationError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[x509.InsecureAlgorithmError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[x509.UnhandledCriticalExtension](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return e
+	}
+	return nil
+}
+
+// plainHint guesses from the five bytes of a would-be record header what the port speaks instead.
+func plainHint(header []byte) string {
+	switch {
+	case bytes.HasPrefix(header, []byte("HTTP/")):
+		return ", but plain HTTP"
+	case bytes.HasPrefix(header, []byte{0x20, 0x02}), bytes.HasPrefix(header, []byte{0xe0}):
+		return ", but plain MQTT"
+	}
+	return ""
+}
+
+// tlsText reads errors of crypto/tls that have no type: their text is all there is.
+func tlsText(text string) (reason Reason, initiator Initiator) {
+	if strings.Contains(text, "certificate") && !strings.Contains(text, "client certificate") {
+		return CertificateError, ByServer
+	}
+	return TLSError, ByUnknown
+}
