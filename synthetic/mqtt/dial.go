@@ -1,0 +1,377 @@
+package mqtt
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+)
+
+// Dial connects, phase by phase, and returns once the broker has let us in. The deadline of ctx bounds the whole
+// attempt. The error is always an [*End] that holds the complete account of the attempt, except for options that
+// cannot be sent.
+func Dial(ctx context.Context, o Options) (*Session, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	o = o.withDefaults()
+	a := &attempt{o: o, account: Account{Start: time.Now()}, phase: disconnect.PhaseTCP}
+	a.mark = a.account.Start
+	s, err := a.run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// attempt is one connection attempt under way.
+type attempt struct {
+	o       Options
+	account Account
+	phase   disconnect.Phase // that runs now
+	mark    time.Time        // when it began
+	wire    *wire            // once there is a socket
+	top     stream           // once there is something to speak MQTT over
+	frames  *framer          // once CONNECT is out
+	// accepted tells that CONNACK let us in: there are no more phases.
+	accepted bool
+	// httpStatus of a refused websocket upgrade or proxy CONNECT.
+	httpStatus int
+}
+
+// leave ends the running phase; the next begins at the same moment, so that the phases sum to the total.
+func (a *attempt) leave(now time.Time) {
+	if a.accepted {
+		return
+	}
+	if now.Before(a.mark) { // a server that answers before it is asked
+		now = a.mark
+	}
+	a.account.Phases = append(a.account.Phases, PhaseTime{a.phase, now.Sub(a.mark)})
+	a.mark = now
+}
+
+func (a *attempt) run(ctx context.Context) (s *Session, err error) {
+	conn, err := a.socket(ctx)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	a.wire = &wire{Conn: conn}
+	a.account.Remote = remoteName(conn, a.o.URL)
+	// From here on the context acts through deadlines in the past.
+	stop := context.AfterFunc(ctx, func() {
+		a.wire.hurry.Store(true)
+		_ = conn.SetDeadline(past)
+	})
+	defer func() {
+		if !stop() && err == nil { // done at the last moment: the deadline is spoilt
+			s.Disconnect(0)
+			s, err = nil, a.fail(ctx, ctx.Err())
+		}
+	}()
+	if err := a.upgrade(ctx); err != nil {
+		f := a.fail(ctx, err)
+		a.close()
+		return nil, f
+	}
+	a.phase = disconnect.PhaseMQTT
+	s, end := a.hello(ctx)
+	if end != nil {
+		a.close()
+		return nil, end
+	}
+	return s, nil
+}
+
+func (a *attempt) close() {
+	a.wire.hurry.Store(true)
+	if a.top != nil {
+		_ = a.top.Close()
+	}
+	_ = a.wire.Conn.Close()
+}
+
+// socket resolves and connects, through the proxy if there is one.
+func (a *attempt) socket(ctx context.Context) (net.Conn, error) {
+	u := a.o.URL
+	d := net.Dialer{KeepAlive: -1, ControlContext: a.o.TCP.control()}
+	if k := a.o.TCP.Keepalive; k > 0 {
+		d.KeepAlive, d.KeepAliveConfig = 0, net.KeepAliveConfig{Enable: true, Idle: k, Interval: k, Count: 3}
+	}
+	dial := a.o.DialSocket
+	if dial == nil {
+		dial = d.DialContext
+	}
+	if u.Scheme == "unix" {
+		conn, err := dial(ctx, "unix", u.Path)
+		if err == nil {
+			a.leave(time.Now())
+		}
+		return conn, err
+	}
+	host, port := u.Hostname(), u.Port()
+	if port == "" {
+		port = Schemes()[u.Scheme]
+	}
+	hopHost, hopPort := host, port
+	if p := a.o.Proxy; p != nil {
+		if hopHost, hopPort = p.Hostname(), p.Port(); hopPort == "" {
+			hopPort = map[string]string{"http": "80"}[p.Scheme]
+			if hopPort == "" {
+				hopPort = "1080"
+			}
+		}
+	}
+	if a.o.Proxy != nil && a.o.Address.IsValid() {
+		host = a.o.Address.String()
+	}
+	addrs, err := a.resolve(ctx, hopHost)
+	if err != nil {
+		return nil, err
+	}
+	if a.o.Source.IsValid() {
+		d.LocalAddr = &net.TCPAddr{IP: a.o.Source.AsSlice(), Zone: a.o.Source.Zone()}
+	}
+	conn, err := dialFirst(ctx, dial, addrs, hopPort)
+	if err != nil {
+		return nil, err
+	}
+	a.leave(time.Now())
+	if t, ok := conn.(*net.TCPConn); ok {
+		_ = t.SetNoDelay(a.o.TCP.NoDelay) // fails only on a dead socket, which the next write tells better
+	}
+	if a.o.Proxy != nil {
+		a.phase = disconnect.PhaseProxy
+		stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })
+		status, err := viaProxy(ctx, conn, a.o.Proxy, net.JoinHostPort(host, port))
+		a.httpStatus = status
+		if !stop() && err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			conn.Close()
+			return nil, err
+		}
+		a.leave(time.Now())
+	}
+	return conn, nil
+}
+
+// resolve looks up host, which takes a phase of its own unless it is an address already.
+func (a *attempt) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+	if a.o.Address.IsValid() && a.o.Proxy == nil {
+		return []netip.Addr{a.o.Address}, nil
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{addr}, nil
+	}
+	a.phase = disconnect.PhaseResolve
+	addrs, err := Resolve(ctx, a.o.Resolver, host, a.o.IPFamily)
+	if err != nil {
+		return nil, err
+	}
+	a.leave(time.Now())
+	a.phase = disconnect.PhaseTCP
+	return addrs, nil
+}
+
+// Resolve looks up the addresses of a host, of one family if family is "ipv4" or "ipv6".
+func Resolve(ctx context.Context, r *net.Resolver, host, family string) ([]netip.Addr, error) {
+	network := map[string]string{"ipv4": "ip4", "ipv6": "ip6"}[family]
+	if network == "" {
+		network = "ip"
+	}
+	addrs, err := r.LookupNetIP(ctx, network, host)
+	if err == nil && len(addrs) == 0 {
+		err = &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
+	}
+	for i := range addrs {
+		addrs[i] = addrs[i].Unmap()
+	}
+	return addrs, err
+}
+
+// dialFirst tries the addresses in turn; each gets its share of the time that is left. The first error counts.
+func dialFirst(ctx context.Context, dial DialFunc, addrs []netip.Addr, port string) (net.Conn, error) {
+	var first error
+	for i, addr := range addrs {
+		try, cancel := ctx, context.CancelFunc(func() {})
+		if dl, ok := ctx.Deadline(); ok && i < len(addrs)-1 {
+			share := time.Until(dl) / time.Duration(len(addrs)-i)
+			try, cancel = context.WithTimeout(ctx, max(share, 2*time.Second))
+		}
+		conn, err := dial(try, "tcp", net.JoinHostPort(addr.String(), port))
+		cancel()
+		if err == nil {
+			return conn, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, first
+}
+
+// upgrade puts TLS and websocket over the wire.
+func (a *attempt) upgrade(ctx context.Context) error {
+	scheme := a.o.URL.Scheme
+	var conn net.Conn = a.wire
+	if scheme == "mqtts" || scheme == "wss" {
+		a.phase = disconnect.PhaseTLS
+		t, err := a.handshake(ctx)
+		if err != nil {
+			return err
+		}
+		conn = t
+		a.leave(time.Now())
+	}
+	if scheme == "ws" || scheme == "wss" {
+		a.phase = disconnect.PhaseWebsocket
+		ws, status, err := wsDial(conn, a.wire, a.o.URL, a.o.WSHeader)
+		if err != nil {
+			a.httpStatus = status
+			return err
+		}
+		a.top = ws
+		if err := ctx.Err(); err != nil { // the upgrade's end resets the deadline
+			return err
+		}
+		a.leave(time.Now())
+		return nil
+	}
+	a.top = direct{conn, a.wire}
+	return nil
+}
+
+// handshake does TLS. What the server sent is kept also when it does not verify.
+func (a *attempt) handshake(ctx context.Context) (*tls.Conn, error) {
+	cfg := &tls.Config{}
+	if a.o.TLS != nil {
+		cfg = a.o.TLS.Clone()
+	}
+	if cfg.ServerName == "" {
+		cfg.ServerName = a.o.URL.Hostname()
+	}
+	facts := &TLSFacts{}
+	a.account.TLS = facts
+	own := cfg.Certificates
+	cfg.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		facts.ClientCertAsked = true
+		for i := range own {
+			if err := info.SupportsCertificate(&own[i]); err != nil && len(own) > 1 {
+				continue
+			}
+			if leaf := own[i].Leaf; leaf != nil {
+				facts.ClientCertExpiry = leaf.NotAfter
+			}
+			return &own[i], nil
+		}
+		return &tls.Certificate{}, nil
+	}
+	t := tls.Client(a.wire, cfg)
+	err := t.Handshake()      // its context variant closes the socket, and TCP_INFO with it
+	st := t.ConnectionState() // of a handshake that failed late, too
+	facts.EarliestExpiry = earliest(st.PeerCertificates)
+	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		facts.EarliestExpiry = earliest(bad.UnverifiedCertificates)
+	}
+	if err != nil {
+		return nil, err
+	}
+	facts.Version, facts.Cipher, facts.Resumed = tls.VersionName(st.Version), tls.CipherSuiteName(st.CipherSuite), st.DidResume
+	return t, nil
+}
+
+func earliest(certs []*x509.Certificate) (t time.Time) {
+	for _, c := range certs {
+		if t.IsZero() || c.NotAfter.Before(t) {
+			t = c.NotAfter
+		}
+	}
+	return t
+}
+
+// fail makes the End of an attempt that broke off in the phase that runs now.
+func (a *attempt) fail(ctx context.Context, err error) *End {
+	ob := disconnect.Observation{HTTPStatus: a.httpStatus}
+	// The context's own end shows as a timeout of the socket.
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		ob.Intended = true
+	case isTimeout(err) || ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, net.ErrClosed)):
+		switch a.phase {
+		case disconnect.PhaseTLS, disconnect.PhaseWebsocket:
+			ob.Deadline = disconnect.DeadlineHandshake
+		case disconnect.PhaseMQTT:
+			ob.Deadline = disconnect.DeadlineConnack
+		default:
+			ob.Deadline = disconnect.DeadlineDial
+		}
+	}
+	ob.Err = err
+	return a.end(ob)
+}
+
+// end completes an observation with what the attempt knows.
+func (a *attempt) end(ob disconnect.Observation) *End {
+	now := time.Now()
+	ob.Phase = a.phase
+	complete(&ob, &a.account, a.o, a.wire, a.top)
+	if a.frames != nil {
+		ob.BytesReceived = a.frames.total
+	}
+	a.leave(now)
+	return &End{Ending: disconnect.Classify(ob), Account: a.account, Time: now, Err: ob.Err}
+}
+
+// complete fills in what observation and account take from the connection.
+func complete(ob *disconnect.Observation, acc *Account, o Options, w *wire, top stream) {
+	ob.Transport, ob.Version = o.URL.Scheme, byte(o.Version)
+	ob.TLS = o.URL.Scheme == "mqtts" || o.URL.Scheme == "wss"
+	if w == nil {
+		return
+	}
+	st := w.snapshot()
+	if top != nil {
+		st = top.stats()
+	}
+	acc.BytesSent, acc.BytesReceived, acc.LastReceived = st.bytesWritten, st.bytesRead, st.readAt
+	acc.TCP = tcpFacts(w.Conn)
+	ob.TCP, ob.RawEOF = acc.TCP, st.eof
+	ended := errors.Is(ob.Err, io.EOF) || errors.Is(ob.Err, io.ErrUnexpectedEOF)
+	if c, ok := errors.AsType[*websocket.CloseError](ob.Err); ok {
+		if c.Code != websocket.CloseAbnormalClosure {
+			ob.WebsocketCode = c.Code
+		}
+		ended = c.Code == websocket.CloseAbnormalClosure
+	}
+	ob.CloseNotify = ob.TLS && ended && !st.eof
+}
+
+// isTimeout tells one of our deadlines from the kernel's ETIMEDOUT, which also calls itself a timeout.
+func isTimeout(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}
+
+func remoteName(c net.Conn, u *url.URL) string {
+	if u.Scheme == "unix" {
+		return u.Path
+	}
+	if a := c.RemoteAddr(); a != nil {
+		return a.String()
+	}
+	return u.Host
+}

@@ -1,0 +1,151 @@
+package mqtt
+
+import (
+	"fmt"
+	"time"
+)
+
+// Publish sends a message. Above QoS 0 an Ack event with the returned identifier answers it. The time is when the raw write
+// began. It refuses what the broker announced not to support, and more than its Receive Maximum in flight.
+func (s *Session) Publish(m Message) (uint16, time.Time, error) {
+	if err := s.permitted(m); err != nil {
+		return 0, time.Time{}, err
+	}
+	m.Dup = false
+	if m.QoS == 0 {
+		start, err := s.write(publishPacket{Message: m})
+		return 0, start, err
+	}
+	if s.Window() <= 0 {
+		return 0, time.Time{}, ErrWindow
+	}
+	id := s.state.id(s.asked)
+	if id == 0 {
+		return 0, time.Time{}, ErrWindow
+	}
+	start, err := s.write(publishPacket{Message: m, id: id})
+	// A message whose write failed half-way may have arrived: it stays in flight for a resumed session.
+	if err == nil || s.end != nil {
+		s.state.add(id, m, start)
+	}
+	return id, start, err
+}
+
+// maxPayload leaves room for topic and properties in the largest packet that there can be [MQTT-2.2.3].
+const maxPayload = 268_435_455 - 1<<16 - 16
+
+// permitted tells whether the standard and what the broker announced let a message be published.
+func (s *Session) permitted(m Message) error {
+	ann := &s.account.Connack
+	switch {
+	case m.QoS > ann.MaximumQoS: // [MQTT5-3.2.2-11]
+		return fmt.Errorf("%w: QoS %d, when its Maximum QoS is %d", ErrUnsupported, m.QoS, ann.MaximumQoS)
+	case len(m.Payload) > maxPayload:
+		return fmt.Errorf("a payload of %d bytes does not fit into a packet", len(m.Payload))
+	case m.Retain && !ann.RetainAvailable: // [MQTT5-3.2.2-14]
+		return fmt.Errorf("%w: retained messages", ErrUnsupported)
+	}
+	return checkTopic(m.Topic)
+}
+
+// sendAgain sends up to n of the messages that were in flight before the connection was lost [MQTT-4.4.0-1]. One that
+// the broker does not support any more is given up: an Ack event says so.
+func (s *Session) sendAgain(n int) error {
+	for len(s.resend) > 0 && n > 0 {
+		id := s.resend[0]
+		s.resend = s.resend[1:]
+		f := s.state.out[id]
+		if f == nil {
+			continue
+		}
+		var p packet = ackPacket{kind: PUBREL, id: id}
+		var err error
+		if !f.released {
+			m := f.message
+			m.Dup = true // [MQTT-3.3.1-1]
+			p, err = publishPacket{Message: m, id: id}, s.permitted(m)
+		}
+		var start time.Time
+		if err == nil {
+			start, err = s.write(p)
+		}
+		switch {
+		case err == nil:
+			f.sent = start
+			n--
+		case s.end != nil:
+			return err
+		default:
+			delete(s.state.out, id)
+			e := Event{Kind: Ack, At: time.Now(), ID: id, QoS: f.message.QoS, Code: 0x83, Reason: "not sent again: " + err.Error()}
+			if err := s.enqueue(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// delivered takes a message: acknowledges it, and hands it on unless it is a QoS 2 message that came before.
+func (s *Session) delivered(p publishPacket, at time.Time) (Event, bool, error) {
+	if p.alias || p.Topic == "" {
+		return Event{}, false, malformed("a topic alias, though we allow none") // [MQTT5-3.3.2-8]
+	}
+	if at.Sub(s.flood.second) >= time.Second {
+		s.flood.second, s.flood.count = at, 0
+	}
+	if s.flood.count++; s.flood.count > floodLimit {
+		return Event{}, false, malformed("a flood of more than %d messages a second", floodLimit)
+	}
+	e := Event{Kind: Delivery, At: at, ID: p.id, Msg: &p.Message}
+	switch p.QoS {
+	case 1:
+		_, err := s.write(ackPacket{kind: PUBACK, id: p.id})
+		return e, true, err
+	case 2:
+		if _, again := s.state.in[p.id]; again {
+			_, err := s.write(ackPacket{kind: PUBREC, id: p.id})
+			return Event{}, false, err
+		}
+		if s.opts.Version == V5 && len(s.state.in) >= int(s.opts.ReceiveMaximum) {
+			return Event{}, false, malformed("more than our Receive Maximum of %d messages in flight", s.opts.ReceiveMaximum) // [MQTT5-3.3.4-9]
+		}
+		if s.state.in == nil {
+			s.state.in = make(map[uint16]struct{})
+		}
+		s.state.in[p.id] = struct{}{}
+		_, err := s.write(ackPacket{kind: PUBREC, id: p.id})
+		return e, true, err
+	}
+	return e, true, nil
+}
+
+// acknowledged takes PUBACK, PUBREC, PUBREL or PUBCOMP.
+func (s *Session) acknowledged(p ackPacket, at time.Time) (Event, bool, error) {
+	if p.kind == PUBREL {
+		code := byte(0)
+		if _, ok := s.state.in[p.id]; !ok {
+			code = 0x92 // Packet Identifier not found [MQTT5-3.7.2.1]
+		}
+		delete(s.state.in, p.id)
+		_, err := s.write(ackPacket{kind: PUBCOMP, id: p.id, code: code})
+		return Event{}, false, err
+	}
+	f := s.state.out[p.id]
+	// An acknowledgement that does not fit what is in flight is late or a repetition: it changes nothing.
+	if f == nil || (f.message.QoS == 1) != (p.kind == PUBACK) || p.kind == PUBCOMP && !f.released {
+		if p.kind == PUBREC && f == nil && p.code < 0x80 {
+			_, err := s.write(ackPacket{kind: PUBREL, id: p.id, code: 0x92})
+			return Event{}, false, err
+		}
+		return Event{}, false, nil
+	}
+	if p.kind == PUBREC && p.code < 0x80 {
+		f.released = true
+		_, err := s.write(ackPacket{kind: PUBREL, id: p.id})
+		return Event{}, false, err
+	}
+	delete(s.state.out, p.id)
+	e := Event{Kind: Ack, At: at, RTT: at.Sub(f.sent), ID: p.id, QoS: f.message.QoS, Code: p.code, Reason: p.reason}
+	return e, true, s.sendAgain(1)
+}

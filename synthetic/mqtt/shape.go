@@ -1,0 +1,292 @@
+package mqtt
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+)
+
+// malformed is a violation of the standard by the server. What it says goes into logs and pages, so it must never
+// repeat what the server sent beyond numbers.
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{disconnect.ErrProtocol}, args...)...)
+}
+
+// checkShape verifies that a packet from the server is well formed, before a codec sees it: the codecs are permissive
+// on flags, lengths, UTF-8 and trailing bytes. It looks at one packet alone, not at the state of the session.
+func checkShape(v Version, header byte, body []byte) error {
+	t, flags := Type(header>>4), header&0x0f
+	switch t {
+	case CONNACK, PUBACK, PUBREC, PUBCOMP, SUBACK, UNSUBACK, PINGRESP, DISCONNECT:
+		if flags != 0 {
+			return malformed("%s with flags %#x", t, flags) // [MQTT-2.2.2-2]
+		}
+	case PUBREL:
+		if flags != 2 {
+			return malformed("PUBREL with flags %#x", flags) // [MQTT-3.6.1-1]
+		}
+	case PUBLISH:
+		if flags&6 == 6 {
+			return malformed("PUBLISH with QoS 3") // [MQTT-3.3.1-4]
+		}
+		if flags&8 != 0 && flags&6 == 0 {
+			return malformed("PUBLISH at QoS 0 with DUP") // [MQTT-3.3.1-2]
+		}
+	case AUTH:
+		if v != V5 || flags != 0 {
+			return malformed("unexpected AUTH")
+		}
+	default:
+		return malformed("%s, which a server never sends", t)
+	}
+	r := shapeReader{b: body, t: t}
+	switch t {
+	case CONNACK:
+		if f := r.byte(); f > 1 {
+			return malformed("CONNACK with flags %#x", f) // [MQTT-3.2.2-1]
+		}
+		code := r.byte()
+		// A server that speaks 3.1.1 alone answers an MQTT 5 CONNECT with its own short CONNACK.
+		if v == V5 && (len(body) > 2 || code == 0) {
+			r.properties()
+		}
+	case PUBLISH:
+		if topic := r.string(); strings.ContainsAny(topic, "+#") {
+			return malformed("PUBLISH to a topic with wildcards") // [MQTT-3.3.2-2]
+		} else if topic == "" && v != V5 {
+			return malformed("PUBLISH without a topic") // [MQTT-4.7.3-1]
+		}
+		if flags&6 != 0 {
+			r.id()
+		}
+		if v == V5 {
+			r.properties()
+		}
+		r.b = nil // the rest is the payload
+	case PUBACK, PUBREC, PUBREL, PUBCOMP:
+		r.id()
+		if v == V5 && len(r.b) > 0 {
+			r.byte()
+			r.optionalProperties()
+		}
+	case SUBACK, UNSUBACK:
+		r.id()
+		if v == V5 {
+			r.properties()
+		}
+		if (t == SUBACK || v == V5) && r.err == nil {
+			if len(r.b) == 0 {
+				return malformed("%s without a code", t)
+			}
+			r.b = nil
+		}
+	case DISCONNECT, AUTH: // DISCONNECT comes to 3.1.1 clients too: mochi 2.7.9 sends one
+		if len(r.b) > 0 {
+			r.byte()
+			r.optionalProperties()
+		}
+	}
+	if r.err == nil && len(r.b) > 0 {
+		return malformed("%s with %d bytes too many", t, len(r.b))
+	}
+	return r.err
+}
+
+// shapeReader walks a packet's body and remembers the first fault.
+type shapeReader struct {
+	b   []byte
+	t   Type
+	err error
+}
+
+func (r *shapeReader) take(n int) []byte {
+	if r.err != nil {
+		return nil
+	}
+	if n > len(r.b) {
+		r.err = malformed("%s ends too early", r.t)
+		r.b = nil
+		return nil
+	}
+	p := r.b[:n]
+	r.b = r.b[n:]
+	return p
+}
+
+func (r *shapeReader) byte() byte {
+	if p := r.take(1); p != nil {
+		return p[0]
+	}
+	return 0
+}
+
+func (r *shapeReader) uint16() uint16 {
+	if p := r.take(2); p != nil {
+		return binary.BigEndian.Uint16(p)
+	}
+	return 0
+}
+
+// id reads a packet identifier, which is never 0 [MQTT-2.3.1-1].
+func (r *shapeReader) id() {
+	if r.uint16() == 0 && r.err == nil {
+		r.err = malformed("%s with packet identifier 0", r.t)
+	}
+}
+
+// string reads a UTF-8 string, which is valid and has no U+0000 [MQTT-1.5.3-1, MQTT-1.5.3-2].
+func (r *shapeReader) string() string {
+	p := r.take(int(r.uint16()))
+	if r.err == nil && (!utf8.Valid(p) || strings.ContainsRune(string(p), 0)) {
+		r.err = malformed("%s with a string that is not UTF-8", r.t)
+	}
+	return string(p)
+}
+
+// varint reads a variable byte integer of at most 4 bytes [MQTT5-1.5.5-1].
+func (r *shapeReader) varint() int {
+	n := 0
+	for shift := 0; shift < 28; shift += 7 {
+		b := r.byte()
+		n |= int(b&0x7f) << shift
+		if b&0x80 == 0 {
+			return n
+		}
+	}
+	if r.err == nil {
+		r.err = malformed("%s with a length of more than 4 bytes", r.t)
+	}
+	return 0
+}
+
+func (r *shapeReader) optionalProperties() {
+	if r.err == nil && len(r.b) > 0 {
+		r.properties()
+	}
+}
+
+// properties walks a property section [MQTT5-2.2.2].
+func (r *shapeReader) properties() {
+	section := r.take(r.varint())
+	if r.err != nil {
+		return
+	}
+	p := shapeReader{b: section, t: r.t}
+	var seen [43]bool
+	for len(p.b) > 0 && p.err == nil {
+		id := p.byte()
+		kind := propertyKind(r.t, id)
+		if kind == propNone {
+			r.err = malformed("%s with property %#x", r.t, id)
+			return
+		}
+		repeatable := kind == propPair || id == 0x0b && r.t == PUBLISH
+		if seen[id] && !repeatable {
+			r.err = malformed("%s with property %#x twice", r.t, id) // [MQTT5-2.2.2.2]
+			return
+		}
+		seen[id] = true
+		switch kind {
+		case propByte:
+			p.byte()
+		case propFlag:
+			if p.byte() > 1 && p.err == nil {
+				p.err = malformed("%s with property %#x neither 0 nor 1", r.t, id)
+			}
+		case propUint16:
+			p.uint16()
+		case propPositive16:
+			if p.uint16() == 0 && p.err == nil {
+				p.err = malformed("%s with property %#x of 0", r.t, id)
+			}
+		case propUint32:
+			p.take(4)
+		case propPositive32:
+			if v := p.take(4); v != nil && binary.BigEndian.Uint32(v) == 0 {
+				p.err = malformed("%s with property %#x of 0", r.t, id)
+			}
+		case propVarint:
+			if p.varint() == 0 && p.err == nil {
+				p.err = malformed("%s with property %#x of 0", r.t, id)
+			}
+		case propBinary:
+			p.take(int(p.uint16()))
+		case propString:
+			p.string()
+		case propPair:
+			p.string()
+			p.string()
+		}
+	}
+	if r.err == nil {
+		r.err = p.err
+	}
+}
+
+// The data types of properties.
+const (
+	propNone = iota
+	propByte
+	propFlag
+	propUint16
+	propPositive16
+	propUint32
+	propPositive32
+	propVarint
+	propBinary
+	propString
+	propPair
+)
+
+// propertyKind gives the data type of a property in a packet from the server, propNone where it may not stand
+// [MQTT5 table 2-4].
+func propertyKind(t Type, id byte) int {
+	in := func(kind int, types ...Type) int {
+		for _, x := range types {
+			if x == t {
+				return kind
+			}
+		}
+		return propNone
+	}
+	switch id {
+	case 0x01: // Payload Format Indicator
+		return in(propFlag, PUBLISH)
+	case 0x02: // Message Expiry Interval
+		return in(propUint32, PUBLISH)
+	case 0x03, 0x08: // Content Type, Response Topic
+		return in(propString, PUBLISH)
+	case 0x09: // Correlation Data
+		return in(propBinary, PUBLISH)
+	case 0x0b: // Subscription Identifier
+		return in(propVarint, PUBLISH)
+	case 0x11: // Session Expiry Interval
+		return in(propUint32, CONNACK)
+	case 0x12, 0x1a: // Assigned Client Identifier, Response Information
+		return in(propString, CONNACK)
+	case 0x13, 0x22: // Server Keep Alive, Topic Alias Maximum
+		return in(propUint16, CONNACK)
+	case 0x15: // Authentication Method
+		return in(propString, CONNACK, AUTH)
+	case 0x16: // Authentication Data
+		return in(propBinary, CONNACK, AUTH)
+	case 0x1c: // Server Reference
+		return in(propString, CONNACK, DISCONNECT)
+	case 0x1f: // Reason String
+		return in(propString, CONNACK, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK, DISCONNECT, AUTH)
+	case 0x21: // Receive Maximum
+		return in(propPositive16, CONNACK)
+	case 0x23: // Topic Alias
+		return in(propPositive16, PUBLISH)
+	case 0x24, 0x25, 0x28, 0x29, 0x2a: // Maximum QoS, Retain, Wildcard, Subscription Identifier, Shared Subscription Available
+		return in(propFlag, CONNACK)
+	case 0x26: // User Property
+		return in(propPair, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK, DISCONNECT, AUTH)
+	case 0x27: // Maximum Packet Size
+		return in(propPositive32, CONNACK)
+	}
+	return propNone
+}

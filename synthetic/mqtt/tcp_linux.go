@@ -1,0 +1,59 @@
+package mqtt
+
+import (
+	"context"
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+)
+
+// control sets the socket options that must be set before the handshake.
+func (o TCPOptions) control() func(context.Context, string, string, syscall.RawConn) error {
+	if o.UserTimeout == 0 {
+		return nil
+	}
+	return func(_ context.Context, network, _ string, c syscall.RawConn) (err error) {
+		if network == "unix" {
+			return nil
+		}
+		if e := c.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(o.UserTimeout/time.Millisecond))
+		}); e != nil {
+			return e
+		}
+		return err
+	}
+}
+
+// quickAck makes the kernel acknowledge at once, until it changes its mind: to be set before each wait.
+func quickAck(c net.Conn) {
+	if sc, ok := c.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
+		}
+	}
+}
+
+// tcpFacts reads TCP_INFO; nil when c is no TCP socket.
+func tcpFacts(c net.Conn) *disconnect.TCPFacts {
+	t, ok := c.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	raw, err := t.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	var info *unix.TCPInfo
+	var opErr error
+	if err := raw.Control(func(fd uintptr) { info, opErr = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }); err != nil || opErr != nil {
+		return nil
+	}
+	ms := func(v uint32) time.Duration { return time.Duration(v) * time.Millisecond }
+	return &disconnect.TCPFacts{Unacked: info.Unacked, Retransmits: info.Retransmits, Backoff: info.Backoff,
+		LastDataRecv: ms(info.Last_data_recv), LastAckRecv: ms(info.Last_ack_recv), State: info.State}
+}

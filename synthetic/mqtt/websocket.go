@@ -1,0 +1,233 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// wsStream carries MQTT in binary websocket messages. gorilla's read timeouts are final, so a pump goroutine reads without
+// a deadline and hands over one message part at a time; Close ends it and waits for it.
+type wsStream struct {
+	conn *websocket.Conn
+	w    *wire
+
+	mu       sync.Mutex
+	cond     sync.Cond
+	chunk    []byte    // read by the pump, not yet by Read
+	seen     wireStats // at the last hand-over
+	err      error     // the pump's end
+	deadline time.Time
+	timer    *time.Timer
+	closed   bool
+
+	writeDeadline        time.Time // the owner's
+	writeStart, writeEnd time.Time // the owner's last: the pump writes too
+	done                 sync.WaitGroup
+}
+
+// handshakeLimit bounds what a server may send in answer to an HTTP request, in bytes.
+const handshakeLimit = 64 << 10
+
+// limitedConn refuses to read more than left bytes; negative means no limit.
+type limitedConn struct {
+	net.Conn
+	left int
+}
+
+// Read implements net.Conn.
+func (c *limitedConn) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, malformed("an answer to our HTTP request of more than %d bytes", handshakeLimit)
+	}
+	if c.left > 0 && len(p) > c.left {
+		p = p[:c.left]
+	}
+	n, err := c.Conn.Read(p)
+	if c.left > 0 {
+		c.left -= n
+	}
+	return n, err
+}
+
+// wsDial upgrades the connection. The server has to agree to sub-protocol "mqtt" [MQTT-6.0.0-3]; the HTTP status of a
+// refusal is returned.
+func wsDial(conn net.Conn, w *wire, u *url.URL, header http.Header) (*wsStream, int, error) {
+	target := *u
+	target.Scheme = "ws" // conn has its TLS already
+	if target.Path == "" {
+		target.Path = "/mqtt"
+	}
+	limited := &limitedConn{Conn: conn, left: handshakeLimit}
+	d := websocket.Dialer{Subprotocols: []string{"mqtt"}, ReadBufferSize: 512, WriteBufferSize: 512,
+		NetDialContext: func(context.Context, string, string) (net.Conn, error) { return limited, nil }}
+	// Without our context, whose deadline it would set on conn: conn is watched already.
+	ws, resp, err := d.DialContext(context.Background(), target.String(), header)
+	status := 0
+	if resp != nil {
+		status = resp.StatusCode
+		resp.Body.Close()
+	}
+	if err != nil {
+		return nil, status, err
+	}
+	if got := ws.Subprotocol(); got != "mqtt" {
+		return nil, status, fmt.Errorf("the server did not agree to websocket sub-protocol mqtt")
+	}
+	limited.left = -1
+	s := &wsStream{conn: ws, w: w}
+	s.cond.L = &s.mu
+	s.done.Go(s.pump)
+	return s, status, nil
+}
+
+// pump reads until the connection ends.
+func (s *wsStream) pump() {
+	buf := make([]byte, 512)
+	var r io.Reader
+	for {
+		var err error
+		n := 0
+		if r == nil {
+			var kind int
+			if kind, r, err = s.conn.NextReader(); err == nil && kind != websocket.BinaryMessage {
+				err = malformed("a websocket text message") // [MQTT-6.0.0-1]
+			}
+		}
+		if err == nil {
+			n, err = r.Read(buf)
+			if errors.Is(err, io.EOF) {
+				r, err = nil, nil
+			}
+		}
+		s.mu.Lock()
+		s.chunk, s.seen, s.err = buf[:n], s.w.snapshot(), err
+		s.cond.Broadcast()
+		for len(s.chunk) > 0 && !s.closed {
+			s.cond.Wait()
+		}
+		stop := err != nil || s.closed
+		s.mu.Unlock()
+		if stop {
+			return
+		}
+	}
+}
+
+// Read implements net.Conn, with a deadline that is not final.
+func (s *wsStream) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		if len(s.chunk) > 0 {
+			n := copy(p, s.chunk)
+			s.chunk = s.chunk[n:]
+			if len(s.chunk) == 0 {
+				s.cond.Broadcast()
+			}
+			return n, nil
+		}
+		if s.err != nil {
+			return 0, s.err
+		}
+		if s.closed {
+			return 0, net.ErrClosed
+		}
+		if !s.deadline.IsZero() && !time.Now().Before(s.deadline) {
+			return 0, os.ErrDeadlineExceeded
+		}
+		s.cond.Wait()
+	}
+}
+
+// SetReadDeadline implements net.Conn.
+func (s *wsStream) SetReadDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deadline = t
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	if !t.IsZero() {
+		if s.timer == nil {
+			s.timer = time.AfterFunc(time.Until(t), func() {
+				s.mu.Lock()
+				s.cond.Broadcast()
+				s.mu.Unlock()
+			})
+		} else {
+			s.timer.Reset(time.Until(t))
+		}
+	}
+	return nil
+}
+
+// Write implements net.Conn: one binary message for each packet.
+func (s *wsStream) Write(p []byte) (int, error) {
+	if err := s.conn.SetWriteDeadline(s.writeDeadline); err != nil {
+		return 0, err
+	}
+	s.writeStart = time.Now()
+	err := s.conn.WriteMessage(websocket.BinaryMessage, p)
+	s.writeEnd = time.Now()
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// SetWriteDeadline implements net.Conn.
+func (s *wsStream) SetWriteDeadline(t time.Time) error {
+	s.writeDeadline = t
+	return nil
+}
+
+// SetDeadline implements net.Conn.
+func (s *wsStream) SetDeadline(t time.Time) error {
+	s.writeDeadline = t
+	return s.SetReadDeadline(t)
+}
+
+// LocalAddr implements net.Conn.
+func (s *wsStream) LocalAddr() net.Addr { return s.conn.LocalAddr() }
+
+// RemoteAddr implements net.Conn.
+func (s *wsStream) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
+
+// Close closes the connection and waits for the pump.
+func (s *wsStream) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.cond.Broadcast()
+	s.mu.Unlock()
+	err := s.conn.Close()
+	s.done.Wait()
+	return err
+}
+
+func (s *wsStream) stats() wireStats {
+	now := s.w.snapshot()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// The pump may have read on: what counts for the reader is the hand-over.
+	now.readAt, now.bytesRead, now.eof = s.seen.readAt, s.seen.bytesRead, s.seen.eof
+	now.writeStart, now.writeEnd = s.writeStart, s.writeEnd
+	return now
+}
+
+// bye sends a websocket close frame, for an orderly end.
+func (s *wsStream) bye(deadline time.Time) {
+	_ = s.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), deadline)
+}

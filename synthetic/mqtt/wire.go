@@ -1,0 +1,87 @@
+package mqtt
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// wire is the raw connection, below TLS and websocket: it stamps and counts what passes, and notices the FIN that TLS
+// hides. It embeds the net.Conn interface and not *net.TCPConn, whose promoted writev would bypass Write.
+type wire struct {
+	net.Conn
+	mu    sync.Mutex // a websocket's pump reads, and answers websocket pings, beside the session's owner
+	stats wireStats
+	// hurry is set while closing: crypto/tls would wait 5 s to write its close_notify into a full window.
+	hurry atomic.Bool
+}
+
+// SetWriteDeadline implements net.Conn.
+func (w *wire) SetWriteDeadline(t time.Time) error {
+	if w.hurry.Load() {
+		if soon := time.Now().Add(100 * time.Millisecond); t.IsZero() || t.After(soon) {
+			t = soon
+		}
+	}
+	return w.Conn.SetWriteDeadline(t)
+}
+
+// wireStats is what passed over a wire.
+type wireStats struct {
+	readAt                  time.Time // when the last read with data returned
+	writeStart, writeEnd    time.Time // of the last write
+	bytesRead, bytesWritten int64
+	eof                     bool // the peer's FIN was read
+}
+
+func (w *wire) snapshot() wireStats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stats
+}
+
+// Read implements net.Conn.
+func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n > 0 {
+		w.stats.readAt = now
+		w.stats.bytesRead += int64(n)
+	}
+	if errors.Is(err, io.EOF) {
+		w.stats.eof = true
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (w *wire) Write(p []byte) (int, error) {
+	start := time.Now()
+	n, err := w.Conn.Write(p)
+	end := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stats.writeStart, w.stats.writeEnd = start, end
+	w.stats.bytesWritten += int64(n)
+	return n, err
+}
+
+// stream is what the session reads and writes: the wire itself, TLS over it, or a websocket over either.
+type stream interface {
+	net.Conn
+	// stats are those of the wire at the moment that the bytes of the last Read came.
+	stats() wireStats
+}
+
+// direct is a stream whose reads happen in the owner's goroutine: plain or TLS.
+type direct struct {
+	net.Conn // the wire, or TLS over it
+	w        *wire
+}
+
+func (d direct) stats() wireStats { return d.w.snapshot() }
