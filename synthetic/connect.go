@@ -1,0 +1,120 @@
+package synthetic
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// ConnectOptions are the options of kind connect.
+type ConnectOptions struct {
+	Addresses string `koanf:"addresses" validate:"oneof=first each" desc:"which addresses of the host to connect to: the first that answers, or each one in turn"`
+}
+
+func connectKind() Kind {
+	common := NewCommonMetrics()
+	return Kind{
+		Name:     "connect",
+		Help:     "Can a device connect right now, and which step is slow or failing?",
+		Schedule: Schedule{Every: 15 * time.Second, Timeout: 10 * time.Second},
+		Options:  func() any { return &ConnectOptions{Addresses: "first"} },
+		Reasons:  connectReasons(),
+		Cost:     func(Profile, any) Cost { return Cost{ConnectsPerRun: 1} },
+		New: func(env Env, p Profile, options any) (Probe, error) {
+			c, err := newClient(env, p)
+			return &connectProbe{c: c, opts: *options.(*ConnectOptions), keepalive: common.Keepalive}, err
+		},
+	}
+}
+
+// connectReasons are the reasons for which a connect can fail.
+func connectReasons() []string {
+	return reasons(disconnect.ConnackTimeout, disconnect.HandshakeTimeout, disconnect.PeerClosed, disconnect.ConnectionReset,
+		disconnect.ConnectionRefused, disconnect.NetworkTimeout, disconnect.NetworkUnreachable, disconnect.DNSError,
+		disconnect.TLSError, disconnect.CertificateError, disconnect.WebsocketError, disconnect.AuthenticationFailed,
+		disconnect.NotAuthorized, disconnect.Banned, disconnect.Redirected, disconnect.ServerShutdown, disconnect.ServerBusy,
+		disconnect.RateOrQuota, disconnect.ProtocolError, disconnect.NotSupported, disconnect.Other)
+}
+
+// reasons turns endings and findings into label values.
+func reasons[R ~string](rs ...R) []string {
+	out := make([]string, len(rs))
+	for i, r := range rs {
+		out[i] = string(r)
+	}
+	return out
+}
+
+// connectProbe opens a connection, times each phase, and disconnects.
+type connectProbe struct {
+	c         *client
+	opts      ConnectOptions
+	keepalive *Metric
+}
+
+// Run implements [Probe].
+func (p *connectProbe) Run(ctx context.Context, _ func(Event)) Report {
+	var r Report
+	if p.opts.Addresses == "each" && p.c.url.Scheme != "unix" {
+		p.each(ctx, &r)
+	} else {
+		r.conclude(p.once(ctx, &r, netip.Addr{}))
+	}
+	return r
+}
+
+// once connects once, to one address if it is valid.
+func (p *connectProbe) once(ctx context.Context, r *Report, addr netip.Addr) error {
+	s, err := p.c.connect(ctx, "", func(o *mqtt.Options) { o.Address = addr })
+	if err != nil {
+		return err
+	}
+	defer p.c.finish(s, "")
+	if !r.Connected {
+		r.connected(s)
+		r.Samples = append(r.Samples, p.keepalive.Of(s.Keepalive().Seconds()))
+	}
+	return nil
+}
+
+// each connects to every address behind the name, and fails if one of them does.
+func (p *connectProbe) each(ctx context.Context, r *Report) {
+	o, err := p.c.options("")
+	if err != nil {
+		r.conclude(err)
+		return
+	}
+	addrs, err := mqtt.Resolve(ctx, nil, p.c.url.Hostname(), o.IPFamily)
+	if err != nil { // let the session engine meet and name the same fault
+		r.conclude(p.once(ctx, r, netip.Addr{}))
+		return
+	}
+	var worst error
+	for i, a := range addrs {
+		try, cancel := ctx, context.CancelFunc(func() {})
+		if dl, ok := ctx.Deadline(); ok { // a share of the time for each
+			try, cancel = context.WithTimeout(ctx, time.Until(dl)/time.Duration(len(addrs)-i))
+		}
+		err := p.once(try, r, a)
+		cancel()
+		if err == nil {
+			r.fact("address "+a.String(), "ok")
+			continue
+		}
+		r.fact("address "+a.String(), "%s", err)
+		if worst == nil {
+			worst = err
+		}
+	}
+	if worst != nil {
+		r.Phases, r.TLS, r.Connected = nil, nil, false
+	}
+	r.conclude(worst)
+	if worst != nil {
+		r.Detail = fmt.Sprintf("one of %d addresses: %s", len(addrs), r.Detail)
+	}
+}

@@ -1,0 +1,65 @@
+package synthetic
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Env is what a probe gets from the agent.
+type Env struct {
+	Agent          string // agent.id: two agents differ in it, so they never take over each other
+	TopicPrefix    string // probes use only <TopicPrefix>/#
+	ClientIDPrefix string
+	Identity       Identity
+	Slot           int // of a held kind: which of its sessions
+	Target         Target
+	Timeout        time.Duration // of one run; of a held kind: of one connection attempt
+	// Gate limits the connects per second to the target; all of the target's probes share it. nil = no limit.
+	Gate *rate.Limiter
+	// Other finds another target with its gate, for probes that span two.
+	Other func(name string) (Target, *rate.Limiter, bool)
+}
+
+// NewGate makes the connect rate limit of a target, in connects per second; 0 means none.
+func NewGate(perSecond float64) *rate.Limiter {
+	if perSecond <= 0 {
+		return nil
+	}
+	return rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond)))
+}
+
+// maxClientID is the longest client identifier that every broker has to accept [MQTT-3.1.3-5].
+const maxClientID = 23
+
+// clientID names one client of a probe: stable, so that bans and flapping detection see one client, and different from
+// every other client of every other agent. The default is prefix-hash in [0-9A-Za-z-], at most 23 bytes.
+func (e *Env) clientID(template, role string) string {
+	id := e.Identity
+	sum := sha256.Sum256([]byte(strings.Join([]string{e.Agent, id.Target, id.Kind, id.Probe, id.Profile, role, strconv.Itoa(e.Slot)}, "\x00")))
+	hash := hex.EncodeToString(sum[:])
+	if template != "" {
+		return strings.NewReplacer("{agent}", e.Agent, "{target}", id.Target, "{probe}", id.Probe, "{profile}", id.Profile,
+			"{role}", role, "{slot}", strconv.Itoa(e.Slot), "{hash}", hash[:12]).Replace(template)
+	}
+	prefix := e.ClientIDPrefix
+	if prefix == "" {
+		prefix = "pingreq"
+	}
+	prefix = prefix[:min(len(prefix), 10)]
+	return fmt.Sprintf("%s-%s", prefix, hash[:maxClientID-len(prefix)-1])
+}
+
+// topic is a topic of the probe's own, below the prefix.
+func (e *Env) topic(clientID, what string) string {
+	prefix := e.TopicPrefix
+	if prefix == "" {
+		prefix = "pingreq"
+	}
+	return prefix + "/" + clientID + "/" + what
+}

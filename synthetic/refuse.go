@@ -1,0 +1,196 @@
+package synthetic
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// RefuseOptions are the options of kind refuse: what to try, and how it has to be refused.
+type RefuseOptions struct {
+	Anonymous         bool     `koanf:"anonymous" desc:"connect without user name and password"`
+	Username          string   `koanf:"username" desc:"connect with this user name instead of the target's"`
+	PasswordFile      string   `koanf:"password_file" desc:"file with the password to use instead of the target's"`
+	WrongPassword     bool     `koanf:"wrong_password" desc:"connect with a random password"`
+	WithoutClientCert bool     `koanf:"without_client_cert" desc:"leave the client certificate at home"`
+	MaxTLSVersion     string   `koanf:"max_tls_version" validate:"omitempty,oneof=1.0 1.1 1.2 1.3" desc:"offer no newer TLS version than this"`
+	Subscribe         string   `koanf:"subscribe" desc:"connect properly, then subscribe to this topic filter, which has to be refused"`
+	Publish           string   `koanf:"publish" desc:"connect properly, then publish at QoS 1 to this topic, which has to be refused (needs MQTT 5: 3.1.1 has no refusal but closing)"`
+	Expect            []string `koanf:"expect" desc:"reasons that count as the right refusal; absent: not_authorized and authentication_failed, and for TLS tests certificate_error and tls_error"`
+}
+
+// expected are the reasons that count as the right refusal.
+func (o *RefuseOptions) expected() []string {
+	switch {
+	case len(o.Expect) > 0:
+		return o.Expect
+	case o.WithoutClientCert || o.MaxTLSVersion != "":
+		return reasons(disconnect.CertificateError, disconnect.TLSError, disconnect.NotAuthorized, disconnect.AuthenticationFailed)
+	}
+	return reasons(disconnect.NotAuthorized, disconnect.AuthenticationFailed)
+}
+
+func refuseKind() Kind {
+	return Kind{
+		Name:     "refuse",
+		Help:     "Is what must be refused still refused?",
+		Schedule: Schedule{Every: 10 * time.Minute, Timeout: 10 * time.Second},
+		Options:  func() any { return &RefuseOptions{} },
+		Reasons:  reasons(disconnect.UnexpectedAcceptance, disconnect.WrongRefusal),
+		Cost:     func(Profile, any) Cost { return Cost{ConnectsPerRun: 1, RefusalsPerRun: 1} },
+		Check:    checkRefuse,
+		New: func(env Env, p Profile, options any) (Probe, error) {
+			o := *options.(*RefuseOptions)
+			if o.WithoutClientCert {
+				p.TLS.WithoutClientCert = true
+			}
+			if o.MaxTLSVersion != "" {
+				p.TLS.MaxVersion = o.MaxTLSVersion
+			}
+			t := &env.Target
+			if o.Anonymous || o.Username != "" || o.PasswordFile != "" {
+				t.Password, t.PasswordFile = "", o.PasswordFile
+			}
+			if o.Anonymous || o.Username != "" {
+				t.Username = o.Username
+			}
+			c, err := newClient(env, p)
+			return &refuseProbe{c: c, opts: o}, err
+		},
+	}
+}
+
+func checkRefuse(options any) (errs []OptionError) {
+	o := options.(*RefuseOptions)
+	if !o.Anonymous && o.Username == "" && o.PasswordFile == "" && !o.WrongPassword && !o.WithoutClientCert &&
+		o.MaxTLSVersion == "" && o.Subscribe == "" && o.Publish == "" {
+		errs = append(errs, OptionError{"", "nothing to be refused: set one of anonymous, username, wrong_password, without_client_cert, max_tls_version, subscribe, publish"})
+	}
+	if o.Anonymous && (o.Username != "" || o.PasswordFile != "" || o.WrongPassword) {
+		errs = append(errs, OptionError{"anonymous", "an anonymous client has no user name and no password: use one or the other"})
+	}
+	if o.Subscribe != "" && o.Publish != "" {
+		errs = append(errs, OptionError{"publish", "one probe tests either subscribe or publish: make two probes"})
+	}
+	if strings.ContainsAny(o.Publish, "+#") {
+		errs = append(errs, OptionError{"publish", "a topic to publish to has no wildcards"})
+	}
+	known := reasons(disconnect.Reasons()...)
+	for _, e := range o.Expect {
+		if !slices.Contains(known, e) {
+			errs = append(errs, OptionError{"expect", "unknown reason " + e + ": use " + strings.Join(known, ", ")})
+		}
+	}
+	return errs
+}
+
+// refuseProbe is the negative test: to be refused for the stated reason is success.
+type refuseProbe struct {
+	c    *client
+	opts RefuseOptions
+}
+
+// Run implements [Probe].
+func (p *refuseProbe) Run(ctx context.Context, _ func(Event)) Report {
+	var r Report
+	s, err := p.c.connect(ctx, "refuse", p.change)
+	if err == nil {
+		r.connected(s)
+		err = p.ask(ctx, s)
+		p.c.finish(s, "refuse")
+	}
+	p.judge(&r, err)
+	return r
+}
+
+// change makes the client one that must be refused, where its credentials are not that already.
+func (p *refuseProbe) change(o *mqtt.Options) {
+	if p.opts.WrongPassword {
+		o.Password = mqtt.Secret("pingreq-" + rand.Text())
+	}
+}
+
+// errAccepted says that what must be refused was let in; errSilent that the protocol has no way to tell.
+var (
+	errAccepted = errors.New("accepted")
+	errSilent   = errors.New("MQTT 3.1.1 cannot refuse a publish except by closing, and the broker did not close: use a profile with protocol 5")
+)
+
+// ask subscribes or publishes where that is what must be refused.
+func (p *refuseProbe) ask(ctx context.Context, s *mqtt.Session) error {
+	defer context.AfterFunc(ctx, s.Interrupt)()
+	until, _ := ctx.Deadline()
+	var id uint16
+	var err error
+	kind := mqtt.Suback
+	switch {
+	case p.opts.Subscribe != "":
+		id, err = s.Subscribe(mqtt.Filter{Topic: p.opts.Subscribe, QoS: 1})
+	case p.opts.Publish != "":
+		kind = mqtt.Ack
+		id, _, err = s.Publish(mqtt.Message{Topic: p.opts.Publish, QoS: 1, Payload: []byte("pingreq: this must be refused")})
+	default:
+		return errAccepted
+	}
+	if err != nil {
+		return err
+	}
+	e, err := s.Await(until, func(e mqtt.Event) bool { return e.Kind == kind && e.ID == id })
+	switch {
+	case err != nil:
+		return err
+	case e.Kind != kind:
+		return s.Fail(disconnect.DeadlineAck)
+	case kind == mqtt.Suback && len(e.Codes) > 0 && e.Codes[0] >= 0x80:
+		return refusedBy(s, disconnect.Suback, e.Codes[0], e.Reason)
+	case kind == mqtt.Ack && e.Code >= 0x80:
+		return refusedBy(s, disconnect.Puback, e.Code, e.Reason)
+	case kind == mqtt.Ack && s.Version() == mqtt.V311:
+		return errSilent
+	}
+	return errAccepted
+}
+
+// refusedBy is the ending of what a SUBACK or PUBACK refused; the connection itself lives.
+func refusedBy(s *mqtt.Session, packet disconnect.PacketType, code byte, reason string) error {
+	return &mqtt.End{Ending: disconnect.Classify(disconnect.Observation{Phase: disconnect.PhaseEstablished, Version: byte(s.Version()),
+		Packet: packet, Code: code, ReasonString: reason}), Account: s.Account(), Time: time.Now()}
+}
+
+// judge turns what happened into an outcome.
+func (p *refuseProbe) judge(r *Report, err error) {
+	end, isEnd := errors.AsType[*mqtt.End](err)
+	want := p.opts.expected()
+	switch {
+	case errors.Is(err, errAccepted):
+		r.found(disconnect.UnexpectedAcceptance, "let in, where %s was expected", strings.Join(want, " or "))
+	case errors.Is(err, errSilent):
+		r.Outcome, r.Detail = Unsupported, err.Error()
+	case !isEnd:
+		r.conclude(err)
+	case slices.Contains(want, string(end.Reason)):
+		r.Outcome, r.Detail = Success, "refused as expected: "+end.Ending.String()
+		r.TLS = end.TLS
+	case unreachable(end):
+		r.Outcome, r.Detail = Inconclusive, "could not ask: "+end.Ending.String()
+	default:
+		r.found(disconnect.WrongRefusal, "refused by %s, where %s was expected", end.Ending.String(), strings.Join(want, " or "))
+	}
+}
+
+// unreachable tells that nobody was there to refuse us.
+func unreachable(e *mqtt.End) bool {
+	switch e.Reason {
+	case disconnect.ConnectionRefused, disconnect.NetworkTimeout, disconnect.NetworkUnreachable, disconnect.DNSError,
+		disconnect.ConnackTimeout, disconnect.HandshakeTimeout, disconnect.ServerBusy, disconnect.ServerShutdown,
+		disconnect.ConnectionReset, disconnect.ClientDisconnect, disconnect.AckTimeout:
+		return true
+	}
+	return e.Local()
+}

@@ -1,0 +1,204 @@
+package synthetic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// RoundtripOptions are the options of kind roundtrip.
+type RoundtripOptions struct {
+	QoS             []int         `koanf:"qos" validate:"min=1,unique,dive,min=0,max=2" desc:"QoS levels to try, each with messages of its own"`
+	Messages        int           `koanf:"messages" validate:"min=1,max=10000" desc:"messages at each QoS in one run"`
+	Size            int           `koanf:"size" validate:"min=64,max=1048576" desc:"bytes of payload of each message"`
+	DeliveryTimeout time.Duration `koanf:"delivery_timeout" validate:"min=10ms" desc:"time after which a message counts as late; at the end of the run it is lost"`
+	ReceiveAt       string        `koanf:"receive_at" desc:"name of the target at which to receive, to watch a bridge or a cluster; empty: the same target"`
+}
+
+func roundtripKind() Kind {
+	common, m := NewCommonMetrics(), newMessageMetrics()
+	return Kind{
+		Name:     "roundtrip",
+		Help:     "Does a message get through, at each QoS, and how fast?",
+		Schedule: Schedule{Every: 30 * time.Second, Timeout: 15 * time.Second},
+		Options: func() any {
+			return &RoundtripOptions{QoS: []int{0, 1, 2}, Messages: 5, Size: 64, DeliveryTimeout: 5 * time.Second}
+		},
+		Metrics: m.all(),
+		Reasons: append(connectReasons(), reasons(string(disconnect.AckTimeout), string(disconnect.PingrespTimeout),
+			string(disconnect.KeepaliveTimeout), string(disconnect.SessionTakenOver), string(disconnect.AdminAction),
+			string(disconnect.MessageLost), string(disconnect.DeliveryTimeout), string(disconnect.MessageDuplicated),
+			string(disconnect.MessageReordered))...),
+		Cost: func(_ Profile, options any) Cost {
+			o := options.(*RoundtripOptions)
+			return Cost{ConnectsPerRun: 2, MessagesPerRun: float64(2 * o.Messages * len(o.QoS))}
+		},
+		New: func(env Env, p Profile, options any) (Probe, error) {
+			o := *options.(*RoundtripOptions)
+			pub, err := newClient(env, p)
+			if err != nil {
+				return nil, err
+			}
+			at, gate := env.Target, env.Gate
+			if o.ReceiveAt != "" {
+				var ok bool
+				if at, gate, ok = env.other(o.ReceiveAt); !ok {
+					return nil, fmt.Errorf("receive_at: there is no target %q", o.ReceiveAt)
+				}
+			}
+			sub, err := newClientTo(env, p, at, gate)
+			return &roundtripProbe{pub: pub, sub: sub, opts: o, m: m, keepalive: common.Keepalive}, err
+		},
+	}
+}
+
+// other finds another target.
+func (e *Env) other(name string) (Target, *rate.Limiter, bool) {
+	if e.Other == nil {
+		return Target{}, nil, false
+	}
+	return e.Other(name)
+}
+
+// roundtripProbe publishes on one connection and receives on another.
+type roundtripProbe struct {
+	pub, sub  *client
+	opts      RoundtripOptions
+	m         *messageMetrics
+	keepalive *Metric
+}
+
+// cleanUpTime is kept back from a run's timeout to end the connections in order.
+const cleanUpTime = 500 * time.Millisecond
+
+// Run implements [Probe].
+func (p *roundtripProbe) Run(ctx context.Context, _ func(Event)) (r Report) {
+	end := time.Now().Add(24 * time.Hour)
+	if dl, ok := ctx.Deadline(); ok {
+		end = dl.Add(-cleanUpTime)
+	}
+	sub, err := p.sub.connect(ctx, "subscriber", clean)
+	if err != nil {
+		p.at(&r, err)
+		return r
+	}
+	defer func() { p.sub.finish(sub, "subscriber") }()
+	topic := p.pub.env.topic(sub.ClientID(), "roundtrip")
+	highest := 0
+	for _, q := range p.opts.QoS {
+		highest = max(highest, q)
+	}
+	granted, err := subscribe(sub, end, mqtt.Filter{Topic: topic, QoS: byte(highest)})
+	if err != nil {
+		p.at(&r, err)
+		return r
+	}
+	pub, err := p.pub.connect(ctx, "publisher", clean)
+	if err != nil {
+		r.conclude(err)
+		return r
+	}
+	defer func() { p.pub.finish(pub, "publisher") }()
+	defer context.AfterFunc(ctx, pub.Interrupt)()
+	r.connected(pub)
+	r.Samples = append(r.Samples, p.keepalive.Of(pub.Keepalive().Seconds()))
+
+	t := newTally(p.opts.DeliveryTimeout, topic)
+	var receiver sync.WaitGroup
+	var subErr error
+	receiver.Go(func() { subErr = t.receive(sub) })
+	supported := 0
+	for _, q := range p.opts.QoS {
+		if q > int(granted) || q > int(pub.Connack().MaximumQoS) {
+			r.fact(fmt.Sprintf("qos %d", q), "unsupported: the broker grants no more than QoS %d", min(granted, pub.Connack().MaximumQoS))
+			continue
+		}
+		supported++
+		if err = p.publish(pub, t, byte(q), end); err != nil {
+			break
+		}
+	}
+	t.await(end)
+	sub.Interrupt()
+	receiver.Wait()
+	t.report(p.m, &r)
+	switch {
+	case err != nil:
+		r.Finding = ""
+		r.conclude(err)
+	case subErr != nil:
+		r.Finding = ""
+		p.at(&r, subErr)
+	case supported == 0:
+		r.Outcome, r.Detail = Unsupported, fmt.Sprintf("the broker grants none of the QoS levels %v", p.opts.QoS)
+	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
+		r.Finding, r.Outcome, r.Detail = "", Inconclusive, errStopped.Error()
+	}
+	return r
+}
+
+// clean makes the connections of a run leave no session behind.
+func clean(o *mqtt.Options) { o.CleanStart, o.SessionExpiry = true, 0 }
+
+// at concludes from an error of the receiving side, and says so where that is another target.
+func (p *roundtripProbe) at(r *Report, err error) {
+	r.conclude(err)
+	if p.opts.ReceiveAt != "" {
+		r.Detail = fmt.Sprintf("at target %s: %s", p.opts.ReceiveAt, r.Detail)
+	}
+}
+
+// publish sends the messages of one QoS, as many at once as the window allows, and waits for their acknowledgements and
+// deliveries until the delivery timeout.
+func (p *roundtripProbe) publish(s *mqtt.Session, t *tally, qos byte, end time.Time) error {
+	acks := map[uint16]bool{}
+	deadline := time.Now().Add(p.opts.DeliveryTimeout)
+	if end.Before(deadline) {
+		deadline = end
+	}
+	sent := 0
+	for {
+		for sent < p.opts.Messages {
+			seq, body := t.next(qos, p.opts.Size)
+			id, at, err := s.Publish(mqtt.Message{Topic: t.topic, QoS: qos, Payload: body})
+			if errors.Is(err, mqtt.ErrWindow) {
+				t.cancel(seq)
+				break
+			}
+			if err != nil {
+				t.cancel(seq)
+				return err
+			}
+			t.sentAt(seq, at)
+			if sent++; qos > 0 {
+				acks[id] = true
+			}
+		}
+		if len(acks) == 0 && sent == p.opts.Messages {
+			t.await(deadline)
+			return nil
+		}
+		e, err := s.Next(deadline)
+		switch {
+		case err != nil:
+			return err
+		case e.Kind == mqtt.Interrupted:
+			return errStopped
+		case e.Kind == mqtt.Due:
+			return s.Fail(disconnect.DeadlineAck)
+		case e.Kind == mqtt.Ack && acks[e.ID]:
+			delete(acks, e.ID)
+			if e.Code >= 0x80 {
+				return refusedBy(s, disconnect.Puback, e.Code, e.Reason)
+			}
+			t.acked(qos, e.RTT)
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package synthetic
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// Job is one probe to be run: every so often, or kept alive.
+type Job struct {
+	ID       Identity
+	Schedule Schedule
+	// Probes has one element for a periodic probe, and one for each session of a held one.
+	Probes  []Probe
+	Backoff mqtt.Backoff // between the lives of a held one
+}
+
+// Watch is told how the runner itself is doing.
+type Watch interface {
+	StartLag(Identity, time.Duration) // how late a run began
+	Skipped(Identity, int)            // runs left out since the one before took too long
+	Panicked(Identity)
+}
+
+// Runner runs jobs. A job's runs are spread over its interval by a hash of its identity, never overlap, end by their
+// timeout, and a panic is one failed run.
+type Runner struct {
+	sink  Sink
+	watch Watch
+	log   *slog.Logger
+	late  *Lateness
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	all    sync.WaitGroup
+
+	mu   sync.Mutex
+	jobs map[Identity]*running
+}
+
+// running is a job under way.
+type running struct {
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// NewRunner makes a runner that hands what the probes find to sink. Close stops it.
+func NewRunner(sink Sink, watch Watch, log *slog.Logger) *Runner {
+	r := &Runner{sink: sink, watch: watch, log: log, late: &Lateness{}, jobs: map[Identity]*running{}}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.all.Go(func() { r.late.Run(r.ctx) })
+	return r
+}
+
+// Start starts a job; one with the same identity must not be running.
+func (r *Runner) Start(j Job) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ctx.Err() != nil {
+		return r.ctx.Err()
+	}
+	if r.jobs[j.ID] != nil {
+		return fmt.Errorf("probe %s is running already", j.ID)
+	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	run := &running{cancel: cancel}
+	r.jobs[j.ID] = run
+	for slot, p := range j.Probes {
+		run.done.Go(func() {
+			if j.Schedule.Every > 0 {
+				r.periodic(ctx, j, p)
+			} else {
+				r.keep(ctx, j, slot, p)
+			}
+		})
+	}
+	return nil
+}
+
+// Stop stops a job and waits until it has left its broker in order.
+func (r *Runner) Stop(id Identity) {
+	r.mu.Lock()
+	run := r.jobs[id]
+	delete(r.jobs, id)
+	r.mu.Unlock()
+	if run != nil {
+		run.cancel()
+		run.done.Wait()
+	}
+}
+
+// Close stops all jobs, side by side, and waits for them.
+func (r *Runner) Close() {
+	r.mu.Lock()
+	r.cancel()
+	jobs := r.jobs
+	r.jobs = map[Identity]*running{}
+	r.mu.Unlock()
+	for _, run := range jobs {
+		run.cancel()
+		run.done.Wait()
+	}
+	r.all.Wait()
+}
+
+// spread gives a stable part of an interval for an identity, so that probes do not start together.
+func spread(id Identity, slot int, over time.Duration) time.Duration {
+	if over <= 0 {
+		return 0
+	}
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00%d", id.Target, id.Kind, id.Probe, id.Profile, slot)
+	return time.Duration(h.Sum64() % uint64(over))
+}
+
+// firstWithin bounds the wait for the first run of a probe with a long interval.
+const firstWithin = 10 * time.Second
+
+// periodic runs a probe every so often. The first run comes within seconds, the others on the probe's own part of the
+// interval.
+func (r *Runner) periodic(ctx context.Context, j Job, p Probe) {
+	every, start := j.Schedule.Every, time.Now()
+	due := start.Add(spread(j.ID, 0, min(every, firstWithin)))
+	next := start.Add(spread(j.ID, 0, every))
+	for next.Sub(due) < every/2 {
+		next = next.Add(every)
+	}
+	for sleep(ctx, time.Until(due)) {
+		lag := time.Since(due)
+		r.watch.StartLag(j.ID, lag)
+		rctx, cancel := context.WithTimeout(ctx, j.Schedule.Timeout)
+		rep := r.once(rctx, j, 0, p, due)
+		cancel()
+		rep.Lag = lag
+		r.sink.Report(j.ID, rep)
+		skipped := 0
+		for due, next = next, next.Add(every); due.Before(time.Now()); due, next = next, next.Add(every) {
+			skipped++
+		}
+		if skipped > 0 {
+			r.watch.Skipped(j.ID, skipped)
+		}
+	}
+}
+
+// keepSpread bounds the time over which held sessions connect at the start.
+const keepSpread = 2 * time.Second
+
+// keep keeps one session alive: it begins again after each end, with a backoff that starts anew when a life lasted.
+func (r *Runner) keep(ctx context.Context, j Job, slot int, p Probe) {
+	b := j.Backoff
+	for due := time.Now().Add(spread(j.ID, slot, keepSpread)); sleep(ctx, time.Until(due)); {
+		lag := time.Since(due)
+		r.watch.StartLag(j.ID, lag)
+		rep := r.once(ctx, j, slot, p, due)
+		rep.Lag = lag
+		r.sink.Report(j.ID, rep)
+		if rep.Elapsed > b.Max {
+			b.Reset()
+		}
+		due = time.Now().Add(b.Next())
+	}
+}
+
+// Once does one run of a job's first probe now, and waits for it: for commands, and for a page that asks. A held session
+// is ended in order when the timeout has passed.
+func (r *Runner) Once(ctx context.Context, j Job, timeout time.Duration) Report {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return r.once(ctx, j, 0, j.Probes[0], time.Now())
+}
+
+// once does one run.
+func (r *Runner) once(ctx context.Context, j Job, slot int, p Probe, due time.Time) (rep Report) {
+	start := time.Now()
+	defer func() {
+		if v := recover(); v != nil {
+			r.watch.Panicked(j.ID)
+			r.log.Error("probe panicked: please report this", "target", j.ID.Target, "probe", j.ID.Probe, "profile", j.ID.Profile,
+				"panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			rep = Report{}
+			rep.found(disconnect.Panic, "the probe panicked; see the agent's log")
+		}
+		rep.ID, rep.Slot, rep.Start, rep.Elapsed = rand.Text(), slot, start, time.Since(start)
+		if late := r.late.Since(due); late > mqtt.LateTolerance && j.Schedule.Every > 0 {
+			rep.doubt(late)
+		}
+	}()
+	return p.Run(ctx, func(e Event) {
+		e.Slot = slot
+		if e.Time.IsZero() {
+			e.Time = time.Now()
+		}
+		r.sink.Event(j.ID, e)
+	})
+}
+
+// doubt makes a report inconclusive that our own late timers may have spoiled. What the broker itself said stands.
+func (rep *Report) doubt(late time.Duration) {
+	byDeadline := rep.Outcome == Failure && (rep.Ending == nil || rep.Ending.Evidence == disconnect.FromDeadline) && rep.Finding != disconnect.Panic
+	if rep.Outcome == Success || byDeadline {
+		rep.Detail = fmt.Sprintf("our own timers were %s late: %s", late.Round(time.Millisecond), rep.Detail)
+		rep.Outcome, rep.Finding, rep.Ending, rep.Samples = Inconclusive, "", nil, nil
+		rep.Connected = false
+	}
+}
+
+// sleep waits, and tells whether ctx still lives.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

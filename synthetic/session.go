@@ -1,0 +1,157 @@
+package synthetic
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// Traffic is what flows over a held session beside pings.
+type Traffic string
+
+// The kinds of traffic.
+const (
+	TrafficIdle    Traffic = "idle"    // nothing
+	TrafficPublish Traffic = "publish" // QoS 0 from us, which hides a dead link from clients that only look at what they send
+	TrafficReceive Traffic = "receive" // QoS 0 to us, by a second connection; we send nothing but pings
+	TrafficBoth    Traffic = "both"
+)
+
+// SessionOptions are the options of kind session.
+type SessionOptions struct {
+	Sessions        int           `koanf:"sessions" validate:"min=1,max=100000" desc:"connections to hold"`
+	Traffic         Traffic       `koanf:"traffic" validate:"oneof=idle publish receive both" desc:"what flows beside pings, at QoS 0: idle, publish, receive, both"`
+	TrafficInterval time.Duration `koanf:"traffic_interval" validate:"min=10ms" desc:"time between messages of the traffic"`
+	Echo            *EchoOptions  `koanf:"echo" desc:"publish to our own topic on the same connection and expect acknowledgements and deliveries; absent: none"`
+	MaxLifetime     time.Duration `koanf:"max_lifetime" validate:"min=0" desc:"close and reconnect a healthy session after this time; 0 = never"`
+	BackoffMin      time.Duration `koanf:"backoff_min" validate:"min=100ms" desc:"shortest wait before a reconnect"`
+	BackoffMax      time.Duration `koanf:"backoff_max" validate:"min=100ms" desc:"longest wait before a reconnect"`
+}
+
+func sessionKind() Kind {
+	m := newSessionMetrics()
+	return Kind{
+		Name:     "session",
+		Help:     "Do connections stay up, and when one dies, who ended it and why? With echo: is it a zombie?",
+		Schedule: Schedule{Timeout: 20 * time.Second},
+		Options: func() any {
+			return &SessionOptions{Sessions: 1, Traffic: TrafficIdle, TrafficInterval: time.Second,
+				BackoffMin: time.Second, BackoffMax: time.Minute}
+		},
+		Metrics: m.all(),
+		Reasons: append(connectReasons(), reasons(disconnect.PingrespTimeout, disconnect.KeepaliveTimeout, disconnect.IdleTimeout,
+			disconnect.AckTimeout, disconnect.SessionTakenOver, disconnect.AdminAction, disconnect.LifetimeExpired)...),
+		Keep: func(o any) int { return o.(*SessionOptions).Sessions },
+		Backoff: func(o any) mqtt.Backoff {
+			s := o.(*SessionOptions)
+			return mqtt.Backoff{Min: s.BackoffMin, Max: s.BackoffMax}
+		},
+		Cost:  sessionCost,
+		Check: checkSession,
+		New: func(env Env, p Profile, options any) (Probe, error) {
+			c, err := newClient(env, p)
+			return &sessionProbe{c: c, opts: *options.(*SessionOptions), m: m, state: stateWaiting}, err
+		},
+	}
+}
+
+func sessionCost(p Profile, options any) Cost {
+	o := options.(*SessionOptions)
+	c := Cost{Connections: o.Sessions}
+	if o.Echo != nil {
+		c.MessagesPerMinute += float64(o.Sessions*2*o.Echo.Burst) * float64(time.Minute) / float64(o.Echo.Interval)
+	}
+	perFlow := float64(o.Sessions) * float64(time.Minute) / float64(o.TrafficInterval)
+	if o.Traffic == TrafficPublish || o.Traffic == TrafficBoth {
+		c.MessagesPerMinute += perFlow
+	}
+	if o.Traffic == TrafficReceive || o.Traffic == TrafficBoth {
+		c.MessagesPerMinute += 2 * perFlow
+		c.Connections += o.Sessions
+	}
+	return c
+}
+
+func checkSession(options any) (errs []OptionError) {
+	o := options.(*SessionOptions)
+	if o.BackoffMax < o.BackoffMin {
+		errs = append(errs, OptionError{"backoff_max", "shorter than backoff_min: make it at least as long"})
+	}
+	if e := o.Echo; e != nil && 2*e.AckTimeout >= e.Interval {
+		errs = append(errs, OptionError{"echo.ack_timeout", fmt.Sprintf("not shorter than half the echo's interval of %s: a zombie could not be named within two intervals", e.Interval)})
+	}
+	return errs
+}
+
+// sessionState is what a held session is doing; label state.
+type sessionState string
+
+const (
+	stateConnecting sessionState = "connecting"
+	stateConnected  sessionState = "connected"
+	stateBlind      sessionState = "blind"  // a PINGREQ is without answer for half of its timeout or longer
+	stateZombie     sessionState = "zombie" // pings are answered, acknowledgements or deliveries are not
+	stateWaiting    sessionState = "waiting"
+)
+
+// sessionMetrics are the families of kind session.
+type sessionMetrics struct {
+	common                                        *CommonMetrics
+	sessions, stateSeconds, connects, disconnects *Metric
+	lifetime, blind, pingDuration, pings          *Metric
+	zombies, zombieReconnects                     *Metric
+	messages                                      *messageMetrics
+}
+
+func newSessionMetrics() *sessionMetrics {
+	states := [][]string{{"connecting"}, {"connected"}, {"blind"}, {"zombie"}, {"waiting"}}
+	return &sessionMetrics{
+		common: NewCommonMetrics(), messages: newMessageMetrics(),
+		sessions: &Metric{Name: "mqtt_probe_sessions", Type: Gauge, Labels: []string{"state"}, Zero: states,
+			Help: "Held sessions by what they are doing now: connecting, connected, blind (a PINGREQ is without answer for half of its timeout or longer), zombie (pings are answered, acknowledgements or deliveries are not), waiting to reconnect."},
+		stateSeconds: &Metric{Name: "mqtt_probe_session_state_seconds_total", Type: Counter, Unit: "seconds", Labels: []string{"state"}, Zero: states,
+			Help: "Time that held sessions spent in each state. Connected time is accrued when a packet from the broker proves it; what turns out to be dead becomes blind or zombie time instead."},
+		connects: &Metric{Name: "mqtt_probe_session_connects_total", Type: Counter, Zero: [][]string{{}},
+			Help: "Connects of held sessions that were let in."},
+		disconnects: &Metric{Name: "mqtt_probe_session_disconnects_total", Type: Counter, Labels: []string{"reason", "initiator", "evidence"},
+			Help: "Ends of held sessions, our own orderly ones included."},
+		lifetime: &Metric{Name: "mqtt_probe_session_lifetime_seconds", Type: Histogram, Unit: "seconds", Buckets: lifetimeBuckets(),
+			Help: "Life of held sessions from CONNACK to their end, except for those that we ended in order."},
+		blind: &Metric{Name: "mqtt_probe_session_blind_seconds", Type: Histogram, Unit: "seconds", Buckets: blindBuckets(),
+			Help: "Time from the last byte of the broker to the moment that a deadline told us the session was dead."},
+		pingDuration: &Metric{Name: "mqtt_probe_ping_duration_seconds", Type: Histogram, Unit: "seconds", Buckets: rttBuckets(), Native: true,
+			Help: "Time from writing a PINGREQ to its PINGRESP, between raw socket write and read."},
+		pings: &Metric{Name: "mqtt_probe_pings_total", Type: Counter, Labels: []string{"outcome"}, Zero: [][]string{{"answered"}, {"timeout"}},
+			Help: "PINGREQs by outcome."},
+		zombies: &Metric{Name: "mqtt_probe_zombies_total", Type: Counter, Labels: []string{"missing"}, Zero: [][]string{{"ack"}, {"delivery"}},
+			Help: "Sessions that answered pings but not publishes, by what was missing."},
+		zombieReconnects: &Metric{Name: "mqtt_probe_zombie_reconnects_total", Type: Counter, Labels: []string{"cured"}, Zero: [][]string{{"true"}, {"false"}},
+			Help: "First echo after reconnecting from a zombie, by whether it came back in full."},
+	}
+}
+
+func (m *sessionMetrics) all() []*Metric {
+	return append([]*Metric{m.sessions, m.stateSeconds, m.connects, m.disconnects, m.lifetime, m.blind, m.pingDuration, m.pings,
+		m.zombies, m.zombieReconnects}, m.messages.all()...)
+}
+
+// sessionProbe holds one session; Run is one life of it. What lasts from life to life is in the probe.
+type sessionProbe struct {
+	c    *client
+	opts SessionOptions
+	m    *sessionMetrics
+
+	state       sessionState
+	counted     bool      // the gauge of states counts us
+	accrued     time.Time // up to when time was accrued
+	afterZombie bool      // the last life ended as a zombie
+}
+
+// Run implements [Probe].
+func (p *sessionProbe) Run(ctx context.Context, emit func(Event)) Report {
+	l := &life{sessionProbe: p, emit: emit}
+	return l.run(ctx)
+}

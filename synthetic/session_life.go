@@ -1,0 +1,350 @@
+package synthetic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// life is one life of a held session.
+type life struct {
+	*sessionProbe
+	emit func(Event)
+	s    *mqtt.Session
+	echo *echo // nil: none
+
+	born         time.Time // CONNACK
+	nextTraffic  time.Time
+	trafficTopic string
+	suspect      bool // of being a zombie: what comes in proves nothing meanwhile
+	rtt          struct {
+		n               int
+		sum, least, top time.Duration
+	}
+}
+
+// The ways in which we end a session ourselves.
+var (
+	errStopped  = errors.New("stopped")
+	errLifetime = errors.New("max_lifetime reached")
+)
+
+// zombieError says that pings are answered and publishes are not.
+type zombieError struct{ missing string }
+
+// Error implements error.
+func (e zombieError) Error() string { return "zombie: missing " + e.missing }
+
+// run connects, holds the session until it ends, and reports.
+func (l *life) run(ctx context.Context) (r Report) {
+	l.enter(stateConnecting)
+	defer func() { l.enter(stateWaiting) }()
+	err := l.connect(ctx)
+	if err != nil {
+		r.conclude(err)
+		return r
+	}
+	defer context.AfterFunc(ctx, l.s.Interrupt)()
+	l.welcome()
+	err = l.hold(ctx)
+	l.bury(&r, err)
+	return r
+}
+
+// connect makes the connection; the wait for the rate limit is not part of the attempt.
+func (l *life) connect(ctx context.Context) error {
+	o, err := l.c.options("")
+	if err != nil {
+		return err
+	}
+	if err := l.c.wait(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.c.env.Timeout)
+	defer cancel()
+	l.s, err = mqtt.Dial(ctx, o)
+	return err
+}
+
+// welcome tells that the session got in.
+func (l *life) welcome() {
+	a := l.s.Account()
+	l.born = time.Now()
+	l.enter(stateConnected)
+	e := Event{Name: "connected", Phases: a.Phases, TLS: a.TLS, Notable: true,
+		Detail:  fmt.Sprintf("connected to %s in %s, keepalive %s", a.Remote, a.Total().Round(10*time.Microsecond), l.s.Keepalive()),
+		Samples: []Sample{l.m.connects.Of(1), l.m.common.Keepalive.Of(l.s.Keepalive().Seconds())}}
+	if l.opts.Echo == nil { // with an echo only an answer is conclusive
+		e.Outcome = Success
+	}
+	l.emit(e)
+}
+
+// hold drives the session until it ends.
+func (l *life) hold(ctx context.Context) error {
+	id := l.s.ClientID()
+	if l.opts.Echo != nil {
+		l.echo = newEcho(l, *l.opts.Echo, l.c.env.topic(id, "echo"))
+		if err := l.echo.subscribe(); err != nil {
+			return err
+		}
+	}
+	l.trafficTopic = l.c.env.topic(id, "traffic")
+	if l.opts.Traffic == TrafficPublish || l.opts.Traffic == TrafficBoth {
+		l.nextTraffic = time.Now()
+	}
+	if l.opts.Traffic == TrafficReceive || l.opts.Traffic == TrafficBoth {
+		topic := l.c.env.topic(id, "receive")
+		if _, err := subscribe(l.s, time.Now().Add(l.c.env.Timeout), mqtt.Filter{Topic: topic}); err != nil {
+			return err
+		}
+		pubCtx, stop := context.WithCancel(ctx)
+		var publisher sync.WaitGroup
+		publisher.Go(func() { l.publishTo(pubCtx, topic) })
+		defer publisher.Wait()
+		defer stop()
+	}
+	for {
+		e, err := l.s.Next(l.until())
+		if err == nil {
+			err = l.take(ctx, e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// until is when the next thing is due; zero = never.
+func (l *life) until() (at time.Time) {
+	earlier := func(t time.Time) {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	earlier(l.nextTraffic)
+	if l.echo != nil {
+		earlier(l.echo.due)
+	}
+	if l.opts.MaxLifetime > 0 {
+		earlier(l.born.Add(l.opts.MaxLifetime))
+	}
+	if t, ok := l.s.Unanswered(); ok && l.state == stateConnected {
+		earlier(t.Add(l.s.PingTimeout() / 2))
+	}
+	return at
+}
+
+// take handles one event of the session.
+func (l *life) take(ctx context.Context, e mqtt.Event) error {
+	switch e.Kind {
+	case mqtt.Interrupted:
+		if ctx.Err() != nil {
+			return errStopped
+		}
+		return nil
+	case mqtt.Due:
+		return l.onDue(e.At)
+	case mqtt.Pong:
+		l.alive(e.At)
+		l.rtt.n++
+		l.rtt.sum += e.RTT
+		l.rtt.top = max(l.rtt.top, e.RTT)
+		if l.rtt.least == 0 || e.RTT < l.rtt.least {
+			l.rtt.least = e.RTT
+		}
+		pong := Event{Name: "pong", Time: e.At, Detail: fmt.Sprintf("PINGRESP after %s", e.RTT),
+			Samples: []Sample{l.m.pingDuration.Of(e.RTT.Seconds()), l.m.pings.Of(1, "answered")}}
+		if l.echo == nil {
+			pong.Outcome = Success
+		}
+		l.emit(pong)
+		if l.echo != nil {
+			return l.echo.pong(e)
+		}
+	case mqtt.Ack, mqtt.Delivery:
+		l.alive(e.At)
+		if l.echo != nil {
+			return l.echo.take(e)
+		}
+	}
+	return nil
+}
+
+// onDue does what is due.
+func (l *life) onDue(now time.Time) error {
+	passed := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
+	if l.opts.MaxLifetime > 0 && passed(l.born.Add(l.opts.MaxLifetime)) {
+		return errLifetime
+	}
+	if t, ok := l.s.Unanswered(); ok && l.state == stateConnected && passed(t.Add(l.s.PingTimeout()/2)) {
+		l.enter(stateBlind)
+	}
+	if passed(l.nextTraffic) {
+		if _, _, err := l.s.Publish(mqtt.Message{Topic: l.trafficTopic, Payload: []byte("pingreq traffic")}); err != nil {
+			return err
+		}
+		if l.nextTraffic = l.nextTraffic.Add(l.opts.TrafficInterval); l.nextTraffic.Before(now) {
+			l.nextTraffic = now.Add(l.opts.TrafficInterval)
+		}
+	}
+	if l.echo != nil && passed(l.echo.due) {
+		return l.echo.onDue(now)
+	}
+	return nil
+}
+
+// alive accrues the time up to at as connected: a packet of the broker proves it.
+func (l *life) alive(at time.Time) {
+	if l.state == stateBlind {
+		l.enter(stateConnected)
+	}
+	if !l.suspect {
+		l.accrue(stateConnected, at)
+	}
+}
+
+// accrueSample adds the time since the last accrual to a state.
+func (p *sessionProbe) accrueSample(state sessionState, at time.Time) []Sample {
+	d := at.Sub(p.accrued)
+	if p.accrued.IsZero() || d <= 0 {
+		return nil
+	}
+	p.accrued = at
+	return []Sample{p.m.stateSeconds.Of(d.Seconds(), string(state))}
+}
+
+// accrue does so at once.
+func (l *life) accrue(state sessionState, at time.Time) {
+	if s := l.accrueSample(state, at); s != nil {
+		l.emit(Event{Name: "accrued", Time: at, Samples: s})
+	}
+}
+
+// enter moves the probe to another state. Waiting and connecting are accrued as they pass, the others on proof.
+func (l *life) enter(state sessionState) {
+	now := time.Now()
+	var samples []Sample
+	if !l.counted {
+		l.counted, l.accrued = true, now
+	} else {
+		if l.state == stateWaiting || l.state == stateConnecting {
+			samples = l.accrueSample(l.state, now)
+		}
+		samples = append(samples, l.m.sessions.Adding(-1, string(l.state)))
+	}
+	l.state = state
+	l.emit(Event{Name: string(state), Time: now, Samples: append(samples, l.m.sessions.Adding(1, string(state)))})
+}
+
+// bury ends the session, if it has not ended, and reports its life.
+func (l *life) bury(r *Report, err error) {
+	var zombie zombieError
+	end := l.s.Ended()
+	ours := false
+	switch {
+	case errors.As(err, &zombie):
+		l.enter(stateZombie)
+		r.found(disconnect.Zombie, "pings are answered, but %s is missing", map[string]string{"ack": "every acknowledgement of a publish", "delivery": "the delivery of a publish"}[zombie.missing])
+		end = l.s.Fail(disconnect.DeadlineAck)
+		l.afterZombie = true
+		r.Samples = append(r.Samples, l.m.zombies.Of(1, zombie.missing))
+		r.Samples = append(r.Samples, l.accrueSample(stateZombie, end.Time)...)
+	case end != nil:
+		r.conclude(end)
+	default: // we end it
+		ours = true
+		l.c.finish(l.s, "")
+		end = l.s.Ended()
+		switch {
+		case !errors.Is(err, errStopped) && !errors.Is(err, errLifetime):
+			r.conclude(err)
+		case l.echo != nil && l.echo.rounds == 0:
+			r.Outcome, r.Detail = Inconclusive, "ended by us before the first echo was complete"
+		default:
+			r.Outcome, r.Detail = Success, "alive until we ended it: "+err.Error()
+		}
+	}
+	if blind := end.Blind(); blind > 0 && r.Finding == "" {
+		r.Samples = append(r.Samples, l.m.blind.Of(blind.Seconds()))
+		r.Samples = append(r.Samples, l.accrueSample(stateBlind, end.Time)...)
+		r.fact("blind", "%s", blind.Round(time.Millisecond))
+	} else if !l.suspect {
+		r.Samples = append(r.Samples, l.accrueSample(stateConnected, end.Time)...)
+	}
+	if end.Reason == disconnect.PingrespTimeout {
+		r.Samples = append(r.Samples, l.m.pings.Of(1, "timeout"))
+	}
+	lifetime := end.Time.Sub(l.born)
+	if !ours {
+		r.Samples = append(r.Samples, l.m.lifetime.Of(lifetime.Seconds()))
+	}
+	r.Samples = append(r.Samples, l.m.disconnects.Of(1, string(end.Reason), string(end.Initiator), string(end.Evidence)))
+	if l.echo != nil {
+		r.Samples = append(r.Samples, l.echo.lost()...)
+		r.fact("echo", "%d bursts of %d came back in full", l.echo.rounds, l.echo.o.Burst)
+	}
+	if end.Reason == disconnect.SessionTakenOver {
+		r.Detail += "; is another agent running with the same agent.id?"
+	}
+	r.fact("lifetime", "%s", lifetime.Round(time.Millisecond))
+	if n := l.rtt.n; n > 0 {
+		r.fact("ping", "%d answered, %s / %s / %s least / mean / most", n, l.rtt.least, (l.rtt.sum / time.Duration(n)).Round(time.Microsecond), l.rtt.top)
+	}
+	r.fact("end", "%s", end.Ending)
+}
+
+// publishTo keeps a second connection that publishes to the session, for traffic that we only receive.
+func (l *life) publishTo(ctx context.Context, topic string) {
+	link := mqtt.Link{Timeout: l.c.env.Timeout, Wait: l.c.wait, Backoff: mqtt.Backoff{Min: l.opts.BackoffMin, Max: l.opts.BackoffMax},
+		Options: func() (mqtt.Options, error) {
+			o, err := l.c.options("publisher")
+			o.CleanStart, o.SessionExpiry = true, 0
+			return o, err
+		},
+		Serve: func(ctx context.Context, s *mqtt.Session) error {
+			for next := time.Now(); ; {
+				e, err := s.Next(next)
+				switch {
+				case err != nil:
+					return err
+				case ctx.Err() != nil:
+					return nil
+				case e.Kind == mqtt.Due:
+					if _, _, err := s.Publish(mqtt.Message{Topic: topic, Payload: []byte("pingreq traffic")}); err != nil {
+						return err
+					}
+					next = e.At.Add(l.opts.TrafficInterval)
+				}
+			}
+		}}
+	_ = link.Run(ctx) // ends with ctx alone
+}
+
+// subscribe subscribes and waits for the SUBACK; the granted QoS is returned. A refusal is an *mqtt.End with evidence
+// suback, though the connection lives.
+func subscribe(s *mqtt.Session, until time.Time, f mqtt.Filter) (byte, error) {
+	id, err := s.Subscribe(f)
+	if err != nil {
+		return 0, err
+	}
+	e, err := s.Await(until, func(e mqtt.Event) bool { return e.Kind == mqtt.Suback && e.ID == id })
+	switch {
+	case err != nil:
+		return 0, err
+	case e.Kind == mqtt.Interrupted:
+		return 0, errStopped
+	case e.Kind == mqtt.Due:
+		return 0, s.Fail(disconnect.DeadlineAck)
+	case len(e.Codes) != 1:
+		return 0, s.Fail(disconnect.DeadlineAck)
+	case e.Codes[0] >= 0x80:
+		return 0, refusedBy(s, disconnect.Suback, e.Codes[0], e.Reason)
+	}
+	return e.Codes[0], nil
+}
