@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/pingreq/pingreq/internal/config"
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+// configCommands are the subcommands of config.
+func configCommands(app *kingpin.Application) []subcommand {
+	c := app.Command("config", "Check, print or document the configuration.")
+	check := c.Command("check", "Check a configuration and say what its plan costs each broker.")
+	checkFile := check.Arg("file", "Configuration file.").String()
+	print := c.Command("print", "Print the effective configuration with every default; secrets are masked.")
+	printFile := print.Arg("file", "Configuration file.").String()
+	schema := c.Command("schema", "Print the JSON Schema of the configuration, for editors.")
+	reference := c.Command("reference", "Print a configuration file with every key and its documentation.")
+	load := func(e environment, file string) (*config.Config, error) {
+		kinds := synthetic.Kinds()
+		return loadConfig(e, file, nil, fileOptions(e, kinds, nil))
+	}
+	return []subcommand{
+		{check.FullCommand(), func(_ context.Context, e environment) error {
+			cfg, err := load(e, *checkFile)
+			if err != nil {
+				return err
+			}
+			if _, err := build(cfg); err != nil {
+				return usageError{err}
+			}
+			return printCost(e, cfg)
+		}},
+		{print.FullCommand(), func(_ context.Context, e environment) error {
+			cfg, err := load(e, *printFile)
+			if err != nil {
+				return err
+			}
+			return cfg.Print(e.stdout)
+		}},
+		{schema.FullCommand(), func(_ context.Context, e environment) error {
+			b, err := config.Schema()
+			if err == nil {
+				_, err = e.stdout.Write(b)
+			}
+			return err
+		}},
+		{reference.FullCommand(), func(_ context.Context, e environment) error {
+			_, err := e.stdout.Write(config.Reference())
+			return err
+		}},
+	}
+}
+
+// printCost says what the plan costs each broker.
+func printCost(e environment, cfg *config.Config) error {
+	plan := cfg.Plan()
+	fmt.Fprintf(e.stdout, "ok: %d targets, %d profiles, %d probes planned\n\n", len(cfg.Targets), len(cfg.Profiles), len(plan))
+	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "target\tconnections held\tconnects/min\tmessages/min\tprovoked refusals/h\tconnects/s allowed\t")
+	for _, c := range config.Cost(plan) {
+		fmt.Fprintf(w, "%s\t%d\t%.1f\t%.1f\t%.1f\t%g\t\n", c.Target, c.Connections, c.ConnectsPerMinute, c.MessagesPerMinute, c.RefusalsPerHour, c.ConnectRate)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, c := range config.Cost(plan) {
+		if c.Warning != "" {
+			fmt.Fprintf(e.stderr, "warning: %s\n", c.Warning)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"text/template"
+	"time"
+
+	_ "embed"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/promslog"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/pingreq/pingreq/collector"
+	"github.com/pingreq/pingreq/internal/config"
+	"github.com/pingreq/pingreq/internal/demo"
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+//go:embed demo.yaml.tmpl
+var demoConfig string
+
+// demoCommand shows the main job with brokers of its own.
+func demoCommand(app *kingpin.Application) subcommand {
+	c := app.Command("demo", "Start brokers in this process, a healthy one and some that are broken on purpose, watch them, and show what is found. Nothing to install.")
+	listen := c.Flag("web.listen-address", "Address of the metrics and the web page; when it is taken, a free port is used.").Default("127.0.0.1:10883").String()
+	duration := c.Flag("duration", "Stop after this time; 0s = until interrupted.").Default("0s").Duration()
+	return subcommand{c.FullCommand(), func(ctx context.Context, e environment) error {
+		if *duration > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, *duration)
+			defer cancel()
+		}
+		return runDemo(ctx, e, *listen)
+	}}
+}
+
+// demoPatience is within how long everything should have been seen.
+const demoPatience = 40 * time.Second
+
+func runDemo(ctx context.Context, e environment, listen string) (err error) {
+	dir, err := os.MkdirTemp("", "pingreq-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	log := promslog.NewNopLogger() // the screen is the demo's; the brokers' and probes' logs would drown it
+	brokers, err := demo.Start(ctx, demo.Options{Dir: dir, Logger: log})
+	if err != nil {
+		return fmt.Errorf("cannot start the brokers: %w", err)
+	}
+	defer func() { err = errors.Join(err, brokers.Close()) }()
+
+	cfg, file, err := demoConfiguration(e, brokers, dir)
+	if err != nil {
+		return err
+	}
+	a, err := newAgent(log, synthetic.Kinds(), cfg)
+	if err != nil {
+		return err
+	}
+	address, err := freeAddress(listen)
+	if err != nil {
+		return err
+	}
+	show := newDemoScreen(e.stdout, brokers.List, a.plan)
+	show.head(address, file)
+	none, systemd := "", false
+	wf := &toolkit.FlagConfig{WebListenAddresses: &[]string{address}, WebSystemdSocket: &systemd, WebConfigFile: &none}
+	actx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var web sync.WaitGroup
+	var webErr error
+	web.Go(func() {
+		defer cancel()
+		webErr = a.run(actx, wf, show)
+	})
+	show.run(actx, address)
+	web.Wait()
+	return webErr
+}
+
+// demoConfiguration writes the configuration that the demo runs, for people to read, and loads it.
+func demoConfiguration(e environment, brokers *demo.Brokers, dir string) (*config.Config, string, error) {
+	scheme := func(url string) string { s, _, _ := strings.Cut(url, ":"); return s }
+	t, err := template.New("demo").Funcs(template.FuncMap{"scheme": scheme}).Parse(demoConfig)
+	if err != nil {
+		return nil, "", err
+	}
+	var b strings.Builder
+	if err := t.Execute(&b, brokers.List); err != nil {
+		return nil, "", err
+	}
+	file := filepath.Join(dir, "pingreq.yaml")
+	if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+		return nil, "", err
+	}
+	kinds := synthetic.Kinds()
+	cfg, _, err := config.Load(config.Source{Path: file, Reserved: collector.ReservedLabels(kinds), Kinds: kinds,
+		Flags: map[string]any{"agent.id": "demo"}})
+	return cfg, file, err
+}
+
+// freeAddress gives the address, or one with a free port if it is taken.
+func freeAddress(address string) (string, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		host, _, e := net.SplitHostPort(address)
+		if e != nil {
+			return "", usageError{fmt.Errorf("--web.listen-address: %w", e)}
+		}
+		if l, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
+			return "", err
+		}
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}

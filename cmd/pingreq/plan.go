@@ -1,0 +1,62 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+
+	"golang.org/x/time/rate"
+
+	"github.com/pingreq/pingreq/collector"
+	"github.com/pingreq/pingreq/internal/config"
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+// planned is an entry of the plan with its probes, ready to be run.
+type planned struct {
+	config.Entry
+	job synthetic.Job
+}
+
+// build makes the probes of a plan. Probes of one target share its connect rate limit.
+func build(cfg *config.Config) ([]planned, error) {
+	gates := map[string]*rate.Limiter{}
+	for _, t := range cfg.Targets {
+		gates[t.Name] = synthetic.NewGate(t.ConnectRate)
+	}
+	other := func(name string) (synthetic.Target, *rate.Limiter, bool) {
+		t, ok := cfg.Target(name)
+		return t, gates[name], ok
+	}
+	var out []planned
+	var errs []error
+	for _, e := range cfg.Plan() {
+		p := planned{Entry: e, job: synthetic.Job{ID: e.ID, Schedule: e.Schedule}}
+		slots := 1
+		if e.Kind.Keep != nil {
+			slots = e.Kind.Keep(e.Options)
+			p.job.Backoff = e.Kind.Backoff(e.Options)
+		}
+		for slot := range slots {
+			probe, err := e.Kind.New(synthetic.Env{Agent: cfg.Agent.ID, TopicPrefix: cfg.Agent.TopicPrefix,
+				ClientIDPrefix: cfg.Agent.ClientIDPrefix, Identity: e.ID, Slot: slot, Target: e.Target, Timeout: e.Schedule.Timeout,
+				Gate: gates[e.Target.Name], Other: other}, e.Profile, e.Options)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("probe %s: %w", e.ID, err))
+				break
+			}
+			p.job.Probes = append(p.job.Probes, probe)
+		}
+		out = append(out, p)
+	}
+	return out, errors.Join(errs...)
+}
+
+// announcement is what the sinks need to know before the first run.
+func (p *planned) announcement() collector.Planned {
+	transport := ""
+	if u, err := url.Parse(p.Target.URL); err == nil {
+		transport = u.Scheme
+	}
+	return collector.Planned{Identity: p.ID, Profile: p.Profile, Transport: transport, Schedule: p.Schedule, Slots: len(p.job.Probes)}
+}

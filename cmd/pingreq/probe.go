@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/promslog"
+
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+// probeCommand runs each probe once.
+func probeCommand(app *kingpin.Application) subcommand {
+	c := app.Command("probe", "Run each probe once against brokers, and say what was found. Exit 0: all well; 1: something failed; 2: usage.")
+	urls := c.Arg("url", "Broker: mqtt://host:1883, mqtts://host:8883, ws://host/mqtt, wss://host/mqtt or unix:///path.").Strings()
+	file := c.Flag("config.file", "Probe the targets of this configuration instead of URLs.").PlaceHolder("FILE").String()
+	kinds := c.Flag("kind", "Only this kind of probe; repeat for more. Default: all of the suite.").PlaceHolder("KIND").Enums(kindNames()...)
+	hold := c.Flag("hold", "How long to hold sessions.").Default("12s").Duration()
+	output := c.Flag("output", "table, json, or nagios (one line, plugin exit codes 0 to 3).").Default("table").Enum("table", "json", "nagios")
+	uf := addURLFlags(c)
+	return subcommand{c.FullCommand(), func(ctx context.Context, e environment) error {
+		all := synthetic.Kinds()
+		// Another id than the agent's on the same host: they must not take over each other's sessions.
+		host, _ := os.Hostname()
+		o := uf.options(e, all, map[string]any{"agent.id": fmt.Sprintf("probe-%.32s-%d", host, os.Getpid())})
+		if o.Keepalive == 0 {
+			o.Keepalive = 5 * time.Second // so that a short hold sees pings
+		}
+		cfg, err := loadConfig(e, *file, *urls, o)
+		if err != nil {
+			return err
+		}
+		plan, err := build(cfg)
+		if err != nil {
+			return usageError{err}
+		}
+		if len(*kinds) > 0 {
+			plan = slices.DeleteFunc(plan, func(p planned) bool { return !slices.Contains(*kinds, p.ID.Kind) })
+		}
+		if len(plan) == 0 {
+			return usageError{fmt.Errorf("nothing to run: the plan has no probe of kind %v", *kinds)}
+		}
+		results := oneShot(ctx, e, plan, *hold)
+		switch *output {
+		case "json":
+			return printJSON(e.stdout, results)
+		case "nagios":
+			return printNagios(e.stdout, results)
+		}
+		return printTable(e.stdout, results)
+	}}
+}
+
+func kindNames() (names []string) {
+	for _, k := range synthetic.Kinds() {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// result is the report of one probe, run once.
+type result struct {
+	synthetic.Identity
+	synthetic.Report
+}
+
+// oneShot runs every probe of a plan once, side by side, and shows on a terminal how far it is.
+func oneShot(ctx context.Context, e environment, plan []planned, hold time.Duration) []result {
+	progress := newProgress(e.stderr, len(plan))
+	defer progress.clear()
+	r := synthetic.NewRunner(synthetic.Sinks{}, noWatch{}, promslog.New(e.log))
+	defer r.Close()
+	results := make([]result, len(plan))
+	var wg sync.WaitGroup
+	for i, p := range plan {
+		wg.Go(func() {
+			timeout := p.Schedule.Timeout
+			if p.Schedule.Every == 0 {
+				timeout = hold
+			}
+			rep := r.Once(ctx, p.job, timeout)
+			results[i] = result{p.ID, rep}
+			progress.done(p.ID.String(), rep)
+		})
+	}
+	wg.Wait()
+	return results
+}
+
+// noWatch has no metrics to keep.
+type noWatch struct{}
+
+// StartLag implements synthetic.Watch.
+func (noWatch) StartLag(synthetic.Identity, time.Duration) {}
+
+// Skipped implements synthetic.Watch.
+func (noWatch) Skipped(synthetic.Identity, int) {}
+
+// Panicked implements synthetic.Watch.
+func (noWatch) Panicked(synthetic.Identity) {}
+
+// progress shows on a terminal how far a one-shot run is; elsewhere it is silent.
+type progress struct {
+	w     io.Writer // nil: no terminal
+	total int
+	start time.Time
+
+	mu       sync.Mutex
+	finished int
+	tick     *time.Ticker
+	stop     chan struct{}
+	ended    sync.WaitGroup
+}
+
+func newProgress(w io.Writer, total int) *progress {
+	p := &progress{total: total, start: time.Now(), stop: make(chan struct{})}
+	if !isTerminal(w) {
+		return p
+	}
+	p.w = w
+	p.tick = time.NewTicker(200 * time.Millisecond)
+	p.ended.Go(func() {
+		for {
+			select {
+			case <-p.stop:
+				return
+			case <-p.tick.C:
+				p.mu.Lock()
+				fmt.Fprintf(p.w, "\r\x1b[K%d of %d probes done, %.0f s", p.finished, p.total, time.Since(p.start).Seconds())
+				p.mu.Unlock()
+			}
+		}
+	})
+	return p
+}
+
+// done counts one probe.
+func (p *progress) done(name string, r synthetic.Report) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.finished++
+	if p.w != nil {
+		fmt.Fprintf(p.w, "\r\x1b[K%s: %s\n", name, r.Outcome)
+	}
+}
+
+// clear removes the line of progress.
+func (p *progress) clear() {
+	if p.w == nil {
+		return
+	}
+	close(p.stop)
+	p.tick.Stop()
+	p.ended.Wait()
+	fmt.Fprint(p.w, "\r\x1b[K")
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+)
+
+// verdict is the exit code of a set of results: a failure is 1.
+func verdict(results []result) error {
+	for _, r := range results {
+		if r.Outcome == synthetic.Failure {
+			return exitError(exitFailure)
+		}
+	}
+	for _, r := range results {
+		if r.Outcome == synthetic.Success {
+			return nil
+		}
+	}
+	return exitError(exitFailure) // nothing was found out
+}
+
+// printTable prints for people: a line for each probe, and below each what else is known.
+func printTable(w io.Writer, results []result) error {
+	c := paletteFor(w)
+	head := []string{"TARGET", "PROBE", "OUTCOME", "TIME", "DETAIL"}
+	rows := make([][]string, len(results))
+	widths := make([]int, len(head)-1)
+	for i, h := range head[:len(head)-1] {
+		widths[i] = len(h)
+	}
+	for i, r := range results {
+		outcome := string(r.Outcome)
+		if reason := r.Reason(); reason != "" {
+			outcome += " " + reason
+		}
+		rows[i] = []string{r.Target, r.Probe, outcome, r.Elapsed.Round(100 * time.Microsecond).String(), r.Detail}
+		for j := range widths {
+			widths[j] = max(widths[j], utf8.RuneCountInString(rows[i][j]))
+		}
+	}
+	pad := func(s string, n int) string { return s + strings.Repeat(" ", max(0, n-utf8.RuneCountInString(s))) }
+	for j, h := range head[:len(head)-1] {
+		fmt.Fprint(w, c.bold(pad(h, widths[j]+2)))
+	}
+	fmt.Fprintln(w, c.bold(head[len(head)-1]))
+	for i, r := range results {
+		for j := range widths {
+			cell := pad(rows[i][j], widths[j]+2)
+			if j == 2 {
+				cell = c.outcome(r.Outcome, cell)
+			}
+			fmt.Fprint(w, cell)
+		}
+		fmt.Fprintln(w, r.Detail)
+		if s := r.Sentence(); s != "" && r.Outcome == synthetic.Failure {
+			fmt.Fprintf(w, "    %s\n", c.bold(s))
+		}
+		if len(r.Phases) > 0 {
+			fmt.Fprintf(w, "    %s\n", c.dim("phases: "+phaseLine(r)))
+		}
+		for _, f := range r.Facts {
+			fmt.Fprintf(w, "    %s\n", c.dim(f.Name+": "+f.Value))
+		}
+	}
+	return verdict(results)
+}
+
+func phaseLine(r result) string {
+	parts := make([]string, 0, len(r.Phases))
+	var total time.Duration
+	for _, p := range r.Phases {
+		parts = append(parts, fmt.Sprintf("%s %s", p.Phase, p.Duration.Round(time.Microsecond)))
+		total += p.Duration
+	}
+	end := "total "
+	if !r.Connected {
+		end = "broke off after "
+	}
+	return strings.Join(parts, ", ") + ", " + end + total.Round(time.Microsecond).String()
+}
+
+// jsonResult is the form of --output=json. Durations are in seconds.
+type jsonResult struct {
+	Target    string             `json:"target"`
+	Kind      string             `json:"kind"`
+	Probe     string             `json:"probe"`
+	Profile   string             `json:"profile"`
+	Outcome   synthetic.Outcome  `json:"outcome"`
+	Reason    string             `json:"reason,omitempty"`
+	Initiator string             `json:"initiator,omitempty"`
+	Evidence  string             `json:"evidence,omitempty"`
+	Phase     disconnect.Phase   `json:"phase,omitempty"`
+	Code      *int               `json:"code,omitempty"`
+	Detail    string             `json:"detail,omitempty"`
+	Sentence  string             `json:"sentence,omitempty"`
+	Start     time.Time          `json:"start"`
+	Elapsed   float64            `json:"elapsed_seconds"`
+	Phases    map[string]float64 `json:"phases_seconds,omitempty"`
+	Facts     map[string]string  `json:"facts,omitempty"`
+}
+
+// printJSON prints one array, for programs.
+func printJSON(w io.Writer, results []result) error {
+	out := make([]jsonResult, len(results))
+	for i, r := range results {
+		j := jsonResult{Target: r.Target, Kind: r.Kind, Probe: r.Probe, Profile: r.Profile, Outcome: r.Outcome, Reason: r.Reason(),
+			Detail: r.Detail, Start: r.Start.UTC(), Elapsed: r.Elapsed.Seconds(), Facts: map[string]string{}, Phases: map[string]float64{}}
+		if r.Outcome == synthetic.Failure {
+			j.Sentence, j.Phase = r.Sentence(), r.Report.Phase()
+		}
+		if e := r.Ending; e != nil {
+			j.Initiator, j.Evidence = string(e.Initiator), string(e.Evidence)
+			if e.Code >= 0 {
+				j.Code = &e.Code
+			}
+		}
+		for _, f := range r.Facts {
+			j.Facts[f.Name] = f.Value
+		}
+		for _, p := range r.Phases {
+			j.Phases[string(p.Phase)] = p.Duration.Seconds()
+		}
+		out[i] = j
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	if err := e.Encode(out); err != nil {
+		return err
+	}
+	return verdict(results)
+}
+
+// The exit codes of monitoring plugins.
+const (
+	nagiosOK       = 0
+	nagiosCritical = 2
+	nagiosUnknown  = 3
+)
+
+// printNagios prints one line in the manner of monitoring plugins.
+func printNagios(w io.Writer, results []result) error {
+	code, word := nagiosUnknown, "UNKNOWN"
+	var texts, perf []string
+	for _, r := range results {
+		name := r.Target + "/" + r.Probe
+		switch {
+		case r.Outcome == synthetic.Failure:
+			code, word = nagiosCritical, "CRITICAL"
+			texts = append(texts, fmt.Sprintf("%s: %s (%s)", name, r.Reason(), r.Detail))
+		case r.Outcome == synthetic.Success && code == nagiosUnknown:
+			code, word = nagiosOK, "OK"
+		case r.Outcome == synthetic.Inconclusive:
+			texts = append(texts, fmt.Sprintf("%s: inconclusive (%s)", name, r.Detail))
+		}
+		perf = append(perf, fmt.Sprintf("'%s'=%.6fs", name, r.Elapsed.Seconds()))
+	}
+	if len(texts) == 0 {
+		texts = append(texts, fmt.Sprintf("%d probes succeeded", len(results)))
+	}
+	line := strings.NewReplacer("|", "/", "\n", " ").Replace(strings.Join(texts, "; "))
+	if _, err := fmt.Fprintf(w, "MQTT %s - %s | %s\n", word, line, strings.Join(perf, " ")); err != nil {
+		return err
+	}
+	if code == nagiosOK {
+		return nil
+	}
+	return exitError(code)
+}

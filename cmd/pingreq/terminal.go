@@ -1,0 +1,45 @@
+package main
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/term"
+
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+// isTerminal tells whether w shows to a person.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// palette colours words on a terminal; elsewhere it leaves them as they are.
+type palette bool
+
+func paletteFor(w io.Writer) palette {
+	_, no := os.LookupEnv("NO_COLOR")
+	return palette(isTerminal(w) && !no)
+}
+
+func (p palette) paint(code, s string) string {
+	if !p {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+func (p palette) bold(s string) string { return p.paint("1", s) }
+func (p palette) dim(s string) string  { return p.paint("2", s) }
+
+// outcome colours a word as its outcome.
+func (p palette) outcome(o synthetic.Outcome, s string) string {
+	switch o {
+	case synthetic.Success:
+		return p.paint("32", s)
+	case synthetic.Failure:
+		return p.paint("1;31", s)
+	}
+	return p.paint("33", s)
+}

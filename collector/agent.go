@@ -1,0 +1,116 @@
+package collector
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+// Agent holds what the agent exports about itself. Its methods may be called from many goroutines.
+type Agent struct {
+	mu                                               sync.Mutex
+	lag, skipped, panics, reloadGood, reloadGoodTime *seriesSet
+}
+
+// agentMetrics declare the agent's own families; they do not have the labels of a probe.
+type agentMetrics struct {
+	Lag, Skipped, Panics, ReloadGood, ReloadGoodTime *synthetic.Metric
+}
+
+func newAgentMetrics(kinds []synthetic.Kind) *agentMetrics {
+	var zero [][]string
+	for _, k := range kinds {
+		zero = append(zero, []string{k.Name})
+	}
+	return &agentMetrics{
+		Lag: &synthetic.Metric{Name: "pingreq_run_start_lag_seconds", Type: synthetic.Histogram, Unit: "seconds", Native: true,
+			Buckets: []float64{100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5, 10, 30, 60},
+			Help:    "How late runs began, by the agent's own fault."},
+		Skipped: &synthetic.Metric{Name: "pingreq_runs_skipped_total", Type: synthetic.Counter, Labels: []string{"kind"}, Zero: zero,
+			Help: "Runs that were due while the previous run of the same probe was still going, and so did not happen."},
+		Panics: &synthetic.Metric{Name: "pingreq_probe_panics_total", Type: synthetic.Counter, Labels: []string{"kind"}, Zero: zero,
+			Help: "Runs that ended in a panic: a fault of pingreq, its stack trace is in the log."},
+		ReloadGood: &synthetic.Metric{Name: "pingreq_config_last_reload_successful", Type: synthetic.Gauge,
+			Help: "1 if the last attempt to load the configuration succeeded, 0 if it failed and the one before is still in use."},
+		ReloadGoodTime: &synthetic.Metric{Name: "pingreq_config_last_reload_success_timestamp_seconds", Type: synthetic.Gauge, Unit: "seconds",
+			Help: "When the configuration was last loaded successfully, Unix time."},
+	}
+}
+
+// all lists the families in the order of the documentation.
+func (m *agentMetrics) all() []*synthetic.Metric {
+	return []*synthetic.Metric{m.Lag, m.Skipped, m.Panics, m.ReloadGood, m.ReloadGoodTime}
+}
+
+// rejectedMetric declares what [Probes] says of itself.
+func rejectedMetric() *synthetic.Metric {
+	return &synthetic.Metric{Name: "pingreq_samples_rejected_total", Type: synthetic.Counter, Labels: []string{"metric", "cause"},
+		Help: "Samples of probes that could not be turned into metrics: any of them is a fault of pingreq."}
+}
+
+// NewAgent registers the agent's own metrics: its lateness, its faults, its configuration, its build, the Go runtime
+// and the process. The error names the metric that reg refused.
+func NewAgent(reg prometheus.Registerer, kinds []synthetic.Kind) (*Agent, error) {
+	var sets []*seriesSet
+	m := newAgentMetrics(kinds)
+	for _, decl := range m.all() {
+		s := &seriesSet{family: newFamily(decl)}
+		if err := reg.Register(s.vec); err != nil {
+			return nil, fmt.Errorf("registering metric %s: %w", decl.Name, err)
+		}
+		for _, labels := range decl.Zero {
+			if _, err := s.get(labels...); err != nil {
+				return nil, fmt.Errorf("metric %s: %w", decl.Name, err)
+			}
+		}
+		sets = append(sets, s)
+	}
+	for name, c := range map[string]prometheus.Collector{
+		"pingreq_build_info": versioncollector.NewCollector("pingreq"),
+		"go_*":               collectors.NewGoCollector(),
+		"process_*":          collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	} {
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("registering metric %s: %w", name, err)
+		}
+	}
+	return &Agent{lag: sets[0], skipped: sets[1], panics: sets[2], reloadGood: sets[3], reloadGoodTime: sets[4]}, nil
+}
+
+// StartLag notes how late a run of the probe began.
+func (a *Agent) StartLag(_ synthetic.Identity, d time.Duration) {
+	a.take(a.lag, max(0, d).Seconds())
+}
+
+// Skipped notes that n runs of the probe were due and did not happen.
+func (a *Agent) Skipped(id synthetic.Identity, n int) {
+	a.take(a.skipped, float64(n), id.Kind)
+}
+
+// Panicked notes that a run of the probe ended in a panic.
+func (a *Agent) Panicked(id synthetic.Identity) {
+	a.take(a.panics, 1, id.Kind)
+}
+
+// Reloaded notes an attempt to load the configuration, the first one included, and when it ended.
+func (a *Agent) Reloaded(ok bool, at time.Time) {
+	if !ok {
+		a.take(a.reloadGood, 0)
+		return
+	}
+	a.take(a.reloadGood, 1)
+	a.take(a.reloadGoodTime, unix(at))
+}
+
+// take applies a value. What cannot be applied, such as a negative count, would be a fault of the caller and changes nothing.
+func (a *Agent) take(s *seriesSet, value float64, labels ...string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_ = s.apply(synthetic.Observe, value, labels...)
+}

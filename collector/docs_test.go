@@ -1,0 +1,74 @@
+package collector
+
+import (
+	"bytes"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+func TestDocsAreUpToDate(t *testing.T) {
+	var b bytes.Buffer
+	if err := WriteDocs(&b, synthetic.Kinds()); err != nil {
+		t.Fatal(err)
+	}
+	committed, err := os.ReadFile("../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(committed), b.String()); diff != "" {
+		t.Errorf("docs/metrics.md is not what the declarations say, go generate ./collector writes it anew (-committed +declared):\n%s", diff)
+	}
+}
+
+// TestDocsNameEveryFamily compares the headings of the page with what is gathered at run time, both ways.
+func TestDocsNameEveryFamily(t *testing.T) {
+	page, err := os.ReadFile("../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, m := range regexp.MustCompile("(?m)^### `(.+)`$").FindAllSubmatch(page, -1) {
+		if slices.Contains(names, string(m[1])) {
+			t.Errorf("%s is described twice", m[1])
+		}
+		names = append(names, string(m[1]))
+	}
+	families, err := everything(t).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]bool{"promhttp_*": true, "process_*": true} // of the HTTP handler; not on every system
+	for _, f := range families {
+		i := slices.IndexFunc(names, func(name string) bool {
+			ok, err := path.Match(name, f.GetName())
+			return err == nil && ok
+		})
+		if i < 0 {
+			t.Errorf("%s is gathered and not described", f.GetName())
+			continue
+		}
+		used[names[i]] = true
+	}
+	for _, name := range names {
+		if !used[name] {
+			t.Errorf("%s is described and never gathered", name)
+		}
+	}
+}
+
+// TestDocsOfSharedFamilies describes a family of two kinds once.
+func TestDocsOfSharedFamilies(t *testing.T) {
+	_, _, kinds := testKinds()
+	var b bytes.Buffer
+	if err := WriteDocs(&b, kinds); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "metrics.md", b.String())
+}

@@ -1,0 +1,380 @@
+package collector
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// Probes turns reports and events into the metrics that the probe kinds declare. It knows the probes that [Probes.Add] announced; what others
+// report, such as one that has been removed and is still ending, leaves no series. Its methods may be called from many goroutines.
+type Probes struct {
+	common   *synthetic.CommonMetrics
+	kinds    map[string]*kindFamilies
+	families map[string]*family // of all kinds, by name
+	ordered  []*family          // by name
+	// rejected counts the samples that could not be used: a fault in a probe kind, never of a broker.
+	rejected *prometheus.CounterVec
+
+	mu     sync.RWMutex
+	probes map[synthetic.Identity]*probe
+}
+
+var (
+	_ synthetic.Sink      = (*Probes)(nil)
+	_ prometheus.Gatherer = (*Probes)(nil)
+)
+
+// kindFamilies are the families that a kind may fill, the common ones included.
+type kindFamilies struct {
+	synthetic.Kind
+	byName map[string]*family
+}
+
+// NewProbes makes the families that the kinds declare. A metric that several kinds declare in the same way is one
+// family. Their names are registered in reg, but reg does not gather them: [Join] it with the Probes. The error names
+// every declaration that is not right, or the metric that reg refused.
+func NewProbes(reg prometheus.Registerer, kinds []synthetic.Kind) (*Probes, error) {
+	p := &Probes{
+		common:   synthetic.NewCommonMetrics(),
+		kinds:    make(map[string]*kindFamilies),
+		families: make(map[string]*family),
+		probes:   make(map[synthetic.Identity]*probe),
+	}
+	metrics, err := declared(p.common, kinds)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range metrics {
+		f := newFamily(m, probeLabels...)
+		if err := reg.Register(described{f}); err != nil {
+			return nil, fmt.Errorf("registering metric %s: %w", m.Name, err)
+		}
+		p.families[m.Name] = f
+		p.ordered = append(p.ordered, f)
+	}
+	for _, k := range kinds {
+		kf := &kindFamilies{Kind: k, byName: make(map[string]*family)}
+		for _, m := range append(p.common.All(), k.Metrics...) {
+			kf.byName[m.Name] = p.families[m.Name]
+		}
+		p.kinds[k.Name] = kf
+	}
+	rejected := newFamily(rejectedMetric())
+	if err := reg.Register(rejected.vec); err != nil {
+		return nil, fmt.Errorf("registering metric %s: %w", rejected.Name, err)
+	}
+	p.rejected = &prometheus.CounterVec{MetricVec: rejected.vec}
+	slices.SortFunc(p.ordered, func(a, b *family) int { return strings.Compare(a.Name, b.Name) })
+	return p, nil
+}
+
+// described tells a registry the name and labels of a family, so that nothing else may take the name; [Probes.Gather] gives its series.
+type described struct{ *family }
+
+func (d described) Describe(ch chan<- *prometheus.Desc) { d.vec.Describe(ch) }
+func (d described) Collect(chan<- prometheus.Metric)    {}
+
+// Gather implements [prometheus.Gatherer]: all families of the probes, ordered as a registry orders them.
+func (p *Probes) Gather() ([]*dto.MetricFamily, error) {
+	out := make([]*dto.MetricFamily, 0, len(p.ordered))
+	var errs []error
+	for _, f := range p.ordered {
+		switch mf, err := f.gather(); {
+		case err != nil:
+			errs = append(errs, err)
+		case mf != nil:
+			out = append(out, mf)
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// Add makes the series of a probe that enters the plan: outcomes, the reasons that its kind can give and whatever else
+// is declared to start at 0, and what the plan itself tells. For a probe that is already there it updates what the
+// plan tells and keeps the rest. The error says which kind is unknown or which label value is not UTF-8; then the probe is not added.
+func (p *Probes) Add(planned Planned) error {
+	id := planned.Identity
+	kind, ok := p.kinds[id.Kind]
+	if !ok {
+		return fmt.Errorf("metrics of probe %s: unknown kind %q", id, id.Kind)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	x, known := p.probes[id]
+	if !known {
+		x = &probe{
+			owner: p, kind: kind,
+			labels:    []string{id.Target, id.Kind, id.Probe, id.Profile},
+			byMetric:  make(map[*synthetic.Metric]*seriesSet),
+			keepalive: -1,
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err := x.plan(planned, !known); err != nil {
+		if !known {
+			x.remove()
+		}
+		return fmt.Errorf("metrics of probe %s: %w", id, err)
+	}
+	p.probes[id] = x
+	return nil
+}
+
+// Remove deletes every series of a probe that left the plan, and tells how many there were. What it still reports afterwards is dropped.
+func (p *Probes) Remove(id synthetic.Identity) int {
+	// The lock is held to the end so that an Add of the same probe comes after the deletion.
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	x, ok := p.probes[id]
+	if !ok {
+		return 0
+	}
+	delete(p.probes, id)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.remove()
+}
+
+// Report implements [synthetic.Sink].
+func (p *Probes) Report(id synthetic.Identity, r synthetic.Report) {
+	if x := p.lock(id); x != nil {
+		defer x.mu.Unlock()
+		x.report(&r)
+	}
+}
+
+// Event implements [synthetic.Sink].
+func (p *Probes) Event(id synthetic.Identity, e synthetic.Event) {
+	if x := p.lock(id); x != nil {
+		defer x.mu.Unlock()
+		x.event(&e)
+	}
+}
+
+// lock finds a probe of the plan and locks it; nil when it is not, or no longer, there.
+func (p *Probes) lock(id synthetic.Identity) *probe {
+	p.mu.RLock()
+	x := p.probes[id]
+	p.mu.RUnlock()
+	if x == nil {
+		return nil
+	}
+	x.mu.Lock()
+	if x.removed {
+		x.mu.Unlock()
+		return nil
+	}
+	return x
+}
+
+// probe is the state of one probe of the plan: its series, and what they cannot tell back.
+type probe struct {
+	owner  *Probes
+	kind   *kindFamilies
+	labels []string // target, kind, probe, profile
+
+	mu      sync.Mutex
+	removed bool
+	// byMetric finds the series by declaration; a kind may declare anew for each probe, so several keys may share a set.
+	byMetric       map[*synthetic.Metric]*seriesSet
+	slots          Slots
+	keepalive      time.Duration // configured
+	lastConclusive time.Time
+	lastFailure    time.Time
+}
+
+// plan sets what the plan tells and, for a new probe, makes the series that start at 0.
+func (x *probe) plan(p Planned, fresh bool) error {
+	c := x.owner.common
+	lowest, highest := p.tlsVersions()
+	if err := x.apply(c.Info.Replacing(1, p.Profile.Protocol.String(), p.Transport, lowest, highest)); err != nil {
+		return fmt.Errorf("a label value is not UTF-8 in %q", append(slices.Clone(x.labels), p.Transport, lowest, highest))
+	}
+	if p.Schedule.Every > 0 {
+		x.take(c.Interval.Of(p.Schedule.Every.Seconds()))
+	} else {
+		x.take(synthetic.Sample{Metric: c.Interval, Op: synthetic.Forget})
+	}
+	if x.keepalive != p.Profile.Keepalive { // else the effective one stays
+		x.keepalive = p.Profile.Keepalive
+		x.take(c.Keepalive.Of(p.Profile.Keepalive.Seconds()))
+	}
+	x.slots.Resize(max(1, p.Slots))
+	x.success()
+	if fresh {
+		for _, reason := range x.kind.Reasons {
+			x.zero(c.Failures, reason)
+		}
+		for _, f := range x.kind.byName {
+			for _, labels := range f.Zero {
+				x.zero(f.Metric, labels...)
+			}
+		}
+	}
+	return nil
+}
+
+// remove deletes every series.
+func (x *probe) remove() (n int) {
+	x.removed = true
+	for _, s := range x.byMetric {
+		n += s.clear()
+	}
+	return n
+}
+
+// report takes in what a run found.
+func (x *probe) report(r *synthetic.Report) {
+	c := x.owner.common
+	x.take(c.Runs.Of(1, string(r.Outcome)))
+	if r.Outcome.Conclusive() {
+		x.take(c.RunDuration.Of(r.Elapsed.Seconds()))
+	}
+	if r.Outcome == synthetic.Failure {
+		x.take(c.Failures.Of(1, r.Reason()))
+	}
+	x.conclude(r, r.Start.Add(r.Elapsed))
+	if r.Connected && r.Outcome != synthetic.Inconclusive { // what our own side spoiled is no measurement
+		x.connected(r.Phases)
+	}
+	x.tls(r.TLS)
+	for _, s := range r.Samples {
+		x.take(s)
+	}
+}
+
+// event takes in what happened in the middle of a run.
+func (x *probe) event(e *synthetic.Event) {
+	x.conclude(&synthetic.Report{Slot: e.Slot, Outcome: e.Outcome, Finding: e.Finding, Ending: e.Ending}, e.Time)
+	x.connected(e.Phases)
+	x.tls(e.TLS)
+	for _, s := range e.Samples {
+		x.take(s)
+	}
+}
+
+// connected takes in the phases of a connect that succeeded, if any.
+func (x *probe) connected(phases []mqtt.PhaseTime) {
+	if len(phases) == 0 {
+		return
+	}
+	c := x.owner.common
+	var total time.Duration
+	for _, p := range phases {
+		total += p.Duration
+		x.take(c.PhaseDuration.Of(p.Duration.Seconds(), string(p.Phase)))
+	}
+	x.take(c.ConnectDuration.Of(total.Seconds()))
+}
+
+// tls takes in what is known of a TLS handshake, also of one that failed.
+func (x *probe) tls(t *mqtt.TLSFacts) {
+	if t == nil {
+		return
+	}
+	c := x.owner.common
+	if t.Version != "" {
+		x.take(c.TLSInfo.Replacing(1, t.Version, t.Cipher))
+	}
+	if !t.EarliestExpiry.IsZero() {
+		x.take(c.CertExpiry.Of(unix(t.EarliestExpiry)))
+	}
+	if !t.ClientCertExpiry.IsZero() {
+		x.take(c.ClientCertExpiry.Of(unix(t.ClientCertExpiry)))
+	}
+}
+
+// conclude notes a conclusive result and when it came in; a result that was overtaken by a later one moves no time back.
+func (x *probe) conclude(r *synthetic.Report, at time.Time) {
+	if !r.Outcome.Conclusive() {
+		return
+	}
+	c := x.owner.common
+	x.slots.Set(r.Slot, r.Outcome)
+	x.success()
+	if !at.Before(x.lastConclusive) {
+		x.lastConclusive = at
+		x.take(c.LastConclusive.Of(unix(at)))
+	}
+	if r.Outcome == synthetic.Failure && !at.Before(x.lastFailure) {
+		x.lastFailure = at
+		x.take(c.LastFailure.Replacing(unix(at), r.Reason(), string(r.Phase())))
+	}
+}
+
+// success sets mqtt_probe_success to the worst of the slots, and leaves it absent while none told anything.
+func (x *probe) success() {
+	m := x.owner.common.Success
+	switch x.slots.Worst() {
+	case synthetic.Success:
+		x.take(m.Of(1))
+	case synthetic.Failure:
+		x.take(m.Of(0))
+	default:
+		x.take(synthetic.Sample{Metric: m, Op: synthetic.Forget})
+	}
+}
+
+// take applies a sample, and counts it when it cannot be used.
+func (x *probe) take(s synthetic.Sample) {
+	if err := x.apply(s); err != nil {
+		name := ""
+		if s.Metric != nil && x.owner.families[s.Metric.Name] != nil {
+			name = s.Metric.Name
+		}
+		x.owner.rejected.WithLabelValues(name, err.Error()).Inc()
+	}
+}
+
+func (x *probe) apply(s synthetic.Sample) error {
+	set := x.set(s.Metric)
+	if set == nil {
+		return errUndeclared
+	}
+	return set.apply(s.Op, s.Value, s.Labels...)
+}
+
+// zero makes a series, which starts at 0.
+func (x *probe) zero(m *synthetic.Metric, labels ...string) {
+	if _, err := x.set(m).get(labels...); err != nil {
+		x.owner.rejected.WithLabelValues(m.Name, err.Error()).Inc()
+	}
+}
+
+// set finds the series of a metric; nil when the kind does not declare it.
+func (x *probe) set(m *synthetic.Metric) *seriesSet {
+	if s, ok := x.byMetric[m]; ok {
+		return s
+	}
+	if m == nil {
+		return nil
+	}
+	f := x.kind.byName[m.Name]
+	if f == nil || !sameDeclaration(f.Metric, m) {
+		return nil
+	}
+	s, ok := x.byMetric[f.Metric]
+	if !ok {
+		s = &seriesSet{family: f, before: x.labels}
+		x.byMetric[f.Metric] = s
+	}
+	// Bounded, in case that a probe should declare its metrics anew in every run.
+	if len(x.byMetric) < 4*len(x.kind.byName) {
+		x.byMetric[m] = s
+	}
+	return s
+}
+
+// unix is t in seconds since 1970, as Prometheus writes times.
+func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }

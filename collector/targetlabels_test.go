@@ -1,0 +1,222 @@
+package collector
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+// labelled gives two targets and one metric of the agent, with labels and without.
+func labelled(t *testing.T, labels map[string]map[string]string) (inner, outer prometheus.Gatherer) {
+	t.Helper()
+	g, p, periodic, held := newTestProbes(t)
+	script(t, p, periodic, held)
+	other := periodicPlan()
+	other.Identity.Target = "depot"
+	mustAdd(t, p, other)
+	agent := prometheus.NewRegistry()
+	agent.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "pingreq_alone", Help: "No target."}))
+	g = Join(g, agent)
+	return g, WithTargetLabels(g, func() map[string]map[string]string { return labels })
+}
+
+func TestTargetLabels(t *testing.T) {
+	inner, outer := labelled(t, map[string]map[string]string{
+		"plant":   {"site": "fra", "area": "hall \"3\"\n", "zone": ""},
+		"nowhere": {"site": "atlantis"},
+	})
+	before, err := inner.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	families, err := outer.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(families) != len(before) {
+		t.Fatalf("%d families, want %d", len(families), len(before))
+	}
+	for i, f := range families {
+		for j, m := range f.Metric {
+			want := labelMap(before[i].Metric[j])
+			if want["target"] == "plant" {
+				want["site"], want["area"], want["zone"] = "fra", "hall \"3\"\n", ""
+			}
+			if diff := cmp.Diff(want, labelMap(m)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", f.GetName(), diff)
+			}
+			if !slices.IsSortedFunc(m.Label, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) }) {
+				t.Errorf("%s: labels are not sorted: %v", f.GetName(), m.Label)
+			}
+		}
+	}
+	if after, err := inner.Gather(); err != nil || cmp.Diff(texts(before), texts(after)) != "" {
+		t.Errorf("gathering with labels changed the metrics themselves (error %v)", err)
+	}
+	// Gatherers checks what it merges as a registry does.
+	if _, err := (prometheus.Gatherers{outer}).Gather(); err != nil {
+		t.Errorf("client_golang finds it inconsistent: %v", err)
+	}
+	if problems, err := testutil.GatherAndLint(outer); err != nil || len(problems) > 0 {
+		t.Errorf("lint: %v %v", problems, err)
+	}
+}
+
+func labelMap(m *dto.Metric) map[string]string {
+	out := make(map[string]string)
+	for _, l := range m.Label {
+		out[l.GetName()] = l.GetValue()
+	}
+	return out
+}
+
+func texts(families []*dto.MetricFamily) (out []string) {
+	for _, f := range families {
+		for _, m := range f.Metric {
+			out = append(out, seriesName(f, m))
+		}
+	}
+	return out
+}
+
+// TestTargetLabelsInEveryFormat reads back what a scrape gets.
+func TestTargetLabelsInEveryFormat(t *testing.T) {
+	_, outer := labelled(t, map[string]map[string]string{"plant": {"site": "fra"}})
+	families, err := outer.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []expfmt.FormatType{expfmt.TypeTextPlain, expfmt.TypeProtoDelim} {
+		var b bytes.Buffer
+		enc := expfmt.NewEncoder(&b, expfmt.NewFormat(format))
+		for _, f := range families {
+			if err := enc.Encode(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sites := make(map[string]int)
+		dec := expfmt.NewDecoder(&b, expfmt.NewFormat(format))
+		for {
+			var f dto.MetricFamily
+			err := dec.Decode(&f)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%v: %v", format, err)
+			}
+			for _, m := range f.Metric {
+				sites[labelMap(m)["target"]+"@"+labelMap(m)["site"]]++
+			}
+		}
+		if got := slices.Sorted(maps.Keys(sites)); !slices.Equal(got, []string{"@", "depot@", "plant@fra"}) {
+			t.Errorf("%v: targets and sites %q", format, got)
+		}
+	}
+
+	var b bytes.Buffer
+	enc := expfmt.NewEncoder(&b, expfmt.NewFormat(expfmt.TypeOpenMetrics))
+	for _, f := range families {
+		if err := enc.Encode(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := enc.(expfmt.Closer).Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`mqtt_probe_runs_total{kind="connect",outcome="success",probe="connect",profile="default",site="fra",target="plant"} 1.0` + "\n",
+		`mqtt_probe_runs_total{kind="connect",outcome="success",probe="connect",profile="default",target="depot"} 0.0` + "\n",
+		"# UNIT mqtt_probe_run_duration_seconds seconds\n", "# EOF\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("OpenMetrics lacks %q", want)
+		}
+	}
+}
+
+// TestTargetLabelsNeverCollide gives labels that the configuration should have refused: the metric's own win.
+func TestTargetLabelsNeverCollide(t *testing.T) {
+	_, outer := labelled(t, map[string]map[string]string{"plant": {"target": "x", "kind": "y", "outcome": "z", "site": "fra"}})
+	families, err := (prometheus.Gatherers{outer}).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "mqtt_probe_runs_total" {
+			continue
+		}
+		for _, m := range f.Metric {
+			if l := labelMap(m); l["target"] == "x" || l["kind"] == "y" || l["outcome"] == "z" {
+				t.Errorf("a target's label took the place of the metric's: %v", l)
+			}
+		}
+	}
+}
+
+// TestTargetLabelsHandOnErrors has a collector that fails beside one that does not.
+func TestTargetLabelsHandOnErrors(t *testing.T) {
+	failed := errors.New("failed")
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "fine", Help: "Fine."}), faulty{failed})
+	families, err := WithTargetLabels(reg, func() map[string]map[string]string { return nil }).Gather()
+	if err == nil || len(families) != 1 {
+		t.Errorf("error %v with %d families, want the error and what could be gathered", err, len(families))
+	}
+}
+
+type faulty struct{ err error }
+
+func (f faulty) Describe(chan<- *prometheus.Desc) {}
+func (f faulty) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(f.err), f.err)
+}
+
+func TestReservedLabels(t *testing.T) {
+	_, _, kinds := testKinds()
+	got := ReservedLabels(kinds)
+	for _, want := range []string{"target", "kind", "probe", "profile", "le", "quantile", "job", "instance", "outcome", "phase", "qos", "verdict", "state"} {
+		if !slices.Contains(got, want) {
+			t.Errorf("%q is not reserved", want)
+		}
+	}
+	if slices.Contains(got, "site") {
+		t.Error("site is reserved")
+	}
+	if !slices.IsSorted(got) || len(slices.Compact(slices.Clone(got))) != len(got) {
+		t.Errorf("not sorted, or not unique: %q", got)
+	}
+	for _, name := range got {
+		if !model.LegacyValidation.IsValidLabelName(name) {
+			t.Errorf("%q is no label name", name)
+		}
+	}
+	// All that is ever gathered for a probe is reserved.
+	reserved := ReservedLabels(synthetic.Kinds())
+	families, err := everything(t).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			for name := range labelMap(m) {
+				if targetOf(m) != "" && !slices.Contains(reserved, name) {
+					t.Errorf("label %q of %s is not reserved", name, f.GetName())
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package config
+
+import (
+	"cmp"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+// Config is a complete configuration that was found without fault.
+type Config struct {
+	Agent    Agent
+	Targets  []synthetic.Target
+	Profiles []synthetic.Profile // the one named default is always among them
+
+	probes   []probe
+	sections sections // as loaded and completed, for Print
+}
+
+// probe is a section of the file with the options of its kind.
+type probe struct {
+	probeSection
+	kind    synthetic.Kind
+	options any
+}
+
+// Target finds a target by name.
+func (c *Config) Target(name string) (synthetic.Target, bool) {
+	i := slices.IndexFunc(c.Targets, func(t synthetic.Target) bool { return t.Name == name })
+	if i < 0 {
+		return synthetic.Target{}, false
+	}
+	return c.Targets[i], true
+}
+
+// config completes the merged layers to a Config.
+func (l *loader) config(raw map[string]any) *Config {
+	l.unknownKeys("", raw, keysOf(reflect.TypeFor[sections]()))
+	c := &Config{sections: sections{Agent: l.agent(raw)}}
+	c.Agent = c.sections.Agent
+	l.targets(raw, c)
+	l.profiles(raw, c)
+	l.probes(raw, c)
+	l.combinations(c)
+	return c
+}
+
+// list gives the elements of a list at the top; false when the key is absent.
+func (l *loader) list(raw map[string]any, key string) ([]any, bool) {
+	v, ok := raw[key]
+	list, isList := v.([]any)
+	switch {
+	case !ok:
+		return nil, false
+	case v == nil:
+		l.badKey(key, "has no value: give it a list, or remove the key")
+	case !isList:
+		l.bad(key, "needs a list: begin each entry with a hyphen")
+	}
+	return list, true
+}
+
+func (l *loader) agent(raw map[string]any) Agent {
+	a := defaultAgent()
+	if v, ok := raw["agent"]; ok {
+		l.decode("agent", v, &a)
+	}
+	if a.ID == "" {
+		host, _ := os.Hostname() // without one, any name will do
+		a.ID = cmp.Or(tidy(host), "agent")
+	}
+	return a
+}
+
+var (
+	untidy    = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+	untidyEnd = regexp.MustCompile(`^[.-]+|[.-]+$`)
+)
+
+// tidy makes a text fit to be a name; "" if nothing of it is.
+func tidy(s string) string {
+	return untidyEnd.ReplaceAllString(untidy.ReplaceAllString(s, "-"), "")
+}
+
+// unique reports a name that was seen before. seen maps names to the paths at which they stand.
+func (l *loader) unique(what, path, name string, seen map[string]string) {
+	if first, ok := seen[name]; ok && name != "" {
+		l.bad(path, "duplicate %s name %q: used%s already; choose another", what, name, l.line(first))
+		return
+	}
+	seen[name] = path
+}

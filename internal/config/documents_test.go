@@ -1,0 +1,266 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+const docs = "../../docs"
+
+func TestSchemaIsCurrent(t *testing.T) {
+	b, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, filepath.Join(docs, "config.schema.json"), string(b))
+}
+
+func TestReferenceIsCurrent(t *testing.T) {
+	golden(t, filepath.Join(docs, "reference.yaml"), string(Reference()))
+}
+
+// TestDocumentHoldsReference keeps docs/configuration.md in step with the reference and the overview.
+func TestDocumentHoldsReference(t *testing.T) {
+	path := filepath.Join(docs, "configuration.md")
+	doc, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overview, err := os.ReadFile("testdata/good/overview.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := embed(t, string(doc), "overview", string(overview))
+	want = embed(t, want, "reference", string(Reference()))
+	golden(t, path, want)
+}
+
+// embed replaces the block of YAML between the comments "name" and "end of name".
+func embed(t *testing.T, doc, name, text string) string {
+	t.Helper()
+	head, rest, ok := strings.Cut(doc, "<!-- "+name+" -->\n")
+	_, tail, ok2 := strings.Cut(rest, "<!-- end of "+name+" -->\n")
+	if !ok || !ok2 {
+		t.Fatalf("docs/configuration.md has no place for %s", name)
+	}
+	return head + "<!-- " + name + " -->\n```yaml\n" + text + "```\n<!-- end of " + name + " -->\n" + tail
+}
+
+var unused = regexp.MustCompile(`(?m)^( *)#([^ ])`)
+
+// uncommented takes every key of the reference into use.
+func uncommented() string { return unused.ReplaceAllString(string(Reference()), "$1$2") }
+
+// TestReferenceLoads loads the reference as it is, and with every key taken into use; both mean the same.
+func TestReferenceLoads(t *testing.T) {
+	for name, text := range map[string]string{"as it is": string(Reference()), "uncommented": uncommented()} {
+		c, warnings, err := loadText(text)
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("%s: %v, warnings %v", name, err, warnings)
+			continue
+		}
+		if got := c.Targets[0]; got.Name != "broker" || got.ConnectRate != 5 {
+			t.Errorf("%s: target %+v", name, got)
+		}
+		if p := c.Profiles[0]; !reflect.DeepEqual(p, profileOf(t, "targets: [{name: a, url: \"mqtt://a\"}]")) {
+			t.Errorf("%s: the profile differs from the default one: %+v", name, p)
+		}
+	}
+}
+
+func profileOf(t *testing.T, text string) synthetic.Profile {
+	t.Helper()
+	c, _, err := loadText(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Profiles[0]
+}
+
+// TestReferenceNamesEveryKey walks the sections and the options of every kind.
+func TestReferenceNamesEveryKey(t *testing.T) {
+	var root map[string]any
+	if err := yaml.Unmarshal([]byte(uncommented()), &root); err != nil {
+		t.Fatal(err)
+	}
+	named(t, "", root, reflect.TypeFor[sections]())
+	for _, k := range synthetic.Kinds() {
+		found := false
+		for _, p := range root["probes"].([]any) {
+			if block, ok := p.(map[string]any)[k.Name]; ok {
+				named(t, k.Name, block, reflect.TypeOf(k.Options()).Elem())
+				found = true
+			}
+		}
+		if !found {
+			t.Errorf("no block of kind %s", k.Name)
+		}
+	}
+}
+
+// named fails for every key of a section that a value does not have, and for every field without documentation.
+func named(t *testing.T, path string, value any, section reflect.Type) {
+	t.Helper()
+	m, ok := value.(map[string]any)
+	if !ok {
+		t.Errorf("%s is no mapping", path)
+		return
+	}
+	for i := range section.NumField() {
+		f := section.Field(i)
+		key := f.Tag.Get("koanf")
+		if key == "" || f.Tag.Get("desc") == "" {
+			t.Errorf("%s.%s has no key or no documentation", section, f.Name)
+		}
+		below, ok := m[key]
+		if !ok {
+			t.Errorf("the reference does not name %s", join(path, key))
+			continue
+		}
+		typ := f.Type
+		if list, ok := below.([]any); ok && typ.Kind() == reflect.Slice && typ.Elem().Kind() == reflect.Struct {
+			below, typ = list[0], typ.Elem()
+		}
+		if typ.Kind() == reflect.Pointer {
+			typ = typ.Elem()
+		}
+		if typ.Kind() == reflect.Struct {
+			named(t, join(path, key), below, typ)
+		}
+	}
+}
+
+// TestRulesHaveWords fails for a limit in a tag for which no message was written.
+func TestRulesHaveWords(t *testing.T) {
+	known := []string{"", "omitempty", "required", "dive", "oneof", "min", "max", "gt", "unique", "ip", "startswith", "seconds"}
+	for name := range rules {
+		known = append(known, name)
+	}
+	var walk func(reflect.Type)
+	walk = func(section reflect.Type) {
+		for section.Kind() == reflect.Pointer || section.Kind() == reflect.Slice {
+			section = section.Elem()
+		}
+		if section.Kind() != reflect.Struct {
+			return
+		}
+		for i := range section.NumField() {
+			for rule := range strings.SplitSeq(section.Field(i).Tag.Get("validate"), ",") {
+				if name, _, _ := strings.Cut(rule, "="); !slices.Contains(known, name) {
+					t.Errorf("%s.%s: no message for the limit %q", section, section.Field(i).Name, name)
+				}
+			}
+			walk(section.Field(i).Type)
+		}
+	}
+	walk(reflect.TypeFor[sections]())
+	for _, k := range synthetic.Kinds() {
+		walk(reflect.TypeOf(k.Options()))
+	}
+}
+
+// beyondSchema are the bad files whose fault shows only to who knows other values, files or the environment.
+var beyondSchema = []string{
+	// what a file or a variable holds
+	"ca-file-broken", "ca-file-missing", "ca-file-without-certificate", "cert-and-key-differ", "cert-missing", "key-broken", "key-encrypted",
+	"key-is-cert", "key-missing", "option-file", "password-file-directory", "password-file-empty", "password-file-missing", "password-variable-missing",
+	// what stands elsewhere
+	"duplicate-probe", "duplicate-profile", "duplicate-target", "keepalive-bounds", "password-twice", "password-without-username-311",
+	"receive-at-unknown", "session-expiry-311", "source-address-family", "timeout-longer", "timeout-longer-than-default", "tls-cipher-no-effect",
+	"tls-order", "unknown-profile", "unknown-target",
+	// how long a duration is
+	"keepalive-fraction", "keepalive-range", "short-interval", "zero-interval",
+	// what the caller reserves, and what a text means
+	"label-reserved", "header-credentials", "header-line-break", "header-of-handshake", "source-address",
+	// YAML, of which a schema sees the values only
+	"tag", "two-documents",
+}
+
+// TestSchemaJudgesAlike validates the good files, what is printed of them and the reference, and expects a fault in
+// every bad file but those that are beyond a schema.
+func TestSchemaJudgesAlike(t *testing.T) {
+	schema := compiled(t)
+	for _, file := range append(inputs(t, "good"), mustGlob(t, "testdata/good/*.print")...) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := valid(schema, text); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	for name, text := range map[string]string{"reference": string(Reference()), "uncommented": uncommented()} {
+		if err := valid(schema, []byte(text)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, file := range inputs(t, "bad") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		beyond := slices.Contains(beyondSchema, strings.TrimSuffix(filepath.Base(file), ".yaml"))
+		if err := valid(schema, text); (err == nil) != beyond {
+			t.Errorf("%s: beyond the schema: %v, but it says: %v", file, beyond, err)
+		}
+	}
+}
+
+func mustGlob(t *testing.T, pattern string) []string {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: no files: %v", pattern, err)
+	}
+	return files
+}
+
+func compiled(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	b, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource(schemaID, doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile(schemaID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// valid reads YAML as editors do, and validates it.
+func valid(s *jsonschema.Schema, text []byte) error {
+	var v any
+	if err := yaml.Unmarshal(text, &v); err != nil {
+		return err
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	if err != nil {
+		return err
+	}
+	return s.Validate(doc)
+}

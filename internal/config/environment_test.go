@@ -1,0 +1,98 @@
+package config
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestLayers loads a key from every layer, alone and above others.
+func TestLayers(t *testing.T) {
+	const targets = "targets: [{name: plant, url: \"mqtt://broker.example\"}]\n"
+	host, err := os.Hostname()
+	if err != nil {
+		t.Skip("this machine has no name")
+	}
+	for name, c := range map[string]struct {
+		file  string
+		env   []string
+		flags map[string]any
+		want  Agent
+	}{
+		"defaults":           {want: Agent{tidy(host), "pingreq", "pingreq"}},
+		"file":               {file: "agent: {id: file}\n", want: Agent{"file", "pingreq", "pingreq"}},
+		"environment":        {env: []string{"PINGREQ_AGENT__ID=env"}, want: Agent{"env", "pingreq", "pingreq"}},
+		"flag":               {flags: map[string]any{"agent.id": "flag"}, want: Agent{"flag", "pingreq", "pingreq"}},
+		"environment > file": {file: "agent: {id: file, topic_prefix: file}\n", env: []string{"PINGREQ_AGENT__ID=env"}, want: Agent{"env", "file", "pingreq"}},
+		"flag > environment > file": {file: "agent: {id: file, topic_prefix: file, client_id_prefix: file}\n",
+			env:   []string{"PINGREQ_AGENT__ID=env", "PINGREQ_AGENT__TOPIC_PREFIX=env/a"},
+			flags: map[string]any{"agent.id": "flag"}, want: Agent{"flag", "env/a", "file"}},
+		"numbers stay text":      {env: []string{"PINGREQ_AGENT__ID=010"}, want: Agent{"010", "pingreq", "pingreq"}},
+		"empty is the default":   {env: []string{"PINGREQ_AGENT__ID="}, want: Agent{tidy(host), "pingreq", "pingreq"}},
+		"the prefix is ours":     {file: "agent: {id: file}\n", env: []string{"AGENT__ID=env", "PINGREQAGENT__ID=env", "AGENT_ID"}, want: Agent{"file", "pingreq", "pingreq"}},
+		"case does not matter":   {env: []string{"PINGREQ_agent__id=env"}, want: Agent{"env", "pingreq", "pingreq"}},
+		"a value with an equals": {env: []string{"PINGREQ_AGENT__TOPIC_PREFIX=a=b"}, want: Agent{tidy(host), "a=b", "pingreq"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, warnings, err := Load(Source{Bytes: []byte(c.file + targets), Name: "test.yaml", Env: c.env, Flags: c.flags})
+			if err != nil || len(warnings) > 0 {
+				t.Fatalf("%v, warnings %v", err, warnings)
+			}
+			if diff := cmp.Diff(c.want, got.Agent); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestFlagsReplaceLists gives a list by flag, as FromURLs does.
+func TestFlagsReplaceLists(t *testing.T) {
+	c, _, err := Load(Source{Bytes: []byte("targets: [{name: plant, url: \"mqtt://broker.example\"}]\n"), Name: "test.yaml",
+		Flags: map[string]any{"targets": []any{map[string]any{"name": "lab", "url": "mqtt://lab.example", "connect_rate": 2.5}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Targets) != 1 || c.Targets[0].Name != "lab" || c.Targets[0].ConnectRate != 2.5 {
+		t.Errorf("targets %+v", c.Targets)
+	}
+}
+
+// TestFaultsOfLayers expects a fault to name the variable or the command line that it came from.
+func TestFaultsOfLayers(t *testing.T) {
+	_, _, err := Load(Source{Bytes: []byte("agent: scalar\ntargets: [{name: plant, url: \"mqtt://broker.example\"}]\n"), Name: "test.yaml",
+		Env:   []string{"PINGREQ_AGENT__ID=a b"},
+		Flags: map[string]any{"agent.topic_prefix": "a/#", "targets": []any{map[string]any{"name": "lab", "url": "mqtt://"}}}})
+	want := strings.Join([]string{
+		`PINGREQ_AGENT__ID: agent.id: may hold only letters, digits, ".", "_" and "-", at most 64 of them`,
+		`command line: agent.topic_prefix: must be the beginning of a topic without "+" and "#", and not begin with "$" or "/"`,
+		`command line: targets[0].url: no host: write mqtt://host:port`,
+		`test.yaml:1:8: agent: needs keys below it (id, topic_prefix, client_id_prefix), not a single value`,
+	}, "\n")
+	if err == nil {
+		t.Fatal("no fault")
+	}
+	if diff := cmp.Diff(want, err.Error()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestStrangers expects a warning for each variable with our prefix that does nothing, and for no other.
+func TestStrangers(t *testing.T) {
+	_, warnings, err := Load(Source{
+		Bytes: []byte("targets: [{name: plant, url: \"mqtt://broker.example\", password: \"${PINGREQ_SECRET}\"}]\n"), Name: "test.yaml",
+		Env: []string{"HOME=/", "PINGREQ_SECRET=" + canary, "PINGREQ_AGENT__ID=a", "PINGREQ_AGENT_ID=" + canary, "PINGREQ_PROBES__0__NAME=" + canary,
+			"PINGREQ_SERVICE_HOST=10.0.0.1", "PINGREQ_SERVICE_PORT_HTTP=80", "PINGREQ_PORT=tcp://10.0.0.1:80", "PINGREQ_PORT_80_TCP=tcp://10.0.0.1:80"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Warnings{
+		"PINGREQ_AGENT_ID: the environment variable sets nothing: did you mean PINGREQ_AGENT__ID? Known are PINGREQ_AGENT__ID, PINGREQ_AGENT__TOPIC_PREFIX, PINGREQ_AGENT__CLIENT_ID_PREFIX",
+		"PINGREQ_PROBES__0__NAME: the environment variable sets nothing: use one of PINGREQ_AGENT__ID, PINGREQ_AGENT__TOPIC_PREFIX, PINGREQ_AGENT__CLIENT_ID_PREFIX",
+	}
+	if diff := cmp.Diff(want, warnings); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,114 @@
+package config
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"flag"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the golden files and the generated documents anew")
+
+// canary begins every secret of the tests; the texts that the package gives must never contain it.
+const canary = "Canary-"
+
+func testEnv() []string {
+	return []string{"BROKER_PASSWORD=" + canary + "env-password", "TOKEN=" + canary + "token", "PROXY_PASSWORD=" + canary + "p@ss/word"}
+}
+
+func testReserved() []string { return []string{"target", "kind", "probe", "profile", "le", "quantile"} }
+
+// fixtures makes a directory with the files that the configurations in testdata name.
+func fixtures(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	cert, key := certificate(t)
+	_, other := certificate(t)
+	block := func(typ string) []byte {
+		return pem.EncodeToMemory(&pem.Block{Type: typ, Bytes: []byte(canary + "in-pem")})
+	}
+	for name, content := range map[string][]byte{
+		"ca.pem": cert, "client.pem": cert, "client.key": key, "other.key": other, "empty": []byte("\n"),
+		"password": []byte(canary + "file-password\n"), "broken.pem": block("CERTIFICATE"),
+		"broken.key": block(canary + "PRIVATE KEY"), "encrypted.key": block("ENCRYPTED PRIVATE KEY"),
+	} {
+		write(t, filepath.Join(dir, name), content)
+	}
+	return dir
+}
+
+func write(t testing.TB, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// certificate makes a self-signed certificate and its key, PEM.
+func certificate(t testing.TB) (cert, key []byte) {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "agent"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, k.Public(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+}
+
+// inputs lists the files of a directory of testdata.
+func inputs(t testing.TB, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("testdata", dir, "*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files in testdata/%s: %v", dir, err)
+	}
+	return files
+}
+
+// golden compares got with a file, or writes it with -update.
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		write(t, path, []byte(got))
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v; run the test with -update to write it", err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s differs (-want +got); run the test with -update if that is right:\n%s", path, diff)
+	}
+}
+
+// noSecret fails when a text holds a secret.
+func noSecret(t *testing.T, what, text string) {
+	t.Helper()
+	if strings.Contains(text, canary) {
+		t.Errorf("%s holds a secret:\n%s", what, text)
+	}
+}
+
+// loadText loads YAML without files beside it.
+func loadText(text string) (*Config, Warnings, error) {
+	return Load(Source{Bytes: []byte(text), Name: "test.yaml", Env: testEnv(), Reserved: testReserved()})
+}

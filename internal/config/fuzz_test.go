@@ -1,0 +1,45 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"testing"
+)
+
+// FuzzLoad expects no panic, every fault inside of the file, and of what loads a print that means the same.
+func FuzzLoad(f *testing.F) {
+	for _, dir := range []string{"good", "bad"} {
+		for _, file := range inputs(f, dir) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(text)
+		}
+	}
+	f.Add(Reference())
+	f.Add([]byte(uncommented()))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, _, err := Load(Source{Bytes: text, Name: "test.yaml", Env: testEnv(), Reserved: testReserved()})
+		if err != nil {
+			faults, ok := errors.AsType[Errors](err)
+			if !ok || len(faults) == 0 || c != nil {
+				t.Fatalf("error %T with %d faults, configuration %v", err, len(faults), c != nil)
+			}
+			inside(t, text, faults)
+			return
+		}
+		var printed, again bytes.Buffer
+		if err := c.Print(&printed); err != nil {
+			t.Fatal(err)
+		}
+		c, _, err = Load(Source{Bytes: printed.Bytes(), Name: "test.yaml", Env: testEnv(), Reserved: testReserved()})
+		if err != nil {
+			t.Fatalf("%v\n%s", err, printed.Bytes())
+		}
+		if err := c.Print(&again); err != nil || !bytes.Equal(printed.Bytes(), again.Bytes()) {
+			t.Fatalf("%v: printed\n%s\nand then\n%s", err, printed.Bytes(), again.Bytes())
+		}
+	})
+}

@@ -1,0 +1,139 @@
+package config
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-playground/validator/v10"
+)
+
+// rule is a limit of our own for texts, as a `validate` tag.
+type rule struct {
+	pattern *regexp.Regexp // nil: words decides
+	words   func() []string
+	problem string
+}
+
+// rules are the limits that validator does not know.
+var rules = map[string]rule{
+	"name":     {pattern: plainKey, problem: `may hold only letters, digits, ".", "_" and "-", at most 64 of them`},
+	"clientid": {pattern: regexp.MustCompile(`^[0-9A-Za-z-]+$`), problem: `may hold only letters, digits and "-", which every broker takes in a client id`},
+	"clientidtemplate": {pattern: regexp.MustCompile(`^([^{}]|\{(agent|target|probe|profile|role|slot|hash)\})+$`),
+		problem: "may hold in braces only {agent}, {target}, {probe}, {profile}, {role}, {slot} and {hash}"},
+	"topic":  {pattern: regexp.MustCompile(`^[^$/+#\x00-\x1f][^+#\x00-\x1f]*$`), problem: `must be the beginning of a topic without "+" and "#", and not begin with "$" or "/"`},
+	"envref": {pattern: envOnly, problem: `a password must not stand here: use password_file, or "${NAME}" with the environment variable that holds it`},
+	"cipher": {words: cipherSuites, problem: "cipher suite"},
+}
+
+// cipherSuites lists the suites that can be chosen, which are those of TLS 1.2 and older.
+func cipherSuites() []string {
+	var names []string
+	for _, c := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		if !slices.Equal(c.SupportedVersions, []uint16{tls.VersionTLS13}) {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// newValidator knows the keys by their `koanf` tags, and the rules.
+func newValidator() *validator.Validate {
+	v := validator.New(validator.WithRequiredStructEnabled())
+	v.RegisterTagNameFunc(func(f reflect.StructField) string { return f.Tag.Get("koanf") })
+	for name, r := range rules {
+		// The only errors are an empty tag and a missing function.
+		_ = v.RegisterValidation(name, func(fl validator.FieldLevel) bool {
+			text := fl.Field().String()
+			if r.words != nil {
+				return slices.Contains(r.words(), text)
+			}
+			return utf8.ValidString(text) && r.pattern.MatchString(text)
+		})
+	}
+	_ = v.RegisterValidation("seconds", func(fl validator.FieldLevel) bool {
+		return time.Duration(fl.Field().Int())%time.Second == 0
+	})
+	return v
+}
+
+// limits checks the `validate` tags of a decoded section.
+func (l *loader) limits(path string, section any) {
+	var faults validator.ValidationErrors
+	if !errors.As(l.validate.Struct(section), &faults) {
+		return
+	}
+	for _, f := range faults {
+		_, below, _ := strings.Cut(f.Namespace(), ".")
+		if p := join(path, below); !l.failed(p) {
+			l.bad(p, "%s", l.limit(f))
+		}
+	}
+}
+
+// limit says which limit a value broke, and what would be right. It repeats numbers and names, no other text.
+func (l *loader) limit(f validator.FieldError) string {
+	number := ""
+	if d, ok := f.Value().(time.Duration); ok {
+		number = duration(d) + " "
+	} else if k := f.Kind(); k != reflect.String && k != reflect.Slice && k != reflect.Map {
+		number = fmt.Sprintf("%v ", f.Value())
+	}
+	if r, ok := rules[f.Tag()]; ok {
+		if r.words != nil {
+			return unknown(r.problem, fmt.Sprint(f.Value()), r.words())
+		}
+		return r.problem
+	}
+	switch f.Tag() {
+	case "required":
+		return "is missing: give it a value"
+	case "oneof":
+		return unknown("value", fmt.Sprint(f.Value()), strings.Fields(f.Param()))
+	case "min":
+		return number + atLeast(f)
+	case "max":
+		return number + atMost(f)
+	case "gt":
+		return number + "is too small: it must be more than " + f.Param()
+	case "unique":
+		return "names something twice: keep one"
+	case "ip":
+		return "is not an IP address: write one such as 192.0.2.1 or 2001:db8::1"
+	case "startswith":
+		return fmt.Sprintf("must begin with %q", f.Param())
+	case "seconds":
+		d := f.Value().(time.Duration)
+		return fmt.Sprintf("%s is not a whole number of seconds: write %s", duration(d), duration((d + time.Second - 1).Truncate(time.Second)))
+	}
+	return fmt.Sprintf("does not fit the rule %s %s", f.Tag(), f.Param())
+}
+
+func atLeast(f validator.FieldError) string {
+	switch f.Kind() {
+	case reflect.Slice, reflect.Map:
+		return "is empty: it needs at least " + f.Param()
+	case reflect.String:
+		return "is too short: at least " + f.Param() + " characters"
+	}
+	if f.Param() == "0" {
+		return "is negative: at least 0"
+	}
+	return "is too small: at least " + f.Param()
+}
+
+func atMost(f validator.FieldError) string {
+	switch f.Kind() {
+	case reflect.Slice, reflect.Map:
+		return "is too long: at most " + f.Param() + " entries"
+	case reflect.String:
+		return "is too long: at most " + f.Param() + " characters"
+	}
+	return "is too large: at most " + f.Param()
+}

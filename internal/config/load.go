@@ -1,0 +1,221 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/go-playground/validator/v10"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/rawbytes"
+	"github.com/knadh/koanf/v2"
+
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+// Source is where a configuration comes from.
+type Source struct {
+	Path string // of the YAML file; empty: Bytes
+	// Bytes are YAML, and Name is what faults call it; relative paths in it start at the directory of Name.
+	Bytes []byte
+	Name  string
+	// Env is the environment as os.Environ gives it; nil is an empty one.
+	Env []string
+	// Flags are values above all others: by dotted key, such as "agent.id". Lists are given whole, as []any.
+	Flags map[string]any
+	// Reserved are the names that a target's labels must not have.
+	Reserved []string
+	// Kinds are the kinds of probes to choose from, so that the entries of the plan share them with others; nil is
+	// [synthetic.Kinds].
+	Kinds []synthetic.Kind
+}
+
+// envPrefix begins the names of the variables that set keys; envNesting stands for the dot in a key.
+const (
+	envPrefix  = "PINGREQ_"
+	envNesting = "__"
+	maxConfig  = 16 << 20 // bytes
+)
+
+// Load reads, checks and completes a configuration. The error is [Errors] with every fault. Files that keys name are
+// read to check them; a target whose name cannot be resolved is no fault: it is measured.
+func Load(src Source) (*Config, Warnings, error) {
+	name := src.Name
+	if src.Path != "" {
+		name = src.Path
+		b, err := readConfig(src.Path)
+		if err != nil {
+			return nil, nil, Errors{{File: src.Path, Problem: err.Error()}}
+		}
+		src.Bytes = b
+	}
+	dir, err := filepath.Abs(filepath.Dir(name))
+	if err != nil {
+		return nil, nil, Errors{{File: name, Problem: "the working directory is gone"}}
+	}
+	l := &loader{
+		findings: newFindings(name), dir: dir, env: environment(src.Env), referenced: map[string]bool{},
+		reserved: src.Reserved, kinds: src.Kinds, validate: newValidator(),
+	}
+	if l.kinds == nil {
+		l.kinds = synthetic.Kinds()
+	}
+	raw, ok := l.layers(src)
+	if !ok {
+		return nil, nil, l.sorted()
+	}
+	c := l.config(raw)
+	l.strangers(src.Env)
+	if len(l.faults) > 0 {
+		return nil, l.remarks(), l.sorted()
+	}
+	return c, l.remarks(), nil
+}
+
+// readConfig reads the configuration file, which may be a pipe. Its errors leave the path to the caller.
+func readConfig(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err == nil {
+		defer func() { _ = f.Close() }() // only read
+		var b []byte
+		if b, err = io.ReadAll(io.LimitReader(f, maxConfig+1)); err == nil && len(b) <= maxConfig {
+			return b, nil
+		} else if err == nil {
+			return nil, fmt.Errorf("the file is larger than %d MiB", maxConfig>>20)
+		}
+	}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+	}
+	return nil, fmt.Errorf("the file cannot be read: %w", err)
+}
+
+// loader turns layers of raw values into a Config, collecting what is wrong.
+type loader struct {
+	*findings
+	dir        string            // of the file
+	env        map[string]string // the environment
+	referenced map[string]bool   // variables that a ${NAME} names
+	reserved   []string
+	kinds      []synthetic.Kind
+	validate   *validator.Validate
+}
+
+// layers merges file, environment and flags; defaults are below, in the structs that the values are decoded into. It
+// returns false when the file is no YAML, or nothing that makes sense as a whole.
+func (l *loader) layers(src Source) (map[string]any, bool) {
+	k := koanf.New(".")
+	doc := &document{findings: l.findings}
+	text := bytes.TrimPrefix(src.Bytes, []byte("\xef\xbb\xbf"))
+	if err := k.Load(rawbytes.Provider(text), doc); err != nil || doc.unusable {
+		return nil, false
+	}
+	if v := k.Get("agent"); v != nil && shapeOf(v) != "a mapping" {
+		l.shape("agent", v, reflect.TypeFor[Agent](), nil) // now, since a variable below agent would replace it
+		k.Delete("agent")
+	}
+	if err := errors.Join(k.Load(l.fromEnv(src.Env), nil), k.Load(l.fromFlags(src.Flags), nil)); err != nil {
+		l.bad("", "the environment and the flags cannot be loaded") // unreachable: providers of maps do not fail
+		return nil, false
+	}
+	return k.Raw(), true
+}
+
+// environment indexes the environment by name.
+func environment(environ []string) map[string]string {
+	m := map[string]string{}
+	for _, e := range environ {
+		if name, value, ok := strings.Cut(e, "="); ok {
+			m[name] = value
+		}
+	}
+	return m
+}
+
+// fromEnv provides the variables that name a key.
+func (l *loader) fromEnv(environ []string) koanf.Provider {
+	return env.Provider(".", env.Opt{
+		Prefix:      envPrefix,
+		EnvironFunc: func() []string { return environ },
+		TransformFunc: func(name, value string) (string, any) {
+			key := envKey(name)
+			if !slices.Contains(envKeys(), key) {
+				return "", nil
+			}
+			l.origin[key] = name
+			return key, value
+		},
+	})
+}
+
+// envKey is the key that a variable sets.
+func envKey(name string) string {
+	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, envPrefix), envNesting, "."))
+}
+
+// envKeys are the keys that variables can set: those that are in no list.
+func envKeys() []string {
+	var keys []string
+	for _, k := range keysOf(reflect.TypeFor[Agent]()) {
+		keys = append(keys, "agent."+k)
+	}
+	return keys
+}
+
+// kubernetes matches the variables that Kubernetes sets in every pod when a service is named pingreq.
+var kubernetes = regexp.MustCompile(`^PINGREQ_(SERVICE_(HOST|PORT)|PORT)(_|$)`)
+
+// strangers warns of variables with our prefix that set nothing, without their values.
+func (l *loader) strangers(environ []string) {
+	for _, name := range slices.Sorted(maps.Keys(environment(environ))) {
+		if !strings.HasPrefix(name, envPrefix) || slices.Contains(envKeys(), envKey(name)) || l.referenced[name] || kubernetes.MatchString(name) {
+			continue
+		}
+		var known []string
+		for _, k := range envKeys() {
+			known = append(known, envPrefix+strings.ToUpper(strings.ReplaceAll(k, ".", envNesting)))
+		}
+		l.warnings = append(l.warnings, Error{File: name, Problem: "the environment variable sets nothing: " + instead(name, known)})
+	}
+}
+
+// fromFlags provides what the caller set.
+func (l *loader) fromFlags(flags map[string]any) koanf.Provider {
+	m := map[string]any{}
+	for key, value := range flags {
+		l.origin[key] = "command line"
+		m[key] = plain(value)
+	}
+	return confmap.Provider(m, ".")
+}
+
+// plain turns every scalar into text, as the file has it.
+func plain(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		m := map[string]any{}
+		for key, e := range v {
+			m[key] = plain(e)
+		}
+		return m
+	case []any:
+		list := make([]any, len(v))
+		for i, e := range v {
+			list[i] = plain(e)
+		}
+		return list
+	case nil:
+		return nil
+	}
+	return fmt.Sprint(v)
+}

@@ -1,0 +1,93 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestBad loads files with one mistake each, and one with many, and compares everything that is said.
+func TestBad(t *testing.T) {
+	dir := fixtures(t)
+	for _, file := range inputs(t, "bad") {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, "pingreq.yaml")
+			write(t, path, text)
+			c, warnings, err := Load(Source{Path: path, Env: testEnv(), Reserved: testReserved()})
+			if err == nil || c != nil {
+				t.Fatal("loaded without a fault")
+			}
+			faults, ok := errors.AsType[Errors](err)
+			if !ok {
+				t.Fatalf("error of type %T", err)
+			}
+			inside(t, text, faults)
+			said := err.Error() + "\n"
+			for _, w := range warnings {
+				said += "warning: " + w + "\n"
+			}
+			noSecret(t, "what is said", said)
+			golden(t, strings.TrimSuffix(file, ".yaml")+".err", strings.ReplaceAll(said, dir+string(filepath.Separator), ""))
+		})
+	}
+}
+
+// inside fails for a fault that stands outside of the text.
+func inside(t *testing.T, text []byte, faults Errors) {
+	t.Helper()
+	lines := bytes.Split(text, []byte("\n"))
+	for _, f := range faults {
+		if f.Line < 1 || f.Col < 1 || f.Line > len(lines) || f.Col > len(lines[f.Line-1])+1 {
+			t.Errorf("%v does not stand in the file", f)
+		}
+	}
+}
+
+// TestGood loads files without a mistake, prints them, loads what was printed and compares.
+func TestGood(t *testing.T) {
+	dir := fixtures(t)
+	for _, file := range inputs(t, "good") {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, "pingreq.yaml")
+			write(t, path, text)
+			src := Source{Path: path, Env: testEnv(), Reserved: testReserved(), Flags: map[string]any{"agent.id": "test"}}
+			c, warnings, err := Load(src)
+			if err != nil || len(warnings) > 0 {
+				t.Fatalf("%v, warnings %v", err, warnings)
+			}
+			var printed bytes.Buffer
+			if err := c.Print(&printed); err != nil {
+				t.Fatal(err)
+			}
+			noSecret(t, "what is printed", printed.String())
+			golden(t, strings.TrimSuffix(file, ".yaml")+".print", strings.ReplaceAll(printed.String(), dir+string(filepath.Separator), "/etc/pingreq/"))
+
+			again, _, err := Load(Source{Bytes: printed.Bytes(), Name: "elsewhere/printed.yaml", Env: testEnv(), Reserved: testReserved()})
+			if err != nil {
+				t.Fatalf("what was printed cannot be loaded: %v\n%s", err, printed.String())
+			}
+			if diff := cmp.Diff(c.Plan(), again.Plan(), ignoreFuncs); diff != "" {
+				t.Errorf("what was printed is another configuration (-loaded +printed):\n%s", diff)
+			}
+			if diff := cmp.Diff(c.Agent, again.Agent); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// ignoreFuncs compares kinds by name.
+var ignoreFuncs = cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Kind" && p.Index(-2).Type().Name() == "Entry" }, cmp.Ignore())

@@ -1,0 +1,141 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+// testKinds are a periodic kind, a held one, and one that says nothing of its cost.
+func testKinds() []synthetic.Kind {
+	type options struct {
+		Size int `koanf:"size" validate:"min=1" desc:"size"`
+	}
+	fresh := func() any { return &options{Size: 1} }
+	return []synthetic.Kind{
+		{Name: "periodic", Options: fresh, Schedule: synthetic.Schedule{Every: 10 * time.Second, Timeout: 5 * time.Second},
+			Cost: func(_ synthetic.Profile, o any) synthetic.Cost {
+				return synthetic.Cost{ConnectsPerRun: float64(o.(*options).Size), MessagesPerRun: 4, RefusalsPerRun: 1}
+			},
+			Check: func(o any) []synthetic.OptionError {
+				if o.(*options).Size == 13 {
+					return []synthetic.OptionError{{Key: "size", Problem: "13 brings bad luck"}, {Problem: "all of it"}}
+				}
+				return nil
+			}},
+		{Name: "held", Options: fresh, Schedule: synthetic.Schedule{Timeout: 5 * time.Second},
+			Cost: func(_ synthetic.Profile, o any) synthetic.Cost {
+				return synthetic.Cost{Connections: o.(*options).Size, ConnectsPerRun: 6, MessagesPerMinute: 3, RefusalsPerRun: 2}
+			}},
+		{Name: "silent", Options: fresh, Schedule: synthetic.Schedule{Every: time.Minute, Timeout: 5 * time.Second}},
+	}
+}
+
+const planned = `
+targets:
+  - {name: b, url: "mqtt://b.example", connect_rate: 1}
+  - {name: a, url: "mqtt://a.example"}
+profiles:
+  - {name: p1}
+  - {name: p2}
+probes:
+  - {name: z, kind: periodic, profiles: [p2, p1], periodic: {size: 5}}
+  - {name: y, kind: held, targets: [a], held: {size: 7}}
+  - {name: x, kind: silent, targets: [a, b], interval: 20s, timeout: 10s}
+`
+
+func load(t *testing.T, text string) *Config {
+	t.Helper()
+	c, _, err := Load(Source{Bytes: []byte(text), Name: "test.yaml", Kinds: testKinds()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestPlan(t *testing.T) {
+	var got []string
+	for _, e := range load(t, planned).Plan() {
+		if e.ID.Target != e.Target.Name || e.ID.Kind != e.Kind.Name || e.ID.Profile != e.Profile.Name {
+			t.Errorf("%v does not fit its entry", e.ID)
+		}
+		got = append(got, fmt.Sprint(e.ID, " ", e.ID.Kind, " ", e.Schedule.Every, " ", e.Schedule.Timeout, " ", e.Options))
+	}
+	want := []string{
+		"b/z/p2 periodic 10s 5s &{5}", "b/z/p1 periodic 10s 5s &{5}", "b/x/default silent 20s 10s &{1}",
+		"a/z/p2 periodic 10s 5s &{5}", "a/z/p1 periodic 10s 5s &{5}", "a/y/default held 0s 5s &{7}", "a/x/default silent 20s 10s &{1}",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCost(t *testing.T) {
+	got := Cost(load(t, planned).Plan())
+	want := []TargetCost{
+		{Target: "b", ConnectsPerMinute: 60, MessagesPerMinute: 48, RefusalsPerHour: 720, ConnectRate: 1,
+			Warning: "60 connects a minute take 100 % of connect_rate and leave too little for reconnects: lengthen intervals, or raise connect_rate above 2"},
+		{Target: "a", Connections: 7, ConnectsPerMinute: 60.1, MessagesPerMinute: 51, RefusalsPerHour: 722, ConnectRate: 5},
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b float64) bool { return a-b < 1e-9 && b-a < 1e-9 })); diff != "" {
+		t.Error(diff)
+	}
+	if Cost(nil) != nil {
+		t.Error("an empty plan has a cost")
+	}
+}
+
+// TestKindChecks expects what a kind finds in its options to be placed like any other fault.
+func TestKindChecks(t *testing.T) {
+	_, _, err := Load(Source{Bytes: []byte(strings.Replace(planned, "size: 5", "size: 13", 1)), Name: "test.yaml", Kinds: testKinds()})
+	want := "test.yaml:9:61: probes[0].periodic: all of it\ntest.yaml:9:68: probes[0].periodic.size: 13 brings bad luck"
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+func TestTarget(t *testing.T) {
+	c := load(t, planned)
+	if got, ok := c.Target("a"); !ok || got.URL != "mqtt://a.example" {
+		t.Errorf("target a: %+v, %v", got, ok)
+	}
+	if _, ok := c.Target("c"); ok {
+		t.Error("there is a target c")
+	}
+}
+
+// TestKindsShared expects entries to share the kinds of the caller, with their metrics.
+func TestKindsShared(t *testing.T) {
+	kinds := testKinds()
+	kinds[0].Metrics = []*synthetic.Metric{{Name: "a"}}
+	c, _, err := Load(Source{Bytes: []byte(planned), Name: "test.yaml", Kinds: kinds})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range c.Plan() {
+		if e.Kind.Name == "periodic" && e.Kind.Metrics[0] != kinds[0].Metrics[0] {
+			t.Error("the metrics are other ones")
+		}
+	}
+}
+
+// TestClientIDs expects a warning for templates under which clients would take over each other.
+func TestClientIDs(t *testing.T) {
+	for template, missing := range map[string]string{
+		"": "", "{hash}": "", "a-{hash}": "", "{agent}-{probe}-{role}-{slot}": "", "pool-{slot}": "{agent} {probe} {role}", "fixed": "{agent} {probe} {role} {slot}",
+	} {
+		_, warnings, err := Load(Source{Name: "test.yaml", Bytes: fmt.Appendf(nil, "targets: [{name: a, url: \"mqtt://a\"}]\nprofiles:\n  - {name: p, client_id: \"%s\"}\n", template)})
+		var want Warnings
+		if missing != "" {
+			want = Warnings{"test.yaml:3:26: profiles[0].client_id: clients with the same id take over each other's sessions: use {hash}, or add " + missing}
+		}
+		if diff := cmp.Diff(want, warnings); err != nil || diff != "" {
+			t.Errorf("%q: %v\n%s", template, err, diff)
+		}
+	}
+}

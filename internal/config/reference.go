@@ -1,0 +1,189 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+const referenceHead = `# Every key of the configuration of pingreq, with its default.
+#
+# A key is taken into use by removing the "#" directly before it; lines with "# " are explanations. Only targets is
+# required. Durations need a unit: 500ms, 15s, 5m, 1h30m.
+`
+
+// Reference gives a configuration file with every key, its default and its documentation. It can be loaded as it is,
+// and with every key taken into use.
+func Reference() []byte {
+	w := &referenceWriter{}
+	w.b.WriteString(referenceHead)
+	root := reflect.TypeFor[sections]()
+	for i := range root.NumField() {
+		f := root.Field(i)
+		w.b.WriteString("\n")
+		w.explain("", f)
+		switch f.Tag.Get("koanf") {
+		case "agent":
+			w.b.WriteString("#agent:\n")
+			w.section("  ", "  ", reflect.ValueOf(defaultAgent()), nil)
+		case "targets":
+			t := defaultTarget()
+			t.Name, t.URL = "broker", "mqtt://broker.example:1883"
+			w.b.WriteString("targets:\n")
+			w.section("  - ", "    ", reflect.ValueOf(t), map[string]bool{"name": true, "url": true})
+		case "profiles":
+			w.b.WriteString("#profiles:\n")
+			w.section("  - ", "    ", reflect.ValueOf(defaultProfile()), nil)
+		case "probes":
+			w.b.WriteString("#probes:\n")
+			for _, k := range synthetic.Kinds() {
+				w.probe(k)
+			}
+		}
+	}
+	return []byte(w.b.String())
+}
+
+// referenceWriter writes sections as YAML with comments.
+type referenceWriter struct{ b strings.Builder }
+
+// probe writes a probe with the block of its kind.
+func (w *referenceWriter) probe(k synthetic.Kind) {
+	p := defaultProbe(k.Schedule)
+	p.Name, p.Kind, p.Targets, p.Profiles = k.Name, k.Name, []string{"broker"}, []string{"default"}
+	fmt.Fprintf(&w.b, "\n  # Kind %s: %s\n", k.Name, k.Help)
+	w.section("  - ", "    ", reflect.ValueOf(p), nil)
+	fmt.Fprintf(&w.b, "    # the options of kind %s\n    #%s:\n", k.Name, k.Name)
+	w.section("      ", "      ", reflect.ValueOf(example(k)), nil)
+}
+
+// example gives options of a kind in which every key shows, and which together make sense.
+func example(k synthetic.Kind) any {
+	switch o := k.Options().(type) {
+	case *synthetic.RefuseOptions:
+		o.Anonymous = true
+		return o
+	case *synthetic.SessionOptions:
+		o.Echo = synthetic.DefaultEcho()
+		return o
+	default:
+		return o
+	}
+}
+
+// section writes the fields of a section, the first after the indent first, the others after rest. Keys that are not
+// live are commented out.
+func (w *referenceWriter) section(first, rest string, v reflect.Value, live map[string]bool) {
+	v = reflect.Indirect(v)
+	for i := range v.NumField() {
+		f, field := v.Type().Field(i), reflect.Indirect(v.Field(i))
+		key := f.Tag.Get("koanf")
+		if key == "" || key == "interval" && field.IsZero() && f.Tag.Get("validate") != "" && v.Type() == reflect.TypeFor[probeSection]() {
+			continue // a kind that is kept alive has no interval
+		}
+		indent, mark := rest, "#"
+		if i == 0 {
+			indent = first
+		}
+		if live[key] {
+			mark = ""
+		}
+		// The mark stands where the text begins, so that removing it leaves the indent.
+		hyphen := strings.TrimLeft(indent, " ")
+		spaces := strings.TrimSuffix(indent, hyphen)
+		w.explain(spaces, f)
+		line := spaces + mark + hyphen + key + ":"
+		if field.Kind() == reflect.Struct {
+			w.b.WriteString(line + "\n")
+			w.section(rest+"  ", rest+"  ", field, nil)
+			continue
+		}
+		w.b.WriteString(line + " " + inline(field) + "\n")
+	}
+}
+
+// inline is a value on one line.
+func inline(v reflect.Value) string {
+	b, err := yaml.Marshal(encode(v))
+	if err != nil {
+		panic(err) // encode makes nodes that can be written
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// explain writes the documentation of a field as comment lines.
+func (w *referenceWriter) explain(indent string, f reflect.StructField) {
+	text := f.Tag.Get("desc")
+	if limits := limitsOf(f); limits != "" {
+		text += "; " + limits
+	}
+	const width = 118
+	line := indent + "#"
+	for word := range strings.FieldsSeq(text) {
+		if len(line)+1+len(word) > width {
+			w.b.WriteString(line + "\n")
+			line = indent + "#"
+		}
+		line += " " + word
+	}
+	w.b.WriteString(line + "\n")
+}
+
+// limitsOf says in words what the `validate` tag of a field demands.
+func limitsOf(f reflect.StructField) string {
+	var said []string
+	tag := f.Tag.Get("validate")
+	if _, elements, ok := strings.Cut(tag, "dive,"); ok {
+		tag = elements
+	}
+	var least, most string
+	for rule := range strings.SplitSeq(tag, ",") {
+		name, param, _ := strings.Cut(rule, "=")
+		switch name {
+		case "required":
+			said = append(said, "required")
+		case "oneof":
+			if words := strings.Fields(param); !mentioned(f.Tag.Get("desc"), words) {
+				said = append(said, "one of "+strings.Join(words, ", "))
+			}
+		case "cipher":
+			said = append(said, "any of "+strings.Join(cipherSuites(), ", "))
+		case "min":
+			least = param
+		case "max":
+			most = param
+		case "gt":
+			said = append(said, "more than "+param)
+		}
+	}
+	if f.Type == reflect.TypeFor[time.Duration]() && least == "0" {
+		least = "0s"
+	}
+	switch {
+	case f.Type.Kind() == reflect.Slice && !strings.Contains(f.Tag.Get("validate"), "dive"): // limits of the number of entries
+	case f.Type.Kind() == reflect.String && most != "":
+		said = append(said, "at most "+most+" characters")
+	case least != "" && most != "":
+		said = append(said, fmt.Sprintf("from %s to %s", least, most))
+	case least != "" && least != "0" && least != "0s":
+		said = append(said, "at least "+least)
+	case most != "":
+		said = append(said, "at most "+most)
+	}
+	return strings.Join(said, ", ")
+}
+
+// mentioned tells whether a text names all the words already.
+func mentioned(text string, words []string) bool {
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			return false
+		}
+	}
+	return true
+}

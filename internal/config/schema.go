@@ -1,0 +1,213 @@
+package config
+
+import (
+	"encoding/json"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/invopop/jsonschema"
+
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+const (
+	schemaID        = "https://raw.githubusercontent.com/pingreq/pingreq/main/docs/config.schema.json"
+	durationPattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
+	hostPattern     = `(\[[^\]/@]+\]|[^/:@?#\[\]]+)(:[1-9][0-9]{0,4})?`
+	urlPattern      = `^mqtts?://` + hostPattern + `/?$|^wss?://` + hostPattern + `([/?][^#]*)?$|^unix:///.+$`
+	labelPattern    = `^([a-zA-Z][a-zA-Z0-9_]*|_([a-zA-Z0-9][a-zA-Z0-9_]*)?)$` // not __, which is Prometheus's
+	headerPattern   = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"                          // [RFC 9110 5.6.2]
+)
+
+// Schema gives the JSON Schema (draft 2020-12) of the file, for editors. What needs more than one value to be judged,
+// such as the name of a target in a list, it does not know.
+func Schema() ([]byte, error) {
+	root := schemaOf(reflect.ValueOf(sections{
+		Agent: defaultAgent(), Targets: []targetSection{defaultTarget()}, Profiles: []profileSection{defaultProfile()}, Probes: []probeSection{{}},
+	}))
+	root.Version, root.ID, root.Title = jsonschema.Version, schemaID, "Configuration of pingreq"
+	targets := property(root, "targets").Items
+	property(targets, "url").Pattern = urlPattern
+	property(targets, "labels").PropertyNames = &jsonschema.Schema{Pattern: labelPattern}
+	property(targets, "tls").DependentRequired = map[string][]string{"cert_file": {"key_file"}, "key_file": {"cert_file"}}
+	profiles := property(root, "profiles").Items
+	property(property(profiles, "websocket"), "headers").PropertyNames = &jsonschema.Schema{Pattern: headerPattern}
+	pattern(property(profiles, "proxy"), proxyPattern, true)
+	addKinds(property(root, "probes").Items)
+	b, err := json.MarshalIndent(root, "", "  ")
+	return append(b, '\n'), err
+}
+
+// addKinds gives the schema of a probe the blocks of the kinds, each for its kind only.
+func addKinds(probe *jsonschema.Schema) {
+	kinds := synthetic.Kinds()
+	for _, k := range kinds {
+		block := schemaOf(reflect.ValueOf(k.Options()))
+		block.Description = "options of kind " + k.Name
+		probe.Properties.Set(k.Name, block)
+
+		kind := property(probe, "kind")
+		kind.Enum = append(kind.Enum, k.Name)
+
+		without := jsonschema.NewProperties()
+		for _, other := range kindNames(kinds) {
+			if other != k.Name {
+				without.Set(other, jsonschema.FalseSchema)
+			}
+		}
+		if k.Schedule.Every == 0 {
+			without.Set("interval", jsonschema.FalseSchema)
+		}
+		is := jsonschema.NewProperties()
+		is.Set("kind", &jsonschema.Schema{Const: k.Name})
+		probe.AllOf = append(probe.AllOf, &jsonschema.Schema{
+			If:   &jsonschema.Schema{Properties: is, Required: []string{"kind"}},
+			Then: &jsonschema.Schema{Properties: without},
+		})
+	}
+}
+
+// schemaOf reflects a section; the values in it are the defaults.
+func schemaOf(v reflect.Value) *jsonschema.Schema {
+	v = reflect.Indirect(v)
+	r := jsonschema.Reflector{
+		Anonymous: true, DoNotReference: true, RequiredFromJSONSchemaTags: true, FieldNameTag: "koanf",
+		Mapper: func(t reflect.Type) *jsonschema.Schema {
+			if t != reflect.TypeFor[time.Duration]() {
+				return nil
+			}
+			return &jsonschema.Schema{Type: "string", Pattern: durationPattern}
+		},
+		LookupComment: func(t reflect.Type, field string) string {
+			if field == "" { // the type itself
+				return ""
+			}
+			f, _ := t.FieldByName(field)
+			return f.Tag.Get("desc")
+		},
+	}
+	s := r.ReflectFromType(v.Type())
+	s.Version = ""
+	decorate(s, v)
+	return s
+}
+
+// decorate adds limits and defaults to the properties of a section.
+func decorate(s *jsonschema.Schema, v reflect.Value) {
+	for i := range v.NumField() {
+		f, field := v.Type().Field(i), v.Field(i)
+		p := property(s, f.Tag.Get("koanf"))
+		if p == nil {
+			continue
+		}
+		if strings.HasPrefix(f.Tag.Get("validate"), "required") {
+			s.Required = append(s.Required, f.Tag.Get("koanf"))
+		}
+		limit(p, f.Type, f.Tag.Get("validate"))
+		if field.Kind() == reflect.Pointer {
+			if d, ok := optionDefaults()[field.Type().Elem()]; ok {
+				decorate(p, reflect.ValueOf(d))
+			}
+			continue
+		}
+		switch {
+		case field.Kind() == reflect.Struct:
+			decorate(p, field)
+		case field.Kind() == reflect.Slice && field.Type().Elem().Kind() == reflect.Struct:
+			decorate(p.Items, field.Index(0))
+		case field.Type() == reflect.TypeFor[time.Duration]():
+			p.Default = duration(time.Duration(field.Int()))
+		case field.Kind() != reflect.Map && (field.Kind() != reflect.String && field.Kind() != reflect.Slice || field.Len() > 0):
+			p.Default = field.Interface()
+		}
+	}
+}
+
+// limit adds what a `validate` tag demands.
+func limit(s *jsonschema.Schema, t reflect.Type, tag string) {
+	optional := false
+	for tag != "" {
+		var one string
+		one, tag, _ = strings.Cut(tag, ",")
+		name, param, _ := strings.Cut(one, "=")
+		number := t.Kind() != reflect.String && t.Kind() != reflect.Slice && t != reflect.TypeFor[time.Duration]()
+		switch r, ours := rules[name]; {
+		case ours && r.words != nil:
+			s.Enum = anys(r.words())
+		case ours:
+			pattern(s, r.pattern.String(), optional)
+		case name == "dive":
+			limit(s.Items, t.Elem(), tag)
+			return
+		case name == "omitempty":
+			optional = true
+		case name == "oneof":
+			s.Enum = anys(strings.Fields(param))
+			if optional {
+				s.Enum = append(s.Enum, "")
+			}
+			if slicesHaveNumbers(s.Enum) {
+				s.Type = "" // 1.2 without quotes is as good as "1.2"
+			}
+		case name == "startswith":
+			pattern(s, "^"+param, optional)
+		case name == "unique":
+			s.UniqueItems = true
+		case name == "gt":
+			s.ExclusiveMinimum = json.Number(param)
+		case name == "min" && number:
+			s.Minimum = json.Number(param)
+		case name == "max" && number:
+			s.Maximum = json.Number(param)
+		case name == "min" && t.Kind() == reflect.Slice:
+			s.MinItems = count(param)
+		case name == "max" && t.Kind() == reflect.String:
+			s.MaxLength = count(param)
+		}
+	}
+}
+
+// pattern sets the pattern of a text that may be empty if it is optional.
+func pattern(s *jsonschema.Schema, p string, optional bool) {
+	s.Pattern = p
+	if optional {
+		s.Pattern = "^$|" + p
+	}
+}
+
+// anys lists the words, and beside those that are numbers the number, for YAML reads 1.2 without quotes as one.
+func anys(words []string) []any {
+	var values []any
+	for _, w := range words {
+		values = append(values, w)
+		if _, err := strconv.ParseFloat(w, 64); err == nil {
+			values = append(values, json.Number(w))
+		}
+	}
+	return values
+}
+
+func slicesHaveNumbers(values []any) bool {
+	for _, v := range values {
+		if _, ok := v.(json.Number); ok {
+			return true
+		}
+	}
+	return false
+}
+
+func count(param string) *uint64 {
+	n, err := strconv.ParseUint(param, 10, 64)
+	if err != nil {
+		return nil
+	}
+	return &n
+}
+
+// property gets a property of a schema; nil if there is none.
+func property(s *jsonschema.Schema, key string) *jsonschema.Schema {
+	p, _ := s.Properties.Get(key)
+	return p
+}

@@ -1,0 +1,99 @@
+package config
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// targets completes the targets of the file.
+func (l *loader) targets(raw map[string]any, c *Config) {
+	list, _ := l.list(raw, "targets")
+	if len(list) == 0 && !l.failed("targets") {
+		l.bad("targets", "there are no targets: name at least one, with name and url")
+	}
+	seen := map[string]string{}
+	for i, e := range list {
+		path := item("targets", i)
+		s := defaultTarget()
+		if !l.decode(path, e, &s) {
+			continue
+		}
+		if !l.failed(path + ".name") {
+			l.unique("target", path+".name", s.Name, seen)
+		}
+		c.Targets = append(c.Targets, l.target(path, &s))
+		c.sections.Targets = append(c.sections.Targets, s)
+	}
+}
+
+// target checks one target and completes its section.
+func (l *loader) target(path string, s *targetSection) synthetic.Target {
+	l.url(path+".url", s)
+	s.PasswordFile, s.TLS.CAFile = l.file(s.PasswordFile), l.file(s.TLS.CAFile)
+	s.TLS.CertFile, s.TLS.KeyFile = l.file(s.TLS.CertFile), l.file(s.TLS.KeyFile)
+	if s.PasswordFile != "" && s.Password != "" {
+		l.bad(path+".password", "stands beside password_file: keep one of them")
+	}
+	if s.PasswordFile != "" {
+		l.passwordFile(path+".password_file", s.PasswordFile)
+	}
+	if s.TLS.CAFile != "" {
+		l.caFile(path+".tls.ca_file", s.TLS.CAFile)
+	}
+	cert, key := path+".tls.cert_file", path+".tls.key_file"
+	switch {
+	case s.TLS.CertFile != "" && s.TLS.KeyFile != "":
+		l.keyPair(cert, s.TLS.CertFile, key, s.TLS.KeyFile)
+	case s.TLS.CertFile != "":
+		l.bad(cert, "a certificate needs its key: give key_file")
+	case s.TLS.KeyFile != "":
+		l.bad(key, "a key needs its certificate: give cert_file")
+	}
+	l.labels(path+".labels", s.Labels)
+	b := s.KeepaliveBounds
+	if b.Max > 0 && b.Min > b.Max {
+		l.bad(path+".keepalive_bounds.min", "%s is more than max, %s", duration(b.Min), duration(b.Max))
+	}
+	return synthetic.Target{
+		Name: s.Name, URL: s.URL, Username: s.Username, PasswordFile: s.PasswordFile,
+		Password: l.password(path+".password", s.Password), TLS: synthetic.TargetTLS(s.TLS), Labels: s.Labels,
+		ConnectRate: s.ConnectRate, KeepaliveBounds: synthetic.KeepaliveBounds(b),
+	}
+}
+
+// url checks the URL, and whether the settings for TLS have anything to act on.
+func (l *loader) url(path string, s *targetSection) {
+	switch u, err := mqtt.ParseURL(s.URL); {
+	case s.URL == "":
+	case !strings.Contains(s.URL, "://"): // so that a host is not taken for a scheme
+		l.bad(path, "no scheme: write mqtt://host:1883, mqtts://, ws://, wss:// or unix:///path")
+	case err != nil:
+		l.bad(path, "%s", err)
+	case u.Scheme != "mqtts" && u.Scheme != "wss" && s.TLS != (targetTLSSection{}):
+		l.warn(parent(path)+".tls", "has no effect, since the url is %s://", u.Scheme)
+	}
+}
+
+var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+
+// labels checks the names of the labels that a target adds to its series.
+func (l *loader) labels(path string, labels map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		switch p := join(path, safeKey(name)); {
+		case !labelName.MatchString(name):
+			l.badKey(p, "is no name for a label: write letters, digits and underscores, and no digit first")
+		case strings.HasPrefix(name, "__"):
+			l.badKey(p, "names that begin with __ are reserved to Prometheus: choose another")
+		case slices.Contains(l.reserved, name):
+			l.badKey(p, "the label %s is reserved, since pingreq's own series have it: choose another", name)
+		case !utf8.ValidString(labels[name]):
+			l.bad(p, "is not UTF-8")
+		}
+	}
+}

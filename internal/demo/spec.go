@@ -1,0 +1,125 @@
+package demo
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/hooks/auth"
+)
+
+// spec declares one broker; the list of them is specs.
+type spec struct {
+	name, summary, expect string
+	schemes               []string
+	certificateLife       time.Duration // of its server certificate, if a scheme uses TLS
+	password              bool          // whether clients must give the user name and password
+	hook                  func(*broker, setup) mqtt.Hook
+}
+
+// setup is what the brokers of one Start share.
+type setup struct {
+	Options
+	ca           *authority
+	now          time.Time
+	caFile       string
+	password     string
+	passwordFile string
+}
+
+const username = "demo"
+
+func specs() []spec {
+	return []spec{
+		{
+			name:            "healthy",
+			summary:         "nothing is wrong: plain TCP, TLS and websockets, anyone may connect",
+			expect:          `mqtt_probe_success is 1 for every probe`,
+			schemes:         []string{"mqtt", "mqtts", "ws", "wss"},
+			certificateLife: 90 * 24 * time.Hour,
+			hook:            func(*broker, setup) mqtt.Hook { return new(auth.AllowHook) },
+		},
+		{
+			name:    "zombie",
+			summary: "answers pings but, some seconds into a connection, acknowledges and delivers nothing; a reconnect cures it for a while",
+			expect:  `mqtt_probe_zombies_total grows, and mqtt_probe_zombie_reconnects_total with it`,
+			schemes: []string{"mqtt"},
+			hook:    func(_ *broker, s setup) mqtt.Hook { return newZombieHook(s.ZombieAfter) },
+		},
+		{
+			name:            "expiring",
+			summary:         "its certificate expires within a day, all else is well",
+			expect:          `mqtt_probe_tls_earliest_cert_expiry_timestamp_seconds - time() is below 86400`,
+			schemes:         []string{"mqtts"},
+			certificateLife: 23 * time.Hour,
+			hook:            func(*broker, setup) mqtt.Hook { return new(auth.AllowHook) },
+		},
+		{
+			name:    "dropper",
+			summary: "ends every connection after half a minute, in turn with DISCONNECT 0x98 Administrative action and with a bare FIN",
+			expect:  `mqtt_probe_session_disconnects_total grows, in turn with reason="admin_action" and with reason="peer_closed"`,
+			schemes: []string{"mqtt"},
+			hook:    func(b *broker, s setup) mqtt.Hook { return newDropHook(b.server, &b.work, s.DropAfter) },
+		},
+		{
+			name:     "locked",
+			summary:  "demands a user name and password, so anonymous clients must be refused",
+			expect:   `mqtt_probe_success{kind="refuse"} is 1: the anonymous client was refused`,
+			schemes:  []string{"mqtt"},
+			password: true,
+			hook:     func(_ *broker, s setup) mqtt.Hook { return newLockHook(username, s.password) },
+		},
+	}
+}
+
+// start brings the broker up and returns its endpoints in the order of the schemes.
+func (sp spec) start(ctx context.Context, s setup) (*broker, []Endpoint, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	var config *tls.Config
+	if sp.certificateLife > 0 {
+		cert, err := s.ca.serverCertificate(s.now, s.now.Add(sp.certificateLife))
+		if err != nil {
+			return nil, nil, err
+		}
+		config = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	}
+
+	b := newBroker(s.Logger.With("broker", sp.name))
+	endpoints, err := sp.open(ctx, b, s, config)
+	if err != nil {
+		return nil, nil, errors.Join(err, b.close())
+	}
+	return b, endpoints, nil
+}
+
+func (sp spec) open(ctx context.Context, b *broker, s setup, config *tls.Config) ([]Endpoint, error) {
+	for _, h := range []mqtt.Hook{new(workarounds), sp.hook(b, s)} {
+		if err := b.server.AddHook(h, nil); err != nil {
+			return nil, err
+		}
+	}
+	var endpoints []Endpoint
+	for _, scheme := range sp.schemes {
+		e, err := b.listen(ctx, scheme, config)
+		if err != nil {
+			return nil, err
+		}
+		endpoints = append(endpoints, e)
+	}
+	return endpoints, b.serve()
+}
+
+func (sp spec) describe(s setup, endpoints []Endpoint) Broker {
+	d := Broker{Name: sp.name, Summary: sp.summary, Expect: sp.expect, Endpoints: endpoints}
+	if sp.certificateLife > 0 {
+		d.CAFile = s.caFile
+	}
+	if sp.password {
+		d.Username, d.PasswordFile = username, s.passwordFile
+	}
+	return d
+}

@@ -1,0 +1,96 @@
+package web
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+//go:embed index.html
+var indexHTML string
+
+// indexPage is what the template is filled with.
+type indexPage struct {
+	Version string
+	Counts  []count
+	Rows    []indexRow
+}
+
+// count is how many probes have an outcome.
+type count struct {
+	N int
+	verdict
+}
+
+// verdict is an outcome for the eye: told by a symbol and a word, not by colour alone.
+type verdict struct{ Class, Symbol, Word string }
+
+type indexRow struct {
+	Row
+	verdict
+	Age string
+}
+
+// verdicts are the outcomes in the order of the page.
+func verdicts() map[synthetic.Outcome]verdict {
+	return map[synthetic.Outcome]verdict{
+		synthetic.Failure:      {"failure", "✗", "failure"},
+		synthetic.Inconclusive: {"neither", "?", "inconclusive"},
+		synthetic.Unsupported:  {"neither", "–", "unsupported"},
+		"":                     {"neither", "…", "no result yet"},
+		synthetic.Success:      {"success", "✓", "success"},
+	}
+}
+
+// indexHandler shows every probe on one page that needs nothing but itself.
+func indexHandler(o Options) http.Handler {
+	page := template.Must(template.New("index").Parse(indexHTML))
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		data := indexPage{Version: o.Version}
+		var rows []Row
+		if o.Rows != nil {
+			rows = o.Rows()
+		}
+		now, looks, counts := time.Now(), verdicts(), make(map[synthetic.Outcome]int)
+		for _, r := range rows {
+			data.Rows = append(data.Rows, indexRow{Row: r, verdict: looks[r.Outcome], Age: age(now, r.Time)})
+			counts[r.Outcome]++
+		}
+		for _, outcome := range []synthetic.Outcome{synthetic.Failure, synthetic.Inconclusive, synthetic.Unsupported, "", synthetic.Success} {
+			if counts[outcome] > 0 {
+				data.Counts = append(data.Counts, count{counts[outcome], looks[outcome]})
+			}
+		}
+		var b bytes.Buffer
+		if err := page.Execute(&b, data); err != nil {
+			o.Logger.Error("The index page cannot be shown.", "err", err)
+			answer(w, http.StatusInternalServerError, "the page cannot be shown, the log says why")
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		_, _ = b.WriteTo(w) // the reader may have gone
+	})
+}
+
+// age is how long ago t was, in the largest unit that fits; empty for the zero time.
+func age(now, t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	d := max(0, now.Sub(t))
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+	return fmt.Sprintf("%d d", d/(24*time.Hour))
+}

@@ -1,0 +1,228 @@
+package web
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/pingreq/pingreq/collector"
+	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// probeMetrics gives all that the program gathers, after one run.
+func probeMetrics(t *testing.T) prometheus.Gatherer {
+	t.Helper()
+	reg := prometheus.NewPedanticRegistry()
+	p, err := collector.NewProbes(reg, synthetic.Kinds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := collector.NewAgent(reg, synthetic.Kinds()); err != nil {
+		t.Fatal(err)
+	}
+	id := synthetic.Identity{Target: "plant", Kind: "connect", Probe: "connect", Profile: "default"}
+	if err := p.Add(collector.Planned{Identity: id, Profile: synthetic.DefaultProfile(), Transport: "mqtt"}); err != nil {
+		t.Fatal(err)
+	}
+	p.Report(id, synthetic.Report{Start: epoch, Elapsed: time.Second, Outcome: synthetic.Success, Connected: true,
+		Phases: []mqtt.PhaseTime{{Phase: disconnect.PhaseMQTT, Duration: time.Millisecond}}})
+	return collector.WithTargetLabels(collector.Join(reg, p), func() map[string]map[string]string {
+		return map[string]map[string]string{"plant": {"site": "fra"}}
+	})
+}
+
+func TestFormats(t *testing.T) {
+	o := testOptions()
+	o.Registry = probeMetrics(t)
+	h := New(o)
+
+	const series = `mqtt_probe_runs_total{kind="connect",outcome="success",probe="connect",profile="default",site="fra",target="plant"} `
+	text := do(h, "GET", "/metrics")
+	if got := text.Header().Get("Content-Type"); !strings.HasPrefix(got, "text/plain; version=0.0.4") {
+		t.Errorf("without Accept the type is %q", got)
+	}
+	for _, want := range []string{series + "1\n", "mqtt_probe_connect_duration_seconds_bucket{"} {
+		if !strings.Contains(text.Body.String(), want) {
+			t.Errorf("text lacks %q", want)
+		}
+	}
+
+	open := do(h, "GET", "/metrics", "Accept", "application/openmetrics-text; version=1.0.0")
+	if got := open.Header().Get("Content-Type"); !strings.HasPrefix(got, "application/openmetrics-text; version=1.0.0") {
+		t.Errorf("the type of OpenMetrics is %q", got)
+	}
+	body := open.Body.String()
+	for _, want := range []string{series + "1.0\n", "# UNIT mqtt_probe_connect_duration_seconds seconds\n"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("OpenMetrics lacks %q", want)
+		}
+	}
+	if !strings.HasSuffix(body, "# EOF\n") || strings.Contains(body, "_created") {
+		t.Error("OpenMetrics has no end, or _created lines")
+	}
+
+	proto := do(h, "GET", "/metrics", "Accept",
+		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited")
+	dec := expfmt.NewDecoder(proto.Body, expfmt.ResponseFormat(proto.Header()))
+	found := false
+	for {
+		var f dto.MetricFamily
+		err := dec.Decode(&f)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.GetName() == "mqtt_probe_connect_duration_seconds" {
+			found = true
+			if histogram := f.Metric[0].Histogram; histogram.Schema == nil || len(histogram.PositiveSpan) == 0 || len(histogram.Bucket) == 0 {
+				t.Errorf("not both native and classic: %v", histogram)
+			}
+		}
+	}
+	if !found {
+		t.Error("protobuf lacks the histogram")
+	}
+}
+
+// counting is a gatherer of one metric: how often it was called.
+type counting struct {
+	calls atomic.Int64
+	wait  chan struct{} // closed when it may go on; nil = at once
+	err   error
+}
+
+func (c *counting) Gather() ([]*dto.MetricFamily, error) {
+	n := float64(c.calls.Add(1))
+	if c.wait != nil {
+		<-c.wait
+	}
+	return []*dto.MetricFamily{{Name: new("calls"), Help: new("Calls."), Type: dto.MetricType_GAUGE.Enum(),
+		Metric: []*dto.Metric{{Gauge: &dto.Gauge{Value: &n}}}}}, c.err
+}
+
+// TestScrapesShareAGathering has several scrapers come while one gathering is going on.
+func TestScrapesShareAGathering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &counting{wait: make(chan struct{})}
+		o := testOptions()
+		o.Registry = c
+		h := New(o)
+		bodies := make(chan string)
+		for range 5 {
+			go func() { bodies <- do(h, "GET", "/metrics").Body.String() }()
+		}
+		synctest.Wait()
+		close(c.wait)
+		for range 5 {
+			if body := <-bodies; !strings.Contains(body, "calls 1\n") {
+				t.Errorf("got %q", body)
+			}
+		}
+		if body := do(h, "GET", "/metrics").Body.String(); !strings.Contains(body, "calls 2\n") {
+			t.Errorf("afterwards got %q", body)
+		}
+	})
+}
+
+// stuck is the connection of a reader that does not read.
+type stuck struct {
+	header  http.Header
+	release chan struct{}
+}
+
+func (s *stuck) Header() http.Header { return s.header }
+func (s *stuck) WriteHeader(int)     {}
+func (s *stuck) Write(p []byte) (int, error) {
+	<-s.release
+	return len(p), nil
+}
+
+// TestStuckReaderHarmsNobody has a scraper that stops reading; the others must get fresh values all the same.
+func TestStuckReaderHarmsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions()
+		o.Registry = new(counting)
+		h := New(o)
+		reader := &stuck{make(http.Header), make(chan struct{})}
+		r, err := http.NewRequestWithContext(t.Context(), "GET", "/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go h.ServeHTTP(reader, r)
+		synctest.Wait()
+		for _, want := range []string{"calls 2\n", "calls 3\n"} {
+			if body := do(h, "GET", "/metrics").Body.String(); !strings.Contains(body, want) {
+				t.Errorf("got %q, want %q", body, want)
+			}
+		}
+		close(reader.release)
+	})
+}
+
+// TestScrapesAreBounded has more stuck scrapers than are allowed.
+func TestScrapesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &counting{wait: make(chan struct{})}
+		o := testOptions()
+		o.Registry = c
+		h := New(o)
+		for range maxScrapes {
+			go do(h, "GET", "/metrics")
+		}
+		synctest.Wait()
+		if w := do(h, "GET", "/metrics"); w.Code != http.StatusServiceUnavailable {
+			t.Errorf("status %d", w.Code)
+		}
+		if w := do(h, "GET", "/-/healthy"); w.Code != http.StatusOK {
+			t.Errorf("while scrapes are stuck, health has status %d", w.Code)
+		}
+		close(c.wait)
+	})
+}
+
+// TestGatherErrors serves what could be gathered, and logs and counts what could not.
+func TestGatherErrors(t *testing.T) {
+	var log bytes.Buffer
+	o := testOptions()
+	o.Registry = &counting{err: errors.New("a collector failed")}
+	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	reg := prometheus.NewPedanticRegistry()
+	o.Registerer = reg
+	w := do(New(o), "GET", "/metrics")
+	if w.Code != 200 || !strings.Contains(w.Body.String(), "calls 1\n") {
+		t.Errorf("status %d, body %q", w.Code, w.Body)
+	}
+	if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "a collector failed") {
+		t.Errorf("log: %q", log.String())
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := make(map[string]bool)
+	for _, f := range families {
+		for _, m := range f.Metric {
+			if m.GetCounter().GetValue() > 0 {
+				counted[f.GetName()] = true
+			}
+		}
+	}
+	if !counted["promhttp_metric_handler_errors_total"] || !counted["promhttp_metric_handler_requests_total"] {
+		t.Errorf("counted only %v", counted)
+	}
+}
