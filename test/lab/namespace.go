@@ -1,0 +1,235 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Namespace is a network namespace of its own, with its own interfaces, routes and firewall. It has
+// no name on the machine and lives by this process: the kernel removes it with all its interfaces
+// when the test ends, however it ends.
+type Namespace struct {
+	// Interface is the interface that leads out of the namespace; it exists in the namespace only.
+	Interface string
+	// Addr is the address of that interface.
+	Addr netip.Addr
+	// Gateway is the address at the other end of the wire.
+	Gateway netip.Addr
+
+	t      testing.TB
+	handle *os.File // refers to the namespace
+	routed bool     // the default route leads to Gateway
+}
+
+// NewNamespace returns a network namespace that a wire connects with the current one: the test
+// reaches what listens on Addr, and what runs inside reaches the test at Gateway. It needs root
+// (CAP_SYS_ADMIN and CAP_NET_ADMIN); without, the test is skipped, or fails when components are
+// required.
+func NewNamespace(t testing.TB) *Namespace {
+	t.Helper()
+	RequireNetAdmin(t)
+	outside, err := currentNamespace()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { outside.Close() })
+	n := isolated(t)
+	n.Interface = "veth0"
+	n.Gateway, n.Addr = wire(t, &Namespace{t: t, handle: outside}, n, "", n.Interface)
+	return n
+}
+
+// RoutedNetwork is three namespaces in a row, none of them connected with the machine's network:
+// client and broker reach each other through a router, as over the Internet, so that a TTL of 1
+// does not arrive and faults can sit in the middle.
+type RoutedNetwork struct {
+	Client, Broker *Namespace
+	// Router forwards IPv4; its interfaces are named client and broker.
+	Router *Namespace
+}
+
+// NewRoutedNetwork returns a client, a router and a broker namespace; it needs what NewNamespace
+// needs.
+func NewRoutedNetwork(t testing.TB) *RoutedNetwork {
+	t.Helper()
+	r := &RoutedNetwork{Client: isolated(t), Router: isolated(t), Broker: isolated(t)}
+	for name, n := range map[string]*Namespace{"client": r.Client, "broker": r.Broker} {
+		n.Interface = "veth0"
+		n.Gateway, n.Addr = wire(t, r.Router, n, name, n.Interface)
+		n.routed = true
+		n.Run("ip", "route", "add", "default", "via", n.Gateway.String())
+	}
+	r.Router.Do(func() {
+		if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
+			t.Errorf("the router cannot forward: %v", err)
+		}
+	})
+	return r
+}
+
+// Cut makes the router drop all TCP segments to and from a port, in both directions and without a
+// word, until heal is called.
+func (r *RoutedNetwork) Cut(port int) (heal func()) {
+	r.Router.t.Helper()
+	there := r.Router.rule("FORWARD", "--dport", port, "DROP")
+	back := r.Router.rule("FORWARD", "--sport", port, "DROP")
+	return func() { there(); back() }
+}
+
+// Do calls f on a thread inside the namespace and returns when f does. Sockets that f opens stay in
+// the namespace; goroutines that f starts run outside. f must not call the FailNow of a test.
+func (n *Namespace) Do(f func()) {
+	n.t.Helper()
+	if err := n.inside(f); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// DialContext connects from inside the namespace to an IP address and port, or to a unix socket.
+func (n *Namespace) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	var conn net.Conn
+	var err error
+	if entered := n.inside(func() {
+		conn, err = (&net.Dialer{KeepAlive: -1}).DialContext(ctx, network, address)
+	}); entered != nil {
+		return nil, entered
+	}
+	return conn, err
+}
+
+// Listen listens inside the namespace.
+func (n *Namespace) Listen(network, address string) (net.Listener, error) {
+	var l net.Listener
+	var err error
+	if entered := n.inside(func() {
+		l, err = (&net.ListenConfig{}).Listen(context.Background(), network, address)
+	}); entered != nil {
+		return nil, entered
+	}
+	return l, err
+}
+
+// Start starts a long-lived program inside the namespace.
+func (n *Namespace) Start(c Command) *Daemon {
+	n.t.Helper()
+	c.Namespace = n
+	return Start(n.t, c)
+}
+
+// Run runs a program inside the namespace to its end, and returns what it printed. A program that
+// fails fails the test.
+func (n *Namespace) Run(program string, args ...string) string {
+	n.t.Helper()
+	path := Require(n.t, program)
+	var output []byte
+	var err error
+	n.Do(func() { output, err = exec.Command(path, args...).CombinedOutput() })
+	if err != nil {
+		n.t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, output)
+	}
+	return string(output)
+}
+
+// DropPort makes the namespace drop incoming TCP segments to a port without a word, until heal is
+// called. What is sent from the port still leaves.
+func (n *Namespace) DropPort(port int) (heal func()) {
+	n.t.Helper()
+	return n.rule("INPUT", "--dport", port, "DROP")
+}
+
+// RejectPort makes the namespace answer incoming TCP segments to a port with a RST, until heal is
+// called.
+func (n *Namespace) RejectPort(port int) (heal func()) {
+	n.t.Helper()
+	return n.rule("INPUT", "--dport", port, "REJECT", "--reject-with", "tcp-reset")
+}
+
+// rule puts a firewall rule for a TCP port in front of a chain, and returns what takes it away.
+func (n *Namespace) rule(chain, which string, port int, target ...string) (remove func()) {
+	n.t.Helper()
+	rule := append([]string{chain, "-p", "tcp", which, strconv.Itoa(port), "-j"}, target...)
+	n.Run("iptables", append([]string{"-w", "-I"}, rule...)...)
+	return func() {
+		n.t.Helper()
+		n.Run("iptables", append([]string{"-w", "-D"}, rule...)...)
+	}
+}
+
+// LinkDown pulls the plug: the interface goes down, at the other end the carrier is lost.
+func (n *Namespace) LinkDown() {
+	n.t.Helper()
+	n.Run("ip", "link", "set", n.Interface, "down")
+}
+
+// LinkUp puts the plug back, with the routes that went with it.
+func (n *Namespace) LinkUp() {
+	n.t.Helper()
+	n.Run("ip", "link", "set", n.Interface, "up")
+	if n.routed {
+		n.Run("ip", "route", "replace", "default", "via", n.Gateway.String())
+	}
+}
+
+// isolated returns a namespace that has a loopback interface only.
+func isolated(t testing.TB) *Namespace {
+	t.Helper()
+	RequireNetAdmin(t)
+	handle, err := createNamespace()
+	if err != nil {
+		unavailable(t, "network namespaces are not possible here: %v", err)
+	}
+	t.Cleanup(func() { handle.Close() })
+	n := &Namespace{t: t, handle: handle}
+	n.Run("ip", "link", "set", "lo", "up")
+	return n
+}
+
+// wire connects two namespaces by a pair of interfaces and returns their addresses. An empty name
+// of the first makes one that is unique on the machine.
+func wire(t testing.TB, a, b *Namespace, nameA, nameB string) (addrA, addrB netip.Addr) {
+	t.Helper()
+	subnet := reserveSubnet(t)
+	if nameA == "" {
+		nameA = fmt.Sprintf("pingreq%d", subnet)
+	}
+	// 10.83.0.0/16 holds 16384 networks of four addresses: network, a, b, broadcast.
+	base := subnet * 4
+	addrA = netip.AddrFrom4([4]byte{10, 83, byte(base >> 8), byte(base + 1)})
+	addrB = netip.AddrFrom4([4]byte{10, 83, byte(base >> 8), byte(base + 2)})
+
+	a.Run("ip", "link", "add", nameA, "type", "veth", "peer", "name", nameB,
+		"netns", fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), b.handle.Fd()))
+	// Deleting one end deletes both, at once; the kernel takes its time with a namespace.
+	t.Cleanup(func() { a.Run("ip", "link", "delete", nameA) })
+	for _, end := range []struct {
+		n    *Namespace
+		name string
+		addr netip.Addr
+	}{{a, nameA, addrA}, {b, nameB, addrB}} {
+		end.n.Run("ip", "address", "add", end.addr.String()+"/30", "dev", end.name)
+		end.n.Run("ip", "link", "set", end.name, "up")
+	}
+	return addrA, addrB
+}
+
+// reserveSubnet returns the number of a /30 network that no other test has.
+func reserveSubnet(t testing.TB) int {
+	t.Helper()
+	for range 500 {
+		subnet := rand.IntN(1 << 14)
+		if release, ok := reserve(fmt.Sprintf("subnet/%d", subnet)); ok {
+			t.Cleanup(release)
+			return subnet
+		}
+	}
+	t.Fatal("no free network in 10.83.0.0/16")
+	return 0
+}

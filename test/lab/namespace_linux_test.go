@@ -1,0 +1,230 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// dialIn connects from inside a namespace to a broker's plain listener, without saying anything.
+func dialIn(t testing.TB, n *Namespace, address string) (*client, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn, err := n.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { conn.Close() })
+	return newClient(t, conn), nil
+}
+
+func TestNamespace(t *testing.T) {
+	t.Parallel()
+	n := NewNamespace(t)
+	m := StartMosquitto(t, MosquittoOptions{Namespace: n})
+	outside := mustConnect(t, m.URL, nil, v5, credentials{})
+	inside, err := dialIn(t, n, hostPort(n.Addr.String(), m.Port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := inside.connect(v311, 0, credentials{}); code != 0 {
+		t.Fatalf("CONNACK %#x", code)
+	}
+	if got := outside.RemoteAddr().(*net.TCPAddr).IP.String(); got != n.Addr.String() {
+		t.Errorf("the broker is at %s, want %s", got, n.Addr)
+	}
+
+	// A dropped port takes bytes and answers nothing; after heal TCP repeats them.
+	heal := n.DropPort(m.Port)
+	outside.write([]byte{byte(PINGREQ) << 4, 0})
+	outside.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	if _, err := outside.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a dropped port answers: %v", err)
+	}
+	heal()
+	if p := outside.read(); p.Type() != PINGRESP {
+		t.Errorf("after healing the answer to PINGREQ is %#x", p.First)
+	}
+
+	// A rejected port resets the connection at the next segment, and refuses new ones.
+	heal = n.RejectPort(m.Port)
+	outside.write([]byte{byte(PINGREQ) << 4, 0})
+	if _, err := outside.tryRead(); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a rejected port gives %v, want a reset", err)
+	}
+	if _, err := dial(t, m.URL, nil); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("a rejected port gives %v, want refused", err)
+	}
+	heal()
+	again := mustConnect(t, m.URL, nil, v5, credentials{})
+
+	n.LinkDown()
+	again.write([]byte{byte(PINGREQ) << 4, 0})
+	n.LinkUp()
+	if p := again.read(); p.Type() != PINGRESP {
+		t.Errorf("after the link came up the answer to PINGREQ is %#x", p.First)
+	}
+
+	m.Stop()
+	checkGone(t, m.Daemon)
+}
+
+// Namespaces are separate: a listener inside is not there outside, and the reverse.
+func TestNamespaceIsApart(t *testing.T) {
+	t.Parallel()
+	n := NewNamespace(t)
+	l, err := n.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	address := l.Addr().String()
+	if conn, err := net.Dial("tcp", address); err == nil {
+		conn.Close()
+		t.Errorf("%s inside is reached from outside", address)
+	}
+	if _, err := dialIn(t, n, address); err != nil {
+		t.Errorf("%s inside is not reached from inside: %v", address, err)
+	}
+
+	// The test itself is at the gateway.
+	outside, err := net.Listen("tcp", net.JoinHostPort(n.Gateway.String(), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer outside.Close()
+	if _, err := dialIn(t, n, outside.Addr().String()); err != nil {
+		t.Errorf("the test is not reached at the gateway: %v", err)
+	}
+	if names := n.Run("ip", "-o", "link"); strings.Count(names, "\n") != 2 {
+		t.Errorf("the namespace has other interfaces than lo and veth0:\n%s", names)
+	}
+}
+
+func TestNamespaceLeavesNothing(t *testing.T) {
+	t.Parallel()
+	RequireNetAdmin(t)
+	var addr, gateway string
+	t.Run("network", func(t *testing.T) {
+		n := NewNamespace(t)
+		addr, gateway = n.Addr.String(), n.Gateway.String()
+	})
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if ip, _, err := net.ParseCIDR(a.String()); err == nil && (ip.String() == addr || ip.String() == gateway) {
+			t.Errorf("the machine still has the address %s", a)
+		}
+	}
+}
+
+func TestRoutedNetwork(t *testing.T) {
+	t.Parallel()
+	r := NewRoutedNetwork(t)
+	m := StartMosquitto(t, MosquittoOptions{Namespace: r.Broker})
+	address := hostPort(r.Broker.Addr.String(), m.Port)
+	c, err := dialIn(t, r.Client, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := c.connect(v5, 0, credentials{}); code != 0 {
+		t.Fatalf("CONNACK %#x", code)
+	}
+
+	// Behind a router a TTL of 1 does not arrive, but answers do: a mute client.
+	setTTL(t, c.Conn, 1)
+	c.write([]byte{byte(PINGREQ) << 4, 0})
+	c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a segment with TTL 1 was answered: %v", err)
+	}
+	setTTL(t, c.Conn, 64)
+	if p := c.read(); p.Type() != PINGRESP {
+		t.Errorf("the answer to PINGREQ is %#x", p.First)
+	}
+
+	heal := r.Cut(m.Port)
+	c.write([]byte{byte(PINGREQ) << 4, 0})
+	c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the cut path answers: %v", err)
+	}
+	heal()
+	if p := c.read(); p.Type() != PINGRESP {
+		t.Errorf("after healing the answer to PINGREQ is %#x", p.First)
+	}
+
+	// The routes come back with the link.
+	r.Client.LinkDown()
+	r.Client.LinkUp()
+	if _, err := dialIn(t, r.Client, address); err != nil {
+		t.Errorf("after the link came up: %v", err)
+	}
+}
+
+func setTTL(t testing.TB, conn net.Conn, ttl int) {
+	t.Helper()
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var inner error
+	if err := raw.Control(func(fd uintptr) {
+		inner = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IP, syscall.IP_TTL, ttl)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if inner != nil {
+		t.Fatal(inner)
+	}
+}
+
+// A daemon that leaves its process group, changes its parent and ignores signals ends all the same.
+func TestDescendantsEnd(t *testing.T) {
+	t.Parallel()
+	setsid := Require(t, "setsid")
+	dir := t.TempDir()
+	d := Start(t, Command{
+		Path:     "/bin/sh",
+		Args:     []string{"-c", `trap "" TERM; ` + setsid + ` sh -c 'trap "" TERM; echo $$ > pid; echo started; while :; do sleep 1; done' & wait; wait`},
+		Dir:      dir,
+		ReadyLog: []string{"started"},
+	})
+	text, err := os.ReadFile(dir + "/pid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Kill()
+	checkGone(t, d)
+	if env, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ"); err == nil && strings.Contains(string(env), d.marker) {
+		t.Errorf("the descendant %d still runs", pid)
+	}
+}
+
+// Suspended programs end when they are told to.
+func TestStopOfSuspended(t *testing.T) {
+	t.Parallel()
+	m := StartMosquitto(t, MosquittoOptions{})
+	c := mustConnect(t, m.URL, nil, v5, credentials{})
+	m.Signal(syscall.SIGSTOP)
+	c.write([]byte{byte(PINGREQ) << 4, 0})
+	c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a suspended broker answers: %v", err)
+	}
+	m.Stop()
+	checkGone(t, m.Daemon)
+}

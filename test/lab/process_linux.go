@@ -1,0 +1,68 @@
+package lab
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+)
+
+// spawn starts cmd in a process group of its own and waits for it; the channel is closed when it
+// has ended. The kernel kills the program when the thread that started it ends (Pdeathsig), so
+// that thread is kept for it, and moved into the namespace where there is one.
+func spawn(cmd *exec.Cmd, ns *Namespace) (<-chan struct{}, error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started := make(chan error, 1)
+	exited := make(chan struct{})
+	go func() {
+		defer close(exited)
+		// Never unlocked: the runtime ends the thread with the goroutine.
+		runtime.LockOSThread()
+		if ns != nil {
+			if err := ns.enter(); err != nil {
+				started <- err
+				return
+			}
+		}
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			cmd.Wait() // the outcome is in cmd.ProcessState
+		}
+	}()
+	if err := <-started; err != nil {
+		<-exited
+		return nil, err
+	}
+	return exited, nil
+}
+
+// resume lets a suspended process handle its pending signals.
+func resume(p *os.Process) {
+	p.Signal(syscall.SIGCONT) // an error says that it has ended
+}
+
+// marked returns the processes that have the marker in their environment.
+func marked(marker string) []int {
+	// A process of another user cannot be read, and one that has ended has no environment.
+	paths, _ := filepath.Glob("/proc/[0-9]*/environ")
+	var pids []int
+	for _, path := range paths {
+		env, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		for entry := range bytes.SplitSeq(env, []byte{0}) {
+			if string(entry) != marker {
+				continue
+			}
+			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}

@@ -1,0 +1,25 @@
+//go:build !linux
+
+package lab
+
+import (
+	"os"
+	"os/exec"
+)
+
+func spawn(cmd *exec.Cmd, _ *Namespace) (<-chan struct{}, error) {
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	exited := make(chan struct{})
+	go func() {
+		defer close(exited)
+		cmd.Wait() // the outcome is in cmd.ProcessState
+	}()
+	return exited, nil
+}
+
+func resume(*os.Process) {}
+
+// marked finds a program's descendants on Linux only.
+func marked(string) []int { return nil }

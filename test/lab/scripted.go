@@ -1,0 +1,287 @@
+package lab
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Script is what a scripted broker does with one connection. It must return when one of the
+// connection's methods fails, which is what they do once the broker is closed. The connection is
+// closed when it returns.
+type Script func(c *Conn) error
+
+// Sequence gives the first connection to the first script, and so on; the last script gets all that
+// follow.
+func Sequence(scripts ...Script) Script {
+	return func(c *Conn) error { return scripts[min(c.Number, len(scripts))-1](c) }
+}
+
+// ScriptedBrokerOptions say where a scripted broker listens.
+type ScriptedBrokerOptions struct {
+	// Listener is where connections come from; nil: a free TCP port of 127.0.0.1.
+	Listener net.Listener
+	// TLS, when set, makes the broker speak TLS. The handshake takes place when the script first
+	// reads or writes, so that a script may also keep silent during it.
+	TLS *tls.Config
+}
+
+// ScriptedBroker is a broker that does to each connection what a script says.
+type ScriptedBroker struct {
+	t        testing.TB
+	listener net.Listener
+	tls      *tls.Config
+	script   Script
+	ctx      context.Context
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup
+
+	mu       sync.Mutex
+	accepted int
+	open     map[net.Conn]bool // the raw connections; nil once closed
+}
+
+// StartScriptedBroker starts a scripted broker; it is closed when the test ends. A script that
+// fails for another reason than the end of its connection is reported in the test's log.
+func StartScriptedBroker(t testing.TB, script Script, o ScriptedBrokerOptions) *ScriptedBroker {
+	t.Helper()
+	if o.Listener == nil {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Listener = l
+	}
+	b := &ScriptedBroker{t: t, listener: o.Listener, tls: o.TLS, script: script, open: map[net.Conn]bool{}}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.wg.Go(b.accept)
+	t.Cleanup(b.Close)
+	return b
+}
+
+// URL returns the broker's URL, mqtt or mqtts.
+func (b *ScriptedBroker) URL() string {
+	scheme := "mqtt"
+	if b.tls != nil {
+		scheme = "mqtts"
+	}
+	return scheme + "://" + b.listener.Addr().String()
+}
+
+// Addr returns the address of the broker's listener.
+func (b *ScriptedBroker) Addr() net.Addr { return b.listener.Addr() }
+
+// Accepted returns how many connections the broker has accepted so far.
+func (b *ScriptedBroker) Accepted() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.accepted
+}
+
+// Close closes the listener and all connections, and waits for the scripts; it may be called more
+// than once.
+func (b *ScriptedBroker) Close() {
+	b.cancel()
+	b.listener.Close()
+	b.mu.Lock()
+	open := b.open
+	b.open = nil
+	b.mu.Unlock()
+	for raw := range open {
+		raw.Close()
+	}
+	b.wg.Wait()
+}
+
+func (b *ScriptedBroker) accept() {
+	for {
+		raw, err := b.listener.Accept()
+		if err != nil {
+			if !errors.Is(err, net.ErrClosed) {
+				b.t.Errorf("scripted broker: %v", err)
+			}
+			return
+		}
+		b.mu.Lock()
+		if b.open == nil {
+			b.mu.Unlock()
+			raw.Close()
+			return
+		}
+		b.open[raw] = true
+		b.accepted++
+		number := b.accepted
+		b.mu.Unlock()
+		b.wg.Go(func() { b.serve(raw, number) })
+	}
+}
+
+func (b *ScriptedBroker) serve(raw net.Conn, number int) {
+	ctx, cancel := context.WithCancel(b.ctx)
+	defer cancel()
+	conn := raw
+	if b.tls != nil {
+		conn = tls.Server(raw, b.tls)
+	}
+	c := &Conn{Conn: conn, Number: number, raw: raw, ctx: ctx, reader: bufio.NewReader(conn)}
+	err := b.script(c)
+	c.Conn.Close()
+	raw.Close() // tls.Conn may have left it open
+
+	b.mu.Lock()
+	delete(b.open, raw)
+	b.mu.Unlock()
+	if err != nil && b.ctx.Err() == nil && !isEnd(err) {
+		b.t.Logf("scripted broker, connection %d: %v", number, err)
+	}
+}
+
+// isEnd says that the other side has gone, which is no fault of a script.
+func isEnd(err error) bool {
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
+}
+
+// Conn is a connection of a scripted broker. Reads and writes are those of MQTT, inside TLS where
+// there is TLS.
+type Conn struct {
+	net.Conn
+	// Number counts the connections of the broker, from 1.
+	Number int
+	// Level is the protocol level of the client's CONNECT, once that has been read: 4 or 5.
+	Level byte
+	// KeepAlive is the Keep Alive of the client's CONNECT, once that has been read.
+	KeepAlive time.Duration
+	// ClientID is the Client Identifier of the client's CONNECT, once that has been read.
+	ClientID string
+
+	raw    net.Conn
+	ctx    context.Context
+	reader *bufio.Reader
+}
+
+// Read reads bytes of the client.
+func (c *Conn) Read(p []byte) (int, error) { return c.reader.Read(p) }
+
+// ReadPacket reads the client's next packet.
+func (c *Conn) ReadPacket() (Packet, error) { return ReadPacket(c.reader) }
+
+// ReadConnect reads the client's CONNECT, and notes what is in it.
+func (c *Conn) ReadConnect() error {
+	p, err := c.ReadPacket()
+	if err != nil {
+		return err
+	}
+	if p.Type() != CONNECT {
+		return fmt.Errorf("the client began with a packet of type %d instead of a CONNECT", p.Type())
+	}
+	b := body{rest: p.Body}
+	name := b.string()
+	c.Level = b.byte()
+	b.byte() // connect flags
+	c.KeepAlive = time.Duration(b.uint16()) * time.Second
+	b.properties(c.Level)
+	c.ClientID = b.string()
+	if b.failed || name != "MQTT" {
+		return fmt.Errorf("malformed CONNECT % x", p.Body)
+	}
+	return nil
+}
+
+// Accept reads the client's CONNECT and accepts it, without a session.
+func (c *Conn) Accept() error {
+	if err := c.ReadConnect(); err != nil {
+		return err
+	}
+	return c.send(c.connack())
+}
+
+// connack is an accepting CONNACK in the client's version.
+func (c *Conn) connack() []byte { return Frame(byte(CONNACK)<<4, []byte{0, 0}, c.noProperties()) }
+
+// noProperties is an empty list of properties, where the version has any.
+func (c *Conn) noProperties() []byte {
+	if c.Level < v5 {
+		return nil
+	}
+	return []byte{0}
+}
+
+func (c *Conn) send(packet []byte) error {
+	_, err := c.Write(packet)
+	return err
+}
+
+// Sleep waits, in virtual time where there is some; it fails when the connection's script is over
+// or the broker is closed.
+func (c *Conn) Sleep(d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-c.ctx.Done():
+		return c.ctx.Err()
+	}
+}
+
+// Hold leaves the connection open without reading from it, until the broker is closed.
+func (c *Conn) Hold() error {
+	<-c.ctx.Done()
+	return c.ctx.Err()
+}
+
+// Discard reads and throws away until the client ends the connection or the broker is closed.
+func (c *Conn) Discard() error {
+	_, err := io.Copy(io.Discard, c.reader)
+	return err
+}
+
+// CloseNotify ends the connection properly: TLS close_notify, then FIN. It then reads until the
+// client closes its side, for unread data would turn the FIN into a RST. Without TLS it is FIN.
+func (c *Conn) CloseNotify() error {
+	if conn, ok := c.Conn.(*tls.Conn); ok {
+		if err := conn.HandshakeContext(c.ctx); err != nil {
+			return err
+		}
+		if err := conn.CloseWrite(); err != nil {
+			return err
+		}
+	}
+	return c.FIN()
+}
+
+// FIN ends the connection by a FIN, under TLS without close_notify. It then reads until the client
+// closes its side, for unread data would turn the FIN into a RST.
+func (c *Conn) FIN() error {
+	if conn, ok := c.raw.(interface{ CloseWrite() error }); ok {
+		if err := conn.CloseWrite(); err != nil {
+			return err
+		}
+		_, err := io.Copy(io.Discard, c.raw)
+		return err
+	}
+	return c.raw.Close()
+}
+
+// Reset ends the connection by a RST; a pipe, which knows none, is closed.
+func (c *Conn) Reset() error {
+	if conn, ok := c.raw.(*net.TCPConn); ok {
+		if err := conn.SetLinger(0); err != nil {
+			return err
+		}
+	}
+	return c.raw.Close()
+}
