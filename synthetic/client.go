@@ -30,6 +30,7 @@ type client struct {
 	proxy   *url.URL
 	source  netip.Addr
 	cache   tls.ClientSessionCache // nil: full handshakes
+	v5      v5Support
 }
 
 // newClient checks what can be checked before a connection is made.
@@ -77,7 +78,7 @@ func (c *client) options(role string) (mqtt.Options, error) {
 	p, t := c.profile, c.target
 	o := mqtt.Options{URL: c.url, Version: p.Protocol, ClientID: c.env.clientID(p.ClientID, role), Username: t.Username,
 		Password: t.Password, CleanStart: p.CleanStart, SessionExpiry: p.SessionExpiry, Keepalive: p.Keepalive, Ping: p.Ping,
-		ReceiveMaximum: p.ReceiveMaximum, TCP: p.TCP, Proxy: c.proxy, Source: c.source, IPFamily: p.IPFamily}
+		ReceiveMaximum: p.ReceiveMaximum, TCP: p.TCP, Proxy: c.proxy, Source: c.source, IPFamily: p.IPFamily, DialSocket: c.env.Dial}
 	if t.PasswordFile != "" {
 		b, err := os.ReadFile(t.PasswordFile)
 		if err != nil {
@@ -223,7 +224,16 @@ func (c *client) connect(ctx context.Context, role string, change func(*mqtt.Opt
 	if err := c.wait(ctx); err != nil {
 		return nil, err
 	}
-	return mqtt.Dial(ctx, o)
+	return c.dial(ctx, o)
+}
+
+// dial connects, and finds out whether a CONNECT that was closed without an answer was closed for its version.
+func (c *client) dial(ctx context.Context, o mqtt.Options) (*mqtt.Session, error) {
+	s, err := mqtt.Dial(ctx, o)
+	if end, ok := errors.AsType[*mqtt.End](err); ok && o.Version == mqtt.V5 {
+		c.v5.judge(ctx, c, o, end)
+	}
+	return s, err
 }
 
 // finish ends a session in order and makes sure that the broker keeps nothing of it, whatever the profile says.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
 // Env is what a probe gets from the agent.
@@ -22,6 +24,8 @@ type Env struct {
 	Timeout        time.Duration // of one run; of a held kind: of one connection attempt
 	// Gate limits the connects per second to the target; all of the target's probes share it. nil = no limit.
 	Gate *rate.Limiter
+	// Dial replaces the network in tests; nil = the network.
+	Dial mqtt.DialFunc
 	// Other finds another target with its gate, for probes that span two.
 	Other func(name string) (Target, *rate.Limiter, bool)
 }

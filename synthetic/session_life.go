@@ -67,7 +67,7 @@ func (l *life) connect(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.c.env.Timeout)
 	defer cancel()
-	l.s, err = mqtt.Dial(ctx, o)
+	l.s, err = l.c.dial(ctx, o)
 	return err
 }
 
@@ -134,8 +134,14 @@ func (l *life) until() (at time.Time) {
 	if l.opts.MaxLifetime > 0 {
 		earlier(l.born.Add(l.opts.MaxLifetime))
 	}
-	if t, ok := l.s.Unanswered(); ok && l.state == stateConnected {
-		earlier(t.Add(l.s.PingTimeout() / 2))
+	if l.state == stateConnected {
+		ping, ok := l.s.Unanswered()
+		if !ok {
+			ping, ok = l.s.NextPing()
+		}
+		if ok {
+			earlier(ping.Add(l.s.PingTimeout() / 2))
+		}
 	}
 	return at
 }

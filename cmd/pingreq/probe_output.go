@@ -163,7 +163,11 @@ func printNagios(w io.Writer, results []result) error {
 		perf = append(perf, fmt.Sprintf("'%s'=%.6fs", name, r.Elapsed.Seconds()))
 	}
 	if len(texts) == 0 {
-		texts = append(texts, fmt.Sprintf("%d probes succeeded", len(results)))
+		s := "s"
+		if len(results) == 1 {
+			s = ""
+		}
+		texts = append(texts, fmt.Sprintf("%d probe%s succeeded", len(results), s))
 	}
 	line := strings.NewReplacer("|", "/", "\n", " ").Replace(strings.Join(texts, "; "))
 	if _, err := fmt.Fprintf(w, "MQTT %s - %s | %s\n", word, line, strings.Join(perf, " ")); err != nil {
