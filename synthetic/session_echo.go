@@ -239,10 +239,10 @@ func (e *echo) settle(now time.Time) {
 		e.cured(now, "true")
 	}
 	e.l.suspect = false
-	e.l.alive(now)
 	if e.stage, e.due = echoIdle, e.began.Add(e.o.Interval); e.due.Before(now) {
 		e.due = now
 	}
+	e.l.alive(now)
 	e.l.emit(done)
 }
 

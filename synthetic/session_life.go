@@ -30,8 +30,8 @@ type life struct {
 
 // The ways in which we end a session ourselves.
 var (
-	errStopped  = errors.New("stopped")
-	errLifetime = errors.New("max_lifetime reached")
+	errStopped  = errors.New("it was stopped")
+	errLifetime = errors.New("max_lifetime")
 )
 
 // zombieError says that pings are answered and publishes are not.
@@ -210,7 +210,7 @@ func (l *life) alive(at time.Time) {
 	if l.state == stateBlind {
 		l.enter(stateConnected)
 	}
-	if !l.suspect {
+	if l.echo == nil || l.echo.stage == echoIdle { // while a burst is out, only its answers prove anything
 		l.accrue(stateConnected, at)
 	}
 }
@@ -273,7 +273,7 @@ func (l *life) bury(r *Report, err error) {
 		case l.echo != nil && l.echo.rounds == 0:
 			r.Outcome, r.Detail = Inconclusive, "ended by us before the first echo was complete"
 		default:
-			r.Outcome, r.Detail = Success, "alive until we ended it: "+err.Error()
+			r.Outcome, r.Detail = Success, "alive until "+err.Error()
 		}
 	}
 	if blind := end.Blind(); blind > 0 && r.Finding == "" {

@@ -15,9 +15,9 @@ import (
 func configCommands(app *kingpin.Application) []subcommand {
 	c := app.Command("config", "Check, print or document the configuration.")
 	check := c.Command("check", "Check a configuration and say what its plan costs each broker.")
-	checkFile := check.Arg("file", "Configuration file.").String()
+	checkFile := configFile(check)
 	print := c.Command("print", "Print the effective configuration with every default; secrets are masked.")
-	printFile := print.Arg("file", "Configuration file.").String()
+	printFile := configFile(print)
 	schema := c.Command("schema", "Print the JSON Schema of the configuration, for editors.")
 	reference := c.Command("reference", "Print a configuration file with every key and its documentation.")
 	load := func(e environment, file string) (*config.Config, error) {
@@ -26,7 +26,7 @@ func configCommands(app *kingpin.Application) []subcommand {
 	}
 	return []subcommand{
 		{check.FullCommand(), func(_ context.Context, e environment) error {
-			cfg, err := load(e, *checkFile)
+			cfg, err := load(e, checkFile())
 			if err != nil {
 				return err
 			}
@@ -36,7 +36,7 @@ func configCommands(app *kingpin.Application) []subcommand {
 			return printCost(e, cfg)
 		}},
 		{print.FullCommand(), func(_ context.Context, e environment) error {
-			cfg, err := load(e, *printFile)
+			cfg, err := load(e, printFile())
 			if err != nil {
 				return err
 			}
@@ -53,6 +53,18 @@ func configCommands(app *kingpin.Application) []subcommand {
 			_, err := e.stdout.Write(config.Reference())
 			return err
 		}},
+	}
+}
+
+// configFile takes the file as an argument, or as the flag that serve has.
+func configFile(c *kingpin.CmdClause) func() string {
+	arg := c.Arg("file", "Configuration file; default: "+defaultConfigFile+".").String()
+	flag := c.Flag("config.file", "The same.").PlaceHolder("FILE").String()
+	return func() string {
+		if *arg != "" {
+			return *arg
+		}
+		return *flag
 	}
 }
 

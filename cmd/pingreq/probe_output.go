@@ -41,7 +41,11 @@ func printTable(w io.Writer, results []result) error {
 		if reason := r.Reason(); reason != "" {
 			outcome += " " + reason
 		}
-		rows[i] = []string{r.Target, r.Probe, outcome, r.Elapsed.Round(100 * time.Microsecond).String(), r.Detail}
+		name := r.Probe
+		if r.Profile != "default" {
+			name += "/" + r.Profile
+		}
+		rows[i] = []string{r.Target, name, outcome, r.Elapsed.Round(100 * time.Microsecond).String(), r.Detail}
 		for j := range widths {
 			widths[j] = max(widths[j], utf8.RuneCountInString(rows[i][j]))
 		}
@@ -51,6 +55,7 @@ func printTable(w io.Writer, results []result) error {
 		fmt.Fprint(w, c.bold(pad(h, widths[j]+2)))
 	}
 	fmt.Fprintln(w, c.bold(head[len(head)-1]))
+	told := map[string]bool{}
 	for i, r := range results {
 		for j := range widths {
 			cell := pad(rows[i][j], widths[j]+2)
@@ -60,8 +65,12 @@ func printTable(w io.Writer, results []result) error {
 			fmt.Fprint(w, cell)
 		}
 		fmt.Fprintln(w, r.Detail)
-		if s := r.Sentence(); s != "" && r.Outcome == synthetic.Failure {
+		if s := r.Sentence(); s != "" && r.Outcome == synthetic.Failure && !told[s] {
+			told[s] = true
 			fmt.Fprintf(w, "    %s\n", c.bold(s))
+		}
+		if e := r.Ending; e != nil && r.Outcome == synthetic.Failure {
+			fmt.Fprintf(w, "    %s\n", c.dim(fmt.Sprintf("initiator: %s, evidence: %s", e.Initiator, e.Evidence)))
 		}
 		if len(r.Phases) > 0 {
 			fmt.Fprintf(w, "    %s\n", c.dim("phases: "+phaseLine(r)))

@@ -57,7 +57,11 @@ func (a *attempt) leave(now time.Time) {
 	if now.Before(a.mark) { // a server that answers before it is asked
 		now = a.mark
 	}
-	a.account.Phases = append(a.account.Phases, PhaseTime{a.phase, now.Sub(a.mark)})
+	if last := len(a.account.Phases) - 1; last >= 0 && a.account.Phases[last].Phase == a.phase {
+		a.account.Phases[last].Duration += now.Sub(a.mark)
+	} else {
+		a.account.Phases = append(a.account.Phases, PhaseTime{a.phase, now.Sub(a.mark)})
+	}
 	a.mark = now
 }
 
@@ -231,7 +235,7 @@ func (a *attempt) upgrade(ctx context.Context) error {
 	var conn net.Conn = a.wire
 	if scheme == "mqtts" || scheme == "wss" {
 		a.phase = disconnect.PhaseTLS
-		t, err := a.handshake(ctx)
+		t, err := a.handshake()
 		if err != nil {
 			return err
 		}
@@ -257,7 +261,7 @@ func (a *attempt) upgrade(ctx context.Context) error {
 }
 
 // handshake does TLS. What the server sent is kept also when it does not verify.
-func (a *attempt) handshake(ctx context.Context) (*tls.Conn, error) {
+func (a *attempt) handshake() (*tls.Conn, error) {
 	cfg := &tls.Config{}
 	if a.o.TLS != nil {
 		cfg = a.o.TLS.Clone()
@@ -307,6 +311,9 @@ func earliest(certs []*x509.Certificate) (t time.Time) {
 // fail makes the End of an attempt that broke off in the phase that runs now.
 func (a *attempt) fail(ctx context.Context, err error) *End {
 	ob := disconnect.Observation{HTTPStatus: a.httpStatus}
+	if n := len(a.account.Phases); n > 0 && a.account.Phases[n-1].Phase == disconnect.PhaseTLS && isRemoteAlert(err) {
+		a.phase = disconnect.PhaseTLS // TLS 1.3: the server judges our certificate after our handshake
+	}
 	// The context's own end shows as a timeout of the socket.
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -359,6 +366,12 @@ func complete(ob *disconnect.Observation, acc *Account, o Options, w *wire, top 
 		ended = c.Code == websocket.CloseAbnormalClosure
 	}
 	ob.CloseNotify = ob.TLS && ended && !st.eof
+}
+
+// isRemoteAlert tells that the TLS peer sent an alert.
+func isRemoteAlert(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error"
 }
 
 // isTimeout tells one of our deadlines from the kernel's ETIMEDOUT, which also calls itself a timeout.

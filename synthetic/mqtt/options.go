@@ -234,7 +234,7 @@ func (o *Options) check() error {
 		case len(w.Payload) > math.MaxUint16:
 			return fmt.Errorf("the Will's payload is longer than 65535 bytes")
 		case w.Delay < 0 || w.Delay > math.MaxUint32*time.Second || w.Delay%time.Second != 0:
-			return fmt.Errorf("Will delay %s is not a whole number of seconds", w.Delay)
+			return fmt.Errorf("the Will delay %s is not a whole number of seconds up to %d", w.Delay, uint32(math.MaxUint32))
 		}
 		return checkTopic(w.Topic)
 	}

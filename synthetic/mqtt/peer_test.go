@@ -5,12 +5,14 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -29,6 +31,13 @@ const (
 	connack311 = "20 02 00 00"
 	pingresp   = "d0 00"
 )
+
+// connackWith encodes a CONNACK of MQTT 5.
+func connackWith(flags, code byte, props ...string) string {
+	p := unhex(props...)
+	body := append(binary.AppendUvarint([]byte{flags, code}, uint64(len(p))), p...)
+	return hex.EncodeToString(append(binary.AppendUvarint([]byte{0x20}, uint64(len(body))), body...))
+}
 
 // publish encodes a PUBLISH of MQTT 5 without properties from the server.
 func publish(topic string, qos byte, id uint16, payload string) []byte {
@@ -100,24 +109,21 @@ func silent(connack string) script {
 	}
 }
 
-// peer is the server's end of a connection, run by a script.
+// peer is the server's end of a connection. It sends in the order of the calls of send, and never stops reading for it.
 type peer struct {
 	net.Conn
-	mu  sync.Mutex
-	got []received
+	out  chan []byte
+	done chan struct{} // it reads no more
+	mu   sync.Mutex
+	got  []received
+	told int // by fresh
 }
 
 // newPeer plays a script on conn, until the client closes or the test is over.
 func newPeer(t testing.TB, conn net.Conn, answer script) *peer {
-	p := &peer{Conn: conn}
+	p := &peer{Conn: conn, out: make(chan []byte, 4096), done: make(chan struct{})}
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		play(conn, answer, func(r received) {
-			p.mu.Lock()
-			p.got = append(p.got, r)
-			p.mu.Unlock()
-		})
-	})
+	wg.Go(func() { p.play(answer) })
 	t.Cleanup(func() {
 		conn.Close()
 		wg.Wait()
@@ -126,35 +132,90 @@ func newPeer(t testing.TB, conn net.Conn, answer script) *peer {
 }
 
 // play plays a script on conn until the client disconnects or the connection ends, and closes it.
-func play(conn net.Conn, answer script, record func(received)) {
-	out := make(chan []byte, 4096) // answering must not stop the reading
+func play(conn net.Conn, answer script) {
+	(&peer{Conn: conn, out: make(chan []byte, 4096), done: make(chan struct{})}).play(answer)
+}
+
+func (p *peer) play(answer script) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	defer conn.Close()
-	defer close(out)
+	defer p.Close()
+	defer close(p.done)
 	wg.Go(func() {
-		for b := range out {
-			if _, err := conn.Write(b); err != nil {
-				conn.Close()
+		for {
+			select {
+			case b := <-p.out:
+				if b == nil {
+					p.Close()
+				} else if _, err := p.Write(b); err != nil {
+					p.Close()
+				}
+			case <-p.done:
+				return
 			}
 		}
 	})
-	r := bufio.NewReader(conn)
+	r := bufio.NewReader(p.Conn)
 	for {
 		packet, err := readPacket(r)
 		if err != nil {
 			return
 		}
-		if record != nil {
-			record(packet)
-		}
+		p.mu.Lock()
+		p.got = append(p.got, packet)
+		p.mu.Unlock()
 		if b := answer(packet); b != nil {
-			out <- b
+			p.send(b)
 		}
 		if packet.kind() == DISCONNECT {
 			return
 		}
 	}
+}
+
+// send sends b without waiting for it; nil closes the connection after what was sent before.
+func (p *peer) send(b []byte) {
+	select {
+	case p.out <- b:
+	case <-p.done:
+	}
+}
+
+// every sends b at fixed intervals until the connection ends.
+func (p *peer) every(t testing.TB, step time.Duration, b []byte) {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-p.done:
+				return
+			case <-time.After(step):
+				p.send(b)
+			}
+		}
+	})
+	t.Cleanup(func() {
+		p.Close()
+		wg.Wait()
+	})
+}
+
+// raw gives the packet as it was on the wire.
+func (r received) raw() []byte {
+	return append(binary.AppendUvarint([]byte{r.header}, uint64(len(r.body))), r.body...)
+}
+
+// fresh gives the packets received since the last call, in hex, once nothing moves in the bubble any more.
+func (p *peer) fresh() []string {
+	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []string
+	for _, r := range p.got[p.told:] {
+		out = append(out, fmt.Sprintf("% x", r.raw()))
+	}
+	p.told = len(p.got)
+	return out
 }
 
 // all gives the packets received so far.

@@ -77,12 +77,7 @@ func TestPingPolicy(t *testing.T) {
 					t.Errorf("effective keepalive %s, want %s", s.Keepalive(), wantKeepalive)
 				}
 				if tt.deliver > 0 {
-					go func() {
-						for time.Since(start) < hold {
-							time.Sleep(tt.deliver)
-							_, _ = p.Write(publish("t", 0, 0, ""))
-						}
-					}()
+					p.every(t, tt.deliver, publish("t", 0, 0, ""))
 				}
 				pongs := 0
 				for now := time.Now(); now.Before(start.Add(hold)); now = time.Now() {
@@ -112,9 +107,6 @@ func TestPingPolicy(t *testing.T) {
 				if pongs != len(tt.want) {
 					t.Errorf("%d Pong events, want %d", pongs, len(tt.want))
 				}
-				p.Close()
-				synctest.Wait()
-				time.Sleep(tt.deliver)
 			})
 		})
 	}

@@ -109,7 +109,7 @@ func listenOn(t testing.TB, l net.Listener, handle func(net.Conn)) {
 // serve runs a script behind a listener for any scheme, and gives the options to reach it.
 func serve(t testing.TB, scheme string, answer script) Options {
 	t.Helper()
-	return serveConn(t, scheme, func(c net.Conn) { play(c, answer, nil) })
+	return serveConn(t, scheme, func(c net.Conn) { play(c, answer) })
 }
 
 // serveConn is serve for a handler of the MQTT byte stream.
@@ -182,7 +182,8 @@ func tlsPair(t testing.TB) (server, client *tls.Config) {
 // wsServerConn is the byte stream in the binary messages of a server's websocket.
 type wsServerConn struct {
 	*websocket.Conn
-	r io.Reader
+	r       io.Reader
+	writing sync.Mutex
 }
 
 func (c *wsServerConn) Read(p []byte) (int, error) {
@@ -207,6 +208,8 @@ func (c *wsServerConn) Read(p []byte) (int, error) {
 }
 
 func (c *wsServerConn) Write(p []byte) (int, error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
 	return len(p), c.WriteMessage(websocket.BinaryMessage, p)
 }
 

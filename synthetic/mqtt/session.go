@@ -71,12 +71,7 @@ func (a *attempt) hello(ctx context.Context) (*Session, *End) {
 		s.state = NewState()
 	}
 	a.frames = &s.frames
-	fail := func(err error) *End {
-		if isRemoteAlert(err) { // TLS 1.3: the server judges our certificate after its handshake
-			a.phase = disconnect.PhaseTLS
-		}
-		return a.fail(ctx, err)
-	}
+	fail := func(err error) *End { return a.fail(ctx, err) }
 	b, err := s.codec.encode(connectPacket{clientID: o.ClientID, username: o.Username, password: o.Password,
 		hasUser: o.Username != "" || o.Password != "", hasPass: o.Password != "", cleanStart: o.CleanStart,
 		keepalive: uint16(o.Keepalive / time.Second), sessionExpiry: uint32(o.SessionExpiry / time.Second),
@@ -249,7 +244,7 @@ func (s *Session) next(until time.Time) (Event, error) {
 			case what == duePingresp && late:
 				s.pingGrace += now.Sub(at) + min(held, s.PingTimeout())
 				continue
-			case what == duePingresp && (sat && held <= lastLook || now.Sub(at) > s.PingTimeout()):
+			case what == duePingresp && (sat && held <= lastLook || now.Sub(at) >= s.PingTimeout()):
 				return Event{}, s.fail(disconnect.Observation{Deadline: disconnect.DeadlinePingresp})
 			}
 			at = now.Add(lastLook)
@@ -681,10 +676,4 @@ func (s *Session) closeNow() {
 	_ = s.stream.Close()
 	_ = s.wire.Conn.Close()
 	s.frames = framer{total: s.frames.total}
-}
-
-// isRemoteAlert tells that the TLS peer sent an alert.
-func isRemoteAlert(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "remote error"
 }

@@ -38,7 +38,8 @@ type wsStream struct {
 // handshakeLimit bounds what a server may send in answer to an HTTP request, in bytes.
 const handshakeLimit = 64 << 10
 
-// limitedConn refuses to read more than left bytes; negative means no limit.
+// limitedConn carries an HTTP request: it refuses to read more than left bytes, and to be closed by the one who made
+// the request. A negative left lifts both limits.
 type limitedConn struct {
 	net.Conn
 	left int
@@ -57,6 +58,14 @@ func (c *limitedConn) Read(p []byte) (int, error) {
 		c.left -= n
 	}
 	return n, err
+}
+
+// Close implements net.Conn.
+func (c *limitedConn) Close() error {
+	if c.left >= 0 {
+		return nil
+	}
+	return c.Conn.Close()
 }
 
 // wsDial upgrades the connection. The server has to agree to sub-protocol "mqtt" [MQTT-6.0.0-3]; the HTTP status of a
@@ -80,10 +89,10 @@ func wsDial(conn net.Conn, w *wire, u *url.URL, header http.Header) (*wsStream, 
 	if err != nil {
 		return nil, status, err
 	}
+	limited.left = -1
 	if got := ws.Subprotocol(); got != "mqtt" {
 		return nil, status, fmt.Errorf("the server did not agree to websocket sub-protocol mqtt")
 	}
-	limited.left = -1
 	s := &wsStream{conn: ws, w: w}
 	s.cond.L = &s.mu
 	s.done.Go(s.pump)

@@ -47,10 +47,7 @@ func TestBlockedWrite(t *testing.T) {
 				}
 				synctest.Wait()
 				if tt.says != "" {
-					go func() {
-						time.Sleep(time.Second)
-						_, _ = p.Write(unhex(tt.says))
-					}()
+					time.AfterFunc(time.Second, func() { p.send(unhex(tt.says)) })
 				}
 				start := time.Now()
 				_, _, err := s.Publish(Message{Topic: "t", Payload: make([]byte, 1<<20)})

@@ -1,0 +1,170 @@
+package mqtt
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+)
+
+// TestGoodbye checks what is sent in the end, and that the end is ours.
+func TestGoodbye(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		options Options
+		connack string
+		end     func(*Session) *End
+		want    []string
+	}{
+		{"Disconnect", Options{}, connack5, func(s *Session) *End { return s.Disconnect(0) }, []string{"e0 02 00 00"}},
+		{"Disconnect with Will", Options{}, connack5, func(s *Session) *End { return s.Disconnect(4) }, []string{"e0 02 04 00"}},
+		{"Disconnect 3.1.1", Options{Version: V311, ClientID: "c"}, connack311, func(s *Session) *End { return s.Disconnect(4) }, []string{"e0 00"}},
+		{"Forget", Options{SessionExpiry: time.Hour}, connack5, (*Session).Forget, []string{"e0 07 00 05 11 00 00 00 00"}},
+		{"Forget nothing", Options{}, connack5, (*Session).Forget, []string{"e0 02 00 00"}},
+		{"Forget 3.1.1", Options{Version: V311, ClientID: "c"}, connack311, (*Session).Forget, []string{"e0 00"}},
+		{"Abort", Options{}, connack5, (*Session).Abort, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			talk(t, tt.options, tt.connack, func(c *conversation) {
+				end := tt.end(c.s)
+				c.sent(tt.want...)
+				if end.Reason != disconnect.ClientDisconnect || end.Initiator != disconnect.ByClient || end.Local() {
+					t.Errorf("ended with %s", end)
+				}
+				if c.s.Ended() != end || c.s.Disconnect(0x80) != end || c.s.Forget() != end || c.s.Abort() != end || c.s.Fail(disconnect.DeadlineAck) != end {
+					t.Error("there is another end")
+				}
+				if _, err := c.s.Next(time.Time{}); err != end {
+					t.Errorf("Next: %v", err)
+				}
+				if _, _, err := c.s.Publish(Message{Topic: "t"}); err != end {
+					t.Errorf("Publish: %v", err)
+				}
+				if _, err := c.s.Subscribe(Filter{Topic: "t"}); err != end {
+					t.Errorf("Subscribe: %v", err)
+				}
+				if err := c.s.Ping(); err != end {
+					t.Errorf("Ping: %v", err)
+				}
+				c.s.Interrupt()
+				c.sent()
+			})
+		})
+	}
+}
+
+// TestGoodbyeToTheDeaf disconnects from a peer that reads no more and never closes: it takes a second at most.
+func TestGoodbyeToTheDeaf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := pipe(t, Options{Keepalive: 10 * time.Second}, func(r received) []byte {
+			if r.kind() == PINGREQ {
+				time.Sleep(time.Hour)
+			}
+			return silent(connack5)(r)
+		})
+		if err := s.Ping(); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if end := s.Disconnect(0); end.Reason != disconnect.NetworkTimeout {
+			t.Errorf("ended with %s, want network_timeout", end)
+		}
+		if d := time.Since(start); d > 1100*time.Millisecond {
+			t.Errorf("it took %s", d)
+		}
+	})
+}
+
+// TestFail ends a session because an answer is overdue.
+func TestFail(t *testing.T) {
+	talk(t, Options{}, connack5, func(c *conversation) {
+		c.publishes(1)
+		time.Sleep(5 * time.Second)
+		end := c.s.Fail(disconnect.DeadlineAck)
+		if end.Reason != disconnect.AckTimeout || end.Evidence != disconnect.FromDeadline || end.Blind() != 5*time.Second {
+			t.Errorf("ended with %s, blind for %s", end, end.Blind())
+		}
+	})
+}
+
+// TestGoodbyeUnderFire disconnects while messages that nobody will read pour in: DISCONNECT must arrive, then FIN, and no
+// RST, which a broker takes for a lost connection.
+func TestGoodbyeUnderFire(t *testing.T) {
+	for _, scheme := range []string{"mqtt", "mqtts", "ws", "wss"} {
+		t.Run(scheme, func(t *testing.T) {
+			type outcome struct {
+				disconnected bool
+				err          error
+			}
+			result := make(chan outcome, 1)
+			ready := make(chan struct{})
+			o := serveConn(t, scheme, func(c net.Conn) {
+				var got outcome
+				play(c, func(r received) []byte {
+					switch r.kind() {
+					case CONNECT:
+						return unhex(connack5)
+					case SUBSCRIBE:
+						for range 20 {
+							if _, err := c.Write(publish("t", 0, 0, string(make([]byte, 1000)))); err != nil {
+								t.Error(err)
+							}
+						}
+						close(ready)
+					case DISCONNECT:
+						// As brokers do: the last of what was under way, then a look at how the client closed.
+						_, _ = c.Write(publish("t", 0, 0, "last"))
+						got.disconnected = true
+						_, got.err = io.ReadAll(c)
+					}
+					return nil
+				})
+				result <- got
+			})
+			s := dial(t, o)
+			if _, err := s.Subscribe(Filter{Topic: "t"}); err != nil {
+				t.Fatal(err)
+			}
+			<-ready
+			s.Disconnect(0)
+			got := <-result
+			if !got.disconnected || errors.Is(got.err, syscall.ECONNRESET) {
+				t.Errorf("the server saw DISCONNECT: %t, then %v", got.disconnected, got.err)
+			}
+		})
+	}
+}
+
+// TestAbort resets the connection, without a word of TLS or websocket before.
+func TestAbort(t *testing.T) {
+	for _, scheme := range []string{"mqtt", "mqtts", "ws", "wss"} {
+		t.Run(scheme, func(t *testing.T) {
+			result := make(chan error, 1)
+			s := dial(t, serveConn(t, scheme, func(c net.Conn) {
+				buf := make([]byte, 512)
+				for first := true; ; first = false {
+					_, err := c.Read(buf)
+					if err != nil {
+						result <- err
+						return
+					}
+					if first {
+						_, _ = c.Write(unhex(connack5))
+					}
+				}
+			}))
+			end := s.Abort()
+			if err := <-result; !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the server read %v, want a reset", err)
+			}
+			if end.Reason != disconnect.ClientDisconnect {
+				t.Errorf("ended with %s", end)
+			}
+		})
+	}
+}
