@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
@@ -61,7 +62,11 @@ type Probe interface {
 
 // Kinds lists every kind of probe, in the order of the documentation.
 func Kinds() []Kind {
-	return []Kind{connectKind(), refuseKind(), sessionKind(), roundtripKind()}
+	kinds := []Kind{connectKind(), refuseKind(), sessionKind(), roundtripKind()}
+	for i := range kinds { // the runner makes every panic a failure
+		kinds[i].Reasons = append(kinds[i].Reasons, string(disconnect.Panic))
+	}
+	return kinds
 }
 
 // KindByName finds a kind.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,10 +33,9 @@ func roundtripKind() Kind {
 			return &RoundtripOptions{QoS: []int{0, 1, 2}, Messages: 5, Size: 64, DeliveryTimeout: 5 * time.Second}
 		},
 		Metrics: m.all(),
-		Reasons: append(connectReasons(), reasons(string(disconnect.AckTimeout), string(disconnect.PingrespTimeout),
-			string(disconnect.KeepaliveTimeout), string(disconnect.SessionTakenOver), string(disconnect.AdminAction),
-			string(disconnect.MessageLost), string(disconnect.DeliveryTimeout), string(disconnect.MessageDuplicated),
-			string(disconnect.MessageReordered))...),
+		Reasons: slices.Concat(connectReasons(), reasons(disconnect.AckTimeout, disconnect.PingrespTimeout, disconnect.KeepaliveTimeout,
+			disconnect.SessionTakenOver, disconnect.AdminAction), reasons(disconnect.MessageLost, disconnect.DeliveryTimeout,
+			disconnect.MessageDuplicated, disconnect.MessageReordered)),
 		Cost: func(_ Profile, options any) Cost {
 			o := options.(*RoundtripOptions)
 			return Cost{ConnectsPerRun: 2, MessagesPerRun: float64(2 * o.Messages * len(o.QoS))}

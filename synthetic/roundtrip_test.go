@@ -112,30 +112,30 @@ func TestRoundtrip(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name    string
-		broker  exchange
+		broker  *exchange
 		qos     []int
 		outcome Outcome
 		reason  string
 		counts  map[string]float64 // by name and QoS
 	}{
-		{"all well", exchange{grant: 2}, []int{0, 1, 2}, Success, "",
+		{"all well", &exchange{grant: 2}, []int{0, 1, 2}, Success, "",
 			map[string]float64{"published_total{0}": 5, "delivered_total{1}": 5, "delivered_total{2}": 5, "lost_total{0}": 0}},
-		{"one lost", exchange{grant: 2, fate: only(6, 0, 0)}, []int{0, 1, 2}, Failure, "message_lost",
+		{"one lost", &exchange{grant: 2, fate: only(6, 0, 0)}, []int{0, 1, 2}, Failure, "message_lost",
 			map[string]float64{"lost_total{1}": 1, "delivered_total{1}": 4, "lost_total{0}": 0}},
-		{"one late", exchange{grant: 2, fate: only(1, 7*time.Second, 1)}, []int{0}, Failure, "delivery_timeout",
+		{"one late", &exchange{grant: 2, fate: only(1, 7*time.Second, 1)}, []int{0}, Failure, "delivery_timeout",
 			map[string]float64{"late_total{0}": 1, "delivered_total{0}": 5, "lost_total{0}": 0, "reordered_total{0}": 1}},
-		{"twice at QoS 2", exchange{grant: 2, fate: only(2, 0, 2)}, []int{2}, Failure, "message_duplicated",
+		{"twice at QoS 2", &exchange{grant: 2, fate: only(2, 0, 2)}, []int{2}, Failure, "message_duplicated",
 			map[string]float64{"duplicated_total{2}": 1, "delivered_total{2}": 5}},
-		{"twice at QoS 1 is allowed", exchange{grant: 2, fate: only(2, 0, 2)}, []int{1}, Success, "",
+		{"twice at QoS 1 is allowed", &exchange{grant: 2, fate: only(2, 0, 2)}, []int{1}, Success, "",
 			map[string]float64{"duplicated_total{1}": 1, "delivered_total{1}": 5}},
-		{"one overtaken", exchange{grant: 2, fate: only(1, time.Second, 1)}, []int{1}, Failure, "message_reordered",
+		{"one overtaken", &exchange{grant: 2, fate: only(1, time.Second, 1)}, []int{1}, Failure, "message_reordered",
 			map[string]float64{"reordered_total{1}": 1, "late_total{1}": 0}},
-		{"no QoS 2", exchange{grant: 1}, []int{0, 1, 2}, Success, "",
+		{"no QoS 2", &exchange{grant: 1}, []int{0, 1, 2}, Success, "",
 			map[string]float64{"published_total{2}": 0, "delivered_total{1}": 5}},
-		{"QoS 2 alone, which is not offered", exchange{grant: 1}, []int{2}, Unsupported, "", nil},
-		{"publish refused", exchange{grant: 2, puback: 0x87}, []int{1}, Failure, "not_authorized", nil},
-		{"no acknowledgement", exchange{grant: 2, noAck: true}, []int{1}, Failure, "ack_timeout", nil},
-		{"subscription refused", exchange{grant: 0x87}, []int{0}, Failure, "not_authorized", nil},
+		{"QoS 2 alone, which is not offered", &exchange{grant: 1}, []int{2}, Unsupported, "", nil},
+		{"publish refused", &exchange{grant: 2, puback: 0x87}, []int{1}, Failure, "not_authorized", nil},
+		{"no acknowledgement", &exchange{grant: 2, noAck: true}, []int{1}, Failure, "ack_timeout", nil},
+		{"subscription refused", &exchange{grant: 0x87}, []int{0}, Failure, "not_authorized", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -3,6 +3,7 @@ package synthetic
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
@@ -42,8 +43,8 @@ func sessionKind() Kind {
 				BackoffMin: time.Second, BackoffMax: time.Minute}
 		},
 		Metrics: m.all(),
-		Reasons: append(connectReasons(), reasons(disconnect.PingrespTimeout, disconnect.KeepaliveTimeout, disconnect.IdleTimeout,
-			disconnect.AckTimeout, disconnect.SessionTakenOver, disconnect.AdminAction, disconnect.LifetimeExpired)...),
+		Reasons: slices.Concat(connectReasons(), reasons(disconnect.PingrespTimeout, disconnect.KeepaliveTimeout, disconnect.IdleTimeout,
+			disconnect.AckTimeout, disconnect.SessionTakenOver, disconnect.AdminAction, disconnect.LifetimeExpired), reasons(disconnect.Zombie)),
 		Keep: func(o any) int { return o.(*SessionOptions).Sessions },
 		Backoff: func(o any) mqtt.Backoff {
 			s := o.(*SessionOptions)

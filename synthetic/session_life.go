@@ -21,7 +21,7 @@ type life struct {
 	born         time.Time // CONNACK
 	nextTraffic  time.Time
 	trafficTopic string
-	suspect      bool // of being a zombie: what comes in proves nothing meanwhile
+	suspect      bool // of being a zombie
 	rtt          struct {
 		n               int
 		sum, least, top time.Duration

@@ -41,7 +41,7 @@ type Profile struct {
 	Protocol       mqtt.Version
 	Keepalive      time.Duration // whole seconds; 0 = none
 	Ping           mqtt.PingPolicy
-	ClientID       string // template with {agent} {target} {probe} {profile} {hash} {slot}; empty: "pingreq-{hash}"
+	ClientID       string // template with {agent} {target} {probe} {profile} {role} {slot} {hash}; empty: "pingreq-{hash}"
 	CleanStart     bool
 	SessionExpiry  time.Duration // MQTT 5
 	ReceiveMaximum uint16        // MQTT 5; 0 = 32

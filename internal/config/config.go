@@ -23,6 +23,7 @@ type Config struct {
 // probe is a section of the file with the options of its kind.
 type probe struct {
 	probeSection
+	path    string // of the section
 	kind    synthetic.Kind
 	options any
 }

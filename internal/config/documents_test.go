@@ -179,7 +179,7 @@ var beyondSchema = []string{
 	// what stands elsewhere
 	"duplicate-probe", "duplicate-profile", "duplicate-target", "keepalive-bounds", "password-twice", "password-without-username-311",
 	"receive-at-unknown", "session-expiry-311", "source-address-family", "timeout-longer", "timeout-longer-than-default", "tls-cipher-no-effect",
-	"tls-order", "unknown-profile", "unknown-target",
+	"tls-order", "refuse-tls", "refuse-nothing", "refuse-expect", "unknown-profile", "unknown-target",
 	// how long a duration is
 	"keepalive-fraction", "keepalive-range", "short-interval", "zero-interval",
 	// what the caller reserves, and what a text means

@@ -78,6 +78,14 @@ func TestFaultsOfLayers(t *testing.T) {
 	}
 }
 
+// TestAgentWithoutValue expects a variable not to hide that the file gives agent no value.
+func TestAgentWithoutValue(t *testing.T) {
+	_, _, err := Load(Source{Bytes: []byte("agent:\ntargets: [{name: plant, url: \"mqtt://broker.example\"}]\n"), Name: "test.yaml", Env: []string{"PINGREQ_AGENT__ID=a"}})
+	if err == nil || err.Error() != "test.yaml:1:1: agent: has no value: give one, or remove the key" {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestStrangers expects a warning for each variable with our prefix that does nothing, and for no other.
 func TestStrangers(t *testing.T) {
 	_, warnings, err := Load(Source{

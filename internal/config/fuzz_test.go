@@ -18,6 +18,7 @@ func FuzzLoad(f *testing.F) {
 			f.Add(text)
 		}
 	}
+	f.Add([]byte("\r{{}}"))
 	f.Add(Reference())
 	f.Add([]byte(uncommented()))
 	f.Fuzz(func(t *testing.T, text []byte) {

@@ -120,7 +120,7 @@ func (l *loader) layers(src Source) (map[string]any, bool) {
 	if err := k.Load(rawbytes.Provider(text), doc); err != nil || doc.unusable {
 		return nil, false
 	}
-	if v := k.Get("agent"); v != nil && shapeOf(v) != "a mapping" {
+	if v := k.Get("agent"); k.Exists("agent") && shapeOf(v) != "a mapping" {
 		l.shape("agent", v, reflect.TypeFor[Agent](), nil) // now, since a variable below agent would replace it
 		k.Delete("agent")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -30,6 +31,9 @@ func TestBad(t *testing.T) {
 			if !ok {
 				t.Fatalf("error of type %T", err)
 			}
+			if first, ok := errors.AsType[Error](err); !ok || first != faults[0] {
+				t.Errorf("the first fault is %v", first)
+			}
 			inside(t, text, faults)
 			said := err.Error() + "\n"
 			for _, w := range warnings {
@@ -41,10 +45,13 @@ func TestBad(t *testing.T) {
 	}
 }
 
+// lineBreak matches what YAML takes for the end of a line.
+var lineBreak = regexp.MustCompile("\r\n|[\r\n\u0085\u2028\u2029]")
+
 // inside fails for a fault that stands outside of the text.
 func inside(t *testing.T, text []byte, faults Errors) {
 	t.Helper()
-	lines := bytes.Split(text, []byte("\n"))
+	lines := lineBreak.Split(string(text), -1)
 	for _, f := range faults {
 		if f.Line < 1 || f.Col < 1 || f.Line > len(lines) || f.Col > len(lines[f.Line-1])+1 {
 			t.Errorf("%v does not stand in the file", f)

@@ -80,8 +80,8 @@ func Cost(plan []Entry) []TargetCost {
 	for i := range costs {
 		c := &costs[i]
 		if share := c.ConnectsPerMinute / (c.ConnectRate * 60); share > busy {
-			c.Warning = fmt.Sprintf("%.0f connects a minute take %.0f %% of connect_rate and leave too little for reconnects: "+
-				"lengthen intervals, or raise connect_rate above %.3g", c.ConnectsPerMinute, share*100, c.ConnectsPerMinute/60/busy)
+			c.Warning = fmt.Sprintf("target %s: %.0f connects a minute take %.0f %% of connect_rate and leave too little for reconnects: "+
+				"lengthen intervals, or raise connect_rate above %.3g", c.Target, c.ConnectsPerMinute, share*100, c.ConnectsPerMinute/60/busy)
 		}
 	}
 	return costs

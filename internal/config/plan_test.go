@@ -79,7 +79,7 @@ func TestCost(t *testing.T) {
 	got := Cost(load(t, planned).Plan())
 	want := []TargetCost{
 		{Target: "b", ConnectsPerMinute: 60, MessagesPerMinute: 48, RefusalsPerHour: 720, ConnectRate: 1,
-			Warning: "60 connects a minute take 100 % of connect_rate and leave too little for reconnects: lengthen intervals, or raise connect_rate above 2"},
+			Warning: "target b: 60 connects a minute take 100 % of connect_rate and leave too little for reconnects: lengthen intervals, or raise connect_rate above 2"},
 		{Target: "a", Connections: 7, ConnectsPerMinute: 60.1, MessagesPerMinute: 51, RefusalsPerHour: 722, ConnectRate: 5},
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b float64) bool { return a-b < 1e-9 && b-a < 1e-9 })); diff != "" {

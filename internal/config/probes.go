@@ -48,7 +48,7 @@ func (l *loader) probe(path string, raw any, c *Config) (probe, bool) {
 	m, _ := raw.(map[string]any)
 	name, _ := m["kind"].(string)
 	kind, known := l.kind(name)
-	p := probe{kind: kind, probeSection: defaultProbe(kind.Schedule)}
+	p := probe{path: path, kind: kind, probeSection: defaultProbe(kind.Schedule)}
 	blocks := kindNames(l.kinds)
 	if !known {
 		p.Timeout = time.Second // any that is no fault
@@ -148,6 +148,14 @@ func (l *loader) combinations(c *Config) {
 	old := map[string]bool{} // targets that MQTT 3.1.1 is spoken to
 	for _, e := range c.Plan() {
 		old[e.Target.Name] = old[e.Target.Name] || e.Profile.Protocol == mqtt.V311
+	}
+	for _, p := range c.probes {
+		o, ok := p.options.(*synthetic.RefuseOptions)
+		for _, f := range c.Profiles {
+			if ok && o.MaxTLSVersion != "" && f.TLS.MinVersion > o.MaxTLSVersion && slices.Contains(p.Profiles, f.Name) {
+				l.bad(p.path+".refuse.max_tls_version", "%s is older than tls.min_version of profile %s, %s: choose another profile", o.MaxTLSVersion, f.Name, f.TLS.MinVersion)
+			}
+		}
 	}
 	for i, t := range c.sections.Targets {
 		if old[t.Name] && t.Username == "" && (t.Password != "" || t.PasswordFile != "") {

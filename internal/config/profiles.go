@@ -42,7 +42,7 @@ func (l *loader) profile(path string, s *profileSection) synthetic.Profile {
 	if err == nil && version == mqtt.V311 && s.SessionExpiry > 0 {
 		l.bad(path+".session_expiry", "MQTT 3.1.1 has none: remove it, or set protocol to 5")
 	}
-	if s.TLS.MinVersion > s.TLS.MaxVersion && !l.failed(path+".tls") {
+	if s.TLS.MaxVersion != "" && s.TLS.MinVersion > s.TLS.MaxVersion && !l.failed(path+".tls") {
 		l.bad(path+".tls.max_version", "%s is older than min_version, %s: lower that one, or raise this one", s.TLS.MaxVersion, s.TLS.MinVersion)
 	}
 	if len(s.TLS.CipherSuites) > 0 && s.TLS.MinVersion == "1.3" {

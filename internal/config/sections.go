@@ -28,7 +28,7 @@ type targetSection struct {
 	Name            string            `koanf:"name" validate:"required,name" desc:"name of the target, the label target of its series"`
 	URL             string            `koanf:"url" validate:"required" desc:"mqtt://host[:1883], mqtts://host[:8883], ws://host[:80]/path, wss://host[:443]/path or unix:///path; without credentials"`
 	Username        string            `koanf:"username" desc:"user name; empty: none is sent"`
-	PasswordFile    string            `koanf:"password_file" desc:"file with the password, read anew at each connect; one newline at its end is ignored. Relative paths, here and elsewhere, start at the directory of the configuration file"`
+	PasswordFile    string            `koanf:"password_file" desc:"file with the password, read anew at each connect; line breaks at its end are ignored. Relative paths, here and elsewhere, start at the directory of the configuration file"`
 	Password        string            `koanf:"password" validate:"omitempty,envref" desc:"instead of password_file: \"${NAME}\", the environment variable that holds the password"`
 	TLS             targetTLSSection  `koanf:"tls" desc:"whom to trust and who we are, for mqtts and wss; the files are read anew at each connect"`
 	Labels          map[string]string `koanf:"labels" desc:"labels added to every series of the target, such as {site: fra}"`
@@ -75,8 +75,8 @@ type pingSection struct {
 }
 
 type profileTLSSection struct {
-	MinVersion        string   `koanf:"min_version" validate:"oneof=1.0 1.1 1.2 1.3" desc:"oldest version to offer"`
-	MaxVersion        string   `koanf:"max_version" validate:"oneof=1.0 1.1 1.2 1.3" desc:"newest version to offer"`
+	MinVersion        string   `koanf:"min_version" validate:"omitempty,oneof=1.0 1.1 1.2 1.3" desc:"oldest version to offer; empty: 1.2, or max_version if that is older"`
+	MaxVersion        string   `koanf:"max_version" validate:"omitempty,oneof=1.0 1.1 1.2 1.3" desc:"newest version to offer; empty: 1.3"`
 	CipherSuites      []string `koanf:"cipher_suites" validate:"unique,dive,cipher" desc:"cipher suites to offer for TLS 1.2 and older, by IANA name; empty: Go's. Those of TLS 1.3 cannot be chosen"`
 	Curves            []string `koanf:"curves" validate:"unique,dive,oneof=X25519MLKEM768 X25519 P256 P384 P521" desc:"key shares to offer; empty: Go's, which begin with X25519MLKEM768. Leave that one out to find middleboxes that choke on its size"`
 	Resumption        bool     `koanf:"resumption" desc:"resume the TLS session of the connection before"`
@@ -101,7 +101,6 @@ func defaultProfile() profileSection {
 	return profileSection{
 		Name: d.Name, Protocol: d.Protocol.String(), Keepalive: d.Keepalive, CleanStart: d.CleanStart, ReceiveMaximum: 32,
 		Ping:     pingSection{When: string(d.Ping.When), After: d.Ping.After, Timeout: d.Ping.Timeout},
-		TLS:      profileTLSSection{MinVersion: "1.2", MaxVersion: "1.3"},
 		TCP:      tcpSection{Keepalive: d.TCP.Keepalive, UserTimeout: d.TCP.UserTimeout, NoDelay: d.TCP.NoDelay, QuickAck: d.TCP.QuickAck},
 		IPFamily: d.IPFamily,
 	}

@@ -13,20 +13,29 @@ import (
 
 func main() {
 	metrics := flag.String("metrics", "", "write the reference of the metrics to this file")
+	reasons := flag.String("reasons", "", "write the reference of reasons, initiators and evidence to this file")
 	flag.Parse()
-	if err := run(*metrics); err != nil {
+	if err := run(*metrics, *reasons); err != nil {
 		fmt.Fprintln(os.Stderr, "gendocs:", err)
 		os.Exit(1)
 	}
 }
 
-func run(metrics string) error {
-	if metrics == "" {
-		return fmt.Errorf("nothing to write: name a file with -metrics")
+func run(metrics, reasons string) error {
+	if metrics == "" && reasons == "" {
+		return fmt.Errorf("nothing to write: name a file with -metrics or -reasons")
 	}
-	var b bytes.Buffer
-	if err := collector.WriteDocs(&b, synthetic.Kinds()); err != nil {
-		return err
+	if metrics != "" {
+		var b bytes.Buffer
+		if err := collector.WriteDocs(&b, synthetic.Kinds()); err != nil {
+			return err
+		}
+		if err := os.WriteFile(metrics, b.Bytes(), 0o644); err != nil {
+			return err
+		}
 	}
-	return os.WriteFile(metrics, b.Bytes(), 0o644)
+	if reasons != "" {
+		return os.WriteFile(reasons, reasonsDoc(), 0o644)
+	}
+	return nil
 }

@@ -21,7 +21,7 @@ type Options struct {
 	Rows   func() []Row // of the index page, such as [Board.Snapshot]
 	// Version is shown on the index page.
 	Version string
-	Logger  *slog.Logger
+	Logger  *slog.Logger // needed
 }
 
 // New gives the handler of /metrics, /-/healthy, /-/ready, /-/reload and the index page.

@@ -100,3 +100,5 @@
 //	                                                  established
 //	nothing at all                                    other by unknown, evidence local
 package disconnect
+
+//go:generate go run ../../internal/gendocs -reasons ../../docs/reasons.md
