@@ -3,7 +3,6 @@ package synthetic
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,7 +15,6 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
@@ -102,102 +100,6 @@ func (c *client) options(role string) (mqtt.Options, error) {
 	return o, nil
 }
 
-// tls joins the target's side (whom to trust, who we are) with the profile's (what is offered).
-func (c *client) tls() (*tls.Config, error) {
-	cfg, err := c.profile.TLS.config()
-	if err != nil {
-		return nil, err
-	}
-	t := c.target.TLS
-	cfg.ServerName, cfg.InsecureSkipVerify, cfg.ClientSessionCache = t.ServerName, t.InsecureSkipVerify, c.cache
-	if c.profile.TLS.ServerName != "" {
-		cfg.ServerName = c.profile.TLS.ServerName
-	}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("tls.ca_file: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.ca_file: %s holds no PEM certificate", t.CAFile)
-		}
-	}
-	if t.CertFile != "" && !c.profile.TLS.WithoutClientCert {
-		pair, err := loadPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, err
-		}
-		cfg.Certificates = []tls.Certificate{pair}
-	}
-	return cfg, nil
-}
-
-// loadPair reads a certificate and its key. While they are being replaced they may not match for a moment.
-func loadPair(cert, key string) (pair tls.Certificate, err error) {
-	for range 3 {
-		if pair, err = tls.LoadX509KeyPair(cert, key); err == nil {
-			return pair, nil
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	return pair, fmt.Errorf("tls.cert_file and tls.key_file: %w", err)
-}
-
-// config is the profile's side of TLS.
-func (p ProfileTLS) config() (*tls.Config, error) {
-	cfg := &tls.Config{}
-	for _, v := range []struct {
-		key, name string
-		to        *uint16
-	}{{"tls.min_version", p.MinVersion, &cfg.MinVersion}, {"tls.max_version", p.MaxVersion, &cfg.MaxVersion}} {
-		n, err := tlsVersion(v.name)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", v.key, err)
-		}
-		*v.to = n
-	}
-	if cfg.MaxVersion != 0 && cfg.MaxVersion < tls.VersionTLS12 && cfg.MinVersion == 0 {
-		cfg.MinVersion = cfg.MaxVersion // Go offers nothing older than 1.2 unless asked
-	}
-	for _, name := range p.CipherSuites {
-		i := slices.IndexFunc(allSuites(), func(s *tls.CipherSuite) bool { return s.Name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("tls.cipher_suites: unknown cipher suite %q: use IANA names such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", name)
-		}
-		cfg.CipherSuites = append(cfg.CipherSuites, allSuites()[i].ID)
-	}
-	if len(p.CipherSuites) == 0 && cfg.MinVersion != 0 && cfg.MinVersion < tls.VersionTLS12 {
-		for _, s := range allSuites() { // old versions need old suites
-			cfg.CipherSuites = append(cfg.CipherSuites, s.ID)
-		}
-	}
-	for _, name := range p.Curves {
-		id, ok := curves()[name]
-		if !ok {
-			return nil, fmt.Errorf("tls.curves: unknown curve %q: use X25519MLKEM768, X25519, P256, P384 or P521", name)
-		}
-		cfg.CurvePreferences = append(cfg.CurvePreferences, id)
-	}
-	return cfg, nil
-}
-
-func allSuites() []*tls.CipherSuite { return append(tls.CipherSuites(), tls.InsecureCipherSuites()...) }
-
-func curves() map[string]tls.CurveID {
-	return map[string]tls.CurveID{"X25519MLKEM768": tls.X25519MLKEM768, "X25519": tls.X25519, "P256": tls.CurveP256,
-		"P384": tls.CurveP384, "P521": tls.CurveP521}
-}
-
-// tlsVersion reads "1.0" to "1.3"; "" is Go's default, 0.
-func tlsVersion(name string) (uint16, error) {
-	v, ok := map[string]uint16{"": 0, "1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}[name]
-	if !ok {
-		return 0, fmt.Errorf("unknown TLS version %q: use 1.0, 1.1, 1.2 or 1.3", name)
-	}
-	return v, nil
-}
-
 // wait waits for the target's connect rate limit. Not to be let through before ctx ends is our own doing.
 func (c *client) wait(ctx context.Context) error {
 	if c.gate == nil {
@@ -250,55 +152,5 @@ func (c *client) finish(s *mqtt.Session, role string) {
 	defer cancel()
 	if clean, err := c.connect(ctx, role, func(o *mqtt.Options) { o.CleanStart = true }); err == nil {
 		clean.Disconnect(0)
-	}
-}
-
-// conclude sets the outcome of a report from the error of a connection or a session.
-func (r *Report) conclude(err error) {
-	end, isEnd := errors.AsType[*mqtt.End](err)
-	switch {
-	case err == nil:
-		r.Outcome = Success
-	case errors.Is(err, mqtt.ErrUnsupported):
-		r.Outcome, r.Detail = Unsupported, err.Error()
-	case !isEnd:
-		r.Outcome, r.Detail = Inconclusive, err.Error()
-	default:
-		r.Ending, r.Detail = &end.Ending, end.Detail
-		if r.Phases == nil && r.TLS == nil {
-			r.Phases, r.TLS = end.Phases, end.TLS
-		}
-		r.Outcome = Failure
-		if end.Local() || end.Reason == disconnect.ClientDisconnect {
-			r.Outcome = Inconclusive
-		}
-	}
-}
-
-// found makes the report a failure by a finding.
-func (r *Report) found(f disconnect.Finding, format string, args ...any) {
-	r.Outcome, r.Finding, r.Ending = Failure, f, nil
-	r.Detail = fmt.Sprintf(format, args...)
-}
-
-// fact adds a detail for people.
-func (r *Report) fact(name, format string, args ...any) {
-	r.Facts = append(r.Facts, Fact{name, fmt.Sprintf(format, args...)})
-}
-
-// connected takes the phases and the TLS facts of a connect that succeeded.
-func (r *Report) connected(s *mqtt.Session) {
-	a := s.Account()
-	r.Phases, r.TLS, r.Connected = a.Phases, a.TLS, true
-	r.fact("remote", "%s", a.Remote)
-	if t := a.TLS; t != nil {
-		resumed := ""
-		if t.Resumed {
-			resumed = ", resumed"
-		}
-		r.fact("tls", "%s, %s%s", t.Version, t.Cipher, resumed)
-	}
-	if k := s.Keepalive(); k > 0 {
-		r.fact("keepalive", "%s", k)
 	}
 }

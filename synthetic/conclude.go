@@ -1,0 +1,59 @@
+package synthetic
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// conclude sets the outcome of a report from the error of a connection or a session.
+func (r *Report) conclude(err error) {
+	end, isEnd := errors.AsType[*mqtt.End](err)
+	switch {
+	case err == nil:
+		r.Outcome = Success
+	case errors.Is(err, mqtt.ErrUnsupported):
+		r.Outcome, r.Detail = Unsupported, err.Error()
+	case !isEnd:
+		r.Outcome, r.Detail = Inconclusive, err.Error()
+	default:
+		r.Ending, r.Detail = &end.Ending, end.Detail
+		if r.Phases == nil && r.TLS == nil {
+			r.Phases, r.TLS = end.Phases, end.TLS
+		}
+		r.Outcome = Failure
+		if end.Local() || end.Reason == disconnect.ClientDisconnect {
+			r.Outcome = Inconclusive
+		}
+	}
+}
+
+// found makes the report a failure by a finding.
+func (r *Report) found(f disconnect.Finding, format string, args ...any) {
+	r.Outcome, r.Finding, r.Ending = Failure, f, nil
+	r.Detail = fmt.Sprintf(format, args...)
+}
+
+// fact adds a detail for people.
+func (r *Report) fact(name, format string, args ...any) {
+	r.Facts = append(r.Facts, Fact{name, fmt.Sprintf(format, args...)})
+}
+
+// connected takes the phases and the TLS facts of a connect that succeeded.
+func (r *Report) connected(s *mqtt.Session) {
+	a := s.Account()
+	r.Phases, r.TLS, r.Connected = a.Phases, a.TLS, true
+	r.fact("remote", "%s", a.Remote)
+	if t := a.TLS; t != nil {
+		resumed := ""
+		if t.Resumed {
+			resumed = ", resumed"
+		}
+		r.fact("tls", "%s, %s%s", t.Version, t.Cipher, resumed)
+	}
+	if k := s.Keepalive(); k > 0 {
+		r.fact("keepalive", "%s", k)
+	}
+}
