@@ -2,6 +2,7 @@
 
 GO       ?= go
 FUZZTIME ?= 10s
+VERSION  ?= $(shell git describe --tags --always 2>/dev/null)
 
 # required: tests fail when a broker, a proxy or root's rights are missing. optional: they are skipped.
 COMPONENTS ?= required
@@ -19,7 +20,7 @@ deps: ## install the programs that the tests start (Debian)
 	scripts/deps
 
 build: ## build the program into bin/
-	$(GO) build -trimpath -o bin/ ./cmd/...
+	$(GO) build -trimpath -ldflags '-X github.com/prometheus/common/version.Version=$(VERSION)' -o bin/ ./cmd/...
 
 generate: ## renew generated files
 	$(GO) generate ./...

@@ -187,6 +187,7 @@ func (t *tally) report(m *messageMetrics, r *Report) {
 			total.duplicated += c.duplicated
 		}
 	}
+	r.Detail = fmt.Sprintf("%d messages arrived, once and in order", total.published)
 	switch {
 	case total.lost > 0:
 		r.found(disconnect.MessageLost, "%d of %d messages did not arrive", total.lost, total.published)

@@ -43,7 +43,7 @@ func serveCommand(app *kingpin.Application) subcommand {
 		if err != nil {
 			return err
 		}
-		log.Info("starting", "version", version.Info(), "agent", cfg.Agent.ID, "targets", len(cfg.Targets), "probes", len(a.plan))
+		log.Info("starting", "version", version.Version, "agent", cfg.Agent.ID, "targets", len(cfg.Targets), "probes", len(a.plan))
 		return a.run(ctx, wf, newLogSink(log))
 	}}
 }
@@ -106,7 +106,7 @@ func (a *agent) run(ctx context.Context, wf *toolkit.FlagConfig, more ...synthet
 		return nil
 	}, func(error) { cancel() })
 	g.Add(func() error {
-		h := web.New(web.Options{Registry: a.gatherer, Registerer: a.registry, Rows: a.board.Snapshot, Version: version.Info(), Logger: a.log})
+		h := web.New(web.Options{Registry: a.gatherer, Registerer: a.registry, Rows: a.board.Snapshot, Version: version.Version, Logger: a.log})
 		if err := web.Serve(ctx, h, wf, a.log); err != nil {
 			return fmt.Errorf("web: %w", err)
 		}

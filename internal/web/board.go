@@ -25,6 +25,9 @@ type Row struct {
 	Reason, Sentence string
 	Detail           string    // one line for people on the result that Outcome tells
 	Time             time.Time // of that result; zero before any
+	// FailedReason and FailedTime are of the latest failure, while the outcome is another.
+	FailedReason string
+	FailedTime   time.Time
 	// Sessions are those that the probe keeps alive, 1 for a periodic one; Succeeding and Failing tell how many of them last did so.
 	Sessions, Succeeding, Failing int
 }
@@ -134,6 +137,9 @@ func (e *entry) row(id synthetic.Identity) Row {
 		shown = e.failed
 	}
 	r := Row{Identity: id, Outcome: shown.outcome, Reason: shown.reason, Sentence: shown.sentence, Detail: shown.detail, Time: shown.time}
+	if shown.outcome != synthetic.Failure {
+		r.FailedReason, r.FailedTime = e.failed.reason, e.failed.time
+	}
 	r.Sessions, r.Succeeding, r.Failing = e.slots.Counts()
 	return r
 }

@@ -33,7 +33,7 @@ type verdict struct{ Class, Symbol, Word string }
 type indexRow struct {
 	Row
 	verdict
-	Age string
+	Age, FailedAge string
 }
 
 // verdicts are the outcomes in the order of the page.
@@ -58,7 +58,7 @@ func indexHandler(o Options) http.Handler {
 		}
 		now, looks, counts := time.Now(), verdicts(), make(map[synthetic.Outcome]int)
 		for _, r := range rows {
-			data.Rows = append(data.Rows, indexRow{Row: r, verdict: looks[r.Outcome], Age: age(now, r.Time)})
+			data.Rows = append(data.Rows, indexRow{Row: r, verdict: looks[r.Outcome], Age: age(now, r.Time), FailedAge: age(now, r.FailedTime)})
 			counts[r.Outcome]++
 		}
 		for _, outcome := range []synthetic.Outcome{synthetic.Failure, synthetic.Inconclusive, synthetic.Unsupported, "", synthetic.Success} {

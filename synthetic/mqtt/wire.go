@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -34,7 +35,8 @@ type wireStats struct {
 	readAt                  time.Time // when the last read with data returned
 	writeStart, writeEnd    time.Time // of the last write
 	bytesRead, bytesWritten int64
-	eof                     bool // the peer's FIN was read
+	eof                     bool  // the peer's FIN was read
+	reset                   error // a write was told of the peer's RST
 }
 
 func (w *wire) snapshot() wireStats {
@@ -54,6 +56,9 @@ func (w *wire) Read(p []byte) (int, error) {
 		w.stats.bytesRead += int64(n)
 	}
 	if errors.Is(err, io.EOF) {
+		if w.stats.reset != nil { // Linux tells of it once, and then feigns a FIN
+			return n, w.stats.reset
+		}
 		w.stats.eof = true
 	}
 	return n, err
@@ -68,6 +73,9 @@ func (w *wire) Write(p []byte) (int, error) {
 	defer w.mu.Unlock()
 	w.stats.writeStart, w.stats.writeEnd = start, end
 	w.stats.bytesWritten += int64(n)
+	if errors.Is(err, syscall.ECONNRESET) {
+		w.stats.reset = err
+	}
 	return n, err
 }
 
