@@ -42,9 +42,11 @@ func (e zombieError) Error() string { return "zombie: missing " + e.missing }
 
 // run connects, holds the session until it ends, and reports.
 func (l *life) run(ctx context.Context) (r Report) {
-	l.enter(stateConnecting)
-	defer func() { l.enter(stateWaiting) }()
+	if !l.counted {
+		l.enter(stateWaiting)
+	}
 	err := l.connect(ctx)
+	defer l.enter(stateWaiting)
 	if err != nil {
 		r.conclude(err)
 		return r
@@ -65,6 +67,7 @@ func (l *life) connect(ctx context.Context) error {
 	if err := l.c.wait(ctx); err != nil {
 		return err
 	}
+	l.enter(stateConnecting)
 	ctx, cancel := context.WithTimeout(ctx, l.c.env.Timeout)
 	defer cancel()
 	l.s, err = l.c.dial(ctx, o)
