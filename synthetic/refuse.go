@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -61,6 +62,9 @@ func refuseKind() Kind {
 				t.Username = o.Username
 			}
 			c, err := newClient(env, p)
+			if err == nil && (o.WithoutClientCert || o.MaxTLSVersion != "") && c.url.Scheme != "mqtts" && c.url.Scheme != "wss" {
+				err = fmt.Errorf("without_client_cert and max_tls_version test TLS, which target %s does not have: give the probe other targets", env.Target.Name)
+			}
 			return &refuseProbe{c: c, opts: o}, err
 		},
 	}

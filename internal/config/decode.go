@@ -67,6 +67,12 @@ func (l *loader) shape(path string, raw any, t reflect.Type, others []string) (a
 		return clean, true
 	case reflect.Slice:
 		list, ok := raw.([]any)
+		if one, scalar := raw.(string); scalar && t.Elem().Kind() != reflect.Struct {
+			if v, ok := l.shape(path, one, t.Elem(), nil); ok { // one value is a list of one
+				return []any{v}, true
+			}
+			return nil, false
+		}
 		if !ok {
 			l.bad(path, "needs a list such as [a, b], not %s", shapeOf(raw))
 			return nil, false

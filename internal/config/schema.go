@@ -122,7 +122,17 @@ func decorate(s *jsonschema.Schema, v reflect.Value) {
 		case field.Kind() != reflect.Map && (field.Kind() != reflect.String && field.Kind() != reflect.Slice || field.Len() > 0):
 			p.Default = field.Interface()
 		}
+		if field.Kind() == reflect.Slice && field.Type().Elem().Kind() != reflect.Struct {
+			orSingle(p)
+		}
 	}
+}
+
+// orSingle lets one value stand for a list of one.
+func orSingle(s *jsonschema.Schema) {
+	list := *s
+	list.Description, list.Default = "", nil
+	*s = jsonschema.Schema{Description: s.Description, Default: s.Default, AnyOf: []*jsonschema.Schema{&list, list.Items}}
 }
 
 // limit adds what a `validate` tag demands.
