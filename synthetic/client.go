@@ -11,10 +11,12 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
 
+	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
@@ -29,6 +31,9 @@ type client struct {
 	source  netip.Addr
 	cache   tls.ClientSessionCache // nil: full handshakes
 	v5      v5Support
+
+	mu   sync.Mutex
+	owed map[string]bool // roles of which the broker may keep a session
 }
 
 // newClient checks what can be checked before a connection is made.
@@ -126,11 +131,14 @@ func (c *client) connect(ctx context.Context, role string, change func(*mqtt.Opt
 	if err := c.wait(ctx); err != nil {
 		return nil, err
 	}
-	return c.dial(ctx, o)
+	return c.dial(ctx, role, o)
 }
 
 // dial connects, and finds out whether a CONNECT that was closed without an answer was closed for its version.
-func (c *client) dial(ctx context.Context, o mqtt.Options) (*mqtt.Session, error) {
+func (c *client) dial(ctx context.Context, role string, o mqtt.Options) (*mqtt.Session, error) {
+	if o.Version == mqtt.V5 && o.SessionExpiry > 0 || o.Version == mqtt.V311 && !o.CleanStart {
+		c.owe(role, true) // from CONNECT on, whether its CONNACK comes or not
+	}
 	s, err := mqtt.Dial(ctx, o)
 	if end, ok := errors.AsType[*mqtt.End](err); ok && o.Version == mqtt.V5 {
 		c.v5.judge(ctx, c, o, end)
@@ -143,14 +151,39 @@ func (c *client) finish(s *mqtt.Session, role string) {
 	if s == nil {
 		return
 	}
-	s.Forget()
-	if s.Version() == mqtt.V5 || c.profile.CleanStart {
+	if end := s.Forget(); s.Version() == mqtt.V5 && end.Reason == disconnect.ClientDisconnect {
+		c.owe(role, false)
+	}
+	c.settle(role)
+}
+
+// settle makes the broker forget the session of a role, if it may have one, by a clean one in its place. A 3.1.1 session
+// without Clean Session has no other end, nor has one whose connection broke off.
+func (c *client) settle(role string) {
+	c.mu.Lock()
+	owed := c.owed[role]
+	c.mu.Unlock()
+	if !owed {
 		return
 	}
-	// A 3.1.1 session without Clean Session lives until a clean one takes its place.
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	if clean, err := c.connect(ctx, role, func(o *mqtt.Options) { o.CleanStart = true }); err == nil {
-		clean.Disconnect(0)
+	if s, err := c.connect(ctx, role, clean); err == nil {
+		s.Disconnect(0)
+		c.owe(role, false)
 	}
+}
+
+// owe notes whether the broker may keep a session of a role.
+func (c *client) owe(role string, owed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !owed {
+		delete(c.owed, role)
+		return
+	}
+	if c.owed == nil {
+		c.owed = map[string]bool{}
+	}
+	c.owed[role] = true
 }

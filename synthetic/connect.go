@@ -67,6 +67,9 @@ func (p *connectProbe) Run(ctx context.Context, _ func(Event)) Report {
 	return r
 }
 
+// Leave implements [Leaver].
+func (p *connectProbe) Leave() { p.c.settle("") }
+
 // once connects once, to one address if it is valid.
 func (p *connectProbe) once(ctx context.Context, r *Report, addr netip.Addr) error {
 	s, err := p.c.connect(ctx, "", func(o *mqtt.Options) { o.Address = addr })

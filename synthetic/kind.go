@@ -60,6 +60,13 @@ type Probe interface {
 	Run(ctx context.Context, emit func(Event)) Report
 }
 
+// Leaver is a [Probe] that may break off with a session left at the broker, when its agent stops in the middle of a
+// connect or between two lives.
+type Leaver interface {
+	// Leave ends such a session; it is called once, after the last run.
+	Leave()
+}
+
 // Kinds lists every kind of probe, in the order of the documentation.
 func Kinds() []Kind {
 	kinds := []Kind{connectKind(), refuseKind(), sessionKind(), roundtripKind()}

@@ -113,6 +113,9 @@ func (p *refuseProbe) Run(ctx context.Context, _ func(Event)) Report {
 	return r
 }
 
+// Leave implements [Leaver].
+func (p *refuseProbe) Leave() { p.c.settle("refuse") }
+
 // change makes the client one that must be refused, where its credentials are not that already.
 func (p *refuseProbe) change(o *mqtt.Options) {
 	if p.opts.WrongPassword {

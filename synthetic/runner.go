@@ -127,6 +127,7 @@ const firstWithin = 10 * time.Second
 // periodic runs a probe every so often. The first run comes within seconds, the others on the probe's own part of the
 // interval.
 func (r *Runner) periodic(ctx context.Context, j Job, p Probe) {
+	defer leave(p)
 	every, start := j.Schedule.Every, time.Now()
 	due := start.Add(spread(j.ID, 0, min(every, firstWithin)))
 	next := start.Add(spread(j.ID, 0, every))
@@ -156,6 +157,7 @@ const keepSpread = 2 * time.Second
 
 // keep keeps one session alive: it begins again after each end, with a backoff that starts anew when a life lasted.
 func (r *Runner) keep(ctx context.Context, j Job, slot int, p Probe) {
+	defer leave(p)
 	b := j.Backoff
 	for due := time.Now().Add(spread(j.ID, slot, keepSpread)); sleep(ctx, time.Until(due)); {
 		lag := time.Since(due)
@@ -175,7 +177,15 @@ func (r *Runner) keep(ctx context.Context, j Job, slot int, p Probe) {
 func (r *Runner) Once(ctx context.Context, j Job, timeout time.Duration) Report {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	defer leave(j.Probes[0])
 	return r.once(ctx, j, 0, j.Probes[0], time.Now())
+}
+
+// leave has a probe leave its broker for good.
+func leave(p Probe) {
+	if l, ok := p.(Leaver); ok {
+		l.Leave()
+	}
 }
 
 // once does one run.

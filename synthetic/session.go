@@ -156,3 +156,6 @@ func (p *sessionProbe) Run(ctx context.Context, emit func(Event)) Report {
 	l := &life{sessionProbe: p, emit: emit}
 	return l.run(ctx)
 }
+
+// Leave implements [Leaver].
+func (p *sessionProbe) Leave() { p.c.settle("") }

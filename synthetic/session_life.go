@@ -70,7 +70,7 @@ func (l *life) connect(ctx context.Context) error {
 	l.enter(stateConnecting)
 	ctx, cancel := context.WithTimeout(ctx, l.c.env.Timeout)
 	defer cancel()
-	l.s, err = l.c.dial(ctx, o)
+	l.s, err = l.c.dial(ctx, "", o)
 	return err
 }
 

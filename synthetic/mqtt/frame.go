@@ -10,8 +10,9 @@ const (
 
 // framer cuts a byte stream into control packets. It keeps what it has across a read that timed out.
 //
-// A packet larger than the limit is refused when its length is known, before anything is allocated for it, and the
-// buffer of a permitted one grows with the bytes that really came: an announced length alone costs nothing.
+// A packet that a server never sends is refused at its first byte, one that is larger than the limit when its length is
+// known, before anything is allocated for it. The buffer of a permitted one grows with the bytes that really came: an
+// announced length alone costs nothing.
 type framer struct {
 	limit uint32 // largest packet, header included
 	buf   []byte
@@ -49,6 +50,11 @@ func (f *framer) fill(src io.Reader) error {
 // parse looks for a whole packet in the buffer.
 func (f *framer) parse() (header byte, body []byte, ok bool, err error) {
 	b := f.buf[f.r:f.w]
+	if len(b) > 0 {
+		if err := checkHeader(b[0]); err != nil {
+			return 0, nil, false, err
+		}
+	}
 	if f.need = 2 - len(b); f.need > 0 {
 		return 0, nil, false, nil
 	}

@@ -38,7 +38,7 @@ func TestPingrespTimeout(t *testing.T) {
 		{name: "after 1.4", ping: PingPolicy{After: 1.4}, answer: pause(1), want: 19 * time.Second, wantBlind: 19 * time.Second, pings: 1},
 		{name: "publishing", answer: pause(1), publish: time.Second, want: 15 * time.Second, wantBlind: 15 * time.Second, pings: 1},
 		{name: "publishing at odd moments", answer: pause(1), publish: 700 * time.Millisecond, want: 15 * time.Second, wantBlind: 15 * time.Second, pings: 1},
-		{name: "receiving", ping: PingPolicy{When: PingSent}, answer: pause(1), deliver: 3 * time.Second, want: 15 * time.Second, pings: 1},
+		{name: "receiving", ping: PingPolicy{When: PingSent}, answer: pause(1), deliver: 2900 * time.Millisecond, want: 15 * time.Second, pings: 1},
 		{name: "receiving much", ping: PingPolicy{When: PingSent}, answer: pause(1), deliver: time.Millisecond, want: 15 * time.Second, wantMax: 20 * time.Second, pings: 1},
 		{name: "byte by byte", answer: pause(1), dribble: true, want: 15 * time.Second, wantMax: 20 * time.Second, pings: 1},
 		{name: "the third", answer: pause(3), want: 35 * time.Second, wantBlind: 15 * time.Second, pings: 3},

@@ -30,7 +30,7 @@ type authority struct {
 
 func newAuthority(t testing.TB) *authority {
 	a := &authority{t: t, pool: x509.NewCertPool()}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, IsCA: true,
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA " + rand.Text()}, IsCA: true,
 		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
 	var err error
 	if a.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
@@ -177,6 +177,12 @@ func serveHTTP(t testing.TB, scheme string, h http.HandlerFunc) Options {
 func tlsPair(t testing.TB) (server, client *tls.Config) {
 	ca := newAuthority(t)
 	return &tls.Config{Certificates: []tls.Certificate{ca.issue()}}, &tls.Config{RootCAs: ca.pool}
+}
+
+// overTLS puts TLS on the server's end of a connection, and gives the client's configuration for it.
+func overTLS(t testing.TB, server net.Conn) (net.Conn, *tls.Config) {
+	config, client := tlsPair(t)
+	return tls.Server(server, config), client
 }
 
 // wsServerConn is the byte stream in the binary messages of a server's websocket.

@@ -82,7 +82,7 @@ func (a *attempt) hello(ctx context.Context) (*Session, *End) {
 	if _, err := a.top.Write(b); err != nil {
 		return nil, fail(err)
 	}
-	s.lastSent = time.Now()
+	s.lastSent = a.top.stats().writeEnd
 	if o.TCP.QuickAck {
 		quickAck(a.wire.Conn)
 	}

@@ -15,12 +15,11 @@ func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{disconnect.ErrProtocol}, args...)...)
 }
 
-// checkShape verifies that a packet from the server is well formed, before a codec sees it: the codecs are permissive
-// on flags, lengths, UTF-8 and trailing bytes. It looks at one packet alone, not at the state of the session.
-func checkShape(v Version, header byte, body []byte) error {
+// checkHeader verifies the first byte of a packet from the server.
+func checkHeader(header byte) error {
 	t, flags := Type(header>>4), header&0x0f
 	switch t {
-	case CONNACK, PUBACK, PUBREC, PUBCOMP, SUBACK, UNSUBACK, PINGRESP, DISCONNECT:
+	case CONNACK, PUBACK, PUBREC, PUBCOMP, SUBACK, UNSUBACK, PINGRESP, DISCONNECT, AUTH:
 		if flags != 0 {
 			return malformed("%s with flags %#x", t, flags) // [MQTT-2.2.2-2]
 		}
@@ -35,12 +34,18 @@ func checkShape(v Version, header byte, body []byte) error {
 		if flags&8 != 0 && flags&6 == 0 {
 			return malformed("PUBLISH at QoS 0 with DUP") // [MQTT-3.3.1-2]
 		}
-	case AUTH:
-		if v != V5 || flags != 0 {
-			return malformed("unexpected AUTH")
-		}
 	default:
 		return malformed("%s, which a server never sends", t)
+	}
+	return nil
+}
+
+// checkShape verifies that the body of a packet from the server is well formed, before a codec sees it: the codecs are
+// permissive on lengths, UTF-8 and trailing bytes. It looks at one packet alone, not at the state of the session.
+func checkShape(v Version, header byte, body []byte) error {
+	t, flags := Type(header>>4), header&0x0f
+	if t == AUTH && v != V5 {
+		return malformed("unexpected AUTH")
 	}
 	r := shapeReader{b: body, t: t}
 	switch t {

@@ -1,0 +1,63 @@
+package mqtt
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+)
+
+// TestKeepaliveEnforced never pings, at a broker that closes without a word after 1.5 K.
+func TestKeepaliveEnforced(t *testing.T) {
+	const k = 10 * time.Second
+	for _, tt := range []struct {
+		name   string
+		tls    bool
+		closes time.Duration
+		how    func(net.Conn)
+		want   ending
+	}{
+		{"FIN", false, 15 * time.Second, func(c net.Conn) { c.Close() },
+			ending{disconnect.KeepaliveTimeout, disconnect.ByServer, disconnect.FromFIN, disconnect.PhaseEstablished}},
+		{"close_notify", true, 15 * time.Second, func(c net.Conn) { c.Close() },
+			ending{disconnect.KeepaliveTimeout, disconnect.ByServer, disconnect.FromCloseNotify, disconnect.PhaseEstablished}},
+		{"TLS, bare FIN", true, 15 * time.Second, func(c net.Conn) { c.(*tls.Conn).NetConn().Close() },
+			ending{disconnect.KeepaliveTimeout, disconnect.ByServer, disconnect.FromFIN, disconnect.PhaseEstablished}},
+		{"FIN before K", false, 9 * time.Second, func(c net.Conn) { c.Close() },
+			ending{disconnect.PeerClosed, disconnect.ByUnknown, disconnect.FromFIN, disconnect.PhaseEstablished}},
+		{"close_notify before K", true, 9 * time.Second, func(c net.Conn) { c.Close() },
+			ending{disconnect.PeerClosed, disconnect.ByServer, disconnect.FromCloseNotify, disconnect.PhaseEstablished}},
+		{"DISCONNECT", false, 15 * time.Second, func(c net.Conn) { _, _ = c.Write(unhex("e0 01 8d")) },
+			ending{disconnect.KeepaliveTimeout, disconnect.ByServer, disconnect.FromDisconnectPacket, disconnect.PhaseEstablished}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, server := net.Pipe()
+				o := Options{URL: mustURL("mqtt://127.0.0.1"), Keepalive: k, Ping: PingPolicy{When: PingNever},
+					DialSocket: func(context.Context, string, string) (net.Conn, error) { return client, nil }}
+				if tt.tls {
+					o.URL = mustURL("mqtts://127.0.0.1")
+					server, o.TLS = overTLS(t, server)
+				}
+				newPeer(t, server, silent(connack5))
+				s := dial(t, o)
+				start := time.Now()
+				time.AfterFunc(tt.closes, func() { tt.how(server) })
+				_, err := s.Next(start.Add(time.Minute))
+				end, ok := errors.AsType[*End](err)
+				if !ok {
+					t.Fatal(err)
+				}
+				checkEnd(t, end, tt.want)
+				if end.Time.Sub(start) != tt.closes || end.Blind() != 0 {
+					t.Errorf("ended after %s, blind for %s", end.Time.Sub(start), end.Blind())
+				}
+			})
+		})
+	}
+}
