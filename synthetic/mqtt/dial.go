@@ -27,11 +27,26 @@ func Dial(ctx context.Context, o Options) (*Session, error) {
 	o = o.withDefaults()
 	a := &attempt{o: o, account: Account{Start: time.Now()}, phase: disconnect.PhaseTCP}
 	a.mark = a.account.Start
-	s, err := a.run(ctx)
+	var s *Session
+	var err error
+	aside(func() { s, err = a.run(ctx) })
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// aside runs f in a goroutine of its own and waits for it. A stack that has grown is not given back unless next to
+// nothing of it is in use: the deep calls of a TLS handshake would cost a held session 4 KiB for the rest of its life.
+func aside(f func()) {
+	done := make(chan any)
+	go func() {
+		defer func() { done <- recover() }()
+		f()
+	}()
+	if p := <-done; p != nil {
+		panic(p)
+	}
 }
 
 // attempt is one connection attempt under way.
@@ -40,8 +55,7 @@ type attempt struct {
 	account Account
 	phase   disconnect.Phase // that runs now
 	mark    time.Time        // when it began
-	wire    *wire            // once there is a socket
-	top     stream           // once there is something to speak MQTT over
+	stream  stream           // its wire once there is a socket, its Conn once there is something to speak MQTT over
 	frames  *framer          // once CONNECT is out
 	// accepted tells that CONNACK let us in: there are no more phases.
 	accepted bool
@@ -70,11 +84,11 @@ func (a *attempt) run(ctx context.Context) (s *Session, err error) {
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	a.wire = &wire{Conn: conn}
+	a.stream.wire = &wire{Conn: conn}
 	a.account.Remote = remoteName(conn, a.o.URL)
 	// From here on the context acts through deadlines in the past.
 	stop := context.AfterFunc(ctx, func() {
-		a.wire.hurry.Store(true)
+		a.stream.wire.hurry.Store(true)
 		_ = conn.SetDeadline(past)
 	})
 	defer func() {
@@ -85,24 +99,16 @@ func (a *attempt) run(ctx context.Context) (s *Session, err error) {
 	}()
 	if err := a.upgrade(ctx); err != nil {
 		f := a.fail(ctx, err)
-		a.close()
+		a.stream.close()
 		return nil, f
 	}
 	a.phase = disconnect.PhaseMQTT
 	s, end := a.hello(ctx)
 	if end != nil {
-		a.close()
+		a.stream.close()
 		return nil, end
 	}
 	return s, nil
-}
-
-func (a *attempt) close() {
-	a.wire.hurry.Store(true)
-	if a.top != nil {
-		_ = a.top.Close()
-	}
-	_ = a.wire.Conn.Close()
 }
 
 // socket resolves and connects, through the proxy if there is one.
@@ -232,7 +238,7 @@ func dialFirst(ctx context.Context, dial DialFunc, addrs []netip.Addr, port stri
 // upgrade puts TLS and websocket over the wire.
 func (a *attempt) upgrade(ctx context.Context) error {
 	scheme := a.o.URL.Scheme
-	var conn net.Conn = a.wire
+	var conn net.Conn = a.stream.wire
 	if scheme == "mqtts" || scheme == "wss" {
 		a.phase = disconnect.PhaseTLS
 		t, err := a.handshake()
@@ -244,19 +250,19 @@ func (a *attempt) upgrade(ctx context.Context) error {
 	}
 	if scheme == "ws" || scheme == "wss" {
 		a.phase = disconnect.PhaseWebsocket
-		ws, status, err := wsDial(conn, a.wire, a.o.URL, a.o.WSHeader)
+		ws, status, err := wsDial(conn, a.stream.wire, a.o.URL, a.o.WSHeader)
 		if err != nil {
 			a.httpStatus = status
 			return err
 		}
-		a.top = ws
+		a.stream.Conn, a.stream.ws = ws, ws
 		if err := ctx.Err(); err != nil { // the upgrade's end resets the deadline
 			return err
 		}
 		a.leave(time.Now())
 		return nil
 	}
-	a.top = direct{conn, a.wire}
+	a.stream.Conn = conn
 	return nil
 }
 
@@ -285,7 +291,7 @@ func (a *attempt) handshake() (*tls.Conn, error) {
 		}
 		return &tls.Certificate{}, nil
 	}
-	t := tls.Client(a.wire, cfg)
+	t := tls.Client(a.stream.wire, cfg)
 	err := t.Handshake()      // its context variant closes the socket, and TCP_INFO with it
 	st := t.ConnectionState() // of a handshake that failed late, too
 	facts.EarliestExpiry = earliest(st.PeerCertificates)
@@ -335,8 +341,8 @@ func (a *attempt) fail(ctx context.Context, err error) *End {
 // end completes an observation with what the attempt knows.
 func (a *attempt) end(ob disconnect.Observation) *End {
 	now := time.Now()
-	ob.Phase = a.phase
-	complete(&ob, &a.account, a.o, a.wire, a.top)
+	ob.Phase, ob.Version = a.phase, byte(a.o.Version)
+	complete(&ob, &a.account, a.o.URL.Scheme, &a.stream)
 	if a.frames != nil {
 		ob.BytesReceived = a.frames.total
 	}
@@ -345,18 +351,15 @@ func (a *attempt) end(ob disconnect.Observation) *End {
 }
 
 // complete fills in what observation and account take from the connection.
-func complete(ob *disconnect.Observation, acc *Account, o Options, w *wire, top stream) {
-	ob.Transport, ob.Version = o.URL.Scheme, byte(o.Version)
-	ob.TLS = o.URL.Scheme == "mqtts" || o.URL.Scheme == "wss"
-	if w == nil {
+func complete(ob *disconnect.Observation, acc *Account, transport string, t *stream) {
+	ob.Transport = transport
+	ob.TLS = transport == "mqtts" || transport == "wss"
+	if t.wire == nil {
 		return
 	}
-	st := w.snapshot()
-	if top != nil {
-		st = top.stats()
-	}
+	st := t.stats()
 	acc.BytesSent, acc.BytesReceived, acc.LastReceived = st.bytesWritten, st.bytesRead, st.readAt
-	acc.TCP = tcpFacts(w.Conn)
+	acc.TCP = tcpFacts(t.wire.Conn)
 	ob.TCP, ob.RawEOF = acc.TCP, st.eof
 	ended := errors.Is(ob.Err, io.EOF) || errors.Is(ob.Err, io.ErrUnexpectedEOF)
 	if c, ok := errors.AsType[*websocket.CloseError](ob.Err); ok {

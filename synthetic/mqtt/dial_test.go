@@ -159,7 +159,7 @@ func TestDialAddresses(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 		if err == nil {
-			if got := s.wire.LocalAddr().(*net.TCPAddr).IP.String(); o.Source.IsValid() && got != o.Source.String() {
+			if got := s.stream.wire.LocalAddr().(*net.TCPAddr).IP.String(); o.Source.IsValid() && got != o.Source.String() {
 				t.Errorf("%s: connected from %s", tt.name, got)
 			}
 			s.Disconnect(0)
@@ -267,7 +267,7 @@ func TestTCPOptions(t *testing.T) {
 	for _, tcp := range []TCPOptions{{}, {NoDelay: true, QuickAck: true}, {Keepalive: 7 * time.Second, UserTimeout: 9 * time.Second}} {
 		o.TCP = tcp
 		s := dial(t, o)
-		checkTCPOptions(t, s.wire.Conn.(*net.TCPConn), tcp)
+		checkTCPOptions(t, s.stream.wire.Conn.(*net.TCPConn), tcp)
 		if err := s.Ping(); err != nil {
 			t.Fatal(err)
 		}

@@ -87,41 +87,53 @@ func (s *Session) sendAgain(n int) error {
 }
 
 // delivered takes a message: acknowledges it, and hands it on unless it is a QoS 2 message that came before.
-func (s *Session) delivered(p publishPacket, at time.Time) (Event, bool, error) {
+func (s *Session) delivered(p publishPacket, e *Event) (done bool, err error) {
 	if p.alias || p.Topic == "" {
-		return Event{}, false, malformed("a topic alias, though we allow none") // [MQTT5-3.3.2-8]
+		return false, malformed("a topic alias, though we allow none") // [MQTT5-3.3.2-8]
 	}
-	if at.Sub(s.flood.second) >= time.Second {
-		s.flood.second, s.flood.count = at, 0
+	if s.flood.exceeded(e.At.Sub(s.account.Start)) {
+		return false, malformed("a flood of more than %d messages a second", floodLimit)
 	}
-	if s.flood.count++; s.flood.count > floodLimit {
-		return Event{}, false, malformed("a flood of more than %d messages a second", floodLimit)
-	}
-	e := Event{Kind: Delivery, At: at, ID: p.id, Msg: &p.Message}
+	e.Kind, e.ID, e.Msg = Delivery, p.id, &p.Message
 	switch p.QoS {
 	case 1:
-		_, err := s.write(ackPacket{kind: PUBACK, id: p.id})
-		return e, true, err
+		_, err = s.write(ackPacket{kind: PUBACK, id: p.id})
 	case 2:
-		if _, again := s.state.in[p.id]; again {
-			_, err := s.write(ackPacket{kind: PUBREC, id: p.id})
-			return Event{}, false, err
+		_, again := s.state.in[p.id]
+		if !again {
+			if s.set.version == V5 && len(s.state.in) >= int(s.set.receiveMaximum) { // [MQTT5-3.3.4-9]
+				return false, malformed("more than our Receive Maximum of %d messages in flight", s.set.receiveMaximum)
+			}
+			if s.state.in == nil {
+				s.state.in = make(map[uint16]struct{})
+			}
+			s.state.in[p.id] = struct{}{}
 		}
-		if s.opts.Version == V5 && len(s.state.in) >= int(s.opts.ReceiveMaximum) {
-			return Event{}, false, malformed("more than our Receive Maximum of %d messages in flight", s.opts.ReceiveMaximum) // [MQTT5-3.3.4-9]
-		}
-		if s.state.in == nil {
-			s.state.in = make(map[uint16]struct{})
-		}
-		s.state.in[p.id] = struct{}{}
-		_, err := s.write(ackPacket{kind: PUBREC, id: p.id})
-		return e, true, err
+		_, err = s.write(ackPacket{kind: PUBREC, id: p.id})
+		return !again, err
 	}
-	return e, true, nil
+	return true, err
+}
+
+// floodLimit is how many messages a second a session takes before it calls the broker's flood a protocol error.
+const floodLimit = 50_000
+
+// flood counts messages, second by second.
+type flood struct {
+	since time.Duration // when the counting began
+	count int
+}
+
+func (f *flood) exceeded(now time.Duration) bool {
+	if now-f.since >= time.Second {
+		f.since, f.count = now, 0
+	}
+	f.count++
+	return f.count > floodLimit
 }
 
 // acknowledged takes PUBACK, PUBREC, PUBREL or PUBCOMP.
-func (s *Session) acknowledged(p ackPacket, at time.Time) (Event, bool, error) {
+func (s *Session) acknowledged(p ackPacket, e *Event) (done bool, err error) {
 	if p.kind == PUBREL {
 		code := byte(0)
 		if _, ok := s.state.in[p.id]; !ok {
@@ -129,23 +141,22 @@ func (s *Session) acknowledged(p ackPacket, at time.Time) (Event, bool, error) {
 		}
 		delete(s.state.in, p.id)
 		_, err := s.write(ackPacket{kind: PUBCOMP, id: p.id, code: code})
-		return Event{}, false, err
+		return false, err
 	}
 	f := s.state.out[p.id]
 	// An acknowledgement that does not fit what is in flight is late or a repetition: it changes nothing.
 	if f == nil || (f.message.QoS == 1) != (p.kind == PUBACK) || p.kind == PUBCOMP && !f.released {
 		if p.kind == PUBREC && f == nil && p.code < 0x80 {
-			_, err := s.write(ackPacket{kind: PUBREL, id: p.id, code: 0x92})
-			return Event{}, false, err
+			_, err = s.write(ackPacket{kind: PUBREL, id: p.id, code: 0x92})
 		}
-		return Event{}, false, nil
+		return false, err
 	}
 	if p.kind == PUBREC && p.code < 0x80 {
 		f.released = true
-		_, err := s.write(ackPacket{kind: PUBREL, id: p.id})
-		return Event{}, false, err
+		_, err = s.write(ackPacket{kind: PUBREL, id: p.id})
+		return false, err
 	}
 	delete(s.state.out, p.id)
-	e := Event{Kind: Ack, At: at, RTT: at.Sub(f.sent), ID: p.id, QoS: f.message.QoS, Code: p.code, Reason: p.reason}
-	return e, true, s.sendAgain(1)
+	e.Kind, e.RTT, e.ID, e.QoS, e.Code, e.Reason = Ack, e.At.Sub(f.sent), p.id, f.message.QoS, p.code, p.reason
+	return true, s.sendAgain(1)
 }

@@ -1,9 +1,9 @@
 package mqtt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
@@ -59,9 +59,9 @@ func checkShape(v Version, header byte, body []byte) error {
 			r.properties()
 		}
 	case PUBLISH:
-		if topic := r.string(); strings.ContainsAny(topic, "+#") {
+		if topic := r.string(); bytes.ContainsAny(topic, "+#") {
 			return malformed("PUBLISH to a topic with wildcards") // [MQTT-3.3.2-2]
-		} else if topic == "" && v != V5 {
+		} else if len(topic) == 0 && v != V5 {
 			return malformed("PUBLISH without a topic") // [MQTT-4.7.3-1]
 		}
 		if flags&6 != 0 {
@@ -143,12 +143,12 @@ func (r *shapeReader) id() {
 }
 
 // string reads a UTF-8 string, which is valid and has no U+0000 [MQTT-1.5.3-1, MQTT-1.5.3-2].
-func (r *shapeReader) string() string {
+func (r *shapeReader) string() []byte {
 	p := r.take(int(r.uint16()))
-	if r.err == nil && (!utf8.Valid(p) || strings.ContainsRune(string(p), 0)) {
+	if r.err == nil && (!utf8.Valid(p) || bytes.IndexByte(p, 0) >= 0) {
 		r.err = malformed("%s with a string that is not UTF-8", r.t)
 	}
-	return string(p)
+	return p
 }
 
 // varint reads a variable byte integer of at most 4 bytes [MQTT5-1.5.5-1].

@@ -226,14 +226,18 @@ func (s *wsStream) Close() error {
 	return err
 }
 
-func (s *wsStream) stats() wireStats {
-	now := s.w.snapshot()
+// received gives when the bytes of the last Read came off the wire.
+func (s *wsStream) received() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// The pump may have read on: what counts for the reader is the hand-over.
-	now.readAt, now.bytesRead, now.eof = s.seen.readAt, s.seen.bytesRead, s.seen.eof
-	now.writeStart, now.writeEnd = s.writeStart, s.writeEnd
-	return now
+	return s.seen.readAt
+}
+
+// correct takes back what the pump has read on: what counts for the reader is the hand-over.
+func (s *wsStream) correct(st *wireStats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.readAt, st.bytesRead, st.eof = s.seen.readAt, s.seen.bytesRead, s.seen.eof
 }
 
 // bye sends a websocket close frame, for an orderly end.

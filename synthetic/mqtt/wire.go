@@ -48,6 +48,11 @@ func (w *wire) snapshot() wireStats {
 // Read implements net.Conn.
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
+	return n, w.noteRead(n, err)
+}
+
+// noteRead stamps and counts a read. It is not part of Read, in which held sessions wait, to keep their stacks small.
+func (w *wire) noteRead(n int, err error) error {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -57,11 +62,11 @@ func (w *wire) Read(p []byte) (int, error) {
 	}
 	if errors.Is(err, io.EOF) {
 		if w.stats.reset != nil { // Linux tells of it once, and then feigns a FIN
-			return n, w.stats.reset
+			return w.stats.reset
 		}
 		w.stats.eof = true
 	}
-	return n, err
+	return err
 }
 
 // Write implements net.Conn.
@@ -79,17 +84,38 @@ func (w *wire) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// stream is what the session reads and writes: the wire itself, TLS over it, or a websocket over either.
-type stream interface {
-	net.Conn
-	// stats are those of the wire at the moment that the bytes of the last Read came.
-	stats() wireStats
+// stream is what the session reads and writes.
+type stream struct {
+	net.Conn // the wire itself, TLS over it, or a websocket over either
+	wire     *wire
+	ws       *wsStream // the Conn, if it is a websocket
 }
 
-// direct is a stream whose reads happen in the owner's goroutine: plain or TLS.
-type direct struct {
-	net.Conn // the wire, or TLS over it
-	w        *wire
+// received gives when the bytes of the last Read came.
+func (t *stream) received() time.Time {
+	if t.ws != nil {
+		return t.ws.received()
+	}
+	t.wire.mu.Lock()
+	defer t.wire.mu.Unlock()
+	return t.wire.stats.readAt
 }
 
-func (d direct) stats() wireStats { return d.w.snapshot() }
+// written gives when the last Write began and ended.
+func (t *stream) written() (start, end time.Time) {
+	if t.ws != nil {
+		return t.ws.writeStart, t.ws.writeEnd
+	}
+	t.wire.mu.Lock()
+	defer t.wire.mu.Unlock()
+	return t.wire.stats.writeStart, t.wire.stats.writeEnd
+}
+
+// stats are those of the wire at the moment that the bytes of the last Read came.
+func (t *stream) stats() wireStats {
+	st := t.wire.snapshot()
+	if t.ws != nil {
+		t.ws.correct(&st)
+	}
+	return st
+}

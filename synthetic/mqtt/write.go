@@ -1,0 +1,96 @@
+package mqtt
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+)
+
+// Ping sends a PINGREQ now, whatever the policy.
+func (s *Session) Ping() error {
+	start, err := s.write(pingreqPacket{})
+	if err == nil {
+		s.pings = append(s.pings, start)
+	}
+	return err
+}
+
+// write sends one packet with one Write, and gives the stamp from the start of the raw write. The session ends when
+// that fails.
+func (s *Session) write(p packet) (time.Time, error) {
+	if s.end != nil {
+		return time.Time{}, s.end
+	}
+	b, err := newCodec(s.set.version).encode(p)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if limit := int(s.account.Connack.MaximumPacketSize); limit > 0 && len(b) > limit {
+		return time.Time{}, tooLarge(p, len(b), limit)
+	}
+	deadline, kind := s.writeDeadline(time.Now())
+	if err := s.stream.SetWriteDeadline(deadline); err != nil {
+		return time.Time{}, s.broken(err)
+	}
+	if _, err := s.stream.Write(b); err != nil {
+		return time.Time{}, s.writeFailed(err, kind)
+	}
+	start, end := s.stream.written()
+	s.lastSent = end
+	return start, nil
+}
+
+func tooLarge(p packet, size, limit int) error {
+	return fmt.Errorf("%w: a %s of %d bytes, when its Maximum Packet Size is %d", ErrUnsupported, p.packetType(), size, limit)
+}
+
+// writeDeadline is until when a write may take: a blocked one must not hide a missing PINGRESP.
+func (s *Session) writeDeadline(now time.Time) (time.Time, disconnect.Deadline) {
+	deadline := now.Add(s.set.writeTimeout)
+	if len(s.pings) > 0 {
+		if d := s.pingDeadline(); d.Before(deadline) && d.After(now) {
+			return d, disconnect.DeadlinePingresp
+		}
+	}
+	return deadline, disconnect.DeadlineWrite
+}
+
+// writeFailed ends the session after a write failed or timed out. What the broker said before may still wait to be
+// read, and tells more: its DISCONNECT, how it closed, or the PINGRESP that we took for overdue.
+func (s *Session) writeFailed(err error, kind disconnect.Deadline) error {
+	wait := 100 * time.Millisecond
+	if isTimeout(err) {
+		wait = lastLook
+	}
+	answered, last := s.lastWords(time.Now().Add(wait))
+	switch {
+	case s.end != nil:
+		return s.end
+	case !isTimeout(last):
+		return s.broken(last)
+	case !isTimeout(err):
+		return s.broken(err)
+	case answered:
+		kind = disconnect.DeadlineWrite
+	}
+	return s.fail(disconnect.Observation{Deadline: kind, Err: err})
+}
+
+// lastWords reads until the broker's DISCONNECT, an error or the deadline, and tells whether a PINGRESP came.
+func (s *Session) lastWords(deadline time.Time) (answered bool, err error) {
+	_ = s.stream.SetReadDeadline(deadline)
+	for {
+		header, body, err := s.frames.next(s.stream)
+		if err != nil {
+			return answered, err
+		}
+		switch Type(header >> 4) {
+		case PINGRESP:
+			answered = true
+		case DISCONNECT:
+			_, err := s.handle(header, body, new(Event))
+			return answered, err
+		}
+	}
+}
