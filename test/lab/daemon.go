@@ -312,7 +312,7 @@ func (d *Daemon) dial(address string) (net.Conn, error) {
 
 // newMarker returns an environment variable by which a program's descendants are known, also those
 // that have left its process group.
-func newMarker() string { return "PINGREQ_LAB=" + rand.Text() }
+func newMarker() string { return "TEST_LAB=" + rand.Text() }
 
 // killMarked kills every process that has the marker in its environment, until none is left.
 func killMarked(marker string) error {

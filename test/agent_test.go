@@ -1,0 +1,247 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/test/lab"
+)
+
+// patience is far beyond what anything takes on a slow machine; nothing is measured by it.
+const patience = 60 * time.Second
+
+// scrapeTimeout is Prometheus' own: whoever answers later is down.
+const scrapeTimeout = 10 * time.Second
+
+// plan is a configuration, a line of YAML for each entry of its lists.
+type plan struct{ targets, profiles, probes []string }
+
+// yaml is the configuration file.
+func (p plan) yaml() string {
+	var b strings.Builder
+	fmt.Fprintln(&b, "agent: {id: e2e}")
+	for _, list := range []struct {
+		key   string
+		lines []string
+	}{{"targets", p.targets}, {"profiles", p.profiles}, {"probes", p.probes}} {
+		if len(list.lines) > 0 {
+			fmt.Fprintf(&b, "%s:\n  - %s\n", list.key, strings.Join(list.lines, "\n  - "))
+		}
+	}
+	return b.String()
+}
+
+// file writes the configuration to a file of the test.
+func (p plan) file(t testing.TB) string {
+	t.Helper()
+	return writeFile(t, "pingreq.yaml", p.yaml())
+}
+
+func writeFile(t testing.TB, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// agent is a running `pingreq serve`.
+type agent struct {
+	*lab.Daemon
+	t         testing.TB
+	url       string // of its web pages
+	transport *http.Transport
+	start     time.Time
+	timers    synthetic.Lateness
+}
+
+// startPlan starts an agent with a configuration.
+func startPlan(t testing.TB, p plan) *agent {
+	t.Helper()
+	return startAgent(t, "--config.file="+p.file(t))
+}
+
+// startAgent starts `pingreq serve` with these arguments on a free port. When the test ends, the agent must not have
+// raced, panicked, or failed to turn what it found into metrics.
+func startAgent(t testing.TB, args ...string) *agent {
+	t.Helper()
+	return serve(t, lab.Command{Name: "pingreq serve", Path: program,
+		Args: append([]string{"serve", "--web.listen-address=127.0.0.1:0"}, args...)})
+}
+
+// listening is what the agent logs before the address that it got.
+const listening = `msg="Listening on" address=`
+
+func serve(t testing.TB, c lab.Command) *agent {
+	t.Helper()
+	c.ReadyLog = []string{listening}
+	a := &agent{t: t, transport: &http.Transport{DisableKeepAlives: true}, start: time.Now()}
+	ctx, cancel := context.WithCancel(t.Context())
+	var watch sync.WaitGroup
+	watch.Go(func() { a.timers.Run(ctx) })
+	t.Cleanup(func() { cancel(); watch.Wait() })
+	a.Daemon = lab.Start(t, c)
+	a.url = "http://" + address(a.Log())
+	t.Cleanup(a.check)
+	return a
+}
+
+// stalled tells how late the timers of this process have been since the agent was started, if they were noticeably: no
+// child of it can do better while the machine is busy elsewhere.
+func (a *agent) stalled() time.Duration { return a.timers.Since(a.start) }
+
+// address reads the address of the web pages from the agent's log.
+func address(log string) string {
+	_, rest, _ := strings.Cut(log, listening)
+	return strings.Fields(rest)[0]
+}
+
+// check looks for faults of the agent itself.
+func (a *agent) check() {
+	log := a.Log()
+	checkLog(a.t, log)
+	select {
+	case <-a.Done():
+		return
+	default:
+	}
+	if strings.Contains(log, exitCode) { // it is about to be done
+		return
+	}
+	m, err := a.tryScrape()
+	if err != nil {
+		a.t.Errorf("the agent does not answer at the end of the test: %v", err)
+		return
+	}
+	for _, fault := range []string{"pingreq_probe_panics_total", "pingreq_samples_rejected_total"} {
+		if m.sum(fault) > 0 {
+			a.t.Errorf("a fault of pingreq:%s", m.show(fault))
+		}
+	}
+}
+
+// checkLog looks for what a program must never print.
+func checkLog(t testing.TB, log string) {
+	t.Helper()
+	for _, bad := range []string{"WARNING: DATA RACE", "panic:", "probe panicked", "fatal error:"} {
+		if i := strings.Index(log, bad); i >= 0 {
+			t.Errorf("pingreq printed:\n%s", log[i:min(len(log), i+4000)])
+		}
+	}
+}
+
+// get reads a page.
+func (a *agent) get(path, accept string) (body []byte, header http.Header, err error) {
+	req, err := http.NewRequest(http.MethodGet, a.url+path, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	if accept != "" {
+		req.Header.Set("Accept", accept)
+	}
+	client := http.Client{Transport: a.transport, Timeout: scrapeTimeout}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	if body, err = io.ReadAll(resp.Body); err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", path, resp.Status, body)
+	}
+	return body, resp.Header, err
+}
+
+// scrape reads the metrics.
+func (a *agent) scrape() metrics {
+	a.t.Helper()
+	m, err := a.tryScrape()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return m
+}
+
+func (a *agent) tryScrape() (metrics, error) {
+	body, _, err := a.get("/metrics", "text/plain")
+	if err != nil {
+		return nil, err
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	return parser.TextToMetricFamilies(strings.NewReader(string(body)))
+}
+
+// until scrapes until the condition has nothing to complain of, and returns that scrape. A condition that goes on
+// complaining fails the test with its last complaint.
+func (a *agent) until(condition func(metrics) string) metrics {
+	a.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		m := a.scrape()
+		complaint := condition(m)
+		if complaint == "" {
+			return m
+		}
+		if time.Now().After(deadline) {
+			a.t.Fatalf("after %v still: %s", patience, complaint)
+		}
+		time.Sleep(pollInterval)
+	}
+}
+
+const pollInterval = 100 * time.Millisecond
+
+// atLeast is a condition: the sum of what each selector matches has reached a number.
+func atLeast(n float64, selectors ...string) func(metrics) string {
+	return func(m metrics) string {
+		for _, s := range selectors {
+			if got := m.sum(s); got < n {
+				return fmt.Sprintf("%s is %g, want %g at least", s, got, n)
+			}
+		}
+		return ""
+	}
+}
+
+// all is a condition: each of several holds.
+func all(conditions ...func(metrics) string) func(metrics) string {
+	return func(m metrics) string {
+		for _, c := range conditions {
+			if complaint := c(m); complaint != "" {
+				return complaint
+			}
+		}
+		return ""
+	}
+}
+
+// blameless checks that the probes that the labels select ("target=a,kind=session") found nothing wrong: no failure, and
+// no run that is inconclusive for another reason than that this machine was too slow.
+func (a *agent) blameless(m metrics, labels string) {
+	a.t.Helper()
+	of := func(name, more string) string { return name + "{" + strings.Trim(labels+","+more, ",") + "}" }
+	if failed := m.nonzero(of("mqtt_probe_failures_total", ""), "target", "probe", "profile", "reason"); len(failed) > 0 {
+		a.t.Errorf("nothing is wrong, but there are failures:\n\t%s", strings.Join(failed, "\n\t"))
+	}
+	if least := m.least(of("mqtt_probe_success", "")); least != 1 {
+		a.t.Errorf("nothing is wrong, but mqtt_probe_success is %g:%s", least, m.show(of("mqtt_probe_success", "")))
+	}
+	for _, outcome := range []string{"inconclusive", "unsupported"} {
+		odd := m.nonzero(of("mqtt_probe_runs_total", "outcome="+outcome), "target", "probe", "profile")
+		if len(odd) > 0 && a.stalled() == 0 && !strings.Contains(a.Log(), "our own timers were") {
+			a.t.Errorf("nothing is wrong, but runs are %s:\n\t%s", outcome, strings.Join(odd, "\n\t"))
+		}
+	}
+}

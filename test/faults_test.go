@@ -1,0 +1,306 @@
+package test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pingreq/pingreq/test/lab"
+)
+
+// fault is something that happens to a broker, and what has to be found.
+type fault struct {
+	name           string
+	strike         func(b *lab.Mosquitto) (heal func())
+	plain, tls, ws found // on each transport
+}
+
+// found is what has to be found; where there are several, each of them is right.
+type found struct {
+	ends     []string // of held sessions: reason, initiator and evidence
+	connects []string // reason and phase of connects while the fault lasts
+}
+
+// held is how the sessions are held while faults strike: K and the time that a PINGRESP may take.
+const (
+	keepalive   = 2 * time.Second
+	pingTimeout = 2 * time.Second
+)
+
+// The sessions of a target: two that idle, one with an echo, one that publishes at QoS 0, which hides a dead link from
+// clients that only look at what they send.
+const (
+	heldProbes = 3
+	held       = 4
+)
+
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	refused := []string{"connection_refused tcp"}
+	cut := []string{"peer_closed unknown fin", "connection_reset unknown rst"}
+	for _, tt := range []fault{
+		{
+			name: "suspended", // the kernel goes on acknowledging
+			strike: func(b *lab.Mosquitto) func() {
+				b.Signal(syscall.SIGSTOP)
+				return func() { b.Signal(syscall.SIGCONT) }
+			},
+			plain: found{[]string{"pingresp_timeout server deadline"}, []string{"connack_timeout mqtt"}},
+			tls:   found{[]string{"pingresp_timeout server deadline"}, []string{"handshake_timeout tls"}},
+			ws:    found{[]string{"pingresp_timeout server deadline"}, []string{"handshake_timeout websocket"}},
+		},
+		{
+			name: "stopped in order",
+			strike: func(b *lab.Mosquitto) func() {
+				b.Stop()
+				return b.Restart
+			},
+			plain: found{[]string{"peer_closed unknown fin"}, refused},
+			tls:   found{[]string{"peer_closed server close_notify"}, refused},
+			ws:    found{[]string{"peer_closed unknown fin"}, refused}, // without a close frame
+		},
+		{
+			name: "killed", // the kernel closes idle connections by FIN, those with unread bytes by RST
+			strike: func(b *lab.Mosquitto) func() {
+				b.Kill()
+				return b.Restart
+			},
+			plain: found{cut, refused}, tls: found{cut, refused}, ws: found{cut, refused},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			suffer(t, lab.StartMosquitto(t, lab.MosquittoOptions{}), tt)
+		})
+	}
+}
+
+// TestNetworkFaults strikes between a broker in a network namespace and the agent outside.
+func TestNetworkFaults(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		strike func(ns *lab.Namespace, ports []int) (heal func())
+		found  // on every transport
+	}{
+		{
+			"dropped", // packets vanish without a word
+			func(ns *lab.Namespace, ports []int) func() {
+				return each(ports, func(port int) func() {
+					// Both ways, lest the broker's own keepalive timeout tells us first.
+					back := []string{"OUTPUT", "-p", "tcp", "--sport", fmt.Sprint(port), "-j", "DROP"}
+					there := ns.DropPort(port)
+					ns.Run("iptables", append([]string{"-w", "-I"}, back...)...)
+					return func() {
+						there()
+						ns.Run("iptables", append([]string{"-w", "-D"}, back...)...)
+					}
+				})
+			},
+			found{[]string{"pingresp_timeout network deadline"}, []string{"network_timeout tcp"}},
+		},
+		{
+			"rejected", // a firewall answers by RST
+			func(ns *lab.Namespace, ports []int) func() { return each(ports, ns.RejectPort) },
+			found{[]string{"connection_reset unknown rst"}, []string{"connection_refused tcp"}},
+		},
+		{
+			"unplugged", // the carrier is lost
+			func(ns *lab.Namespace, _ []int) func() { ns.LinkDown(); return ns.LinkUp },
+			found{[]string{"pingresp_timeout network deadline"}, []string{"network_timeout tcp", "network_unreachable tcp"}},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ns := lab.NewNamespace(t)
+			b := lab.StartMosquitto(t, lab.MosquittoOptions{Namespace: ns})
+			var ports []int
+			for _, url := range []string{b.URL, b.TLS, b.WS} {
+				var port int
+				if _, err := fmt.Sscanf(url[strings.LastIndex(url, ":"):], ":%d", &port); err != nil {
+					t.Fatal(err)
+				}
+				ports = append(ports, port)
+			}
+			suffer(t, b, fault{tt.name, func(*lab.Mosquitto) func() { return tt.strike(ns, ports) }, tt.found, tt.found, tt.found})
+		})
+	}
+}
+
+// TestClientThatForgetsToPing is Paho C 1.3.11, which pings only when both directions are idle: while it receives, it goes
+// silent, and the broker cuts it. Its twin, which pings as it should, stays.
+func TestClientThatForgetsToPing(t *testing.T) {
+	t.Parallel()
+	b := lab.StartMosquitto(t, lab.MosquittoOptions{})
+	a := startPlan(t, plan{
+		targets: []string{
+			fmt.Sprintf("{name: plain, url: %q}", b.URL),
+			fmt.Sprintf("{name: tls, url: %q, %s}", b.TLS, trust(b.CA)),
+		},
+		profiles: []string{"{name: forgetful, keepalive: 2s, ping: {when: both}}", "{name: twin, keepalive: 2s}"},
+		probes:   []string{"{name: receive, kind: session, profiles: [forgetful, twin], session: {traffic: receive, traffic_interval: 200ms, backoff_max: 1s}}"},
+	})
+	m := a.until(all(
+		atLeast(2, "mqtt_probe_session_disconnects_total{target=plain,profile=forgetful}", "mqtt_probe_session_disconnects_total{target=tls,profile=forgetful}"),
+		atLeast(2, "mqtt_probe_pings_total{target=plain,profile=twin,outcome=answered}", "mqtt_probe_pings_total{target=tls,profile=twin,outcome=answered}")))
+	a.blameless(m, "profile=twin")
+	want := []string{"plain forgetful keepalive_timeout server fin", "tls forgetful keepalive_timeout server close_notify"}
+	if diff := cmp.Diff(want, m.nonzero("mqtt_probe_session_disconnects_total", "target", "profile", "reason", "initiator", "evidence")); diff != "" {
+		t.Errorf("ends of sessions (-want +got):\n%s", diff)
+	}
+	if n := m.sum("mqtt_probe_pings_total{profile=forgetful}"); n != 0 {
+		t.Errorf("the forgetful client has pinged %g times", n)
+	}
+}
+
+// each does something to several ports, and returns what undoes it.
+func each(ports []int, do func(int) func()) (undo func()) {
+	var undos []func()
+	for _, p := range ports {
+		undos = append(undos, do(p))
+	}
+	return func() {
+		for _, u := range undos {
+			u()
+		}
+	}
+}
+
+// suffer holds sessions to a broker, strikes, looks at what is found, heals, and waits until all is well again.
+func suffer(t *testing.T, b *lab.Mosquitto, f fault) {
+	targets := []struct {
+		name, url, more string
+		found
+	}{
+		{"plain", b.URL, "", f.plain},
+		{"tls", b.TLS, trust(b.CA), f.tls},
+		{"ws", b.WS, "", f.ws},
+	}
+	p := plan{
+		profiles: []string{fmt.Sprintf("{name: default, keepalive: %v, ping: {timeout: %v}}", keepalive, pingTimeout)},
+		probes: []string{
+			"{name: connect, kind: connect, interval: 2s, timeout: 2s}",
+			"{name: idle, kind: session, timeout: 2s, session: {sessions: 2, backoff_min: 100ms, backoff_max: 500ms}}",
+			"{name: echo, kind: session, timeout: 2s, session: {backoff_min: 100ms, backoff_max: 500ms, echo: {interval: 2s, ack_timeout: 900ms}}}",
+			"{name: publish, kind: session, timeout: 2s, session: {backoff_min: 100ms, backoff_max: 500ms, traffic: publish, traffic_interval: 300ms}}",
+		},
+	}
+	for _, target := range targets {
+		p.targets = append(p.targets, fmt.Sprintf("{name: %s, url: %q, connect_rate: 100, %s}", target.name, target.url, target.more))
+	}
+	a := startPlan(t, p)
+	allWell := func(m metrics) string {
+		for _, target := range targets {
+			of := "target=" + target.name
+			connected := m.sum("mqtt_probe_sessions{state=connected," + of + "}")
+			switch {
+			case m.sum("mqtt_probe_success{"+of+"}") != heldProbes+1:
+				return "not every probe succeeds:" + m.show("mqtt_probe_success{"+of+"}")
+			case connected != held:
+				return "not all sessions are connected:" + m.show("mqtt_probe_sessions{"+of+"}")
+			case connected != m.sum("mqtt_probe_session_connects_total{"+of+"}")-m.sum("mqtt_probe_session_disconnects_total{"+of+"}"):
+				return "connects less disconnects are not the sessions that are connected:" + m.show("mqtt_probe_sessions{state=connected,"+of+"}",
+					"mqtt_probe_session_connects_total{"+of+"}", "mqtt_probe_session_disconnects_total{"+of+"}")
+			}
+			for probe, n := range m.values("probe", "mqtt_probe_sessions{"+of+"}") {
+				if want := map[string]float64{"idle": 2}[probe]; n != max(1, want) {
+					return "a session has two states, or none:" + m.show("mqtt_probe_sessions{probe="+probe+","+of+"}")
+				}
+			}
+		}
+		return ""
+	}
+	pinged := atLeast(3*2, "mqtt_probe_pings_total{probe=idle,outcome=answered}")
+	before := a.until(all(allWell, pinged))
+	a.blameless(before, "")
+
+	heal := f.strike(b)
+	during := a.until(func(m metrics) string {
+		for _, target := range targets {
+			of := "target=" + target.name
+			ended := m.sum("mqtt_probe_session_disconnects_total{" + of + "}")
+			// A connect that was under way when the fault struck may have broken off in another way.
+			connect := strings.Join(m.nonzero("mqtt_probe_last_failure_timestamp_seconds{probe=connect,"+of+"}", "reason", "phase"), "")
+			switch {
+			case ended < held:
+				return fmt.Sprintf("%s: %g of %d sessions have ended", target.name, ended, held)
+			case m.sum("mqtt_probe_success{"+of+"}") != 0:
+				return target.name + ": something still succeeds:" + m.show("mqtt_probe_success{"+of+"}")
+			case !slices.Contains(target.connects, connect):
+				return fmt.Sprintf("%s: connects fail by %s, want %s", target.name, connect, strings.Join(target.connects, " or "))
+			}
+		}
+		return ""
+	})
+	heal()
+	for _, target := range targets {
+		of := "target=" + target.name
+		for _, end := range during.nonzero("mqtt_probe_session_disconnects_total{"+of+"}", "reason", "initiator", "evidence") {
+			if strings.Contains(end, " client ") && a.stalled() > 0 { // the agent knows that it was late itself
+				continue
+			}
+			if !slices.Contains(target.ends, end) {
+				t.Errorf("%s: sessions ended by %s, want %s", target.name, end, strings.Join(target.ends, " or "))
+			}
+		}
+	}
+	if a.stalled() == 0 {
+		checkBlind(t, during, strings.Contains(f.plain.ends[0], "deadline"))
+	}
+
+	const answered = "mqtt_probe_pings_total{probe=idle,outcome=answered}"
+	after := a.until(all(allWell, atLeast(before.sum(answered)+3*2, answered)))
+	var none []string
+	if diff := cmp.Diff(none, after.nonzero("mqtt_probe_zombies_total", "target")); diff != "" {
+		t.Errorf("zombies (-want +got):\n%s", diff)
+	}
+	checkStates(t, after, held*len(targets))
+	lives := after.sum("mqtt_probe_session_disconnects_total")
+	if n := after.sum("mqtt_probe_session_lifetime_seconds"); n != lives {
+		t.Errorf("%g lifetimes of %g sessions that ended", n, lives)
+	}
+}
+
+// checkBlind checks the time from the broker's last byte to the moment at which its loss was known: no longer than
+// K + the ping timeout, whatever we sent meanwhile.
+func checkBlind(t *testing.T, m metrics, byDeadline bool) {
+	t.Helper()
+	const blind = "mqtt_probe_session_blind_seconds"
+	if !byDeadline {
+		if m.sum(blind) != 0 || m.sum("mqtt_probe_pings_total{outcome=timeout}") != 0 {
+			t.Errorf("the end of a connection told; nothing was blind:%s", m.show(blind))
+		}
+		return
+	}
+	ended := m.sum("mqtt_probe_session_disconnects_total")
+	bound := (keepalive + pingTimeout + time.Second).Seconds() // the next bucket
+	if n := m.below(t, blind, bound); n != ended || m.sum(blind) != ended {
+		t.Errorf("%g of %g sessions were found dead within %g s of the broker's last byte", n, ended, bound)
+	}
+	// The quickest way is a PINGREQ right after that byte.
+	if n := m.below(t, blind, 2) + m.below(t, blind+"{probe=idle}", 3); n != 0 {
+		t.Errorf("%g sessions were given up too early", n)
+	}
+	if n := m.sum("mqtt_probe_pings_total{outcome=timeout}"); n != ended {
+		t.Errorf("%g PINGREQs timed out, but %g sessions ended", n, ended)
+	}
+}
+
+// checkStates checks that the time of the sessions' states is about the time that they have existed for: proof of the
+// latest part of it is still to come.
+func checkStates(t *testing.T, m metrics, sessions int) {
+	t.Helper()
+	const slack = 3 * time.Second
+	age := time.Since(time.UnixMilli(int64(1000 * m.sum("process_start_time_seconds")))).Seconds()
+	spent := m.sum("mqtt_probe_session_state_seconds_total") / float64(sessions)
+	least := age - (2*time.Second + keepalive + pingTimeout + slack).Seconds() // sessions start within 2 s
+	if spent > age || spent < least {
+		t.Errorf("sessions spent %.1f s each in some state, want %.1f to %.1f s:%s", spent, least, age,
+			m.show("mqtt_probe_session_state_seconds_total"))
+	}
+}

@@ -1,0 +1,77 @@
+// Package test runs the real program against real brokers, end to end: it starts pingreq as a child
+// process, reads /metrics as Prometheus does, and compares with what was done to the broker.
+package test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// program is the path of pingreq, built once before the tests run.
+var program string
+
+func TestMain(m *testing.M) {
+	sideBySide(6)
+	dir, err := os.MkdirTemp("", "pingreq-e2e-")
+	if err == nil {
+		program = filepath.Join(dir, "pingreq")
+		err = build(program)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.RemoveAll(dir)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}
+
+// sideBySide lets n tests run at once unless the command line says how many: they wait far more than they compute.
+func sideBySide(n int) {
+	flag.Parse()
+	const name = "test.parallel"
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
+	if !given {
+		flag.Set(name, strconv.Itoa(n)) // fails for names and numbers that are none
+	}
+}
+
+// build builds the program, with the race detector when the tests have it.
+func build(path string) error {
+	args := []string{"build", "-o", path}
+	if raceDetector() {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, "./cmd/pingreq")...)
+	cmd.Dir = ".."
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, output)
+	}
+	return nil
+}
+
+// raceDetector tells whether this test binary was built with -race.
+func raceDetector() bool {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return false
+	}
+	for _, s := range info.Settings {
+		if s.Key == "-race" {
+			return s.Value == "true"
+		}
+	}
+	return false
+}

@@ -1,0 +1,264 @@
+package test
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pingreq/pingreq/test/lab"
+)
+
+// TestStop stops the agent in order: it exits with 0, takes leave of its brokers, and leaves nothing there, also with
+// profiles whose sessions would outlive their connections.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
+	config := plan{
+		targets: []string{
+			fmt.Sprintf("{name: plain, url: %q, connect_rate: 100}", broker.URL),
+			fmt.Sprintf("{name: tls, url: %q, connect_rate: 100, %s}", broker.TLS, trust(broker.CA)),
+			fmt.Sprintf("{name: ws, url: %q, connect_rate: 100}", broker.WS),
+		},
+		profiles: []string{
+			`{name: default, keepalive: 2s, client_id: "{probe}{role}-{hash}"}`,
+			`{name: v5, clean_start: false, session_expiry: 1h, keepalive: 2s, client_id: "{probe}{role}-{hash}"}`,
+			`{name: v311, protocol: "3.1.1", clean_start: false, keepalive: 2s, client_id: "{probe}{role}-{hash}"}`,
+		},
+		probes: []string{
+			"{name: connect, kind: connect, interval: 1s, timeout: 1s, profiles: [default, v5, v311]}",
+			"{name: roundtrip, kind: roundtrip, interval: 2s, timeout: 2s, profiles: [default, v5, v311], roundtrip: {delivery_timeout: 1s}}",
+			"{name: idle, kind: session, profiles: [default, v5, v311]}",
+			"{name: echo, kind: session, profiles: [default, v5, v311], session: {echo: {interval: 1s, ack_timeout: 400ms, qos: 2}}}",
+			"{name: both, kind: session, profiles: [default, v5, v311], session: {traffic: both, traffic_interval: 200ms}}",
+		},
+	}.file(t)
+	const probes, sessions, persistent = 3 * 3 * 5, 3 * 3 * 3, 3 * 2 * 3
+	well := all(atLeast(probes, "mqtt_probe_success"), atLeast(sessions, "mqtt_probe_sessions{state=connected}"))
+
+	// An agent that is killed leaves its sessions behind, so this test can fail.
+	killed := startAgent(t, "--config.file="+config)
+	killed.until(well)
+	killed.Kill()
+	if left := sessionsLeft(t, broker); len(left) < persistent {
+		t.Errorf("an agent that was killed has left %d sessions, want %d: can this test see them?", len(left), persistent)
+	}
+
+	// The next one, which has the same identity, takes them over and cleans up.
+	seen := len(broker.Log())
+	a := startForExit(t, "--config.file="+config)
+	a.until(well)
+	a.Signal(syscall.SIGTERM)
+	a.WaitLog(exitCode + "0\n")
+	log := broker.Log()[seen:]
+	if left := sessionsLeft(t, broker); len(left) > 0 {
+		t.Errorf("the agent has left %d sessions: %v", len(left), left)
+	}
+	if topics := retained(t, broker); len(topics) > 0 {
+		t.Errorf("the agent has left retained messages: %q", topics)
+	}
+	// Runs that were broken off while they waited for CONNACK had nothing to take leave from.
+	ungraceful := regexp.MustCompile(`Client (idle|echo|both)(publisher)?-\w+ (closed its connection|has exceeded timeout|disconnected due|already connected).*`)
+	for _, line := range ungraceful.FindAllString(log, -1) {
+		t.Errorf("a session did not take leave: %s", line)
+	}
+}
+
+// TestStopBetweenLives stops the agent when it holds no connection, but the broker still holds the sessions.
+func TestStopBetweenLives(t *testing.T) {
+	t.Parallel()
+	broker := lab.StartMosquitto(t, lab.MosquittoOptions{Config: []string{"persistence true", "persistence_location " + t.TempDir() + "/"}})
+	a := startForExit(t, "--config.file="+plan{
+		targets:  []string{fmt.Sprintf("{name: broker, url: %q, connect_rate: 100}", broker.URL)},
+		profiles: []string{"{name: v5, clean_start: false, session_expiry: 1h}", `{name: v311, protocol: "3.1.1", clean_start: false}`},
+		probes:   []string{"{name: hold, kind: session, profiles: [v5, v311], session: {sessions: 3, backoff_min: 1h, backoff_max: 1h}}"},
+	}.file(t))
+	const sessions = 2 * 3
+	a.until(atLeast(sessions, "mqtt_probe_sessions{state=connected}"))
+	broker.Restart()
+	a.until(atLeast(sessions, "mqtt_probe_sessions{state=waiting}"))
+	if left := sessionsLeft(t, broker); len(left) != sessions {
+		t.Errorf("the broker holds %d sessions over its restart, want %d: can this test see them?", len(left), sessions)
+	}
+	a.Signal(syscall.SIGTERM)
+	a.WaitLog(exitCode + "0\n")
+	if left := sessionsLeft(t, broker); len(left) > 0 {
+		t.Errorf("the agent has left %d sessions: %v", len(left), left)
+	}
+}
+
+// TestStopWithHungBroker stops the agent while its broker hangs, with sessions held, connects under way and QoS 1 messages
+// in flight.
+func TestStopWithHungBroker(t *testing.T) {
+	t.Parallel()
+	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
+	a := startForExit(t, "--config.file="+plan{
+		targets: []string{
+			fmt.Sprintf("{name: plain, url: %q, connect_rate: 100}", broker.URL),
+			fmt.Sprintf("{name: tls, url: %q, connect_rate: 100, %s}", broker.TLS, trust(broker.CA)),
+			fmt.Sprintf("{name: ws, url: %q, connect_rate: 100}", broker.WS),
+		},
+		profiles: []string{"{name: default, keepalive: 60s}", `{name: v311, protocol: "3.1.1", clean_start: false, keepalive: 60s}`},
+		probes: []string{
+			"{name: connect, kind: connect, interval: 60s, timeout: 60s, profiles: [default, v311]}",
+			"{name: idle, kind: session, timeout: 60s, profiles: [default, v311]}",
+			"{name: echo, kind: session, timeout: 60s, profiles: [default, v311], session: {echo: {interval: 2s, ack_timeout: 900ms}}}",
+		},
+	}.file(t))
+	a.until(atLeast(3*2*2, "mqtt_probe_sessions{state=connected}"))
+	broker.Signal(syscall.SIGSTOP)
+	start := time.Now()
+	a.Signal(syscall.SIGTERM)
+	a.WaitLog(exitCode + "0\n")
+	if took := time.Since(start); took > 30*time.Second { // systemd kills it after 90 s
+		t.Errorf("the agent took %v to stop", took)
+	}
+}
+
+// TestPortTaken starts an agent on the port of another.
+func TestPortTaken(t *testing.T) {
+	t.Parallel()
+	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	out, problems, exit := run(t, "serve", broker.URL, "--web.listen-address="+l.Addr().String())
+	if exit != 1 || !strings.Contains(problems, l.Addr().String()) || !strings.Contains(problems, "address already in use") {
+		t.Errorf("exit %d, want 1 and a word about %s:\n%s%s", exit, l.Addr(), out, problems)
+	}
+}
+
+// startForExit starts an agent and prints its exit code, after exitCode, to the log.
+func startForExit(t testing.TB, args ...string) *agent {
+	t.Helper()
+	return serve(t, forExit(t, append([]string{"serve", "--web.listen-address=127.0.0.1:0"}, args...)...))
+}
+
+const exitCode = "exit code "
+
+// forExit runs pingreq and then prints its exit code.
+func forExit(t testing.TB, args ...string) lab.Command {
+	t.Helper()
+	const script = `"$@" & trap "kill $!" TERM; wait $!; wait $!; echo "` + exitCode + `$?"`
+	return lab.Command{Name: "pingreq " + args[0], Path: lab.Require(t, "sh"), Args: append([]string{"-c", script, "sh", program}, args...)}
+}
+
+// sessionsLeft asks a Mosquitto for a session of each client that it has ever seen.
+func sessionsLeft(t *testing.T, broker *lab.Mosquitto) (ids []string) {
+	t.Helper()
+	for line := range strings.Lines(broker.Log()) {
+		_, rest, ok := strings.Cut(line, "New client connected from ")
+		if !ok {
+			continue
+		}
+		id := strings.Fields(rest)[2] // ADDRESS as ID (…)
+		if slices.Contains(ids, id) {
+			continue
+		}
+		c := connect(t, broker.URL, id, false)
+		c.leave()
+		if c.sessionPresent {
+			ids = append(ids, id)
+		} else { // the question has made one
+			connect(t, broker.URL, id, true).leave()
+		}
+	}
+	return ids
+}
+
+// retained lists the retained messages of a broker.
+func retained(t *testing.T, broker *lab.Mosquitto) (topics []string) {
+	t.Helper()
+	c := connect(t, broker.URL, "witness", true)
+	defer c.leave()
+	c.send(lab.SUBSCRIBE, 2, []byte{0, 1}, mqttString("#"), []byte{0})
+	c.send(lab.PINGREQ, 0)
+	for {
+		switch p := c.receive(); p.Type() {
+		case lab.PUBLISH:
+			topics = append(topics, string(p.Body[2:][:binary.BigEndian.Uint16(p.Body)]))
+		case lab.PINGRESP:
+			return topics
+		}
+	}
+}
+
+// witness is a client that shares no code with pingreq.
+type witness struct {
+	t              *testing.T
+	conn           net.Conn
+	reader         *bufio.Reader
+	sessionPresent bool
+}
+
+// connect connects to a broker with MQTT 3.1.1; unless it is to be clean, it resumes the session of a client, if there is
+// one.
+func connect(t *testing.T, rawURL, id string, clean bool) *witness {
+	t.Helper()
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", u.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &witness{t: t, conn: conn, reader: bufio.NewReader(conn)}
+	t.Cleanup(func() { conn.Close() })
+	flags := byte(0)
+	if clean {
+		flags = 2
+	}
+	c.send(lab.CONNECT, 0, mqttString("MQTT"), []byte{4, flags, 0, 0}, mqttString(id))
+	connack := c.receive()
+	if connack.Type() != lab.CONNACK || len(connack.Body) != 2 || connack.Body[1] != 0 {
+		t.Fatalf("the answer to CONNECT is % x", connack.Body)
+	}
+	c.sessionPresent = connack.Body[0] == 1
+	return c
+}
+
+// leave disconnects in order, and reads on until the broker has closed: then it has done all that was asked. A session
+// that is resumed begins with what was in flight.
+func (c *witness) leave() {
+	c.t.Helper()
+	c.send(lab.DISCONNECT, 0)
+	if _, err := io.Copy(io.Discard, c.reader); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		c.t.Error(err)
+	}
+	c.conn.Close()
+}
+
+func (c *witness) send(packet lab.PacketType, flags byte, parts ...[]byte) {
+	c.t.Helper()
+	if _, err := c.conn.Write(lab.Frame(byte(packet)<<4|flags, parts...)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *witness) receive() lab.Packet {
+	c.t.Helper()
+	if err := c.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		c.t.Fatal(err)
+	}
+	p, err := lab.ReadPacket(c.reader)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return p
+}
+
+func mqttString(s string) []byte {
+	return append(binary.BigEndian.AppendUint16(nil, uint16(len(s))), s...)
+}
