@@ -61,3 +61,22 @@ func TestKeepaliveEnforced(t *testing.T) {
 		})
 	}
 }
+
+// TestClosedAsThePingWasDue is no silence: the PINGREQ was about to leave. With the policy never it is one.
+func TestClosedAsThePingWasDue(t *testing.T) {
+	const k = 10 * time.Second
+	for when, want := range map[PingWhen]disconnect.Reason{PingEither: disconnect.PeerClosed, PingNever: disconnect.KeepaliveTimeout} {
+		synctest.Test(t, func(t *testing.T) {
+			client, server := net.Pipe()
+			newPeer(t, server, silent(connack5))
+			s := dial(t, Options{Keepalive: k, Ping: PingPolicy{When: when},
+				DialSocket: func(context.Context, string, string) (net.Conn, error) { return client, nil }})
+			time.Sleep(k + time.Millisecond) // the owner comes a little late, as on a busy machine
+			server.Close()
+			_, err := s.Next(time.Now().Add(time.Minute))
+			if end, ok := errors.AsType[*End](err); !ok || end.Reason != want {
+				t.Errorf("ping.when %s: %v, want %s", when, err, want)
+			}
+		})
+	}
+}

@@ -104,6 +104,9 @@ func (s *Session) fail(ob disconnect.Observation) error {
 	complete(&ob, &s.account, s.set.transport, &s.stream)
 	ob.Phase = disconnect.PhaseEstablished
 	ob.SendIdle, ob.Keepalive, ob.BytesReceived = now.Sub(s.lastSent), s.keepalive, s.frames.total
+	if k := s.set.ping.interval(s.keepalive); k > 0 && k <= s.keepalive && ob.SendIdle < k+LateTolerance {
+		ob.SendIdle = min(ob.SendIdle, s.keepalive-1) // a PINGREQ was just about to leave: that is no silence
+	}
 	ob.LocalFault = s.Late(s.lastSent)
 	if ob.Deadline == disconnect.DeadlineNone && s.lateSince.After(s.lastRecv) {
 		// Nothing came since we were late: the broker had closed by then, for the silence before our late PINGREQ.
