@@ -1,0 +1,222 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/paho"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// Each measurement runs in a process of its own, so that one does not use the memory that another gave back.
+const holdEnv = "PINGREQ_BENCH_HOLD"
+
+// holdJob is what such a process has to do, as JSON in its environment.
+type holdJob struct {
+	Client  string // "pingreq" or "paho"
+	Address string
+	CAFile  string // TLS when set
+	N       int
+}
+
+// holdResult is what it prints.
+type holdResult struct {
+	KiB, Goroutines float64 // for each session
+	Error           string
+}
+
+// BenchmarkHeld holds idle sessions and tells what each costs in resident memory and goroutines, beside paho.Client.
+func BenchmarkHeld(b *testing.B) {
+	if _, err := rss(); err != nil {
+		b.Skipf("no resident memory to read: %v", err)
+	}
+	br := startBroker(b)
+	for _, kind := range []struct {
+		name, address, ca string
+		n                 int
+		target            float64
+	}{{"plain", br.plain, "", 3000, 6}, {"tls", br.tls, br.ca.File, 500, 18}} {
+		b.Run(kind.name, func(b *testing.B) {
+			var ours, theirs holdResult
+			for b.Loop() { // the last counts
+				ours = runHold(b, holdJob{"pingreq", kind.address, kind.ca, kind.n})
+				theirs = runHold(b, holdJob{"paho", kind.address, kind.ca, kind.n})
+			}
+			b.ReportMetric(0, "ns/op") // of processes: no figure
+			b.ReportMetric(ours.KiB, "KiB/session")
+			b.ReportMetric(ours.Goroutines, "goroutines/session")
+			b.ReportMetric(theirs.KiB, "paho-KiB/session")
+			b.ReportMetric(theirs.Goroutines, "paho-goroutines/session")
+			table(b, []string{fmt.Sprintf("%d held sessions, %s", kind.n, kind.name), "KiB each", "goroutines each"},
+				[]string{"pingreq", fmt.Sprintf("%.1f", ours.KiB), fmt.Sprintf("%.2f", ours.Goroutines)},
+				[]string{"paho.Client", fmt.Sprintf("%.1f", theirs.KiB), fmt.Sprintf("%.2f", theirs.Goroutines)},
+				[]string{"ratio", fmt.Sprintf("%.2f", ours.KiB/theirs.KiB), fmt.Sprintf("%.2f", ours.Goroutines/theirs.Goroutines)},
+				[]string{"to hold", fmt.Sprintf("≤ %.0f", kind.target), "1"})
+		})
+	}
+}
+
+// runHold runs a job in a process of its own.
+func runHold(b *testing.B, job holdJob) holdResult {
+	b.Helper()
+	text, err := json.Marshal(job)
+	if err != nil {
+		b.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.CommandContext(b.Context(), exe)
+	cmd.Env = append(os.Environ(), holdEnv+"="+string(text))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		b.Fatal(err)
+	}
+	var r holdResult
+	if err := json.Unmarshal(out, &r); err != nil || r.Error != "" {
+		b.Fatalf("%s: %v %s", job.Client, err, r.Error)
+	}
+	return r
+}
+
+// holdChild is the process.
+func holdChild() {
+	r, err := holdMeasure()
+	if err != nil {
+		r.Error = err.Error()
+	}
+	_ = json.NewEncoder(os.Stdout).Encode(r)
+}
+
+func holdMeasure() (holdResult, error) {
+	var job holdJob
+	if err := json.Unmarshal([]byte(os.Getenv(holdEnv)), &job); err != nil {
+		return holdResult{}, err
+	}
+	config, err := trust(job.CAFile)
+	if err != nil {
+		return holdResult{}, err
+	}
+	hold := map[string]func(context.Context, holdJob, *tls.Config, int) error{"pingreq": holdPingreq, "paho": holdPaho}[job.Client]
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var g errgroup.Group
+	g.SetLimit(32)
+	const first = 100 // with them, code, tables and caches are in memory
+	for i := range first {
+		g.Go(func() error { return hold(ctx, job, config, i) })
+	}
+	if err := g.Wait(); err != nil {
+		return holdResult{}, err
+	}
+	memory, goroutines, err := settled()
+	if err != nil {
+		return holdResult{}, err
+	}
+	for i := range job.N {
+		g.Go(func() error { return hold(ctx, job, config, first+i) })
+	}
+	if err := g.Wait(); err != nil {
+		return holdResult{}, err
+	}
+	memory2, goroutines2, err := settled()
+	return holdResult{KiB: (memory2 - memory) / float64(job.N), Goroutines: float64(goroutines2-goroutines) / float64(job.N)}, err
+}
+
+// settled gives resident KiB and goroutines once garbage is collected and its memory given back.
+func settled() (float64, int, error) {
+	for range 3 {
+		runtime.GC() // shrinks stacks, too: by half each time
+	}
+	debug.FreeOSMemory()
+	kib, err := rss()
+	return kib, runtime.NumGoroutine(), err
+}
+
+// rss reads the resident memory of this process, KiB.
+func rss() (float64, error) {
+	f, err := os.Open("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if rest, ok := strings.CutPrefix(lines.Text(), "VmRSS:"); ok {
+			return strconv.ParseFloat(strings.Fields(rest)[0], 64)
+		}
+	}
+	return 0, fmt.Errorf("no VmRSS in /proc/self/status")
+}
+
+func trust(caFile string) (*tls.Config, error) {
+	if caFile == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	return &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}, nil
+}
+
+const holdKeepalive = 10 * time.Minute
+
+// holdPingreq connects a session of ours, has one PINGREQ answered, and leaves a goroutine that drives it.
+func holdPingreq(ctx context.Context, job holdJob, config *tls.Config, i int) error {
+	u := &url.URL{Scheme: "mqtt", Host: job.Address}
+	if config != nil {
+		u.Scheme = "mqtts"
+	}
+	answered := make(chan error)
+	go func() { // as probes do: whoever holds a session has dialled it
+		s, err := mqtt.Dial(ctx, mqtt.Options{URL: u, ClientID: fmt.Sprintf("ours-%d", i), CleanStart: true, Keepalive: holdKeepalive, TLS: config,
+			TCP: mqtt.TCPOptions{NoDelay: true}})
+		if err == nil {
+			err = s.Ping()
+		}
+		if err == nil {
+			_, err = s.Next(time.Now().Add(30 * time.Second))
+		}
+		answered <- err
+		for err == nil {
+			_, err = s.Next(time.Time{})
+		}
+	}()
+	return <-answered
+}
+
+// holdPaho connects a paho.Client, which pings once as soon as it is connected.
+func holdPaho(ctx context.Context, job holdJob, config *tls.Config, i int) error {
+	conn, err := net.Dial("tcp", job.Address)
+	if err != nil {
+		return err
+	}
+	if config != nil {
+		conn = tls.Client(conn, config)
+	}
+	max := uint16(16) // unset, it would cost 512 KiB of heap each
+	c := paho.NewClient(paho.ClientConfig{Conn: conn})
+	_, err = c.Connect(ctx, &paho.Connect{ClientID: fmt.Sprintf("paho-%d", i), CleanStart: true, KeepAlive: uint16(holdKeepalive / time.Second),
+		Properties: &paho.ConnectProperties{ReceiveMaximum: &max}})
+	return err
+}
