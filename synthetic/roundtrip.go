@@ -141,6 +141,9 @@ func (p *roundtripProbe) Run(ctx context.Context, _ func(Event)) (r Report) {
 	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
 		r.Finding, r.Outcome, r.Detail = "", Inconclusive, errStopped.Error()
 	}
+	if r.Outcome == Inconclusive { // what is missing is not lost
+		r.Samples = nil
+	}
 	return r
 }
 

@@ -295,7 +295,9 @@ func (l *life) bury(r *Report, err error) {
 	}
 	r.Samples = append(r.Samples, l.m.disconnects.Of(1, string(end.Reason), string(end.Initiator), string(end.Evidence)))
 	if l.echo != nil {
-		r.Samples = append(r.Samples, l.echo.lost()...)
+		if r.Outcome == Failure { // what is under way when we end it ourselves is not lost
+			r.Samples = append(r.Samples, l.echo.lost()...)
+		}
 		r.fact("echo", "%d bursts of %d came back in full", l.echo.rounds, l.echo.o.Burst)
 	}
 	if end.Reason == disconnect.SessionTakenOver {

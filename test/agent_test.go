@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -189,10 +191,17 @@ func (a *agent) until(condition func(metrics) string) metrics {
 	a.t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
-		m := a.scrape()
-		complaint := condition(m)
-		if complaint == "" {
-			return m
+		m, err := a.tryScrape()
+		var complaint string
+		switch {
+		case errors.Is(err, syscall.ECONNREFUSED): // it does not listen yet
+			complaint = err.Error()
+		case err != nil:
+			a.t.Fatal(err)
+		default:
+			if complaint = condition(m); complaint == "" {
+				return m
+			}
 		}
 		if time.Now().After(deadline) {
 			a.t.Fatalf("after %v still: %s", patience, complaint)

@@ -131,6 +131,42 @@ func TestCancelledAtTheLastMoment(t *testing.T) {
 	})
 }
 
+// TestCancelledAsTheUpgradeEnds cancels while the websocket library takes the deadlines off the connection.
+func TestCancelledAsTheUpgradeEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		client, server := net.Pipe()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if w, err := acceptWebsocket(server); err == nil {
+				w.drain()
+			}
+		}()
+		s, err := Dial(ctx, Options{URL: mustURL("ws://127.0.0.1"), DialSocket: func(context.Context, string, string) (net.Conn, error) {
+			return &deadlineHook{Conn: client, hook: func() { cancel(); synctest.Wait() }}, nil
+		}})
+		end, ok := errors.AsType[*End](err)
+		if !ok || s != nil || end.Reason != disconnect.ClientDisconnect {
+			t.Errorf("%v, %v", s, err)
+		}
+		<-done
+	})
+}
+
+// deadlineHook calls hook before deadlines are taken off.
+type deadlineHook struct {
+	net.Conn
+	hook func()
+}
+
+func (c *deadlineHook) SetDeadline(t time.Time) error {
+	if t.IsZero() {
+		c.hook()
+	}
+	return c.Conn.SetDeadline(t)
+}
+
 // readHook calls hook after each read that brought something.
 type readHook struct {
 	net.Conn

@@ -57,17 +57,12 @@ type attempt struct {
 	mark    time.Time        // when it began
 	stream  stream           // its wire once there is a socket, its Conn once there is something to speak MQTT over
 	frames  *framer          // once CONNECT is out
-	// accepted tells that CONNACK let us in: there are no more phases.
-	accepted bool
 	// httpStatus of a refused websocket upgrade or proxy CONNECT.
 	httpStatus int
 }
 
 // leave ends the running phase; the next begins at the same moment, so that the phases sum to the total.
 func (a *attempt) leave(now time.Time) {
-	if a.accepted {
-		return
-	}
 	if now.Before(a.mark) { // a server that answers before it is asked
 		now = a.mark
 	}

@@ -203,6 +203,17 @@ func TestDelivery(t *testing.T) {
 	})
 }
 
+// TestEventsStandAlone takes packets that make no event before one that does, in one read: nothing of them is left in it.
+func TestEventsStandAlone(t *testing.T) {
+	talk(t, Options{}, connack5, func(c *conversation) {
+		c.receives("34 07 00 01 74 00 09 00 70", Event{Kind: Delivery, ID: 9, Msg: &Message{Topic: "t", Payload: []byte("p"), QoS: 2}})
+		if err := c.s.Ping(); err != nil {
+			t.Fatal(err)
+		}
+		c.receives("3c 07 00 01 74 00 09 00 70"+pingresp, Event{Kind: Pong})
+	})
+}
+
 // TestStrayAcks receives acknowledgements that fit nothing: they change nothing.
 func TestStrayAcks(t *testing.T) {
 	talk(t, Options{}, connack5, func(c *conversation) {

@@ -101,6 +101,37 @@ func TestInterruptComesLate(t *testing.T) {
 	})
 }
 
+// hastyInterrupt interrupts at the very moment before a deadline is set, which then overwrites Interrupt's own.
+type hastyInterrupt struct {
+	net.Conn
+	s *Session
+}
+
+func (c *hastyInterrupt) SetReadDeadline(t time.Time) error {
+	if c.s != nil && !t.Equal(past) {
+		s := c.s
+		c.s = nil
+		s.Interrupt()
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// TestInterruptIsOverwritten interrupts between Next's look and its read.
+func TestInterruptIsOverwritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hasty *hastyInterrupt
+		s, _ := pipe(t, Options{}, healthy(connack5), func(c net.Conn) net.Conn { hasty = &hastyInterrupt{Conn: c}; return hasty })
+		hasty.s = s
+		start := time.Now()
+		if e, err := s.Next(start.Add(time.Hour)); err != nil || e.Kind != Interrupted || time.Since(start) != 0 {
+			t.Errorf("%+v, %v after %s, want Interrupted at once", e, err, time.Since(start))
+		}
+		if e, err := s.Next(start.Add(time.Hour)); err != nil || e.Kind != Due || time.Since(start) != time.Hour {
+			t.Errorf("%+v, %v after %s, want Due", e, err, time.Since(start))
+		}
+	})
+}
+
 // TestInterruptRace interrupts from other goroutines as fast as it can, over every kind of stream.
 func TestInterruptRace(t *testing.T) {
 	for _, scheme := range []string{"mqtt", "mqtts", "ws", "wss"} {

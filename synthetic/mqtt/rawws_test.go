@@ -21,15 +21,20 @@ type rawWebsocket struct {
 
 // acceptWebsocket answers an upgrade.
 func acceptWebsocket(c net.Conn) (*rawWebsocket, error) {
-	w := &rawWebsocket{Conn: c, r: bufio.NewReader(c)}
+	w := &rawWebsocket{Conn: c}
+	return w, w.accept()
+}
+
+func (w *rawWebsocket) accept() error {
+	w.r = bufio.NewReader(w.Conn)
 	req, err := http.ReadRequest(w.r)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	sum := sha1.Sum([]byte(req.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	_, err = fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+	_, err = fmt.Fprintf(w.Conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Accept: %s\r\n\r\n",
 		base64.StdEncoding.EncodeToString(sum[:]))
-	return w, err
+	return err
 }
 
 // frame sends a frame: first holds FIN and the opcode.

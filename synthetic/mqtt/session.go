@@ -118,7 +118,6 @@ func (a *attempt) hello(ctx context.Context) (*Session, *End) {
 func (s *Session) welcome(a *attempt, keepalive time.Duration) *End {
 	s.lastRecv, s.looked = s.stream.received(), time.Now()
 	a.leave(s.lastRecv)
-	a.accepted = true
 	s.account = a.account
 	connack := &s.account.Connack
 	s.keepalive = keepalive

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -107,6 +108,44 @@ func TestWebsocketViolations(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWebsocketAnswersTooEarly sends CONNACK together with the answer to the upgrade: no phase may last less than nothing.
+func TestWebsocketAnswersTooEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			w := &rawWebsocket{Conn: &later{Conn: server, wait: 2}}
+			if w.accept() == nil && w.frame(0x82, unhex(connack5)) == nil {
+				w.Conn = server
+				w.drain()
+			}
+		}()
+		s := dial(t, Options{URL: mustURL("ws://127.0.0.1"), DialSocket: func(context.Context, string, string) (net.Conn, error) {
+			return &deadlineHook{Conn: client, hook: func() { time.Sleep(time.Second) }}, nil
+		}})
+		checkPhases(t, s.Account(), disconnect.PhaseMQTT)
+		s.Abort()
+		<-done
+	})
+}
+
+// later sends nothing before so many writes, and then all at once.
+type later struct {
+	net.Conn
+	wait int
+	held []byte
+}
+
+func (c *later) Write(p []byte) (int, error) {
+	c.held = append(c.held, p...)
+	if c.wait--; c.wait > 0 {
+		return len(p), nil
+	}
+	_, err := c.Conn.Write(c.held)
+	return len(p), err
 }
 
 // TestWebsocketEndlessUpgrade answers the upgrade with a header that never ends.

@@ -81,7 +81,7 @@ func TestWitness(t *testing.T) {
 	for _, v := range []Version{V311, V5} {
 		for qos := range byte(3) {
 			t.Run(fmt.Sprintf("%s at QoS %d", v, qos), func(t *testing.T) {
-				s := dial(t, Options{URL: &url.URL{Scheme: "mqtt", Host: addr}, Version: v, ClientID: "us", CleanStart: true, Keepalive: 30 * time.Second})
+				s := dial(t, Options{URL: &url.URL{Scheme: "mqtt", Host: addr}, Version: v, ClientID: fmt.Sprintf("us-%d-%d", v, qos), CleanStart: true, Keepalive: 30 * time.Second})
 				deadline := time.Now().Add(30 * time.Second)
 				id, err := s.Subscribe(Filter{Topic: "to-us/#", QoS: 2})
 				if err != nil {
