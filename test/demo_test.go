@@ -19,6 +19,7 @@ func TestDemo(t *testing.T) {
 	t.Parallel()
 	c := forExit(t, "demo", "--duration=45s", "--web.listen-address=127.0.0.1:0")
 	c.ReadyLog = []string{"/metrics   what Prometheus scrapes"}
+	c.Env = []string{"TMPDIR=" + t.TempDir()} // also when it is killed
 	demo := &agent{Daemon: lab.Start(t, c), t: t, transport: &http.Transport{DisableKeepAlives: true}}
 	demo.url = regexp.MustCompile(`http://[0-9.:]+`).FindString(demo.Log())
 

@@ -65,7 +65,13 @@ func (s *Session) dequeue(e *Event, match func(Event) bool) bool {
 		}
 		*e = s.queue[i]
 		s.queued -= e.size()
-		if s.queue = slices.Delete(s.queue, i, i+1); len(s.queue) == 0 {
+		if i == 0 { // draining a long queue must not move all of it each time
+			s.queue[0] = Event{}
+			s.queue = s.queue[1:]
+		} else {
+			s.queue = slices.Delete(s.queue, i, i+1)
+		}
+		if len(s.queue) == 0 {
 			s.queue = nil
 		}
 		return true
