@@ -26,7 +26,7 @@ type found struct {
 	connects []string // reason and phase of connects while the fault lasts
 }
 
-// held is how the sessions are held while faults strike: K and the time that a PINGRESP may take.
+// How sessions are held while faults strike: K, and the time that a PINGRESP may take.
 const (
 	keepalive   = 2 * time.Second
 	pingTimeout = 2 * time.Second

@@ -108,7 +108,7 @@ func (s *Session) fail(ob disconnect.Observation) error {
 		ob.SendIdle = min(ob.SendIdle, s.keepalive-1) // a PINGREQ was just about to leave: that is no silence
 	}
 	ob.LocalFault = s.Late(s.lastSent)
-	if ob.Deadline == disconnect.DeadlineNone && s.lateSince.After(s.lastRecv) {
+	if ob.Deadline == disconnect.DeadlineNone && !s.lateSince.IsZero() && !s.lateSince.Before(s.lastRecv) {
 		// Nothing came since we were late: the broker had closed by then, for the silence before our late PINGREQ.
 		ob.SendIdle, ob.LocalFault = max(ob.SendIdle, s.lateIdle), true
 	}

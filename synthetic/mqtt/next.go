@@ -230,10 +230,11 @@ func (s *Session) arm(t *turn) (ready bool, err error) {
 
 // woken takes the result of a read.
 func (s *Session) woken(t *turn, err error) error {
+	// A read ends at its deadline at the latest: one that ended later stood still with us, whatever it brought.
+	if now := time.Now(); t.what != dueNothing && now.Sub(t.at) > LateTolerance {
+		s.noteLate(now)
+	}
 	if err != nil && !isTimeout(err) {
-		if now := time.Now(); t.what != dueNothing && now.Sub(t.at) > LateTolerance { // the process stood still in Read
-			s.noteLate(now)
-		}
 		return s.broken(err)
 	}
 	if s.interrupted.Load() {
