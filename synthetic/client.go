@@ -69,14 +69,8 @@ func newClientTo(env Env, p Profile, t Target, gate *rate.Limiter) (*client, err
 	return c, nil
 }
 
-// localError is a fault of our own side that spoils a run: it becomes inconclusive.
-type localError struct{ error }
-
-// Unwrap gives the cause.
-func (e localError) Unwrap() error { return e.error }
-
 // options makes the options of one connection. Password and certificates are read anew each time; what cannot be read is
-// a localError.
+// our own fault and no [mqtt.End], which makes a run inconclusive.
 func (c *client) options(role string) (mqtt.Options, error) {
 	p, t := c.profile, c.target
 	o := mqtt.Options{URL: c.url, Version: p.Protocol, ClientID: c.env.clientID(p.ClientID, role), Username: t.Username,
@@ -85,7 +79,7 @@ func (c *client) options(role string) (mqtt.Options, error) {
 	if t.PasswordFile != "" {
 		b, err := os.ReadFile(t.PasswordFile)
 		if err != nil {
-			return o, localError{fmt.Errorf("target %s: password_file: %w", t.Name, err)}
+			return o, fmt.Errorf("target %s: password_file: %w", t.Name, err)
 		}
 		o.Password = mqtt.Secret(strings.TrimRight(string(b), "\r\n"))
 	}
@@ -98,7 +92,7 @@ func (c *client) options(role string) (mqtt.Options, error) {
 	if c.url.Scheme == "mqtts" || c.url.Scheme == "wss" {
 		cfg, err := c.tls()
 		if err != nil {
-			return o, localError{fmt.Errorf("target %s: %w", t.Name, err)}
+			return o, fmt.Errorf("target %s: %w", t.Name, err)
 		}
 		o.TLS = cfg
 	}
@@ -112,9 +106,9 @@ func (c *client) wait(ctx context.Context) error {
 	}
 	if err := c.gate.Wait(ctx); err != nil {
 		if ctx.Err() != nil {
-			return localError{ctx.Err()}
+			return ctx.Err()
 		}
-		return localError{fmt.Errorf("connect_rate of target %s: more connects are planned than its %g a second allow: raise it, or lengthen intervals (see `pingreq config check`)", c.target.Name, float64(c.gate.Limit()))}
+		return fmt.Errorf("connect_rate of target %s: more connects are planned than its %g a second allow: raise it, or lengthen intervals (see `pingreq config check`)", c.target.Name, float64(c.gate.Limit()))
 	}
 	return nil
 }

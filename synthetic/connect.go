@@ -79,11 +79,8 @@ func (p *connectProbe) once(ctx context.Context, r *Report, addr netip.Addr) err
 	defer p.c.finish(s, "")
 	if !r.Connected {
 		r.connected(s)
-		total := time.Duration(0)
-		for _, ph := range r.Phases {
-			total += ph.Duration
-		}
-		r.Detail = fmt.Sprintf("let in after %s", total.Round(time.Microsecond))
+		a := s.Account()
+		r.Detail = fmt.Sprintf("let in after %s", a.Total().Round(time.Microsecond))
 		r.Samples = append(r.Samples, p.keepalive.Of(s.Keepalive().Seconds()))
 	}
 	return nil

@@ -281,7 +281,7 @@ func TestConcludeOfErrors(t *testing.T) {
 		{"refused", end(disconnect.Ending{Reason: disconnect.NotAuthorized, Initiator: disconnect.ByServer}), Failure},
 		{"we stopped", end(disconnect.Ending{Reason: disconnect.ClientDisconnect, Initiator: disconnect.ByClient}), Inconclusive},
 		{"our own fault", end(disconnect.Ending{Reason: disconnect.Other, Initiator: disconnect.ByClient}), Inconclusive},
-		{"a file is missing", localError{errors.New("no such file")}, Inconclusive},
+		{"a file is missing", errors.New("no such file"), Inconclusive},
 		{"not offered", fmt.Errorf("%w: QoS 2", mqtt.ErrUnsupported), Unsupported},
 	} {
 		var r Report

@@ -52,6 +52,9 @@ type echo struct {
 	byID    map[uint16]int
 }
 
+// suspicious tells whether a burst was not answered in time, and nothing has acquitted the session since.
+func (e *echo) suspicious() bool { return e != nil && e.stage >= echoPing }
+
 // echoed is a message of ours that is not yet acknowledged and delivered.
 type echoed struct {
 	sent             time.Time
@@ -119,7 +122,6 @@ func (e *echo) onDue(now time.Time) error {
 	}
 	switch e.stage {
 	case echoFirst:
-		e.l.suspect = true
 		e.stage, e.asked, e.due = echoPing, now, time.Time{} // the session watches the deadline of the PINGRESP
 		e.l.emit(Event{Name: "suspect", Time: now, Notable: true,
 			Detail: fmt.Sprintf("%d of %d publishes without %s after %s: asking with a PINGREQ", len(e.pending), e.o.Burst, e.missing(), e.o.AckTimeout)})
@@ -227,7 +229,7 @@ func (e *echo) settle(now time.Time) {
 		}
 	}
 	done := Event{Name: "round", Time: now, Outcome: Success, Detail: fmt.Sprintf("echo came back in full after %s", now.Sub(e.began))}
-	if e.l.suspect {
+	if e.suspicious() {
 		done.Name, done.Notable = "acquitted", true
 		done.Detail = fmt.Sprintf("no zombie: answers came late, after %s", now.Sub(e.began).Round(time.Millisecond))
 	}
@@ -238,7 +240,6 @@ func (e *echo) settle(now time.Time) {
 	if e.rounds++; e.l.afterZombie {
 		e.cured(now, "true")
 	}
-	e.l.suspect = false
 	if e.stage, e.due = echoIdle, e.began.Add(e.o.Interval); e.due.Before(now) {
 		e.due = now
 	}

@@ -21,7 +21,6 @@ type life struct {
 	born         time.Time // CONNACK
 	nextTraffic  time.Time
 	trafficTopic string
-	suspect      bool // of being a zombie
 	rtt          struct {
 		n               int
 		sum, least, top time.Duration
@@ -283,7 +282,7 @@ func (l *life) bury(r *Report, err error) {
 		r.Samples = append(r.Samples, l.m.blind.Of(blind.Seconds()))
 		r.Samples = append(r.Samples, l.accrueSample(stateBlind, end.Time)...)
 		r.fact("blind", "%s", blind.Round(time.Millisecond))
-	} else if !l.suspect {
+	} else if !l.echo.suspicious() {
 		r.Samples = append(r.Samples, l.accrueSample(stateConnected, end.Time)...)
 	}
 	if end.Reason == disconnect.PingrespTimeout {
@@ -315,7 +314,7 @@ func (l *life) publishTo(ctx context.Context, topic string) {
 	link := mqtt.Link{Timeout: l.c.env.Timeout, Wait: l.c.wait, Backoff: mqtt.Backoff{Min: l.opts.BackoffMin, Max: l.opts.BackoffMax},
 		Options: func() (mqtt.Options, error) {
 			o, err := l.c.options("publisher")
-			o.CleanStart, o.SessionExpiry = true, 0
+			clean(&o)
 			return o, err
 		},
 		Serve: func(ctx context.Context, s *mqtt.Session) error {
@@ -350,9 +349,7 @@ func subscribe(s *mqtt.Session, until time.Time, f mqtt.Filter) (byte, error) {
 		return 0, err
 	case e.Kind == mqtt.Interrupted:
 		return 0, errStopped
-	case e.Kind == mqtt.Due:
-		return 0, s.Fail(disconnect.DeadlineAck)
-	case len(e.Codes) != 1:
+	case e.Kind == mqtt.Due, len(e.Codes) != 1:
 		return 0, s.Fail(disconnect.DeadlineAck)
 	case e.Codes[0] >= 0x80:
 		return 0, refusedBy(s, disconnect.Suback, e.Codes[0], e.Reason)

@@ -74,13 +74,14 @@ func printCost(e environment, cfg *config.Config) error {
 	fmt.Fprintf(e.stdout, "ok: %d targets, %d profiles, %d probes planned\n\n", len(cfg.Targets), len(cfg.Profiles), len(plan))
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "target\tconnections held\tconnects/min\tmessages/min\tprovoked refusals/h\tconnects/s allowed\t")
-	for _, c := range config.Cost(plan) {
+	costs := config.Cost(plan)
+	for _, c := range costs {
 		fmt.Fprintf(w, "%s\t%d\t%.1f\t%.1f\t%.1f\t%g\t\n", c.Target, c.Connections, c.ConnectsPerMinute, c.MessagesPerMinute, c.RefusalsPerHour, c.ConnectRate)
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	for _, c := range config.Cost(plan) {
+	for _, c := range costs {
 		if c.Warning != "" {
 			fmt.Fprintf(e.stderr, "warning: %s\n", c.Warning)
 		}
