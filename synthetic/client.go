@@ -23,8 +23,8 @@ import (
 // client makes the connections of one probe to one target.
 type client struct {
 	env     Env
-	profile Profile
-	target  Target
+	profile *Profile
+	target  *Target
 	gate    *rate.Limiter
 	url     *url.URL
 	proxy   *url.URL
@@ -37,11 +37,11 @@ type client struct {
 }
 
 // newClient checks what can be checked before a connection is made.
-func newClient(env Env, p Profile) (*client, error) {
+func newClient(env Env, p *Profile) (*client, error) {
 	return newClientTo(env, p, env.Target, env.Gate)
 }
 
-func newClientTo(env Env, p Profile, t Target, gate *rate.Limiter) (*client, error) {
+func newClientTo(env Env, p *Profile, t *Target, gate *rate.Limiter) (*client, error) {
 	c := &client{env: env, profile: p, target: t, gate: gate}
 	var err error
 	if c.url, err = mqtt.ParseURL(t.URL); err != nil {

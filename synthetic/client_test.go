@@ -48,8 +48,8 @@ func TestClientIDs(t *testing.T) {
 func TestFilesAreReadAnewAtEachConnect(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "password")
-	env := Env{Target: Target{Name: "plant", URL: "mqtt://127.0.0.1", Username: "u", PasswordFile: file}}
-	c, err := newClient(env, DefaultProfile())
+	env := Env{Target: &Target{Name: "plant", URL: "mqtt://127.0.0.1", Username: "u", PasswordFile: file}}
+	c, err := newClient(env, new(DefaultProfile()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestTLSOfTargetAndProfile(t *testing.T) {
 	} {
 		tg, p := target, DefaultProfile()
 		tc.change(&tg, &p)
-		c, err := newClient(Env{Target: tg}, p)
+		c, err := newClient(Env{Target: &tg}, &p)
 		if err == nil {
 			_, err = c.options("")
 		}
@@ -93,7 +93,7 @@ func TestTLSOfTargetAndProfile(t *testing.T) {
 	}
 	p := DefaultProfile()
 	p.TLS = ProfileTLS{MinVersion: "1.2", MaxVersion: "1.2", CipherSuites: []string{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}, Curves: []string{"P256"}, WithoutClientCert: true}
-	c, err := newClient(Env{Target: target}, p)
+	c, err := newClient(Env{Target: &target}, &p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestTLSOfTargetAndProfile(t *testing.T) {
 	}
 	for _, bad := range []ProfileTLS{{MinVersion: "1.4"}, {CipherSuites: []string{"NULL"}}, {Curves: []string{"P1"}}} {
 		p.TLS = bad
-		if _, err := newClient(Env{Target: target}, p); err == nil {
+		if _, err := newClient(Env{Target: &target}, &p); err == nil {
 			t.Errorf("%+v was taken", bad)
 		}
 	}
@@ -123,7 +123,7 @@ func TestKindsAreWellDeclared(t *testing.T) {
 		if k.Cost(DefaultProfile(), k.Options()) == (Cost{}) {
 			t.Errorf("kind %s costs nothing", k.Name)
 		}
-		if _, err := k.New(Env{Target: Target{Name: "x", URL: "http://x"}}, DefaultProfile(), k.Options()); err == nil {
+		if _, err := k.New(Env{Target: &Target{Name: "x", URL: "http://x"}}, new(DefaultProfile()), k.Options()); err == nil {
 			t.Errorf("kind %s takes an http URL", k.Name)
 		}
 	}

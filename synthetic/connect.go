@@ -24,7 +24,7 @@ func connectKind() Kind {
 		Options:  func() any { return &ConnectOptions{Addresses: "first"} },
 		Reasons:  connectReasons(),
 		Cost:     func(Profile, any) Cost { return Cost{ConnectsPerRun: 1} },
-		New: func(env Env, p Profile, options any) (Probe, error) {
+		New: func(env Env, p *Profile, options any) (Probe, error) {
 			c, err := newClient(env, p)
 			return &connectProbe{c: c, opts: *options.(*ConnectOptions), keepalive: common.Keepalive}, err
 		},
@@ -57,12 +57,12 @@ type connectProbe struct {
 }
 
 // Run implements [Probe].
-func (p *connectProbe) Run(ctx context.Context, _ func(Event)) Report {
-	var r Report
+func (p *connectProbe) Run(ctx context.Context, _ func(Event)) *Report {
+	r := &Report{}
 	if p.opts.Addresses == "each" && p.c.url.Scheme != "unix" {
-		p.each(ctx, &r)
+		p.each(ctx, r)
 	} else {
-		r.conclude(p.once(ctx, &r, netip.Addr{}))
+		r.conclude(p.once(ctx, r, netip.Addr{}))
 	}
 	return r
 }

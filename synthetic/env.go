@@ -20,14 +20,14 @@ type Env struct {
 	ClientIDPrefix string
 	Identity       Identity
 	Slot           int // of a held kind: which of its sessions
-	Target         Target
+	Target         *Target
 	Timeout        time.Duration // of one run; of a held kind: of one connection attempt
 	// Gate limits the connects per second to the target; all of the target's probes share it. nil = no limit.
 	Gate *rate.Limiter
 	// Dial replaces the network in tests; nil = the network.
 	Dial mqtt.DialFunc
 	// Other finds another target with its gate, for probes that span two.
-	Other func(name string) (Target, *rate.Limiter, bool)
+	Other func(name string) (*Target, *rate.Limiter, bool)
 }
 
 // NewGate makes the connect rate limit of a target, in connects per second; 0 means none.

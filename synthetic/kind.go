@@ -32,7 +32,7 @@ type Kind struct {
 	// Check finds faults of the options that tags cannot express, each as "key: what is wrong, what would be right".
 	Check func(options any) []OptionError
 	// New builds the probe, for a held kind one for each session (Env.Slot); options is what Options gave, decoded. An error is a fault of the configuration.
-	New func(env Env, profile Profile, options any) (Probe, error)
+	New func(env Env, profile *Profile, options any) (Probe, error)
 }
 
 // OptionError is a fault in a kind's options: Key is the path below the block of the kind ("echo.interval").
@@ -57,7 +57,7 @@ type Cost struct {
 type Probe interface {
 	// Run does one run, which for a held kind is the whole life of one session, and reports it. It returns soon after
 	// ctx is done, having left nothing behind at the broker. emit may be called until Run returns.
-	Run(ctx context.Context, emit func(Event)) Report
+	Run(ctx context.Context, emit func(Event)) *Report
 }
 
 // Leaver is a [Probe] that may break off with a session left at the broker, when its agent stops in the middle of a

@@ -128,7 +128,7 @@ func pipeEnv(t *testing.T, script lab.Script) Env {
 	b := lab.StartScriptedBroker(t, script, lab.ScriptedBrokerOptions{Listener: l})
 	t.Cleanup(b.Close)
 	return Env{Agent: "test", Identity: Identity{"broker", "kind", "probe", "default"}, Timeout: 5 * time.Second,
-		Target: Target{Name: "broker", URL: "mqtt://10.0.0.1"}, Dial: l.DialContext}
+		Target: &Target{Name: "broker", URL: "mqtt://10.0.0.1"}, Dial: l.DialContext}
 }
 
 // respond answers like a good broker, after a millisecond: pipes have no buffer, so at once would be a deadlock.
@@ -147,7 +147,7 @@ func build(t *testing.T, k Kind, env Env, p Profile, change func(options any)) P
 		change(o)
 	}
 	env.Identity.Kind = k.Name
-	probe, err := k.New(env, p, o)
+	probe, err := k.New(env, &p, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func hold(t *testing.T, p Probe, d time.Duration) *ledger {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
 	r := p.Run(ctx, func(e Event) { l.Event(Identity{}, e) })
-	l.Report(Identity{}, r)
+	l.Report(Identity{}, *r)
 	return l
 }
 

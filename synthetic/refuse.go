@@ -46,22 +46,23 @@ func refuseKind() Kind {
 		Reasons:  reasons(disconnect.UnexpectedAcceptance, disconnect.WrongRefusal),
 		Cost:     func(Profile, any) Cost { return Cost{ConnectsPerRun: 1, RefusalsPerRun: 1} },
 		Check:    checkRefuse,
-		New: func(env Env, p Profile, options any) (Probe, error) {
+		New: func(env Env, p *Profile, options any) (Probe, error) {
 			o := *options.(*RefuseOptions)
+			profile, t := *p, *env.Target
 			if o.WithoutClientCert {
-				p.TLS.WithoutClientCert = true
+				profile.TLS.WithoutClientCert = true
 			}
 			if o.MaxTLSVersion != "" {
-				p.TLS.MaxVersion = o.MaxTLSVersion
+				profile.TLS.MaxVersion = o.MaxTLSVersion
 			}
-			t := &env.Target
 			if o.Anonymous || o.Username != "" || o.PasswordFile != "" {
 				t.Password, t.PasswordFile = "", o.PasswordFile
 			}
 			if o.Anonymous || o.Username != "" {
 				t.Username = o.Username
 			}
-			c, err := newClient(env, p)
+			env.Target = &t
+			c, err := newClient(env, &profile)
 			if err == nil && (o.WithoutClientCert || o.MaxTLSVersion != "") && c.url.Scheme != "mqtts" && c.url.Scheme != "wss" {
 				err = fmt.Errorf("without_client_cert and max_tls_version test TLS, which target %s does not have: give the probe other targets", env.Target.Name)
 			}
@@ -101,15 +102,15 @@ type refuseProbe struct {
 }
 
 // Run implements [Probe].
-func (p *refuseProbe) Run(ctx context.Context, _ func(Event)) Report {
-	var r Report
+func (p *refuseProbe) Run(ctx context.Context, _ func(Event)) *Report {
+	r := &Report{}
 	s, err := p.c.connect(ctx, "refuse", p.change)
 	if err == nil {
 		r.connected(s)
 		err = p.ask(ctx, s)
 		p.c.finish(s, "refuse")
 	}
-	p.judge(&r, err)
+	p.judge(r, err)
 	return r
 }
 
@@ -148,7 +149,7 @@ func (p *refuseProbe) ask(ctx context.Context, s *mqtt.Session) error {
 	if err != nil {
 		return err
 	}
-	e, err := s.Await(until, func(e mqtt.Event) bool { return e.Kind == kind && e.ID == id })
+	e, err := s.Await(until, func(e *mqtt.Event) bool { return e.Kind == kind && e.ID == id })
 	switch {
 	case err != nil:
 		return err

@@ -40,7 +40,7 @@ func roundtripKind() Kind {
 			o := options.(*RoundtripOptions)
 			return Cost{ConnectsPerRun: 2, MessagesPerRun: float64(2 * o.Messages * len(o.QoS))}
 		},
-		New: func(env Env, p Profile, options any) (Probe, error) {
+		New: func(env Env, p *Profile, options any) (Probe, error) {
 			o := *options.(*RoundtripOptions)
 			pub, err := newClient(env, p)
 			if err != nil {
@@ -60,9 +60,9 @@ func roundtripKind() Kind {
 }
 
 // other finds another target.
-func (e *Env) other(name string) (Target, *rate.Limiter, bool) {
+func (e *Env) other(name string) (*Target, *rate.Limiter, bool) {
 	if e.Other == nil {
-		return Target{}, nil, false
+		return nil, nil, false
 	}
 	return e.Other(name)
 }
@@ -79,14 +79,15 @@ type roundtripProbe struct {
 const cleanUpTime = 500 * time.Millisecond
 
 // Run implements [Probe].
-func (p *roundtripProbe) Run(ctx context.Context, _ func(Event)) (r Report) {
+func (p *roundtripProbe) Run(ctx context.Context, _ func(Event)) *Report {
+	r := &Report{}
 	end := time.Now().Add(24 * time.Hour)
 	if dl, ok := ctx.Deadline(); ok {
 		end = dl.Add(-cleanUpTime)
 	}
 	sub, err := p.sub.connect(ctx, "subscriber", clean)
 	if err != nil {
-		p.at(&r, err)
+		p.at(r, err)
 		return r
 	}
 	defer func() { p.sub.finish(sub, "subscriber") }()
@@ -97,7 +98,7 @@ func (p *roundtripProbe) Run(ctx context.Context, _ func(Event)) (r Report) {
 	}
 	granted, err := subscribe(sub, end, mqtt.Filter{Topic: topic, QoS: byte(highest)})
 	if err != nil {
-		p.at(&r, err)
+		p.at(r, err)
 		return r
 	}
 	pub, err := p.pub.connect(ctx, "publisher", clean)
@@ -128,14 +129,14 @@ func (p *roundtripProbe) Run(ctx context.Context, _ func(Event)) (r Report) {
 	t.await(end)
 	sub.Interrupt()
 	receiver.Wait()
-	t.report(p.m, &r)
+	t.report(p.m, r)
 	switch {
 	case err != nil:
 		r.Finding = ""
 		r.conclude(err)
 	case subErr != nil:
 		r.Finding = ""
-		p.at(&r, subErr)
+		p.at(r, subErr)
 	case supported == 0:
 		r.Outcome, r.Detail = Unsupported, fmt.Sprintf("the broker grants none of the QoS levels %v", p.opts.QoS)
 	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):

@@ -186,8 +186,8 @@ func TestRoundtripAcrossTargets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := &exchange{grant: 2}
 		env := pipeEnv(t, x.serve)
-		env.Other = func(name string) (Target, *rate.Limiter, bool) {
-			return Target{Name: name, URL: "mqtt://10.0.0.2"}, nil, name == "far"
+		env.Other = func(name string) (*Target, *rate.Limiter, bool) {
+			return &Target{Name: name, URL: "mqtt://10.0.0.2"}, nil, name == "far"
 		}
 		p := build(t, roundtripKind(), env, DefaultProfile(), func(o any) { o.(*RoundtripOptions).ReceiveAt = "far" })
 		if r := hold(t, p, 15*time.Second).last(t); r.Outcome != Success {
@@ -195,7 +195,7 @@ func TestRoundtripAcrossTargets(t *testing.T) {
 		}
 		o := roundtripKind().Options().(*RoundtripOptions)
 		o.ReceiveAt = "nowhere"
-		if _, err := roundtripKind().New(env, DefaultProfile(), o); err == nil {
+		if _, err := roundtripKind().New(env, new(DefaultProfile()), o); err == nil {
 			t.Error("an unknown target was taken")
 		}
 	})

@@ -76,9 +76,9 @@ func (r *Runner) Start(j Job) error {
 	for slot, p := range j.Probes {
 		run.done.Go(func() {
 			if j.Schedule.Every > 0 {
-				r.periodic(ctx, j, p)
+				r.periodic(ctx, &j, p)
 			} else {
-				r.keep(ctx, j, slot, p)
+				r.keep(ctx, &j, slot, p)
 			}
 		})
 	}
@@ -126,7 +126,7 @@ const firstWithin = 10 * time.Second
 
 // periodic runs a probe every so often. The first run comes within seconds, the others on the probe's own part of the
 // interval.
-func (r *Runner) periodic(ctx context.Context, j Job, p Probe) {
+func (r *Runner) periodic(ctx context.Context, j *Job, p Probe) {
 	defer leave(p)
 	every, start := j.Schedule.Every, time.Now()
 	due := start.Add(spread(j.ID, 0, min(every, firstWithin)))
@@ -135,13 +135,9 @@ func (r *Runner) periodic(ctx context.Context, j Job, p Probe) {
 		next = next.Add(every)
 	}
 	for sleep(ctx, time.Until(due)) {
-		lag := time.Since(due)
-		r.watch.StartLag(j.ID, lag)
 		rctx, cancel := context.WithTimeout(ctx, j.Schedule.Timeout)
-		rep := r.once(rctx, j, 0, p, due)
+		r.run(rctx, j, 0, p, due)
 		cancel()
-		rep.Lag = lag
-		r.sink.Report(j.ID, rep)
 		skipped := 0
 		for due, next = next, next.Add(every); due.Before(time.Now()); due, next = next, next.Add(every) {
 			skipped++
@@ -156,20 +152,25 @@ func (r *Runner) periodic(ctx context.Context, j Job, p Probe) {
 const keepSpread = 2 * time.Second
 
 // keep keeps one session alive: it begins again after each end, with a backoff that starts anew when a life lasted.
-func (r *Runner) keep(ctx context.Context, j Job, slot int, p Probe) {
+func (r *Runner) keep(ctx context.Context, j *Job, slot int, p Probe) {
 	defer leave(p)
 	b := j.Backoff
 	for due := time.Now().Add(spread(j.ID, slot, keepSpread)); sleep(ctx, time.Until(due)); {
-		lag := time.Since(due)
-		r.watch.StartLag(j.ID, lag)
-		rep := r.once(ctx, j, slot, p, due)
-		rep.Lag = lag
-		r.sink.Report(j.ID, rep)
-		if rep.Elapsed > b.Max {
+		if r.run(ctx, j, slot, p, due) > b.Max {
 			b.Reset()
 		}
 		due = time.Now().Add(b.Next())
 	}
+}
+
+// run does one run that is due and hands its report on. It gives how long the run took.
+func (r *Runner) run(ctx context.Context, j *Job, slot int, p Probe, due time.Time) time.Duration {
+	lag := time.Since(due)
+	r.watch.StartLag(j.ID, lag)
+	rep := r.once(ctx, j, slot, p, due)
+	rep.Lag = lag
+	r.sink.Report(j.ID, *rep)
+	return rep.Elapsed
 }
 
 // Once does one run of a job's first probe now, and waits for it: for commands, and for a page that asks. A held session
@@ -178,7 +179,7 @@ func (r *Runner) Once(ctx context.Context, j Job, timeout time.Duration) Report 
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	defer leave(j.Probes[0])
-	return r.once(ctx, j, 0, j.Probes[0], time.Now())
+	return *r.once(ctx, &j, 0, j.Probes[0], time.Now())
 }
 
 // leave has a probe leave its broker for good.
@@ -189,14 +190,14 @@ func leave(p Probe) {
 }
 
 // once does one run.
-func (r *Runner) once(ctx context.Context, j Job, slot int, p Probe, due time.Time) (rep Report) {
+func (r *Runner) once(ctx context.Context, j *Job, slot int, p Probe, due time.Time) (rep *Report) {
 	start := time.Now()
 	defer func() {
 		if v := recover(); v != nil {
 			r.watch.Panicked(j.ID)
 			r.log.Error("probe panicked: please report this", "target", j.ID.Target, "probe", j.ID.Probe, "profile", j.ID.Profile,
 				"panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			rep = Report{}
+			rep = &Report{}
 			rep.found(disconnect.Panic, "the probe panicked; see the agent's log")
 		}
 		rep.ID, rep.Slot, rep.Start, rep.Elapsed = rand.Text(), slot, start, time.Since(start)

@@ -16,18 +16,18 @@ import (
 )
 
 // probeFunc is a probe made of a function.
-type probeFunc func(ctx context.Context, emit func(Event)) Report
+type probeFunc func(ctx context.Context, emit func(Event)) *Report
 
 // Run implements Probe.
-func (f probeFunc) Run(ctx context.Context, emit func(Event)) Report { return f(ctx, emit) }
+func (f probeFunc) Run(ctx context.Context, emit func(Event)) *Report { return f(ctx, emit) }
 
 // takes is a probe that succeeds after a time, or is inconclusive when it is stopped before.
 func takes(d time.Duration) probeFunc {
-	return func(ctx context.Context, _ func(Event)) Report {
+	return func(ctx context.Context, _ func(Event)) *Report {
 		if !sleep(ctx, d) {
-			return Report{Outcome: Inconclusive}
+			return &Report{Outcome: Inconclusive}
 		}
-		return Report{Outcome: Success}
+		return &Report{Outcome: Success}
 	}
 }
 
@@ -62,11 +62,11 @@ func TestRunnerSpreadsStarts(t *testing.T) {
 		var jobs []Job
 		for i := range 60 {
 			name := fmt.Sprintf("p%d", i)
-			jobs = append(jobs, jobOf(name, time.Minute, 10*time.Second, probeFunc(func(context.Context, func(Event)) Report {
+			jobs = append(jobs, jobOf(name, time.Minute, 10*time.Second, probeFunc(func(context.Context, func(Event)) *Report {
 				mu.Lock()
 				defer mu.Unlock()
 				starts[name] = append(starts[name], time.Now())
-				return Report{Outcome: Success}
+				return &Report{Outcome: Success}
 			})))
 		}
 		begin := time.Now()
@@ -110,12 +110,12 @@ func TestRunnerStartsAtTheSameMomentsEveryTime(t *testing.T) {
 func TestRunnerNeverOverlapsAndCountsWhatItSkips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		running, most := 0, 0
-		slow := probeFunc(func(ctx context.Context, _ func(Event)) Report {
+		slow := probeFunc(func(ctx context.Context, _ func(Event)) *Report {
 			running++
 			most = max(most, running)
 			time.Sleep(25 * time.Second) // a probe that does not obey its timeout
 			running--
-			return Report{Outcome: Success}
+			return &Report{Outcome: Success}
 		})
 		l, w := run(t, 5*time.Minute, jobOf("slow", 10*time.Second, 5*time.Second, slow))
 		if most != 1 {
@@ -144,7 +144,7 @@ func TestRunnerEndsRunsByTheirTimeout(t *testing.T) {
 func TestRunnerIsolatesPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, w := run(t, time.Minute,
-			jobOf("bad", 10*time.Second, time.Second, probeFunc(func(context.Context, func(Event)) Report { panic("boom") })),
+			jobOf("bad", 10*time.Second, time.Second, probeFunc(func(context.Context, func(Event)) *Report { panic("boom") })),
 			jobOf("good", 10*time.Second, time.Second, takes(0)))
 		good, bad := 0, 0
 		for _, r := range l.reports {
@@ -164,9 +164,9 @@ func TestRunnerIsolatesPanics(t *testing.T) {
 func TestRunnerKeepsSessionsAliveWithBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lives []time.Time
-		dying := probeFunc(func(ctx context.Context, _ func(Event)) Report {
+		dying := probeFunc(func(ctx context.Context, _ func(Event)) *Report {
 			lives = append(lives, time.Now())
-			return Report{Outcome: Failure}
+			return &Report{Outcome: Failure}
 		})
 		run(t, 10*time.Minute, jobOf("p", 0, time.Second, dying))
 		var longest time.Duration
@@ -189,11 +189,11 @@ func TestRunnerStopsOneJobAndWaits(t *testing.T) {
 		r := testRunner(l, &watch{})
 		defer r.Close()
 		left := false
-		j := jobOf("p", 0, time.Second, probeFunc(func(ctx context.Context, _ func(Event)) Report {
+		j := jobOf("p", 0, time.Second, probeFunc(func(ctx context.Context, _ func(Event)) *Report {
 			<-ctx.Done()
 			time.Sleep(300 * time.Millisecond) // says goodbye
 			left = true
-			return Report{Outcome: Success}
+			return &Report{Outcome: Success}
 		}))
 		if err := r.Start(j); err != nil {
 			t.Fatal(err)
@@ -231,14 +231,14 @@ func TestWhatRanWhileWeWereLateIsInconclusive(t *testing.T) {
 			l := newLedger()
 			r := testRunner(l, &watch{})
 			defer r.Close()
-			j := jobOf("p", 10*time.Second, 5*time.Second, probeFunc(func(context.Context, func(Event)) Report {
+			j := jobOf("p", 10*time.Second, 5*time.Second, probeFunc(func(context.Context, func(Event)) *Report {
 				time.Sleep(time.Second)
 				if tc.late > 0 {
 					r.late.mu.Lock()
 					r.late.seen = append(r.late.seen, lateTime{time.Now(), tc.late})
 					r.late.mu.Unlock()
 				}
-				return tc.in
+				return &tc.in
 			}))
 			if err := r.Start(j); err != nil {
 				t.Fatal(err)

@@ -52,7 +52,7 @@ func sessionKind() Kind {
 		},
 		Cost:  sessionCost,
 		Check: checkSession,
-		New: func(env Env, p Profile, options any) (Probe, error) {
+		New: func(env Env, p *Profile, options any) (Probe, error) {
 			c, err := newClient(env, p)
 			return &sessionProbe{c: c, opts: *options.(*SessionOptions), m: m, state: stateWaiting}, err
 		},
@@ -152,8 +152,8 @@ type sessionProbe struct {
 }
 
 // Run implements [Probe].
-func (p *sessionProbe) Run(ctx context.Context, emit func(Event)) Report {
-	l := &life{sessionProbe: p, emit: emit}
+func (p *sessionProbe) Run(ctx context.Context, emit func(Event)) *Report {
+	l := &life{sessionProbe: p, emit: emit, stop: func() {}}
 	return l.run(ctx)
 }
 

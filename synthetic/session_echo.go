@@ -149,7 +149,7 @@ func (e *echo) missing() string {
 }
 
 // pong takes a PINGRESP: the answer to the fresh PINGREQ makes way for the second burst.
-func (e *echo) pong(ev mqtt.Event) error {
+func (e *echo) pong(ev *mqtt.Event) error {
 	if e.stage != echoPing || ev.At.Add(-ev.RTT).Before(e.asked) {
 		return nil
 	}
@@ -158,7 +158,7 @@ func (e *echo) pong(ev mqtt.Event) error {
 }
 
 // take takes an acknowledgement or a delivery.
-func (e *echo) take(ev mqtt.Event) error {
+func (e *echo) take(ev *mqtt.Event) error {
 	m, label := e.l.m.messages, qosLabel(byte(e.o.QoS))
 	var samples []Sample
 	seq, ours := 0, false

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pingreq/pingreq/internal/aside"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
@@ -17,6 +18,8 @@ type life struct {
 	emit func(Event)
 	s    *mqtt.Session
 	echo *echo // nil: none
+
+	stop func() // ends what goes on beside the session; may be called twice
 
 	born         time.Time // CONNACK
 	nextTraffic  time.Time
@@ -39,22 +42,39 @@ type zombieError struct{ missing string }
 // Error implements error.
 func (e zombieError) Error() string { return "zombie: missing " + e.missing }
 
-// run connects, holds the session until it ends, and reports.
-func (l *life) run(ctx context.Context) (r Report) {
+// run connects, holds the session until it ends, and reports. Of what lasts, its goroutine does next to nothing itself:
+// sessions are many, and their stacks are to stay small.
+func (l *life) run(ctx context.Context) *Report {
+	r := &Report{}
+	defer l.enter(stateWaiting)
+	defer func() { l.stop() }()
+	var err error
+	aside.Run(func() { err = l.open(ctx) })
+	for err == nil {
+		var e *mqtt.Event
+		if e, err = l.s.Next(l.until()); err == nil {
+			aside.Run(func() { err = l.take(ctx, e) })
+		}
+	}
+	aside.Run(func() {
+		l.stop()
+		l.conclude(r, err)
+	})
+	return r
+}
+
+// open connects and prepares what the session is to do.
+func (l *life) open(ctx context.Context) error {
 	if !l.counted {
 		l.enter(stateWaiting)
 	}
-	err := l.connect(ctx)
-	defer l.enter(stateWaiting)
-	if err != nil {
-		r.conclude(err)
-		return r
+	if err := l.connect(ctx); err != nil {
+		return err
 	}
-	defer context.AfterFunc(ctx, l.s.Interrupt)()
+	release := context.AfterFunc(ctx, l.s.Interrupt)
+	l.stop = func() { release() }
 	l.welcome()
-	err = l.hold(ctx)
-	l.bury(&r, err)
-	return r
+	return l.prepare(ctx)
 }
 
 // connect makes the connection; the wait for the rate limit is not part of the attempt.
@@ -87,8 +107,8 @@ func (l *life) welcome() {
 	l.emit(e)
 }
 
-// hold drives the session until it ends.
-func (l *life) hold(ctx context.Context) error {
+// prepare prepares echo and traffic.
+func (l *life) prepare(ctx context.Context) error {
 	id := l.s.ClientID()
 	if l.opts.Echo != nil {
 		l.echo = newEcho(l, *l.opts.Echo, l.c.env.topic(id, "echo"))
@@ -105,21 +125,17 @@ func (l *life) hold(ctx context.Context) error {
 		if _, err := subscribe(l.s, time.Now().Add(l.c.env.Timeout), mqtt.Filter{Topic: topic}); err != nil {
 			return err
 		}
-		pubCtx, stop := context.WithCancel(ctx)
+		ctx, cancel := context.WithCancel(ctx)
 		var publisher sync.WaitGroup
-		publisher.Go(func() { l.publishTo(pubCtx, topic) })
-		defer publisher.Wait()
-		defer stop()
-	}
-	for {
-		e, err := l.s.Next(l.until())
-		if err == nil {
-			err = l.take(ctx, e)
-		}
-		if err != nil {
-			return err
+		publisher.Go(func() { l.publishTo(ctx, topic) })
+		release := l.stop
+		l.stop = func() {
+			cancel()
+			publisher.Wait()
+			release()
 		}
 	}
+	return nil
 }
 
 // until is when the next thing is due; zero = never.
@@ -149,7 +165,7 @@ func (l *life) until() (at time.Time) {
 }
 
 // take handles one event of the session.
-func (l *life) take(ctx context.Context, e mqtt.Event) error {
+func (l *life) take(ctx context.Context, e *mqtt.Event) error {
 	switch e.Kind {
 	case mqtt.Interrupted:
 		if ctx.Err() != nil {
@@ -250,8 +266,12 @@ func (l *life) enter(state sessionState) {
 	l.emit(Event{Name: string(state), Time: now, Samples: append(samples, l.m.sessions.Adding(1, string(state)))})
 }
 
-// bury ends the session, if it has not ended, and reports its life.
-func (l *life) bury(r *Report, err error) {
+// conclude ends the session, if it has not ended, and reports its life.
+func (l *life) conclude(r *Report, err error) {
+	if l.s == nil {
+		r.conclude(err)
+		return
+	}
 	var zombie zombieError
 	end := l.s.Ended()
 	ours := false
@@ -343,7 +363,7 @@ func subscribe(s *mqtt.Session, until time.Time, f mqtt.Filter) (byte, error) {
 	if err != nil {
 		return 0, err
 	}
-	e, err := s.Await(until, func(e mqtt.Event) bool { return e.Kind == mqtt.Suback && e.ID == id })
+	e, err := s.Await(until, func(e *mqtt.Event) bool { return e.Kind == mqtt.Suback && e.ID == id })
 	switch {
 	case err != nil:
 		return 0, err

@@ -24,9 +24,9 @@ func build(cfg *config.Config) ([]planned, error) {
 	for _, t := range cfg.Targets {
 		gates[t.Name] = synthetic.NewGate(t.ConnectRate)
 	}
-	other := func(name string) (synthetic.Target, *rate.Limiter, bool) {
+	other := func(name string) (*synthetic.Target, *rate.Limiter, bool) {
 		t, ok := cfg.Target(name)
-		return t, gates[name], ok
+		return &t, gates[name], ok
 	}
 	var out []planned
 	var errs []error
@@ -39,8 +39,8 @@ func build(cfg *config.Config) ([]planned, error) {
 		}
 		for slot := range slots {
 			probe, err := e.Kind.New(synthetic.Env{Agent: cfg.Agent.ID, TopicPrefix: cfg.Agent.TopicPrefix,
-				ClientIDPrefix: cfg.Agent.ClientIDPrefix, Identity: e.ID, Slot: slot, Target: e.Target, Timeout: e.Schedule.Timeout,
-				Gate: gates[e.Target.Name], Other: other}, e.Profile, e.Options)
+				ClientIDPrefix: cfg.Agent.ClientIDPrefix, Identity: e.ID, Slot: slot, Target: &e.Target, Timeout: e.Schedule.Timeout,
+				Gate: gates[e.Target.Name], Other: other}, &e.Profile, e.Options)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("probe %s: %w", e.ID, err))
 				break

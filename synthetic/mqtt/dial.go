@@ -14,6 +14,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/pingreq/pingreq/internal/aside"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
@@ -29,24 +30,11 @@ func Dial(ctx context.Context, o Options) (*Session, error) {
 	a.mark = a.account.Start
 	var s *Session
 	var err error
-	aside(func() { s, err = a.run(ctx) })
+	aside.Run(func() { s, err = a.run(ctx) })
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
-}
-
-// aside runs f in a goroutine of its own and waits for it. A stack that has grown is not given back unless next to
-// nothing of it is in use: the deep calls of a TLS handshake would cost a held session 4 KiB for the rest of its life.
-func aside(f func()) {
-	done := make(chan any)
-	go func() {
-		defer func() { done <- recover() }()
-		f()
-	}()
-	if p := <-done; p != nil {
-		panic(p)
-	}
 }
 
 // attempt is one connection attempt under way.

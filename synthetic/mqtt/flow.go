@@ -77,7 +77,7 @@ func (s *Session) sendAgain(n int) error {
 			return err
 		default:
 			delete(s.state.out, id)
-			e := Event{Kind: Ack, At: time.Now(), ID: id, QoS: f.message.QoS, Code: 0x83, Reason: "not sent again: " + err.Error()}
+			e := &Event{Kind: Ack, At: time.Now(), ID: id, QoS: f.message.QoS, Code: 0x83, Reason: "not sent again: " + err.Error()}
 			if err := s.enqueue(e); err != nil {
 				return err
 			}

@@ -271,7 +271,7 @@ func TestAwait(t *testing.T) {
 			p.send(publish(m, 0, 0, ""))
 		}
 		start := time.Now()
-		kind := func(k EventKind) func(Event) bool { return func(e Event) bool { return e.Kind == k } }
+		kind := func(k EventKind) func(*Event) bool { return func(e *Event) bool { return e.Kind == k } }
 		if e, err := s.Await(start.Add(3*time.Second), kind(Pong)); err != nil || e.Kind != Pong || time.Since(start) != 2*time.Second {
 			t.Errorf("%+v, %v after %s, want the Pong after 2 s", e, err, time.Since(start))
 		}
@@ -282,8 +282,8 @@ func TestAwait(t *testing.T) {
 		if e, err := s.Await(start.Add(time.Minute), kind(Ack)); err != nil || e.Kind != Interrupted {
 			t.Errorf("%+v, %v, want Interrupted", e, err)
 		}
-		topic := func(name string) func(Event) bool {
-			return func(e Event) bool { return e.Kind == Delivery && e.Msg.Topic == name }
+		topic := func(name string) func(*Event) bool {
+			return func(e *Event) bool { return e.Kind == Delivery && e.Msg.Topic == name }
 		}
 		if e, err := s.Await(start, topic("b")); err != nil || e.Msg == nil || e.Msg.Topic != "b" {
 			t.Errorf("%+v, %v, want b from the queue", e, err)

@@ -396,7 +396,7 @@ func FuzzSession(f *testing.F) {
 			if n > len(data) {
 				t.Fatal("more events than bytes")
 			}
-			var e Event
+			var e *Event
 			e, err = s.Next(time.Time{})
 			if err == nil && (e.Kind < Pong || e.Kind > Delivery || e.Kind == Delivery && e.Msg == nil || e.At.IsZero() || e.RTT < 0) {
 				t.Fatalf("event %+v", e)

@@ -133,7 +133,7 @@ func TestFloodWhileAwaiting(t *testing.T) {
 		hold(c)
 	})))
 	before := held()
-	_, err := s.Await(time.Now().Add(time.Hour), func(e Event) bool { return e.Kind == Suback })
+	_, err := s.Await(time.Now().Add(time.Hour), func(e *Event) bool { return e.Kind == Suback })
 	end, ok := errors.AsType[*End](err)
 	if !ok {
 		t.Fatal(err)

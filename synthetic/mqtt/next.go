@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pingreq/pingreq/internal/aside"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
@@ -19,28 +20,29 @@ var past = time.Unix(1, 0)
 
 // Next waits for the next event, sends PINGREQs when they are due meanwhile, acknowledges what comes in, and watches
 // the deadline of each PINGRESP. It returns a Due event at until; a zero until means never. The error is an [*End].
-func (s *Session) Next(until time.Time) (e Event, err error) {
-	if !s.dequeue(&e, nil) {
-		err = s.next(until, &e)
+func (s *Session) Next(until time.Time) (*Event, error) {
+	if e := s.dequeue(nil); e != nil {
+		return e, nil
 	}
-	return e, err
+	return s.next(until)
 }
 
 // Await waits until match takes an event, keeping others for Next. When until passes or Interrupt is called first, the
 // event is a Due or an Interrupted one, and the session goes on.
-func (s *Session) Await(until time.Time, match func(Event) bool) (e Event, err error) {
-	if s.dequeue(&e, match) {
+func (s *Session) Await(until time.Time, match func(*Event) bool) (*Event, error) {
+	if e := s.dequeue(match); e != nil {
 		return e, nil
 	}
 	for {
-		if err := s.next(until, &e); err != nil {
-			return Event{}, err
+		e, err := s.next(until)
+		if err != nil {
+			return nil, err
 		}
 		if e.Kind == Due || e.Kind == Interrupted || match(e) {
 			return e, nil
 		}
 		if err := s.enqueue(e); err != nil {
-			return Event{}, err
+			return nil, err
 		}
 	}
 }
@@ -48,7 +50,7 @@ func (s *Session) Await(until time.Time, match func(Event) bool) (e Event, err e
 // queueLimit is how many bytes of messages are kept while something else is awaited, before that is called a flood.
 const queueLimit = 16 << 20
 
-func (s *Session) enqueue(e Event) error {
+func (s *Session) enqueue(e *Event) error {
 	s.queue = append(s.queue, e)
 	if s.queued += e.size(); s.queued > queueLimit {
 		s.queue = nil
@@ -57,26 +59,24 @@ func (s *Session) enqueue(e Event) error {
 	return nil
 }
 
-// dequeue takes the first event in the queue that match takes; a nil match takes every one.
-func (s *Session) dequeue(e *Event, match func(Event) bool) bool {
-	for i := range s.queue {
-		if match != nil && !match(s.queue[i]) {
-			continue
-		}
-		*e = s.queue[i]
-		s.queued -= e.size()
-		if i == 0 { // draining a long queue must not move all of it each time
-			s.queue[0] = Event{}
-			s.queue = s.queue[1:]
-		} else {
-			s.queue = slices.Delete(s.queue, i, i+1)
-		}
-		if len(s.queue) == 0 {
-			s.queue = nil
-		}
-		return true
+// dequeue takes the first event in the queue that match takes, nil if there is none; a nil match takes every one.
+func (s *Session) dequeue(match func(*Event) bool) *Event {
+	i := slices.IndexFunc(s.queue, func(e *Event) bool { return match == nil || match(e) })
+	if i < 0 {
+		return nil
 	}
-	return false
+	e := s.queue[i]
+	s.queued -= e.size()
+	if i == 0 { // draining a long queue must not move all of it each time
+		s.queue[0] = nil
+		s.queue = s.queue[1:]
+	} else {
+		s.queue = slices.Delete(s.queue, i, i+1)
+	}
+	if len(s.queue) == 0 {
+		s.queue = nil
+	}
+	return e
 }
 
 // turn is the state of one call of next.
@@ -85,50 +85,69 @@ type turn struct {
 	at    time.Time // when to stop waiting
 	what  int       // what is due then
 	sat   bool      // we sat in Read until then
+	event *Event    // that came
+	err   error
 }
 
-// next is Next without the queue. A held session stays here, below it only what reads: the less of the stack they use,
-// the less memory each session takes.
-func (s *Session) next(until time.Time, e *Event) error {
-	t := turn{until: until}
+// next is Next without the queue. A held session stays here. All that is done on its owner's stack is to read: the rest
+// is done aside.
+func (s *Session) next(until time.Time) (*Event, error) {
+	t := &turn{until: until}
 	for {
-		if done, err := s.advance(&t, e); done || err != nil {
-			return err
+		s.aside(func() { s.prepare(t) })
+		if t.event != nil || t.err != nil {
+			return t.event, t.err
 		}
-		if ready, err := s.arm(&t); !ready {
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		if err := s.woken(&t, s.frames.fill(s.stream.Conn)); err != nil {
-			return err
+		if err := s.woken(t, s.frames.fill(s.stream.Conn)); err != nil {
+			return nil, err
 		}
 	}
 }
 
-// advance does everything that needs no waiting, and tells whether an event came of it.
+// aside runs f apart from the owner's stack, unless that has grown already: then it would only cost time.
+func (s *Session) aside(f func()) {
+	if s.grown {
+		f()
+		return
+	}
+	s.apart = true
+	defer func() { s.apart = false }()
+	aside.Run(f)
+}
+
+// prepare does what there is to do before a read, unless an event comes of it.
+func (s *Session) prepare(t *turn) {
+	for ready := false; !ready; {
+		if t.event, t.err = s.advance(t); t.event != nil || t.err != nil {
+			return
+		}
+		if ready, t.err = s.arm(t); t.err != nil {
+			return
+		}
+	}
+}
+
+// advance does everything that needs no waiting, and gives the event that came of it.
 //
 // Nobody is accused of our own lateness. A moment that passed while we watched the socket has passed: what is not here
 // by then is overdue. One that passed while nobody watched, because the owner was busy or the process stood still, needs
 // a last look at what came meanwhile; if that took long, a PINGRESP gets its time back.
-func (s *Session) advance(t *turn, e *Event) (done bool, err error) {
+func (s *Session) advance(t *turn) (*Event, error) {
 	if s.end != nil {
-		return false, s.end
+		return nil, s.end
 	}
 	for {
-		if done, err := s.buffered(e); done || err != nil {
-			return done, err
+		if e, err := s.buffered(); e != nil || err != nil {
+			return e, err
 		}
 		now := time.Now()
 		if s.interrupted.Swap(false) {
 			s.readDeadline = past
-			*e = Event{Kind: Interrupted, At: now}
-			return true, nil
+			return &Event{Kind: Interrupted, At: now}, nil
 		}
 		t.at, t.what = s.due(now, t.until)
 		if t.what == dueNothing || now.Before(t.at) {
-			return false, nil
+			return nil, nil
 		}
 		held := now.Sub(t.at) // for how long nobody watched since then
 		if s.looked.After(t.at) {
@@ -140,19 +159,18 @@ func (s *Session) advance(t *turn, e *Event) (done bool, err error) {
 		}
 		switch {
 		case t.what == dueCaller && now.Sub(s.looked) <= lastLook:
-			*e = Event{Kind: Due, At: now}
-			return true, nil
+			return &Event{Kind: Due, At: now}, nil
 		case t.what == duePing && !late:
 			if err := s.Ping(); err != nil {
-				return false, err
+				return nil, err
 			}
 		case t.what == duePingresp && late:
 			s.pingGrace += now.Sub(t.at) + min(held, s.PingTimeout())
 		case t.what == duePingresp && (t.sat && held <= lastLook || now.Sub(t.at) >= s.PingTimeout()):
-			return false, s.fail(disconnect.Observation{Deadline: disconnect.DeadlinePingresp})
+			return nil, s.fail(disconnect.Observation{Deadline: disconnect.DeadlinePingresp})
 		default:
 			t.at = now.Add(lastLook)
-			return false, nil
+			return nil, nil
 		}
 	}
 }
@@ -269,52 +287,58 @@ func (s *Session) woken(t *turn, err error) error {
 }
 
 // buffered handles the packets that are buffered, until one of them is an event.
-func (s *Session) buffered(e *Event) (done bool, err error) {
+func (s *Session) buffered() (e *Event, err error) {
 	for {
 		header, body, whole, err := s.frames.parse()
 		if err == nil && !whole {
-			return false, nil
+			return nil, nil
 		}
 		if err == nil {
-			done, err = s.handle(header, body, e)
+			e, err = s.handle(header, body)
 		}
 		if err != nil {
 			if end, isEnd := errors.AsType[*End](err); isEnd {
-				return false, end
+				return nil, end
 			}
-			return false, s.broken(err)
+			return nil, s.broken(err)
 		}
-		if done {
-			return true, nil
+		if e != nil {
+			return e, nil
 		}
 	}
 }
 
-// handle takes one packet; the result tells whether it is an event for the owner.
-func (s *Session) handle(header byte, body []byte, e *Event) (done bool, err error) {
+// handle takes one packet, and gives it to the owner as an event if it is one for it.
+func (s *Session) handle(header byte, body []byte) (*Event, error) {
 	p, words, err := decodePacket(s.set.version, newCodec(s.set.version), header, body)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	s.lastRecv = s.stream.received()
-	*e = Event{At: s.lastRecv}
+	e := &Event{At: s.lastRecv}
+	forOwner := false
 	switch p := p.(type) {
 	case pingrespPacket:
-		return s.pong(e), nil
+		forOwner = s.pong(e)
 	case publishPacket:
-		return s.delivered(p, e)
+		forOwner, err = s.delivered(p, e)
 	case ackPacket:
-		return s.acknowledged(p, e)
+		forOwner, err = s.acknowledged(p, e)
 	case subackPacket:
 		e.Kind, e.ID, e.Codes, e.Reason = Suback, p.id, p.codes, p.reason
-		return s.subscribed(e)
+		forOwner, err = s.subscribed(e)
 	case unsubackPacket:
 		e.Kind, e.ID, e.Codes, e.Reason = Unsuback, p.id, p.codes, p.reason
-		return s.subscribed(e)
+		forOwner, err = s.subscribed(e)
 	case disconnectPacket:
-		return false, s.disconnected(p, words)
+		err = s.disconnected(p, words)
+	default:
+		err = malformed("%s in an established session", Type(header>>4))
 	}
-	return false, malformed("%s in an established session", Type(header>>4))
+	if !forOwner || err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // pong takes a PINGRESP. One too many is harmless, and some balancers send them.

@@ -293,6 +293,6 @@ func events(t testing.TB, s *Session, until time.Time) ([]Event, *End) {
 		if e.Kind == Due {
 			return out, nil
 		}
-		out = append(out, e)
+		out = append(out, *e)
 	}
 }

@@ -32,7 +32,7 @@ type Session struct {
 	resend    []uint16           // in flight from an earlier connection, not sent again yet
 	pings     []time.Time        // PINGREQs without PINGRESP, oldest first
 	pingGrace time.Duration      // that their deadlines were put off, for our own lateness
-	queue     []Event            // events that came while something else was awaited
+	queue     []*Event           // events that came while something else was awaited
 	queued    int                // bytes of payload in queue
 
 	lastSent, lastRecv time.Time     // complete packets
@@ -43,6 +43,8 @@ type Session struct {
 	flood              flood
 	interrupted        atomic.Bool
 	aborted            bool // no goodbyes
+	apart              bool // from the owner's stack, what runs now
+	grown              bool // the owner's stack, by a packet that it sent
 }
 
 // settings are the options that matter after CONNACK: a held session is small.

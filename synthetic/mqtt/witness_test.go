@@ -87,7 +87,7 @@ func TestWitness(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				e, err := s.Await(deadline, func(e Event) bool { return e.Kind == Suback && e.ID == id })
+				e, err := s.Await(deadline, func(e *Event) bool { return e.Kind == Suback && e.ID == id })
 				if err != nil || len(e.Codes) != 1 || e.Codes[0] != 2 {
 					t.Fatal(e, err)
 				}
@@ -100,7 +100,7 @@ func TestWitness(t *testing.T) {
 					}
 				}
 				for acks := 0; qos > 0 && acks < 20; acks++ {
-					e, err := s.Await(deadline, func(e Event) bool { return e.Kind == Ack })
+					e, err := s.Await(deadline, func(e *Event) bool { return e.Kind == Ack })
 					if err != nil || e.Kind != Ack || e.Code != 0 || e.QoS != qos || e.RTT <= 0 {
 						t.Fatal(e, err)
 					}
@@ -130,7 +130,7 @@ func TestWitness(t *testing.T) {
 				}()
 				for i := range 20 {
 					want = append(want, fmt.Sprintf("to-us/%d %d message %d", i, qos, i))
-					e, err := s.Await(deadline, func(e Event) bool { return e.Kind == Delivery })
+					e, err := s.Await(deadline, func(e *Event) bool { return e.Kind == Delivery })
 					if err != nil || e.Kind != Delivery {
 						t.Fatalf("%+v, %v after %q", e, err, got)
 					}
@@ -196,7 +196,7 @@ func TestRealBrokerResumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	deadline := time.Now().Add(30 * time.Second)
-	if e, err := s.Await(deadline, func(e Event) bool { return e.Kind == Suback }); err != nil || e.Kind != Suback {
+	if e, err := s.Await(deadline, func(e *Event) bool { return e.Kind == Suback }); err != nil || e.Kind != Suback {
 		t.Fatal(e, err)
 	}
 	s.Abort()

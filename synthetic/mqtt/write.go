@@ -22,6 +22,7 @@ func (s *Session) write(p packet) (time.Time, error) {
 	if s.end != nil {
 		return time.Time{}, s.end
 	}
+	s.grown = s.grown || !s.apart
 	b, err := newCodec(s.set.version).encode(p)
 	if err != nil {
 		return time.Time{}, err
@@ -89,7 +90,7 @@ func (s *Session) lastWords(deadline time.Time) (answered bool, err error) {
 		case PINGRESP:
 			answered = true
 		case DISCONNECT:
-			_, err := s.handle(header, body, new(Event))
+			_, err := s.handle(header, body)
 			return answered, err
 		}
 	}

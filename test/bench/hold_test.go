@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -115,26 +116,32 @@ func holdMeasure() (holdResult, error) {
 	if err != nil {
 		return holdResult{}, err
 	}
-	hold := map[string]func(context.Context, holdJob, *tls.Config, int) error{"pingreq": holdPingreq, "paho": holdPaho}[job.Client]
+	hold := map[string]func(context.Context, holdJob, *tls.Config, int, func()) error{"pingreq": holdPingreq, "paho": holdPaho}[job.Client]
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var g errgroup.Group
 	g.SetLimit(32)
 	const first = 100 // with them, code, tables and caches are in memory
-	for i := range first {
-		g.Go(func() error { return hold(ctx, job, config, i) })
+	held := func(from, n int) error {
+		var answered sync.WaitGroup
+		answered.Add(n)
+		for i := range n {
+			g.Go(func() error { return hold(ctx, job, config, from+i, answered.Done) })
+		}
+		err := g.Wait()
+		if err == nil {
+			answered.Wait()
+		}
+		return err
 	}
-	if err := g.Wait(); err != nil {
+	if err := held(0, first); err != nil {
 		return holdResult{}, err
 	}
 	memory, goroutines, err := settled()
 	if err != nil {
 		return holdResult{}, err
 	}
-	for i := range job.N {
-		g.Go(func() error { return hold(ctx, job, config, first+i) })
-	}
-	if err := g.Wait(); err != nil {
+	if err := held(first, job.N); err != nil {
 		return holdResult{}, err
 	}
 	memory2, goroutines2, err := settled()
@@ -179,34 +186,36 @@ func trust(caFile string) (*tls.Config, error) {
 	return &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}, nil
 }
 
-const holdKeepalive = 10 * time.Minute
+const holdKeepalive = 5 * time.Second
 
-// holdPingreq connects a session of ours, has one PINGREQ answered, and leaves a goroutine that drives it.
-func holdPingreq(ctx context.Context, job holdJob, config *tls.Config, i int) error {
+// holdPingreq connects a session of ours and leaves a goroutine that drives it; answered is called at its first PINGRESP.
+func holdPingreq(ctx context.Context, job holdJob, config *tls.Config, i int, answered func()) error {
 	u := &url.URL{Scheme: "mqtt", Host: job.Address}
 	if config != nil {
 		u.Scheme = "mqtts"
 	}
-	answered := make(chan error)
-	go func() { // as probes do: whoever holds a session has dialled it
-		s, err := mqtt.Dial(ctx, mqtt.Options{URL: u, ClientID: fmt.Sprintf("ours-%d", i), CleanStart: true, Keepalive: holdKeepalive, TLS: config,
-			TCP: mqtt.TCPOptions{NoDelay: true}})
-		if err == nil {
-			err = s.Ping()
-		}
-		if err == nil {
-			_, err = s.Next(time.Now().Add(30 * time.Second))
-		}
-		answered <- err
-		for err == nil {
-			_, err = s.Next(time.Time{})
+	s, err := mqtt.Dial(ctx, mqtt.Options{URL: u, ClientID: fmt.Sprintf("ours-%d", i), CleanStart: true, Keepalive: holdKeepalive, TLS: config,
+		TCP: mqtt.TCPOptions{NoDelay: true}})
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			e, err := s.Next(time.Time{})
+			if err != nil {
+				panic(err) // in the child: the figure would be a lie
+			}
+			if e.Kind == mqtt.Pong && answered != nil {
+				answered()
+				answered = nil
+			}
 		}
 	}()
-	return <-answered
+	return nil
 }
 
-// holdPaho connects a paho.Client, which pings once as soon as it is connected.
-func holdPaho(ctx context.Context, job holdJob, config *tls.Config, i int) error {
+// holdPaho connects a paho.Client; answered is called at its first PINGRESP.
+func holdPaho(ctx context.Context, job holdJob, config *tls.Config, i int, answered func()) error {
 	conn, err := net.Dial("tcp", job.Address)
 	if err != nil {
 		return err
@@ -215,8 +224,21 @@ func holdPaho(ctx context.Context, job holdJob, config *tls.Config, i int) error
 		conn = tls.Client(conn, config)
 	}
 	max := uint16(16) // unset, it would cost 512 KiB of heap each
-	c := paho.NewClient(paho.ClientConfig{Conn: conn})
+	c := paho.NewClient(paho.ClientConfig{Conn: conn, PingHandler: &pinger{DefaultPinger: paho.NewDefaultPinger(), answered: answered}})
 	_, err = c.Connect(ctx, &paho.Connect{ClientID: fmt.Sprintf("paho-%d", i), CleanStart: true, KeepAlive: uint16(holdKeepalive / time.Second),
 		Properties: &paho.ConnectProperties{ReceiveMaximum: &max}})
 	return err
+}
+
+// pinger is paho's own, which also tells of the first PINGRESP.
+type pinger struct {
+	*paho.DefaultPinger
+	once     sync.Once
+	answered func()
+}
+
+// PingResp implements [paho.Pinger].
+func (p *pinger) PingResp() {
+	p.DefaultPinger.PingResp()
+	p.once.Do(p.answered)
 }

@@ -1,0 +1,22 @@
+package aside_test
+
+import (
+	"testing"
+
+	"github.com/pingreq/pingreq/internal/aside"
+)
+
+func TestRun(t *testing.T) {
+	ran := false
+	aside.Run(func() { ran = true })
+	if !ran {
+		t.Error("Run came back before f was done")
+	}
+	defer func() {
+		if p := recover(); p != "boom" {
+			t.Errorf("recovered %v, want f's own panic", p)
+		}
+	}()
+	aside.Run(func() { panic("boom") })
+	t.Error("the panic of f was lost")
+}
