@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestMosquitto(t *testing.T) {
@@ -170,6 +172,158 @@ func TestEjabberd(t *testing.T) {
 	mustConnect(t, e.URL, nil, v5, login)
 	e.Stop()
 	checkGone(t, e.Daemon)
+}
+
+func TestAedes(t *testing.T) {
+	t.Parallel()
+	for _, stats := range []bool{true, false} {
+		a := StartAedes(t, AedesOptions{Stats: stats})
+		c := mustConnect(t, a.URL, nil, v311, credentials{})
+		c.subscribe(v311, "$SYS/#", 0)
+		own, err := dial(t, a.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own.write(packetOf(Connect{Level: v311, ClientID: "own", CleanStart: true, KeepAlive: time.Second}))
+		// With stats $SYS tells how many clients there are; in any case that this one came, and went for its silence.
+		want := map[string]bool{"new/clients own": true, "disconnect/clients own": true}
+		if stats {
+			want["clients/total 1"] = true
+		}
+		for len(want) > 0 {
+			text := c.message(v311)
+			delete(want, text[strings.Index(text, "/")+38:]) // after $SYS/<UUID>/
+			if !stats && strings.Contains(text, "clients/total") {
+				t.Errorf("without stats there is %s", text)
+			}
+		}
+		if !strings.Contains(a.Log(), "clientError: own: keep alive timeout") {
+			t.Errorf("the log does not show the timeout:\n%s", a.Log())
+		}
+		v5Client, err := dial(t, a.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code := v5Client.connect(v5, 0, credentials{}); code != 1 {
+			t.Errorf("MQTT 5 gets CONNACK %#x, want 1", code)
+		}
+		a.Restart()
+		for { // what $SYS had to say until then
+			if _, err = c.tryRead(); err != nil {
+				break
+			}
+		}
+		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("a stopping broker gives %v", err)
+		}
+		mustConnect(t, a.URL, nil, v311, credentials{})
+		a.Kill()
+		checkGone(t, a.Daemon)
+	}
+}
+
+func TestMochi(t *testing.T) {
+	t.Parallel()
+	m := StartMochi(t)
+	for _, level := range []byte{v311, v5} {
+		mustConnect(t, m.TLS, &tls.Config{RootCAs: m.CA.Pool}, level, credentials{})
+		c := mustConnect(t, m.URL, nil, level, credentials{})
+		c.subscribe(level, "$SYS/broker/version", 0)
+		if got := c.message(level); got != "retained $SYS/broker/version 2.7.9" {
+			t.Errorf("got %q", got)
+		}
+	}
+	// Suspended like any process, it is silent; resumed, it answers.
+	c := mustConnect(t, m.URL, nil, v5, credentials{})
+	m.Suspend()
+	c.write([]byte{byte(PINGREQ) << 4, 0})
+	c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	if _, err := c.Read(make([]byte, 1)); !isTimeout(err) {
+		t.Errorf("a suspended broker answers: %v", err)
+	}
+	m.Resume()
+	if p := c.read(); p.Type() != PINGRESP {
+		t.Errorf("got %#x", p.First)
+	}
+
+	// Told to stop, it says so to MQTT 5, and does not wait for a client that says nothing.
+	if _, err := dial(t, m.URL, nil); err != nil {
+		t.Fatal(err)
+	}
+	m.Stop()
+	if p := c.read(); p.Type() != DISCONNECT || p.Body[0] != 0x8b {
+		t.Errorf("a stopping broker sends %#x % x", p.First, p.Body)
+	}
+	checkGone(t, m.Daemon)
+	m.Restart()
+	mustConnect(t, m.URL, nil, v5, credentials{})
+}
+
+// Which connections a balancer cuts.
+func TestBalancer(t *testing.T) {
+	t.Parallel()
+	const limit = 2 * time.Second // a busy machine may stop a talker for a while
+	for _, test := range []struct {
+		name  string
+		o     BalancerOptions
+		talks string // who sends something every now and then
+		cut   bool
+	}{
+		{"no limit", BalancerOptions{}, "", false},
+		{"client limit", BalancerOptions{ClientTimeout: limit}, "", true},
+		{"server limit", BalancerOptions{ServerTimeout: limit}, "", true},
+		{"client limit, client talks", BalancerOptions{ClientTimeout: limit}, "client", false},
+		{"client limit, server talks", BalancerOptions{ClientTimeout: limit}, "server", false},
+		{"client limit alone, server talks", BalancerOptions{ClientTimeout: limit, Independent: true}, "server", true},
+		{"server limit alone, server talks", BalancerOptions{ServerTimeout: limit, Independent: true}, "server", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			b := StartBroker(t, BrokerOptions{})
+			test.o.Server = b.Addr().String()
+			h := StartBalancer(t, test.o)
+			connect := func(url, id string) *client {
+				c, err := dial(t, url, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.write(packetOf(Connect{Level: v5, ClientID: id, CleanStart: true}))
+				c.read()
+				return c
+			}
+			behind, direct := connect(h.URL, "behind"), connect(b.URL(), "direct")
+			behind.subscribe(v5, "a", 0)
+
+			stop := make(chan struct{})
+			var talking sync.WaitGroup
+			talking.Go(func() {
+				ticker := time.NewTicker(limit / 10)
+				defer ticker.Stop()
+				for {
+					select {
+					case <-stop:
+						return
+					case <-ticker.C:
+					}
+					message := Frame(byte(PUBLISH)<<4, appendString(nil, "a"), []byte{0}, []byte("x"))
+					switch test.talks {
+					case "client":
+						message[4] = 'b' // which nobody hears
+						behind.Write(message)
+					case "server":
+						direct.Write(message)
+					}
+				}
+			})
+			behind.SetReadDeadline(time.Now().Add(5 * limit / 2))
+			_, err := io.Copy(io.Discard, behind)
+			close(stop)
+			talking.Wait()
+			if cut := err == nil; cut != test.cut || !cut && !isTimeout(err) {
+				t.Errorf("cut: %t (%v), want %t", cut, err, test.cut)
+			}
+		})
+	}
 }
 
 func TestHAProxy(t *testing.T) {

@@ -76,9 +76,9 @@ func Start(t testing.TB, c Command) *Daemon {
 	return d
 }
 
-// startBroker starts a program whose ports are chosen by configure, with other ports when
+// startWithPorts starts a program whose ports are chosen by configure, with other ports when
 // somebody else took one of them in between.
-func startBroker(t testing.TB, configure func() Command) *Daemon {
+func startWithPorts(t testing.TB, configure func() Command) *Daemon {
 	t.Helper()
 	var err error
 	for range startTries {
@@ -174,6 +174,27 @@ func (d *Daemon) Signal(sig os.Signal) {
 	}
 	if err := d.running.cmd.Process.Signal(sig); err != nil {
 		d.t.Fatalf("%s: signal %v: %v", d.command.Name, sig, err)
+	}
+}
+
+// Suspend makes the program stand still (SIGSTOP), and returns once all its threads do. The kernel goes on to acknowledge
+// what arrives for it. Linux only.
+func (d *Daemon) Suspend() {
+	d.t.Helper()
+	d.Signal(sigstop)
+	deadline := time.Now().Add(stopTimeout)
+	for !suspended(d.PID()) {
+		if time.Now().After(deadline) {
+			d.t.Fatalf("%s does not stand still within %v of SIGSTOP", d.command.Name, stopTimeout)
+		}
+		time.Sleep(pollInterval)
+	}
+}
+
+// Resume lets a suspended program go on (SIGCONT).
+func (d *Daemon) Resume() {
+	if p := d.current(); p != nil {
+		resume(p.cmd.Process)
 	}
 }
 

@@ -35,7 +35,7 @@ func StartEjabberd(t testing.TB) *Ejabberd {
 	ca := NewCA(t)
 	cert := ca.Server(t)
 	e := &Ejabberd{CA: ca, Username: "lab@localhost", Password: "any"}
-	e.Daemon = startBroker(t, func() Command {
+	e.Daemon = startWithPorts(t, func() Command {
 		dir := t.TempDir()
 		plain, secure, ws := Port(t), Port(t), Port(t)
 		e.Port = plain

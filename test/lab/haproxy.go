@@ -1,8 +1,10 @@
 package lab
 
 import (
+	"fmt"
 	"regexp"
 	"testing"
+	"time"
 )
 
 // bindLine finds the addresses that an HAProxy configuration listens on.
@@ -27,4 +29,44 @@ func StartHAProxy(t testing.TB, config string) *Daemon {
 		Dir:        dir,
 		ReadyAddrs: addrs,
 	})
+}
+
+// BalancerOptions are the settings of a TCP balancer.
+type BalancerOptions struct {
+	// Server is where connections lead, host:port.
+	Server string
+	// ClientTimeout and ServerTimeout are how long the connection with the client, and that with the server, may carry
+	// nothing before the balancer closes both by FIN, in whole milliseconds; 0: for ever.
+	ClientTimeout, ServerTimeout time.Duration
+	// Independent makes only what comes from a side count for its timeout, and not what is sent to it
+	// (`option independent-streams`).
+	Independent bool
+}
+
+// Balancer is an HAProxy that passes TCP on to one server.
+type Balancer struct {
+	*Daemon
+	// URL is MQTT over TCP through the balancer.
+	URL string
+	// Port is the port of URL.
+	Port int
+}
+
+// StartBalancer starts a balancer on a free port of 127.0.0.1. One connection without a word goes through it before it
+// returns.
+func StartBalancer(t testing.TB, o BalancerOptions) *Balancer {
+	t.Helper()
+	b := &Balancer{Port: Port(t)}
+	b.URL = "mqtt://" + hostPort("127.0.0.1", b.Port)
+	config := fmt.Sprintf("listen mqtt\n    mode tcp\n    timeout connect 30s\n    bind 127.0.0.1:%d\n    server broker %s\n", b.Port, o.Server)
+	for name, d := range map[string]time.Duration{"client": o.ClientTimeout, "server": o.ServerTimeout} {
+		if d > 0 {
+			config += fmt.Sprintf("    timeout %s %dms\n", name, d.Milliseconds())
+		}
+	}
+	if o.Independent {
+		config += "    option independent-streams\n"
+	}
+	b.Daemon = StartHAProxy(t, config)
+	return b
 }

@@ -31,6 +31,8 @@ var packages = map[string]string{
 	"mosquitto_pub":           "mosquitto-clients",
 	"mosquitto_sub":           "mosquitto-clients",
 	"nats-server":             "nats-server",
+	"node":                    "nodejs",
+	"npm":                     "npm",
 	"prometheus":              "prometheus",
 	"prometheus-alertmanager": "prometheus-alertmanager",
 	"promtool":                "prometheus",

@@ -65,7 +65,7 @@ func StartMosquitto(t testing.TB, o MosquittoOptions) *Mosquitto {
 		o.Certificate = o.CA.Server(t, Names("localhost", "127.0.0.1", "::1", host))
 	}
 	m := &Mosquitto{CA: o.CA}
-	m.Daemon = startBroker(t, func() Command {
+	m.Daemon = startWithPorts(t, func() Command {
 		dir := t.TempDir()
 		socket := filepath.Join(shortDir(t), "mosquitto.sock")
 		plain, secure, mutual, ws, wss := Port(t), Port(t), Port(t), Port(t), Port(t)

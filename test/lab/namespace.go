@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Namespace is a network namespace of its own, with its own interfaces, routes and firewall. It has
@@ -84,6 +85,39 @@ func (r *RoutedNetwork) Cut(port int) (heal func()) {
 	return func() { there(); back() }
 }
 
+// ForgetIdle makes the router forget each TCP connection that carries no segment for some time, in whole seconds, as the
+// connection tracking of NATs and firewalls does: from then on it drops all segments of it, in both directions, without a
+// word and for good. New connections pass. Those made before ForgetIdle are forgotten at once.
+func (r *RoutedNetwork) ForgetIdle(after time.Duration) {
+	r.Router.t.Helper()
+	r.forgetIdle(after, "DROP")
+}
+
+// ResetIdle is ForgetIdle by a router that answers the segments of a forgotten connection with a RST, as some cloud
+// balancers do.
+func (r *RoutedNetwork) ResetIdle(after time.Duration) {
+	r.Router.t.Helper()
+	r.forgetIdle(after, "REJECT", "--reject-with", "tcp-reset")
+}
+
+func (r *RoutedNetwork) forgetIdle(after time.Duration, target ...string) {
+	t := r.Router.t
+	t.Helper()
+	// The rule comes first: with it the kernel begins to track the namespace's connections.
+	rule := []string{"-w", "-I", "FORWARD", "-p", "tcp", "-m", "conntrack", "--ctstate", "INVALID", "-j"}
+	r.Router.Run("iptables", append(rule, target...)...)
+	for name, value := range map[string]int{
+		"nf_conntrack_tcp_timeout_established": int(after / time.Second),
+		"nf_conntrack_tcp_loose":               0, // a segment in mid-stream makes no new entry
+	} {
+		r.Router.Do(func() {
+			if err := os.WriteFile("/proc/sys/net/netfilter/"+name, []byte(strconv.Itoa(value)), 0); err != nil {
+				t.Errorf("the router cannot track connections: %v", err)
+			}
+		})
+	}
+}
+
 // Do calls f on a thread inside the namespace and returns when f does. Sockets that f opens stay in
 // the namespace; goroutines that f starts run outside. f must not call the FailNow of a test.
 func (n *Namespace) Do(f func()) {
@@ -105,12 +139,12 @@ func (n *Namespace) DialContext(ctx context.Context, network, address string) (n
 	return conn, err
 }
 
-// Listen listens inside the namespace.
+// Listen listens inside the namespace. Connections have no TCP keepalive, which would hide that a path is dead.
 func (n *Namespace) Listen(network, address string) (net.Listener, error) {
 	var l net.Listener
 	var err error
 	if entered := n.inside(func() {
-		l, err = (&net.ListenConfig{}).Listen(context.Background(), network, address)
+		l, err = (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), network, address)
 	}); entered != nil {
 		return nil, entered
 	}

@@ -171,6 +171,75 @@ func TestRoutedNetwork(t *testing.T) {
 	}
 }
 
+// A connection that idles for too long is dead in both directions, without a word; others are not.
+func TestForgetIdle(t *testing.T) {
+	t.Parallel()
+	r := NewRoutedNetwork(t)
+	l, err := r.Broker.Listen("tcp", hostPort(r.Broker.Addr.String(), 1883))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := StartBroker(t, BrokerOptions{Listener: l})
+	connect := func(id string) *client {
+		t.Helper()
+		c, err := dialIn(t, r.Client, b.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.write(packetOf(Connect{Level: v5, ClientID: id, CleanStart: true}))
+		if p := c.read(); p.Type() != CONNACK {
+			t.Fatalf("got %#x", p.First)
+		}
+		return c
+	}
+	silent := func(c *client, d time.Duration) {
+		t.Helper()
+		c.SetReadDeadline(time.Now().Add(d))
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a silent path gives %v", err)
+		}
+	}
+
+	r.ForgetIdle(time.Hour)
+	c := connect("c")
+	c.subscribe(v5, "a", 0)
+	silent(c, 5*time.Second)
+	c.ping()
+
+	r.ForgetIdle(3 * time.Second)
+	c.ping() // the limit holds from the next segment on
+	silent(c, 5*time.Second)
+	other := connect("other")
+	other.publish(v5, "a", "lost", 0)
+	other.ping()
+	c.write([]byte{byte(PINGREQ) << 4, 0})
+	b.Cut("c")
+	silent(c, 3*time.Second) // no message, no PINGRESP, no FIN, nor what TCP sends again
+	connect("new")
+}
+
+func TestResetIdle(t *testing.T) {
+	t.Parallel()
+	r := NewRoutedNetwork(t)
+	r.ResetIdle(3 * time.Second)
+	m := StartMosquitto(t, MosquittoOptions{Namespace: r.Broker})
+	c, err := dialIn(t, r.Client, hostPort(r.Broker.Addr.String(), m.Port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := c.connect(v5, 0, credentials{}); code != 0 {
+		t.Fatalf("CONNACK %#x", code)
+	}
+	c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("an idle connection gives %v", err)
+	}
+	c.write([]byte{byte(PINGREQ) << 4, 0})
+	if _, err := c.tryRead(); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a forgotten connection gives %v, want a reset", err)
+	}
+}
+
 func setTTL(t testing.TB, conn net.Conn, ttl int) {
 	t.Helper()
 	raw, err := conn.(syscall.Conn).SyscallConn()
@@ -219,7 +288,7 @@ func TestStopOfSuspended(t *testing.T) {
 	t.Parallel()
 	m := StartMosquitto(t, MosquittoOptions{})
 	c := mustConnect(t, m.URL, nil, v5, credentials{})
-	m.Signal(syscall.SIGSTOP)
+	m.Suspend()
 	c.write([]byte{byte(PINGREQ) << 4, 0})
 	c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -42,7 +42,7 @@ func StartNATS(t testing.TB, o NATSOptions) *NATS {
 		o.Certificate = o.CA.Server(t)
 	}
 	n := &NATS{CA: o.CA}
-	n.Daemon = startBroker(t, func() Command {
+	n.Daemon = startWithPorts(t, func() Command {
 		dir := t.TempDir()
 		client, mqtt, ws := Port(t), Port(t), Port(t)
 		scheme, tls := "mqtt", ""

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,6 +39,24 @@ func spawn(cmd *exec.Cmd, ns *Namespace) (<-chan struct{}, error) {
 		return nil, err
 	}
 	return exited, nil
+}
+
+const sigstop = syscall.SIGSTOP
+
+// suspended says whether all threads of a process are stopped.
+func suspended(pid int) bool {
+	paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, path := range paths {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue // the thread has ended
+		}
+		// pid (name) state …; the name may hold anything.
+		if _, rest, ok := bytes.Cut(stat[bytes.LastIndexByte(stat, ')'):], []byte(" ")); !ok || rest[0] != 'T' {
+			return false
+		}
+	}
+	return len(paths) > 0
 }
 
 // resume lets a suspended process handle its pending signals.

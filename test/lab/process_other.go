@@ -5,6 +5,7 @@ package lab
 import (
 	"os"
 	"os/exec"
+	"syscall"
 )
 
 func spawn(cmd *exec.Cmd, _ *Namespace) (<-chan struct{}, error) {
@@ -18,6 +19,11 @@ func spawn(cmd *exec.Cmd, _ *Namespace) (<-chan struct{}, error) {
 	}()
 	return exited, nil
 }
+
+// sigstop is no signal that the system knows: sending it fails.
+const sigstop = syscall.Signal(-1)
+
+func suspended(int) bool { return false }
 
 func resume(*os.Process) {}
 

@@ -33,7 +33,7 @@ func StartRabbitMQ(t testing.TB) *RabbitMQ {
 	cert := ca.Server(t)
 
 	var mapper int
-	startBroker(t, func() Command {
+	startWithPorts(t, func() Command {
 		mapper = Port(t)
 		return Command{
 			Path:       epmd,
@@ -42,7 +42,7 @@ func StartRabbitMQ(t testing.TB) *RabbitMQ {
 		}
 	})
 	r := &RabbitMQ{CA: ca}
-	r.Daemon = startBroker(t, func() Command {
+	r.Daemon = startWithPorts(t, func() Command {
 		dir := t.TempDir()
 		plain, secure, distribution := Port(t), Port(t), Port(t)
 		r.Port = plain

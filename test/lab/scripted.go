@@ -53,8 +53,16 @@ type ScriptedBroker struct {
 // fails for another reason than the end of its connection is reported in the test's log.
 func StartScriptedBroker(t testing.TB, script Script, o ScriptedBrokerOptions) *ScriptedBroker {
 	t.Helper()
+	b := newScriptedBroker(t, script, o)
+	b.start()
+	return b
+}
+
+func newScriptedBroker(t testing.TB, script Script, o ScriptedBrokerOptions) *ScriptedBroker {
+	t.Helper()
 	if o.Listener == nil {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		// Without TCP keepalive, which a path's idle limit would never see.
+		l, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,9 +70,13 @@ func StartScriptedBroker(t testing.TB, script Script, o ScriptedBrokerOptions) *
 	}
 	b := &ScriptedBroker{t: t, listener: o.Listener, tls: o.TLS, script: script, open: map[net.Conn]bool{}}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	b.wg.Go(b.accept)
-	t.Cleanup(b.Close)
 	return b
+}
+
+// start lets connections in, and has the broker closed when the test ends.
+func (b *ScriptedBroker) start() {
+	b.wg.Go(b.accept)
+	b.t.Cleanup(b.Close)
 }
 
 // URL returns the broker's URL, mqtt or mqtts.
@@ -158,14 +170,10 @@ func isEnd(err error) bool {
 // there is TLS.
 type Conn struct {
 	net.Conn
+	// Connect is the client's CONNECT, once that has been read.
+	Connect
 	// Number counts the connections of the broker, from 1.
 	Number int
-	// Level is the protocol level of the client's CONNECT, once that has been read: 4 or 5.
-	Level byte
-	// KeepAlive is the Keep Alive of the client's CONNECT, once that has been read.
-	KeepAlive time.Duration
-	// ClientID is the Client Identifier of the client's CONNECT, once that has been read.
-	ClientID string
 
 	raw    net.Conn
 	ctx    context.Context
@@ -187,17 +195,8 @@ func (c *Conn) ReadConnect() error {
 	if p.Type() != CONNECT {
 		return fmt.Errorf("the client began with a packet of type %d instead of a CONNECT", p.Type())
 	}
-	b := body{rest: p.Body}
-	name := b.string()
-	c.Level = b.byte()
-	b.byte() // connect flags
-	c.KeepAlive = time.Duration(b.uint16()) * time.Second
-	b.properties(c.Level)
-	c.ClientID = b.string()
-	if b.failed || name != "MQTT" {
-		return fmt.Errorf("malformed CONNECT % x", p.Body)
-	}
-	return nil
+	c.Connect, err = parseConnect(p.Body)
+	return err
 }
 
 // Accept reads the client's CONNECT and accepts it, without a session.
@@ -252,26 +251,38 @@ func (c *Conn) Discard() error {
 // CloseNotify ends the connection properly: TLS close_notify, then FIN. It then reads until the
 // client closes its side, for unread data would turn the FIN into a RST. Without TLS it is FIN.
 func (c *Conn) CloseNotify() error {
-	if conn, ok := c.Conn.(*tls.Conn); ok {
-		if err := conn.HandshakeContext(c.ctx); err != nil {
-			return err
-		}
-		if err := conn.CloseWrite(); err != nil {
-			return err
-		}
+	if err := c.closeNotify(); err != nil {
+		return err
 	}
 	return c.FIN()
+}
+
+// closeNotify ends the outgoing side of TLS, where there is TLS.
+func (c *Conn) closeNotify() error {
+	conn, ok := c.Conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	if err := conn.HandshakeContext(c.ctx); err != nil {
+		return err
+	}
+	return conn.CloseWrite()
 }
 
 // FIN ends the connection by a FIN, under TLS without close_notify. It then reads until the client
 // closes its side, for unread data would turn the FIN into a RST.
 func (c *Conn) FIN() error {
-	if conn, ok := c.raw.(interface{ CloseWrite() error }); ok {
-		if err := conn.CloseWrite(); err != nil {
-			return err
-		}
-		_, err := io.Copy(io.Discard, c.raw)
+	if err := c.sendFIN(); err != nil {
 		return err
+	}
+	_, err := io.Copy(io.Discard, c.raw)
+	return err
+}
+
+// sendFIN ends the outgoing side, of TCP or of a pipe.
+func (c *Conn) sendFIN() error {
+	if conn, ok := c.raw.(interface{ CloseWrite() error }); ok {
+		return conn.CloseWrite()
 	}
 	return c.raw.Close()
 }
