@@ -1,0 +1,27 @@
+//go:build !linux
+
+package netfault
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+)
+
+// platform says what is missing; nothing below is reached.
+func platform() error {
+	return fmt.Errorf("faults at sockets and TCP_INFO exist on Linux only, this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
+}
+
+func supported(Mode) error { return platform() }
+
+func tcpFamily(int) (family, error) { return other, platform() }
+
+func duplicate(int) (*os.File, error) { return nil, platform() }
+
+func factsOf(int) (Facts, error) { return Facts{}, platform() }
+
+func settling() []step { return nil }
+
+func faulting(Mode, family) []step { return nil }

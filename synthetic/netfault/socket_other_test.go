@@ -1,0 +1,19 @@
+//go:build !linux
+
+package netfault
+
+import (
+	"errors"
+	"testing"
+)
+
+// Elsewhere every client is silent.
+func TestOtherSystem(t *testing.T) {
+	t.Parallel()
+	says(t, Supported(Deaf), errors.ErrUnsupported, "mode deaf: faults at sockets and TCP_INFO exist on Linux only")
+	ours, _ := connect(t, nil, listen(t, "tcp", "127.0.0.1:0"))
+	_, err := Apply(ours, Mute)
+	says(t, err, errors.ErrUnsupported, "mode mute: ")
+	_, err = ReadFacts(ours)
+	says(t, err, errors.ErrUnsupported, "Linux only")
+}
