@@ -97,7 +97,7 @@ func (s *Session) delivered(p publishPacket, e *Event) (done bool, err error) {
 	e.Kind, e.ID, e.Msg = Delivery, p.id, &p.Message
 	switch p.QoS {
 	case 1:
-		_, err = s.write(ackPacket{kind: PUBACK, id: p.id})
+		err = s.answer(ackPacket{kind: PUBACK, id: p.id})
 	case 2:
 		_, again := s.state.in[p.id]
 		if !again {
@@ -109,7 +109,7 @@ func (s *Session) delivered(p publishPacket, e *Event) (done bool, err error) {
 			}
 			s.state.in[p.id] = struct{}{}
 		}
-		_, err = s.write(ackPacket{kind: PUBREC, id: p.id})
+		err = s.answer(ackPacket{kind: PUBREC, id: p.id})
 		return !again, err
 	}
 	return true, err
@@ -140,20 +140,20 @@ func (s *Session) acknowledged(p ackPacket, e *Event) (done bool, err error) {
 			code = 0x92 // Packet Identifier not found [MQTT5-3.7.2.1]
 		}
 		delete(s.state.in, p.id)
-		_, err := s.write(ackPacket{kind: PUBCOMP, id: p.id, code: code})
+		err := s.answer(ackPacket{kind: PUBCOMP, id: p.id, code: code})
 		return false, err
 	}
 	f := s.state.out[p.id]
 	// An acknowledgement that does not fit what is in flight is late or a repetition: it changes nothing.
 	if f == nil || (f.message.QoS == 1) != (p.kind == PUBACK) || p.kind == PUBCOMP && !f.released {
 		if p.kind == PUBREC && f == nil && p.code < 0x80 {
-			_, err = s.write(ackPacket{kind: PUBREL, id: p.id, code: 0x92})
+			err = s.answer(ackPacket{kind: PUBREL, id: p.id, code: 0x92})
 		}
 		return false, err
 	}
 	if p.kind == PUBREC && p.code < 0x80 {
 		f.released = true
-		_, err = s.write(ackPacket{kind: PUBREL, id: p.id})
+		err = s.answer(ackPacket{kind: PUBREL, id: p.id})
 		return false, err
 	}
 	delete(s.state.out, p.id)

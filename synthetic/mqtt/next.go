@@ -315,6 +315,7 @@ func (s *Session) handle(header byte, body []byte) (*Event, error) {
 		return nil, err
 	}
 	s.lastRecv = s.stream.received()
+	s.grown = s.grown || Type(header>>4) != PINGRESP // a session with traffic has to be fast, not small
 	e := &Event{At: s.lastRecv}
 	forOwner := false
 	switch p := p.(type) {

@@ -62,6 +62,9 @@ func (s Secret) GoString() string { return `"` + s.String() + `"` }
 // MarshalText hides the secret from encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// MaxKeepalive is the longest keepalive that CONNECT can carry [MQTT-3.1.2.10].
+const MaxKeepalive = math.MaxUint16 * time.Second
+
 // PingWhen names the direction whose silence makes the client send a PINGREQ.
 type PingWhen string
 
@@ -207,7 +210,7 @@ func (o *Options) check() error {
 		return fmt.Errorf("no broker URL")
 	case o.Version != 0 && o.Version != V5 && o.Version != V311:
 		return fmt.Errorf("MQTT version %s is not supported", o.Version)
-	case o.Keepalive < 0 || o.Keepalive > math.MaxUint16*time.Second || o.Keepalive%time.Second != 0:
+	case o.Keepalive < 0 || o.Keepalive > MaxKeepalive || o.Keepalive%time.Second != 0:
 		return fmt.Errorf("keepalive %s is not a whole number of seconds up to 65535", o.Keepalive)
 	case o.Ping.When != "" && !slices.Contains(PingWhens(), o.Ping.When):
 		return fmt.Errorf("unknown ping policy %q", o.Ping.When)

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"context"
 	"errors"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -43,8 +44,9 @@ type Session struct {
 	flood              flood
 	interrupted        atomic.Bool
 	aborted            bool // no goodbyes
+	silent             bool // by FallSilent
 	apart              bool // from the owner's stack, what runs now
-	grown              bool // the owner's stack, by a packet that it sent
+	grown              bool // the owner's stack may grow, or has: by a packet that it sent
 }
 
 // settings are the options that matter after CONNACK: a held session is small.
@@ -158,6 +160,9 @@ func (s *Session) Keepalive() time.Duration { return s.keepalive }
 
 // PingTimeout is the time a PINGRESP may take.
 func (s *Session) PingTimeout() time.Duration { return s.set.ping.timeout(s.keepalive) }
+
+// Conn is the socket below TLS and websocket, for what is done to the socket itself; it must not be read or written.
+func (s *Session) Conn() net.Conn { return s.stream.wire.Conn }
 
 // Version is the protocol version spoken.
 func (s *Session) Version() Version { return s.set.version }

@@ -16,6 +16,23 @@ func (s *Session) Ping() error {
 	return err
 }
 
+// FallSilent makes the session send nothing more by itself, neither PINGREQs nor acknowledgements, as a device does that
+// hangs or is cut off. Next goes on reading; what comes is handed out and never acknowledged.
+func (s *Session) FallSilent() {
+	s.silent = true
+	s.set.ping.When = PingNever
+	s.pings = nil
+}
+
+// answer sends what acknowledges a packet of the broker's.
+func (s *Session) answer(p packet) error {
+	if s.silent {
+		return nil
+	}
+	_, err := s.write(p)
+	return err
+}
+
 // write sends one packet with one Write, and gives the stamp from the start of the raw write. The session ends when
 // that fails.
 func (s *Session) write(p packet) (time.Time, error) {
