@@ -128,14 +128,41 @@ func (c *client) connect(ctx context.Context, role string, change func(*mqtt.Opt
 	return c.dial(ctx, role, o)
 }
 
+// connectTime is how long one of the clients of a run may take to connect.
+const connectTime = 10 * time.Second
+
+// join connects one of the clients of a run; it leaves no session behind, unless change says otherwise.
+func (c *client) join(ctx context.Context, role string, change func(*mqtt.Options)) (*mqtt.Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	defer cancel()
+	return c.connect(ctx, role, func(o *mqtt.Options) {
+		clean(o)
+		if change != nil {
+			change(o)
+		}
+	})
+}
+
+// clean makes a connection leave no session behind.
+func clean(o *mqtt.Options) { o.CleanStart, o.SessionExpiry = true, 0 }
+
+// polite is the ping policy of the clients that must not be cut, whatever the profile says.
+func polite(o *mqtt.Options) { o.Ping = mqtt.PingPolicy{When: mqtt.PingEither, After: 1} }
+
 // dial connects, and finds out whether a CONNECT that was closed without an answer was closed for its version.
 func (c *client) dial(ctx context.Context, role string, o mqtt.Options) (*mqtt.Session, error) {
-	if o.Version == mqtt.V5 && o.SessionExpiry > 0 || o.Version == mqtt.V311 && !o.CleanStart {
+	lasts, owed := o.Version == mqtt.V5 && o.SessionExpiry > 0 || o.Version == mqtt.V311 && !o.CleanStart, c.owes(role)
+	if lasts {
 		c.owe(role, true) // from CONNECT on, whether its CONNACK comes or not
 	}
 	s, err := mqtt.Dial(ctx, o)
-	if end, ok := errors.AsType[*mqtt.End](err); ok && o.Version == mqtt.V5 {
-		c.v5.judge(ctx, c, o, end)
+	if end, ok := errors.AsType[*mqtt.End](err); ok {
+		if o.Version == mqtt.V5 {
+			c.v5.judge(ctx, c, o, end)
+		}
+		if lasts && !owed && (end.Evidence == disconnect.FromConnack || end.Reason == disconnect.NotSupported) { // refused: there is no session
+			c.owe(role, false)
+		}
 	}
 	return s, err
 }
@@ -152,20 +179,35 @@ func (c *client) finish(s *mqtt.Session, role string) {
 }
 
 // settle makes the broker forget the session of a role, if it may have one, by a clean one in its place. A 3.1.1 session
-// without Clean Session has no other end, nor has one whose connection broke off.
+// without Clean Session has no other end, nor has one whose connection broke off. A broker that has not noticed that yet
+// may refuse the other at first; NATS refuses a second takeover within a second.
 func (c *client) settle(role string) {
-	c.mu.Lock()
-	owed := c.owed[role]
-	c.mu.Unlock()
-	if !owed {
+	if !c.owes(role) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	if s, err := c.connect(ctx, role, clean); err == nil {
-		s.Disconnect(0)
-		c.owe(role, false)
+	for {
+		s, err := c.connect(ctx, role, clean)
+		if err == nil {
+			s.Disconnect(0)
+			c.owe(role, false)
+			return
+		}
+		if end, ok := errors.AsType[*mqtt.End](err); !ok || end.Phase != disconnect.PhaseMQTT || !sleep(ctx, settleAgain) {
+			return
+		}
 	}
+}
+
+// settleAgain is the wait before the next try to end a session.
+const settleAgain = 1250 * time.Millisecond
+
+// owes tells whether the broker may keep a session of a role.
+func (c *client) owes(role string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.owed[role]
 }
 
 // owe notes whether the broker may keep a session of a role.

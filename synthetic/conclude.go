@@ -30,6 +30,14 @@ func (r *Report) conclude(err error) {
 	}
 }
 
+// concludeFor concludes from an error of one of several clients of a run, and says of which.
+func (r *Report) concludeFor(who string, err error) {
+	r.conclude(err)
+	if _, isEnd := errors.AsType[*mqtt.End](err); isEnd {
+		r.Detail = fmt.Sprintf("the %s: %s", who, r.Detail)
+	}
+}
+
 // found makes the report a failure by a finding.
 func (r *Report) found(f disconnect.Finding, format string, args ...any) {
 	r.Outcome, r.Finding, r.Ending = Failure, f, nil

@@ -1,6 +1,7 @@
 package synthetic
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -61,9 +62,10 @@ func (e *Env) clientID(template, role string) string {
 
 // topic is a topic of the probe's own, below the prefix.
 func (e *Env) topic(clientID, what string) string {
-	prefix := e.TopicPrefix
-	if prefix == "" {
-		prefix = "pingreq"
-	}
-	return prefix + "/" + clientID + "/" + what
+	return e.prefix() + "/" + clientID + "/" + what
+}
+
+// prefix is where the topics of all probes begin.
+func (e *Env) prefix() string {
+	return cmp.Or(e.TopicPrefix, "pingreq")
 }

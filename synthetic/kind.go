@@ -29,6 +29,11 @@ type Kind struct {
 	// Cost is what the probe costs the broker, for `pingreq config check`; connects and messages in one run or, for a
 	// held kind, in an hour of a healthy session.
 	Cost func(p Profile, options any) Cost
+	// Needs is how long one run may take at most with a profile; it is the timeout where none is configured, and the
+	// least that is accepted. nil for kinds whose runs end at any timeout.
+	Needs func(p Profile, options any) time.Duration
+	// CheckProfile tells what keeps a profile from being used by this kind, "" if nothing does; may be nil.
+	CheckProfile func(p Profile) string
 	// Check finds faults of the options that tags cannot express, each as "key: what is wrong, what would be right".
 	Check func(options any) []OptionError
 	// New builds the probe, for a held kind one for each session (Env.Slot); options is what Options gave, decoded. An error is a fault of the configuration.
@@ -69,7 +74,7 @@ type Leaver interface {
 
 // Kinds lists every kind of probe, in the order of the documentation.
 func Kinds() []Kind {
-	kinds := []Kind{connectKind(), refuseKind(), sessionKind(), roundtripKind()}
+	kinds := []Kind{connectKind(), refuseKind(), sessionKind(), roundtripKind(), halfopenKind(), takeoverKind(), resumeKind(), idleKind()}
 	for i := range kinds { // the runner makes every panic a failure
 		kinds[i].Reasons = append(kinds[i].Reasons, string(disconnect.Panic))
 	}

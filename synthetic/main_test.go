@@ -131,6 +131,16 @@ func pipeEnv(t *testing.T, script lab.Script) Env {
 		Target: &Target{Name: "broker", URL: "mqtt://10.0.0.1"}, Dial: l.DialContext}
 }
 
+// brokerEnv is an environment whose target is a broker in memory, for virtual time.
+func brokerEnv(t *testing.T, o lab.BrokerOptions) (*lab.Broker, Env) {
+	t.Helper()
+	l := lab.NewPipeListener()
+	o.Listener = l
+	b := lab.StartBroker(t, o)
+	return b, Env{Agent: "test", Identity: Identity{"broker", "kind", "probe", "default"}, Timeout: 5 * time.Second,
+		Target: &Target{Name: "broker", URL: "mqtt://10.0.0.1"}, Dial: l.DialContext}
+}
+
 // respond answers like a good broker, after a millisecond: pipes have no buffer, so at once would be a deadlock.
 func respond(r lab.Responder) lab.Script {
 	if r.Delay == 0 {

@@ -60,12 +60,23 @@ func (m *Metric) Adding(value float64, labels ...string) Sample {
 	return Sample{Metric: m, Labels: labels, Value: value, Op: Add}
 }
 
+// Forgetting makes a sample that removes a series of m.
+func (m *Metric) Forgetting(labels ...string) Sample {
+	return Sample{Metric: m, Labels: labels, Op: Forget}
+}
+
 // Replacing makes a sample that leaves m with only this series for the probe.
 func (m *Metric) Replacing(value float64, labels ...string) Sample {
 	return Sample{Metric: m, Labels: labels, Value: value, Op: Replace}
 }
 
 // Buckets that fit what is measured, in seconds. They are functions so that nobody can change a shared slice.
+
+// detectionBuckets spans what brokers take to notice a dead client, at keepalives from a second to ten minutes, with the
+// multiples of the usual ones.
+func detectionBuckets() []float64 {
+	return []float64{1, 2, 3, 5, 7.5, 10, 15, 20, 22.5, 30, 37.5, 45, 52.5, 60, 67.5, 75, 90, 97.5, 112.5, 135, 180, 270, 450, 600, 900, 1800}
+}
 
 // rttBuckets spans a ping on loopback (50 µs) to one that is nearly overdue (10 s).
 func rttBuckets() []float64 {

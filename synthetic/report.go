@@ -56,6 +56,9 @@ type Report struct {
 	Detail string
 	// Facts are further details for people, in order.
 	Facts []Fact
+
+	// tolerance is how late our own timers may have been without spoiling the run; 0 = [mqtt.LateTolerance].
+	tolerance time.Duration
 }
 
 // Fact is a named detail of a report, for people.
@@ -107,7 +110,7 @@ type Event struct {
 	TLS     *mqtt.TLSFacts
 	Samples []Sample
 	Detail  string // one line for people
-	Notable bool   // worth a line in the log at level info
+	Notable bool   // worth a warning in the log, or of a session that got in a line on the terminal
 }
 
 // Sink receives what the probes found. Its methods are called from many goroutines and must not block for long.

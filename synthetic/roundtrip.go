@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -112,9 +111,13 @@ func (p *roundtripProbe) Run(ctx context.Context, _ func(Event)) *Report {
 	r.Samples = append(r.Samples, p.keepalive.Of(pub.Keepalive().Seconds()))
 
 	t := newTally(p.opts.DeliveryTimeout, topic)
-	var receiver sync.WaitGroup
+	over := make(chan struct{})
 	var subErr error
-	receiver.Go(func() { subErr = t.receive(sub) })
+	go func() {
+		defer close(over)
+		subErr = t.receive(sub)
+	}()
+	defer context.AfterFunc(ctx, sub.Interrupt)()
 	supported := 0
 	for _, q := range p.opts.QoS {
 		if q > int(granted) || q > int(pub.Connack().MaximumQoS) {
@@ -122,13 +125,18 @@ func (p *roundtripProbe) Run(ctx context.Context, _ func(Event)) *Report {
 			continue
 		}
 		supported++
-		if err = p.publish(pub, t, byte(q), end); err != nil {
+		deadline := time.Now().Add(p.opts.DeliveryTimeout)
+		if end.Before(deadline) {
+			deadline = end
+		}
+		if err = t.publish(pub, byte(q), p.opts.Messages, p.opts.Size, deadline); err != nil {
 			break
 		}
+		t.await(deadline, over)
 	}
-	t.await(end)
+	t.await(end, over)
 	sub.Interrupt()
-	receiver.Wait()
+	<-over
 	t.report(p.m, r)
 	switch {
 	case err != nil:
@@ -148,61 +156,10 @@ func (p *roundtripProbe) Run(ctx context.Context, _ func(Event)) *Report {
 	return r
 }
 
-// clean makes the connections of a run leave no session behind.
-func clean(o *mqtt.Options) { o.CleanStart, o.SessionExpiry = true, 0 }
-
 // at concludes from an error of the receiving side, and says so where that is another target.
 func (p *roundtripProbe) at(r *Report, err error) {
 	r.conclude(err)
 	if p.opts.ReceiveAt != "" {
 		r.Detail = fmt.Sprintf("at target %s: %s", p.opts.ReceiveAt, r.Detail)
-	}
-}
-
-// publish sends the messages of one QoS, as many at once as the window allows, and waits for their acknowledgements and
-// deliveries until the delivery timeout.
-func (p *roundtripProbe) publish(s *mqtt.Session, t *tally, qos byte, end time.Time) error {
-	acks := map[uint16]bool{}
-	deadline := time.Now().Add(p.opts.DeliveryTimeout)
-	if end.Before(deadline) {
-		deadline = end
-	}
-	sent := 0
-	for {
-		for sent < p.opts.Messages {
-			seq, body := t.next(qos, p.opts.Size)
-			id, at, err := s.Publish(mqtt.Message{Topic: t.topic, QoS: qos, Payload: body})
-			if errors.Is(err, mqtt.ErrWindow) {
-				t.cancel(seq)
-				break
-			}
-			if err != nil {
-				t.cancel(seq)
-				return err
-			}
-			t.sentAt(seq, at)
-			if sent++; qos > 0 {
-				acks[id] = true
-			}
-		}
-		if len(acks) == 0 && sent == p.opts.Messages {
-			t.await(deadline)
-			return nil
-		}
-		e, err := s.Next(deadline)
-		switch {
-		case err != nil:
-			return err
-		case e.Kind == mqtt.Interrupted:
-			return errStopped
-		case e.Kind == mqtt.Due:
-			return s.Fail(disconnect.DeadlineAck)
-		case e.Kind == mqtt.Ack && acks[e.ID]:
-			delete(acks, e.ID)
-			if e.Code >= 0x80 {
-				return refusedBy(s, disconnect.Puback, e.Code, e.Reason)
-			}
-			t.acked(qos, e.RTT)
-		}
 	}
 }

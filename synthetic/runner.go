@@ -201,7 +201,7 @@ func (r *Runner) once(ctx context.Context, j *Job, slot int, p Probe, due time.T
 			rep.found(disconnect.Panic, "the probe panicked; see the agent's log")
 		}
 		rep.ID, rep.Slot, rep.Start, rep.Elapsed = rand.Text(), slot, start, time.Since(start)
-		if late := r.late.Since(due); late > mqtt.LateTolerance && j.Schedule.Every > 0 {
+		if late := r.late.Since(due); late > max(mqtt.LateTolerance, rep.tolerance) && j.Schedule.Every > 0 {
 			rep.doubt(late)
 		}
 	}()

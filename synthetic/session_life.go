@@ -52,7 +52,12 @@ func (l *life) run(ctx context.Context) *Report {
 	aside.Run(func() { err = l.open(ctx) })
 	for err == nil {
 		var e *mqtt.Event
-		if e, err = l.s.Next(l.until()); err == nil {
+		e, err = l.s.Next(l.until())
+		switch {
+		case err != nil:
+		case e.Kind == mqtt.Delivery || e.Kind == mqtt.Ack: // a session with traffic has to be fast, not small
+			err = l.take(ctx, e)
+		default:
 			aside.Run(func() { err = l.take(ctx, e) })
 		}
 	}

@@ -1,6 +1,7 @@
 package synthetic
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -10,8 +11,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// tally keeps account of the messages of one roundtrip run: two goroutines write into it, the publisher's and the
-// receiver's.
+// tally keeps account of the messages of one run: two goroutines write into it, the publisher's and the receiver's.
 type tally struct {
 	topic   string
 	timeout time.Duration // after which a delivery is late
@@ -23,6 +23,7 @@ type tally struct {
 	newest  map[byte]int // highest sequence number delivered, by QoS
 	missing int
 	done    chan struct{} // closed and replaced when missing becomes 0
+	last    time.Time     // when the latest of them came that had not come before
 }
 
 // tallied is one message.
@@ -54,6 +55,48 @@ func (t *tally) sentAt(seq int, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sent[seq].sent = at
+}
+
+// publish sends n messages of one QoS, as many at once as the window allows, and waits until the deadline for their
+// acknowledgements.
+func (t *tally) publish(s *mqtt.Session, qos byte, n, size int, deadline time.Time) error {
+	acks := map[uint16]bool{}
+	for sent := 0; ; {
+		for sent < n {
+			seq, body := t.next(qos, size)
+			id, at, err := s.Publish(mqtt.Message{Topic: t.topic, QoS: qos, Payload: body})
+			if errors.Is(err, mqtt.ErrWindow) {
+				t.cancel(seq)
+				break
+			}
+			if err != nil {
+				t.cancel(seq)
+				return err
+			}
+			t.sentAt(seq, at)
+			if sent++; qos > 0 {
+				acks[id] = true
+			}
+		}
+		if len(acks) == 0 && sent == n {
+			return nil
+		}
+		e, err := s.Next(deadline)
+		switch {
+		case err != nil:
+			return err
+		case e.Kind == mqtt.Interrupted:
+			return errStopped
+		case e.Kind == mqtt.Due:
+			return s.Fail(disconnect.DeadlineAck)
+		case e.Kind == mqtt.Ack && acks[e.ID]:
+			delete(acks, e.ID)
+			if e.Code >= 0x80 {
+				return refusedBy(s, disconnect.Puback, e.Code, e.Reason)
+			}
+			t.acked(qos, e.RTT)
+		}
+	}
 }
 
 // cancel takes a message back that was not sent.
@@ -106,7 +149,7 @@ func (t *tally) delivery(payload []byte, at time.Time) {
 	if m.delivered++; m.delivered > 1 {
 		return
 	}
-	m.took = at.Sub(m.sent)
+	m.took, t.last = at.Sub(m.sent), at
 	if newest, any := t.newest[m.qos]; any && seq < newest {
 		m.reordered = true
 	} else {
@@ -115,8 +158,8 @@ func (t *tally) delivery(payload []byte, at time.Time) {
 	t.got()
 }
 
-// await waits until nothing is missing, or until the given time.
-func (t *tally) await(until time.Time) {
+// await waits until nothing is missing, until the given time, or until over is closed, since nobody receives any more.
+func (t *tally) await(until time.Time, over <-chan struct{}) {
 	t.mu.Lock()
 	done, missing := t.done, t.missing
 	t.mu.Unlock()
@@ -128,46 +171,57 @@ func (t *tally) await(until time.Time) {
 	select {
 	case <-done:
 	case <-timer.C:
+	case <-over:
 	}
+}
+
+// count is what became of the messages of one QoS.
+type count struct {
+	published, delivered, lost, late, duplicated, reordered int
+	took, acks                                              []time.Duration
+}
+
+// count adds up.
+func (t *tally) count(qos byte) count {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := count{acks: t.acks[qos]}
+	for _, x := range t.sent {
+		if x.qos != qos || x.cancelled {
+			continue
+		}
+		c.published++
+		if x.delivered == 0 {
+			c.lost++
+			continue
+		}
+		c.delivered++
+		c.duplicated += x.delivered - 1
+		c.took = append(c.took, x.took)
+		if x.took > t.timeout {
+			c.late++
+		}
+		if x.reordered {
+			c.reordered++
+		}
+	}
+	return c
 }
 
 // report turns the account into samples and an outcome.
 func (t *tally) report(m *messageMetrics, r *Report) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	r.Outcome = Success
-	type count struct {
-		published, delivered, lost, late, duplicated, reordered int
-		took                                                    []time.Duration
-	}
 	var total count
 	for q := range byte(3) {
 		label := qosLabel(q)
-		var c count
-		for _, x := range t.sent {
-			if x.qos != q || x.cancelled {
-				continue
-			}
-			c.published++
-			if x.delivered == 0 {
-				c.lost++
-				continue
-			}
-			c.delivered++
-			c.duplicated += x.delivered - 1
-			c.took = append(c.took, x.took)
-			r.Samples = append(r.Samples, m.deliveryDuration.Of(x.took.Seconds(), label))
-			if x.took > t.timeout {
-				c.late++
-			}
-			if x.reordered {
-				c.reordered++
-			}
-		}
+		c := t.count(q)
 		if c.published == 0 {
 			continue
 		}
-		for _, rtt := range t.acks[q] {
+		for _, took := range c.took {
+			r.Samples = append(r.Samples, m.deliveryDuration.Of(took.Seconds(), label))
+		}
+		for _, rtt := range c.acks {
 			r.Samples = append(r.Samples, m.ackDuration.Of(rtt.Seconds(), label))
 		}
 		for _, s := range []struct {
@@ -178,7 +232,7 @@ func (t *tally) report(m *messageMetrics, r *Report) {
 				r.Samples = append(r.Samples, s.metric.Of(float64(s.n), label))
 			}
 		}
-		r.fact("qos "+label, "%s", describe(c.published, c.delivered, c.took, t.acks[q]))
+		r.fact("qos "+label, "%s", c.describe())
 		total.published += c.published
 		total.lost += c.lost
 		total.late += c.late
@@ -201,13 +255,13 @@ func (t *tally) report(m *messageMetrics, r *Report) {
 }
 
 // describe is a line for people.
-func describe(published, delivered int, took, acks []time.Duration) string {
-	s := fmt.Sprintf("%d of %d delivered", delivered, published)
-	if len(took) > 0 {
-		s += fmt.Sprintf(", median %s", median(took))
+func (c *count) describe() string {
+	s := fmt.Sprintf("%d of %d delivered", c.delivered, c.published)
+	if len(c.took) > 0 {
+		s += fmt.Sprintf(", median %s", median(c.took))
 	}
-	if len(acks) > 0 {
-		s += fmt.Sprintf("; acknowledged in %s", median(acks))
+	if len(c.acks) > 0 {
+		s += fmt.Sprintf("; acknowledged in %s", median(c.acks))
 	}
 	return s
 }

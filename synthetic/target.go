@@ -26,6 +26,17 @@ type Target struct {
 // KeepaliveBounds are the smallest and the largest keepalive a broker honours, where it does not say so in CONNACK.
 type KeepaliveBounds struct{ Min, Max time.Duration }
 
+// effective is the keepalive that the broker holds a session to.
+func (t *Target) effective(s *mqtt.Session) time.Duration {
+	k := s.Keepalive()
+	if b := t.KeepaliveBounds; s.Connack().ServerKeepAlive == nil && k > 0 {
+		if k = max(k, b.Min); b.Max > 0 {
+			k = min(k, b.Max)
+		}
+	}
+	return k
+}
+
 // TargetTLS is the target's side of TLS: whom to trust, and who we are. Files are read anew at each connect.
 type TargetTLS struct {
 	CAFile             string // PEM; empty: the system's roots

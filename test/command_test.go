@@ -54,8 +54,8 @@ func TestServeURLs(t *testing.T) {
 		atLeast(float64(len(urls)), "mqtt_probe_pings_total{probe=hold,outcome=answered}"),
 		atLeast(float64(8*len(urls)), "mqtt_probe_messages_delivered_total{probe=echo}")))
 	a.blameless(m, "")
-	want := []string{"connect connect", "roundtrip roundtrip", "session echo", "session hold"}
-	if diff := cmp.Diff(want, m.nonzero("mqtt_probe_success", "kind", "probe")); diff != "" {
+	want := []string{"connect connect", "halfopen halfopen", "idle idle", "resume resume", "roundtrip roundtrip", "session echo", "session hold", "takeover takeover"}
+	if diff := cmp.Diff(want, m.nonzero("mqtt_probe_info", "kind", "probe")); diff != "" {
 		t.Errorf("the default suite (-want +got):\n%s", diff)
 	}
 }
@@ -78,7 +78,7 @@ func TestProbe(t *testing.T) {
 				name + "  connect    success", "phases: tcp ", ", mqtt ", ", total ", "hold       success", "ping: ", "echo       success",
 				"roundtrip  success", "qos 0: 5 of 5 delivered", "qos 1: 5 of 5 delivered", "qos 2: 5 of 5 delivered"}},
 		{"nagios, all well", []string{broker.URL, "--username=device", "--password-file=" + right, "--output=nagios"}, 0,
-			[]string{"MQTT OK - 4 probes succeeded | '" + name + "/connect'=", "'" + name + "/roundtrip'="}},
+			[]string{"MQTT OK - 7 probes succeeded | '" + name + "/connect'=", "'" + name + "/roundtrip'="}},
 		{"one kind", []string{broker.URL, "--username=device", "--password-file=" + right, "--kind=connect", "--output=nagios"}, 0,
 			[]string{"MQTT OK - 1 probe succeeded | '" + name + "/connect'="}},
 		{"table, wrong password", []string{broker.URL, "--username=device", "--password-file=" + wrong, "--kind=connect"}, 1,
@@ -142,9 +142,13 @@ func TestProbeJSON(t *testing.T) {
 			{Kind: "session", Probe: "hold", Profile: "default", Outcome: "success"},
 			{Kind: "session", Probe: "echo", Profile: "default", Outcome: "success"},
 			{Kind: "roundtrip", Probe: "roundtrip", Profile: "default", Outcome: "success", Phases: whole},
+			{Kind: "halfopen", Probe: "halfopen", Profile: "default", Outcome: "success", Phases: whole},
+			{Kind: "takeover", Probe: "takeover", Profile: "default", Outcome: "success", Phases: whole},
+			{Kind: "resume", Probe: "resume", Profile: "default", Outcome: "success", Phases: whole},
 		}},
 		{"nobody there", fmt.Sprintf("mqtts://127.0.0.1:%d", lab.Port(t)), 1, []answer{
 			of("connect", "connect", refused), of("session", "hold", refused), of("session", "echo", refused), of("roundtrip", "roundtrip", refused),
+			of("halfopen", "halfopen", refused), of("takeover", "takeover", refused), of("resume", "resume", refused),
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 	sideBySide(6)
 	dir, err := os.MkdirTemp("", "pingreq-e2e-")
 	if err == nil {
+		err = os.Chmod(dir, 0o755) // some tests run the program as another user
+	}
+	if err == nil {
 		program = filepath.Join(dir, "pingreq")
 		err = build(program)
 	}

@@ -166,15 +166,22 @@ func sessionsLeft(t *testing.T, broker *lab.Mosquitto) (ids []string) {
 		if slices.Contains(ids, id) {
 			continue
 		}
-		c := connect(t, broker.URL, id, false)
-		c.leave()
-		if c.sessionPresent {
+		if hasSession(t, broker.URL, id) {
 			ids = append(ids, id)
-		} else { // the question has made one
-			connect(t, broker.URL, id, true).leave()
 		}
 	}
 	return ids
+}
+
+// hasSession asks a broker for a session of a client.
+func hasSession(t *testing.T, rawURL, id string, login ...string) bool {
+	t.Helper()
+	c := connect(t, rawURL, id, false, login...)
+	c.leave()
+	if !c.sessionPresent { // the question has made one
+		connect(t, rawURL, id, true, login...).leave()
+	}
+	return c.sessionPresent
 }
 
 // retained lists the retained messages of a broker.
@@ -203,8 +210,8 @@ type witness struct {
 }
 
 // connect connects to a broker with MQTT 3.1.1; unless it is to be clean, it resumes the session of a client, if there is
-// one.
-func connect(t *testing.T, rawURL, id string, clean bool) *witness {
+// one. The login is a user and a password, or nothing.
+func connect(t *testing.T, rawURL, id string, clean bool, login ...string) *witness {
 	t.Helper()
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -220,7 +227,12 @@ func connect(t *testing.T, rawURL, id string, clean bool) *witness {
 	if clean {
 		flags = 2
 	}
-	c.send(lab.CONNECT, 0, mqttString("MQTT"), []byte{4, flags, 0, 0}, mqttString(id))
+	fields := [][]byte{mqttString("MQTT"), {4, flags, 0, 0}, mqttString(id)}
+	if len(login) > 0 {
+		fields[1][1] |= 0xc0
+		fields = append(fields, mqttString(login[0]), mqttString(login[1]))
+	}
+	c.send(lab.CONNECT, 0, fields...)
 	connack := c.receive()
 	if connack.Type() != lab.CONNACK || len(connack.Body) != 2 || connack.Body[1] != 0 {
 		t.Fatalf("the answer to CONNECT is % x", connack.Body)

@@ -82,7 +82,7 @@ func (s *logSink) Event(id synthetic.Identity, e synthetic.Event) {
 	}
 	level := slog.LevelDebug
 	if e.Notable && e.Name != "connected" {
-		level = slog.LevelInfo
+		level = slog.LevelWarn
 	}
 	if e.Detail == "" || !s.log.Enabled(context.Background(), level) {
 		return

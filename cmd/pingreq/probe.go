@@ -20,7 +20,7 @@ func probeCommand(app *kingpin.Application) subcommand {
 	c := app.Command("probe", "Run each probe once against brokers, and say what was found. Exit 0: all well; 1: something failed; 2: usage.")
 	urls := c.Arg("url", "Broker: mqtt://host:1883, mqtts://host:8883, ws://host/mqtt, wss://host/mqtt or unix:///path.").Strings()
 	file := c.Flag("config.file", "Probe the targets of this configuration instead of URLs.").PlaceHolder("FILE").String()
-	kinds := c.Flag("kind", "Only this kind of probe; repeat for more. Default: all of the suite.").PlaceHolder("KIND").Enums(kindNames()...)
+	kinds := c.Flag("kind", "Only this kind of probe; repeat for more. Default: all of the suite that take three minutes at most.").PlaceHolder("KIND").Enums(kindNames()...)
 	hold := c.Flag("hold", "How long to hold sessions.").Default("12s").Duration()
 	output := c.Flag("output", "table, json, or nagios (one line, plugin exit codes 0 to 3).").Default("table").Enum("table", "json", "nagios")
 	uf := addURLFlags(c)
@@ -42,6 +42,8 @@ func probeCommand(app *kingpin.Application) subcommand {
 		}
 		if len(*kinds) > 0 {
 			plan = slices.DeleteFunc(plan, func(p planned) bool { return !slices.Contains(*kinds, p.ID.Kind) })
+		} else {
+			plan = withoutLong(e.stderr, plan)
 		}
 		if len(plan) == 0 {
 			return usageError{fmt.Errorf("nothing to run: the plan has no probe of kind %v", *kinds)}
@@ -55,6 +57,20 @@ func probeCommand(app *kingpin.Application) subcommand {
 		}
 		return printTable(e.stdout, results)
 	}}
+}
+
+// longRun is the time that a run may take of a probe that runs without being asked for.
+const longRun = 3 * time.Minute
+
+// withoutLong leaves out what may take long, and says so.
+func withoutLong(w io.Writer, plan []planned) []planned {
+	return slices.DeleteFunc(plan, func(p planned) bool {
+		long := p.Schedule.Every > 0 && p.Schedule.Timeout > longRun
+		if long {
+			fmt.Fprintf(w, "not run: %s, which may take %s; ask for it with --kind=%s\n", p.ID, p.Schedule.Timeout, p.ID.Kind)
+		}
+		return long
+	})
 }
 
 func kindNames() (names []string) {

@@ -184,6 +184,8 @@ var beyondSchema = []string{
 	"keepalive-fraction", "keepalive-range", "short-interval", "zero-interval",
 	// what the caller reserves, and what a text means
 	"label-reserved", "header-credentials", "header-line-break", "header-of-handshake", "source-address",
+	// what a profile demands of a probe
+	"halfopen-keepalive", "halfopen-timeout",
 	// YAML, of which a schema sees the values only
 	"tag", "two-documents",
 }

@@ -139,3 +139,30 @@ func TestClientIDs(t *testing.T) {
 		}
 	}
 }
+
+// TestNeeds loads probes whose runs take as long as profiles and options demand: the timeout follows, and the interval
+// where the default is too short.
+func TestNeeds(t *testing.T) {
+	c, _, err := loadText(`
+targets: [{name: a, url: "mqtt://a.example"}]
+profiles: [{name: default}, {name: long, keepalive: 30m}]
+probes:
+  - {name: default, kind: idle}
+  - {name: long, kind: idle, idle: {ladder: [1m, 9h]}}
+  - {name: given, kind: idle, interval: 20m, timeout: 15m, idle: {ladder: 10m}}
+  - {name: slow, kind: halfopen, profiles: [long]}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range c.Plan() {
+		need := e.Kind.Needs(e.Profile, e.Options).Round(time.Second)
+		want := synthetic.Schedule{Every: max(e.Kind.Schedule.Every, need), Timeout: need}
+		if e.ID.Probe == "given" {
+			want = synthetic.Schedule{Every: 20 * time.Minute, Timeout: 15 * time.Minute}
+		}
+		if diff := cmp.Diff(want, e.Schedule); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", e.ID, diff)
+		}
+	}
+}

@@ -18,6 +18,11 @@ func defaultSuite() []any {
 		map[string]any{"name": "hold", "kind": "session"},
 		map[string]any{"name": "echo", "kind": "session", "session": map[string]any{"echo": map[string]any{}}},
 		map[string]any{"name": "roundtrip", "kind": "roundtrip"},
+		map[string]any{"name": "halfopen", "kind": "halfopen"},
+		map[string]any{"name": "takeover", "kind": "takeover"},
+		map[string]any{"name": "idle", "kind": "idle"},
+		// Some brokers send again what was in flight after what was not: counted, but no failure that is always there.
+		map[string]any{"name": "resume", "kind": "resume", "resume": map[string]any{"ordered": "false"}},
 	}
 }
 
@@ -26,6 +31,9 @@ func (l *loader) probes(raw map[string]any, c *Config) {
 	list, ok := l.list(raw, "probes")
 	if !ok {
 		list = defaultSuite()
+		if i := slices.IndexFunc(c.Profiles, func(p synthetic.Profile) bool { return p.Name == defaultProfile().Name }); i >= 0 && c.Profiles[i].Keepalive == 0 {
+			list = slices.DeleteFunc(list, func(p any) bool { return p.(map[string]any)["kind"] == "halfopen" })
+		}
 	} else if len(list) == 0 && !l.failed("probes") {
 		l.bad("probes", "there are no probes: name at least one, or remove the key for the default ones")
 	}
@@ -50,8 +58,10 @@ func (l *loader) probe(path string, raw any, c *Config) (probe, bool) {
 	kind, known := l.kind(name)
 	p := probe{path: path, kind: kind, probeSection: defaultProbe(kind.Schedule)}
 	blocks := kindNames(l.kinds)
+	if !known || kind.Needs != nil {
+		p.Timeout = time.Second // any that is no fault; needs sets the one that it has by default
+	}
 	if !known {
-		p.Timeout = time.Second // any that is no fault
 		blocks = append(blocks, name)
 	}
 	if !l.decode(path, raw, &p.probeSection, blocks...) {
@@ -75,6 +85,7 @@ func (l *loader) probe(path string, raw any, c *Config) (probe, bool) {
 	}
 	l.schedule(path, m, &p)
 	l.options(path, m, &p, c)
+	l.needs(path, m, &p, c)
 	return p, true
 }
 
@@ -91,6 +102,7 @@ func (l *loader) schedule(path string, m map[string]any, p *probe) {
 	case l.failed(path+".interval") || l.failed(path+".timeout"):
 	case p.Interval == 0:
 		l.bad(path+".interval", "0s is too small: at least 10ms")
+	case p.kind.Needs != nil: // in needs, once the options are known
 	case p.Timeout <= p.Interval:
 	case !timeout:
 		p.Timeout = p.Interval
@@ -99,6 +111,55 @@ func (l *loader) schedule(path string, m map[string]any, p *probe) {
 	default:
 		l.bad(path+".timeout", "%s is longer than the interval, %s by default: give an interval too", duration(p.Timeout), duration(p.Interval))
 	}
+}
+
+// needs completes and checks the schedule of a kind whose runs take as long as its profiles and options demand.
+func (l *loader) needs(path string, m map[string]any, p *probe, c *Config) {
+	_, interval := m["interval"]
+	_, timeout := m["timeout"]
+	if l.failed(path+".profiles") || l.failed(path+".interval") || l.failed(path+".timeout") || l.failed(join(path, p.Kind)) {
+		return
+	}
+	var need time.Duration
+	var of string
+	for _, f := range c.Profiles {
+		if !slices.Contains(p.Profiles, f.Name) {
+			continue
+		}
+		if p.kind.CheckProfile != nil {
+			if problem := p.kind.CheckProfile(f); problem != "" {
+				l.bad(path+".profiles", "profile %s %s", f.Name, problem)
+			}
+		}
+		if p.kind.Needs == nil {
+			continue
+		}
+		if n := wholeSeconds(p.kind.Needs(f, p.options)); n > need {
+			need, of = n, f.Name
+		}
+	}
+	if need == 0 {
+		return
+	}
+	if !timeout {
+		p.Timeout = need
+	}
+	if !interval {
+		p.Interval = max(p.Interval, p.Timeout)
+	}
+	switch {
+	case p.Timeout < need:
+		l.bad(path+".timeout", "%s is too short: with profile %s a run may take %s", duration(p.Timeout), of, duration(need))
+	case p.Timeout > p.Interval && timeout:
+		l.bad(path+".timeout", "%s is longer than the interval, %s: runs must not overlap", duration(p.Timeout), duration(p.Interval))
+	case p.Timeout > p.Interval:
+		l.bad(path+".interval", "%s is too short: with profile %s a run may take %s, and runs must not overlap", duration(p.Interval), of, duration(need))
+	}
+}
+
+// wholeSeconds rounds up, for people.
+func wholeSeconds(d time.Duration) time.Duration {
+	return (d + time.Second - 1).Truncate(time.Second)
 }
 
 // options decodes the block of the kind.

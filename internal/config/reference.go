@@ -55,6 +55,10 @@ type referenceWriter struct{ b strings.Builder }
 // probe writes a probe with the block of its kind.
 func (w *referenceWriter) probe(k synthetic.Kind) {
 	p := defaultProbe(k.Schedule)
+	if k.Needs != nil {
+		p.Timeout = wholeSeconds(k.Needs(synthetic.DefaultProfile(), k.Options()))
+		p.Interval = max(p.Interval, p.Timeout)
+	}
 	p.Name, p.Kind, p.Targets, p.Profiles = k.Name, k.Name, []string{"broker"}, []string{"default"}
 	fmt.Fprintf(&w.b, "\n  # Kind %s: %s\n", k.Name, k.Help)
 	w.section("  - ", "    ", reflect.ValueOf(p), nil)

@@ -119,6 +119,12 @@ func decorate(s *jsonschema.Schema, v reflect.Value) {
 			decorate(p.Items, field.Index(0))
 		case field.Type() == reflect.TypeFor[time.Duration]():
 			p.Default = duration(time.Duration(field.Int()))
+		case field.Type() == reflect.TypeFor[[]time.Duration]():
+			var texts []string
+			for i := range field.Len() {
+				texts = append(texts, duration(time.Duration(field.Index(i).Int())))
+			}
+			p.Default = texts
 		case field.Kind() != reflect.Map && (field.Kind() != reflect.String && field.Kind() != reflect.Slice || field.Len() > 0):
 			p.Default = field.Interface()
 		}
@@ -173,6 +179,8 @@ func limit(s *jsonschema.Schema, t reflect.Type, tag string) {
 			s.Maximum = json.Number(param)
 		case name == "min" && t.Kind() == reflect.Slice:
 			s.MinItems = count(param)
+		case name == "max" && t.Kind() == reflect.Slice:
+			s.MaxItems = count(param)
 		case name == "max" && t.Kind() == reflect.String:
 			s.MaxLength = count(param)
 		}

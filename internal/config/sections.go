@@ -111,7 +111,7 @@ type probeSection struct {
 	Name     string        `koanf:"name" validate:"required,name" desc:"name of the probe, the label probe"`
 	Kind     string        `koanf:"kind" validate:"required" desc:"what is done"`
 	Interval time.Duration `koanf:"interval" validate:"omitempty,min=10ms" desc:"time between the starts of two runs; not for kinds that are kept alive"`
-	Timeout  time.Duration `koanf:"timeout" validate:"min=10ms" desc:"time one run may take, at most the interval; of a kind that is kept alive, one connection attempt"`
+	Timeout  time.Duration `koanf:"timeout" validate:"min=10ms" desc:"time one run may take, at most the interval; absent, of a kind whose runs take as long as its profiles need: that; of a kind that is kept alive: one connection attempt"`
 	Targets  []string      `koanf:"targets" validate:"omitempty,min=1,unique" desc:"names of the targets; absent: all"`
 	Profiles []string      `koanf:"profiles" validate:"omitempty,min=1,unique" desc:"names of the profiles; absent: default"`
 }

@@ -66,8 +66,8 @@ func TestFromURLs(t *testing.T) {
 		got = append(got, line)
 	}
 	if diff := cmp.Diff([]string{
-		"a.example/connect/default connect", "a.example/hold/default session echo:false", "a.example/echo/default session echo:true", "a.example/roundtrip/default roundtrip",
-		"b.example/connect/default connect", "b.example/hold/default session echo:false", "b.example/echo/default session echo:true", "b.example/roundtrip/default roundtrip",
+		"a.example/connect/default connect", "a.example/hold/default session echo:false", "a.example/echo/default session echo:true", "a.example/roundtrip/default roundtrip", "a.example/halfopen/default halfopen", "a.example/takeover/default takeover", "a.example/idle/default idle", "a.example/resume/default resume",
+		"b.example/connect/default connect", "b.example/hold/default session echo:false", "b.example/echo/default session echo:true", "b.example/roundtrip/default roundtrip", "b.example/halfopen/default halfopen", "b.example/takeover/default takeover", "b.example/idle/default idle", "b.example/resume/default resume",
 	}, got); diff != "" {
 		t.Error(diff)
 	}

@@ -18,6 +18,7 @@ const (
 	WillMissing          Finding = "will_missing"          // no Will although the connection broke
 	PathCut              Finding = "path_cut"              // the path, not the server, cut the connection
 	SessionLost          Finding = "session_lost"          // the server forgot a persistent session
+	NotTakenOver         Finding = "not_taken_over"        // a second client with the same id was let in and the first one stayed
 	UnexpectedAcceptance Finding = "unexpected_acceptance" // what must be refused was let in
 	WrongRefusal         Finding = "wrong_refusal"         // refused for another reason than expected
 	Panic                Finding = "panic"                 // the probe's own code failed
@@ -25,7 +26,7 @@ const (
 
 var findings = [...]Finding{
 	Zombie, DeliveryTimeout, MessageLost, MessageDuplicated, MessageReordered, DetectionEarly, DetectionLate,
-	Undetected, WillMissing, PathCut, SessionLost, UnexpectedAcceptance, WrongRefusal, Panic,
+	Undetected, WillMissing, PathCut, SessionLost, NotTakenOver, UnexpectedAcceptance, WrongRefusal, Panic,
 }
 
 // Findings lists every finding, in the order of the documentation.

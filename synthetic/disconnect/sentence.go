@@ -44,6 +44,7 @@ var findingSentences = map[Finding]string{
 	WillMissing:          "A connection broke, but its Will never reached the observer. Look first at the access rules for the Will's topic, then at the broker's handling of Wills.",
 	PathCut:              "Something on the path cut the connection, not the broker. Look first at the idle limits of balancers, firewalls and NAT between here and the server.",
 	SessionLost:          "The server forgot a session that it had promised to keep. Look first at whether the broker restarted without persistence, then at its limit for session expiry.",
+	NotTakenOver:         "A second client with the same id was let in and the first one stayed, so two clients are served as one. Look first at whether a balancer sends them to brokers that do not share their sessions, then at the cluster's health.",
 	UnexpectedAcceptance: "The server let in what it must refuse. Treat it as an open door: look first at what changed in its listeners, users and access rules.",
 	WrongRefusal:         "The server refused what it must refuse, but for another reason. Look first at the detail: the rule that should have refused may never have been asked.",
 	Panic:                "The probe failed through a fault of its own, which says nothing of the server. Look first at the agent's log and report the stack trace.",

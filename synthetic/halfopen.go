@@ -1,0 +1,140 @@
+package synthetic
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/netfault"
+)
+
+// HalfopenOptions are the options of kind halfopen.
+type HalfopenOptions struct {
+	Mode               string        `koanf:"mode" validate:"oneof=auto deaf mute silent" desc:"how the victim vanishes: deaf (its socket hears nothing and acknowledges nothing; Linux, CAP_NET_ADMIN), mute (its segments die on the way; needs a router between), silent (it says nothing more; TCP goes on), auto (the first of deaf, mute, silent that works)"`
+	Late               time.Duration `koanf:"late" validate:"min=0" desc:"detection after this time is late; 0 = 2.25 × keepalive + 10 s"`
+	Downstream         bool          `koanf:"downstream" desc:"go on publishing QoS 1 to the fallen victim: what some brokers send refreshes their timers"`
+	DownstreamInterval time.Duration `koanf:"downstream_interval" validate:"min=10ms" desc:"time between these messages"`
+}
+
+// halfopenVerdict is what a run concluded; label verdict.
+type halfopenVerdict string
+
+const (
+	verdictOnTime      halfopenVerdict = "on_time"
+	verdictEarly       halfopenVerdict = "early"
+	verdictLate        halfopenVerdict = "late"
+	verdictUndetected  halfopenVerdict = "undetected"
+	verdictPathCut     halfopenVerdict = "path_cut"
+	verdictWillMissing halfopenVerdict = "will_missing"
+)
+
+// findings of the verdicts that are failures.
+func (v halfopenVerdict) finding() disconnect.Finding {
+	return map[halfopenVerdict]disconnect.Finding{verdictEarly: disconnect.DetectionEarly, verdictLate: disconnect.DetectionLate,
+		verdictUndetected: disconnect.Undetected, verdictPathCut: disconnect.PathCut, verdictWillMissing: disconnect.WillMissing}[v]
+}
+
+func halfopenKind() Kind {
+	m := newHalfopenMetrics()
+	return Kind{
+		Name:     "halfopen",
+		Help:     "A device lost its network without a FIN. When does the broker notice, and when is its Will out?",
+		Schedule: Schedule{Every: 5 * time.Minute},
+		Options: func() any {
+			return &HalfopenOptions{Mode: modeAuto, DownstreamInterval: time.Second}
+		},
+		Metrics: m.all(),
+		Reasons: slices.Concat(connectReasons(), reasons(disconnect.DetectionEarly, disconnect.DetectionLate, disconnect.Undetected,
+			disconnect.WillMissing, disconnect.PathCut)),
+		Cost: func(p Profile, options any) Cost {
+			o := options.(*HalfopenOptions)
+			c := Cost{ConnectsPerRun: 5, MessagesPerRun: 4, RefusalsPerRun: 2}
+			if o.Downstream {
+				c.MessagesPerRun += 2 * float64(1.5*float64(p.Keepalive)/float64(o.DownstreamInterval))
+			}
+			return c
+		},
+		Needs: func(p Profile, options any) time.Duration {
+			k := p.Keepalive
+			return (halfopenSetup + k + halfopenLimits(k, options.(*HalfopenOptions)).deadline).Round(time.Second)
+		},
+		CheckProfile: needsKeepalive,
+		New: func(env Env, p *Profile, options any) (Probe, error) {
+			c, err := newClient(env, p)
+			return &halfopenProbe{c: c, opts: *options.(*HalfopenOptions), m: m, faller: newFaller(options.(*HalfopenOptions).Mode)}, err
+		},
+	}
+}
+
+// needsKeepalive tells what is wrong with a profile for a kind that is about the keepalive.
+func needsKeepalive(p Profile) string {
+	if p.Keepalive == 0 {
+		return "has keepalive 0, with which a broker never looks for half-open connections: choose a profile with a keepalive"
+	}
+	return ""
+}
+
+// halfopenSetup is how long a run may take to connect its clients, to prove that the path of the Will works, and to clean
+// up.
+const halfopenSetup = 55 * time.Second
+
+// detectionLimits are the times after the victim's last packet between which a broker should notice.
+type detectionLimits struct {
+	early, late time.Duration
+	deadline    time.Duration // until when we wait
+}
+
+// halfopenLimits gives the limits for an effective keepalive: the standard's 1.5 K [MQTT-3.1.2-22, MQTT-3.1.2-24] less a
+// second, for brokers that count in whole ones, and what the slowest of the well-behaved ones need.
+func halfopenLimits(k time.Duration, o *HalfopenOptions) detectionLimits {
+	l := detectionLimits{early: max(0, k*3/2-time.Second), late: o.Late}
+	if l.late == 0 {
+		l.late = k*9/4 + 10*time.Second
+	}
+	l.deadline = max(3*k, l.late) + 30*time.Second
+	return l
+}
+
+// halfopenMetrics are the families of kind halfopen.
+type halfopenMetrics struct {
+	common                                      *CommonMetrics
+	detection, closed, last, ratio, limit, runs *Metric
+}
+
+func newHalfopenMetrics() *halfopenMetrics {
+	mode := []string{"mode"}
+	m := &halfopenMetrics{
+		common: NewCommonMetrics(),
+		detection: &Metric{Name: "mqtt_probe_halfopen_detection_seconds", Type: Histogram, Unit: "seconds", Labels: mode, Buckets: detectionBuckets(), Native: true,
+			Help: "Time from the last packet of a client that vanished to the arrival of its Will at another one."},
+		closed: &Metric{Name: "mqtt_probe_halfopen_close_seconds", Type: Histogram, Unit: "seconds", Labels: mode, Buckets: detectionBuckets(), Native: true,
+			Help: "Time from the last packet of a client that vanished to the broker's closing its connection; not seen in mode deaf."},
+		last: &Metric{Name: "mqtt_probe_halfopen_last_detection_seconds", Type: Gauge, Unit: "seconds", Labels: mode,
+			Help: "Detection time of the latest run, absent if the broker did not notice."},
+		ratio: &Metric{Name: "mqtt_probe_halfopen_grace_ratio", Type: Gauge, Labels: mode,
+			Help: "Detection time of the latest run as a multiple of the effective keepalive: 1.5 in the standard."},
+		limit: &Metric{Name: "mqtt_probe_halfopen_limit_seconds", Type: Gauge, Unit: "seconds", Labels: []string{"bound"},
+			Help: "Detection before the early limit throws off slow but living clients; after the late one it is too late."},
+		runs: &Metric{Name: "mqtt_probe_halfopen_verdicts_total", Type: Counter, Labels: []string{"mode", "verdict"},
+			Help: "Conclusive runs by how the client vanished (deaf, mute, silent) and by verdict."},
+	}
+	for _, mode := range []netfault.Mode{netfault.Deaf, netfault.Mute, netfault.Silent} {
+		for _, v := range []halfopenVerdict{verdictOnTime, verdictEarly, verdictLate, verdictUndetected, verdictPathCut, verdictWillMissing} {
+			m.runs.Zero = append(m.runs.Zero, []string{string(mode), string(v)})
+		}
+	}
+	return m
+}
+
+func (m *halfopenMetrics) all() []*Metric {
+	return []*Metric{m.detection, m.closed, m.last, m.ratio, m.limit, m.runs}
+}
+
+// forPeople writes a duration for people.
+func forPeople(d time.Duration) string {
+	if d < time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return fmt.Sprint(d.Round(10 * time.Millisecond))
+}

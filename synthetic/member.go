@@ -1,0 +1,125 @@
+package synthetic
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// member is one of several sessions of a run that live side by side, each driven by a goroutine of its own.
+type member struct {
+	role string
+	c    *client
+	s    *mqtt.Session
+	// mail has the messages that came; of more than fit, the later ones are dropped.
+	mail chan *mqtt.Event
+	// done is closed when nobody drives the session any more: it ended, or was told to stop. end says why it ended, nil
+	// while it lives; it may be read after done.
+	done chan struct{}
+	end  *mqtt.End
+
+	stopping atomic.Bool
+}
+
+// mailbox is how many messages wait for the run to look at them.
+const mailbox = 64
+
+// drive starts to drive a session: it answers, pings and listens until it ends or is stopped. If every is set, duty is
+// done that often; an error of duty that leaves the session alive is ignored.
+func drive(c *client, role string, s *mqtt.Session, every time.Duration, duty func(*mqtt.Session) error) *member {
+	m := &member{role: role, c: c, s: s, mail: make(chan *mqtt.Event, mailbox), done: make(chan struct{})}
+	go func() {
+		defer func() {
+			m.end = s.Ended()
+			close(m.done)
+		}()
+		var next time.Time
+		if every > 0 {
+			next = time.Now()
+		}
+		for s.Ended() == nil {
+			e, err := s.Next(next)
+			switch {
+			case err != nil: // it has ended
+			case e.Kind == mqtt.Interrupted && m.stopping.Load(): // not before: it would interrupt who drives next
+				return
+			case e.Kind == mqtt.Delivery:
+				select {
+				case m.mail <- e:
+				default:
+				}
+			case e.Kind == mqtt.Due && every > 0:
+				_ = duty(s)
+				next = e.At.Add(every)
+			}
+		}
+	}()
+	return m
+}
+
+// linger drives a session until a moment has come. The error is the session's end, or that ctx is done.
+func linger(ctx context.Context, s *mqtt.Session, until time.Time) error {
+	defer context.AfterFunc(ctx, s.Interrupt)()
+	for {
+		e, err := s.Next(until)
+		switch {
+		case err != nil:
+			return err
+		case e.Kind == mqtt.Interrupted && ctx.Err() != nil:
+			return ctxError(ctx)
+		case e.Kind == mqtt.Due:
+			return nil
+		}
+	}
+}
+
+// ctxError tells why ctx is done.
+func ctxError(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return errors.New("the run's timeout passed before there was a verdict: raise it")
+	}
+	return errStopped
+}
+
+// stop stops driving and gives the session back; nil when there is none.
+func (m *member) stop() *mqtt.Session {
+	if m == nil {
+		return nil
+	}
+	if !m.stopping.Swap(true) {
+		m.s.Interrupt()
+	}
+	<-m.done
+	return m.s
+}
+
+// leave stops driving and ends the session in order.
+func (m *member) leave() {
+	if s := m.stop(); s != nil {
+		m.c.finish(s, m.role)
+	}
+}
+
+// gone gives a channel that is closed when the session has ended; nil, which never is, when there is none.
+func (m *member) gone() <-chan struct{} {
+	if m == nil {
+		return nil
+	}
+	return m.done
+}
+
+// ended gives how the session ended, nil if there is none or it lives.
+func (m *member) ended() *mqtt.End {
+	if m == nil {
+		return nil
+	}
+	select {
+	case <-m.done:
+		return m.end
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,90 @@
+package test
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+// trial is what the runs of one probe need, beside the kind.
+type trial struct {
+	target  synthetic.Target
+	profile synthetic.Profile
+	change  func(options any) // nil: the defaults
+	prefix  string            // of client ids, "r" when empty
+}
+
+// runs does n runs of a probe of a kind side by side, as n agents would, and returns their reports. The clients of the
+// i-th are called <prefix><i>-<role>. Runs that this machine was too slow for are done again.
+func (x trial) runs(t testing.TB, kind string, n int) []synthetic.Report {
+	t.Helper()
+	k, ok := synthetic.KindByName(kind)
+	if !ok {
+		t.Fatalf("no kind %s", kind)
+	}
+	options := k.Options()
+	if x.change != nil {
+		x.change(options)
+	}
+	timeout := k.Schedule.Timeout
+	if k.Needs != nil {
+		timeout = k.Needs(x.profile, options)
+	}
+	runner := synthetic.NewRunner(synthetic.Sinks{}, nothingWatched{}, slog.New(slog.DiscardHandler))
+	defer runner.Close()
+	reports := make([]synthetic.Report, n)
+	var all sync.WaitGroup
+	for i := range n {
+		profile := x.profile
+		profile.ClientID = fmt.Sprintf("%s%d-{role}", cmp.Or(x.prefix, "r"), i)
+		id := synthetic.Identity{Target: x.target.Name, Kind: kind, Probe: fmt.Sprint(i), Profile: profile.Name}
+		p, err := k.New(synthetic.Env{Agent: "e2e", Identity: id, Target: &x.target, Timeout: timeout}, &profile, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			j := synthetic.Job{ID: id, Schedule: synthetic.Schedule{Every: timeout, Timeout: timeout}, Probes: []synthetic.Probe{p}}
+			for range 3 {
+				reports[i] = runner.Once(t.Context(), j, timeout)
+				if !strings.HasPrefix(reports[i].Detail, "our own timers were") {
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	return reports
+}
+
+// nothingWatched is a watch that does nothing.
+type nothingWatched struct{}
+
+func (nothingWatched) StartLag(synthetic.Identity, time.Duration) {}
+func (nothingWatched) Skipped(synthetic.Identity, int)            {}
+func (nothingWatched) Panicked(synthetic.Identity)                {}
+
+// profileWith is the default profile with another keepalive.
+func profileWith(k time.Duration) synthetic.Profile {
+	p := synthetic.DefaultProfile()
+	p.Keepalive = k
+	return p
+}
+
+// value gives the sample of a metric in a report, and whether there is one.
+func value(r synthetic.Report, metric string) (float64, bool) {
+	for _, s := range r.Samples {
+		if s.Metric.Name == metric && s.Op != synthetic.Forget {
+			return s.Value, true
+		}
+	}
+	return 0, false
+}
+
+// seconds is a duration from a metric's value.
+func seconds(v float64) time.Duration { return time.Duration(v * float64(time.Second)) }
