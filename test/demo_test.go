@@ -22,6 +22,7 @@ func TestDemo(t *testing.T) {
 	c.Env = []string{"TMPDIR=" + t.TempDir()} // also when it is killed
 	demo := &agent{Daemon: lab.Start(t, c), t: t, transport: &http.Transport{DisableKeepAlives: true}}
 	demo.url = regexp.MustCompile(`http://[0-9.:]+`).FindString(demo.Log())
+	demo.scrape() // what it prints is there
 
 	healthy := func(m metrics) string {
 		const success = "mqtt_probe_success"
@@ -34,15 +35,26 @@ func TestDemo(t *testing.T) {
 		return ""
 	}
 	m := demo.until(all(healthy,
+		atLeast(2, "mqtt_probe_sessions{target=hasty,profile=default,state=connected}", "mqtt_probe_sessions{target=balancer,profile=default,state=connected}"),
+		atLeast(12, "mqtt_probe_recommended_keepalive_seconds{target=balancer,profile=ka60}"),
 		atLeast(1, "mqtt_probe_zombies_total{target=zombie}", "mqtt_probe_zombie_reconnects_total{target=zombie}",
 			"mqtt_probe_session_disconnects_total{target=dropper,reason=admin_action,initiator=server,evidence=disconnect_packet}",
 			"mqtt_probe_session_disconnects_total{target=dropper,reason=peer_closed,initiator=unknown,evidence=fin}",
 			"mqtt_probe_success{target=locked,kind=refuse}",
+			"mqtt_probe_halfopen_verdicts_total{target=healthy-mqtt,verdict=on_time}",
+			"mqtt_probe_halfopen_verdicts_total{target=hasty,verdict=early}",
+			"mqtt_probe_session_disconnects_total{target=balancer,profile=ka60,reason=peer_closed,initiator=unknown,evidence=fin}",
 			"mqtt_probe_tls_earliest_cert_expiry_timestamp_seconds{target=expiring,probe=connect,profile=default}")))
 	if left := m.least("mqtt_probe_tls_earliest_cert_expiry_timestamp_seconds{target=expiring}") - float64(time.Now().Unix()); left > 86400 {
 		t.Errorf("the certificate expires in %g s, want less than a day", left)
 	}
+	if diff := cmp.Diff([]string{"half-open detection_early"}, m.nonzero("mqtt_probe_failures_total{target=hasty}", "probe", "reason")); diff != "" {
+		t.Errorf("failures at hasty (-want +got):\n%s", diff)
+	}
 	var none []string
+	if diff := cmp.Diff(none, m.nonzero("mqtt_probe_failures_total{target=balancer,profile=default}", "probe", "reason")); diff != "" {
+		t.Errorf("failures at balancer with a short keepalive (-want +got):\n%s", diff)
+	}
 	for _, well := range []string{"healthy-mqtt", "healthy-mqtts", "healthy-ws", "healthy-wss", "expiring", "locked"} {
 		if diff := cmp.Diff(none, m.nonzero("mqtt_probe_failures_total{target="+well+"}", "probe", "reason")); diff != "" {
 			t.Errorf("failures at %s (-want +got):\n%s", well, diff)
@@ -53,12 +65,18 @@ func TestDemo(t *testing.T) {
 	checkLog(t, demo.Log())
 	for _, want := range []string{
 		"All of it was seen after ",
-		"  healthy   20 of 20 probes succeed\n",
+		"  healthy   21 of 21 probes succeed\n",
+		"            half-open client: the broker noticed after ",
 		"  zombie    zombie: pings are answered, publishes are not",
 		"  expiring  certificate expires ",
 		"disconnected: admin_action, initiator server, evidence disconnect_packet",
 		"disconnected: peer_closed, initiator unknown, evidence fin",
 		"  locked    anonymous client refused as expected: not_authorized",
+		"  hasty     half-open client: the broker noticed after ",
+		"clients that are slow but alive are thrown off",
+		"  balancer  disconnected with keepalive 60s: peer_closed, initiator unknown, evidence fin",
+		"connections may idle for 15s and die after 20s (fin)",
+		"use a keepalive of 12s",
 		exitCode + "0\n",
 	} {
 		if !strings.Contains(demo.Log(), want) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,11 +17,11 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/promslog"
-	toolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/pingreq/pingreq/collector"
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/internal/demo"
+	"github.com/pingreq/pingreq/internal/web"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -66,25 +67,24 @@ func runDemo(ctx context.Context, e environment, listen string) (err error) {
 	if err != nil {
 		return err
 	}
-	address, err := freeAddress(listen)
+	l, err := listenWeb(listen)
 	if err != nil {
 		return err
 	}
-	show := newDemoScreen(e.stdout, brokers.List, a.plan)
-	show.head(address, file)
-	none, systemd := "", false
-	wf := &toolkit.FlagConfig{WebListenAddresses: &[]string{address}, WebSystemdSocket: &systemd, WebConfigFile: &none}
+	address := l.Addr().String()
 	actx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var web sync.WaitGroup
-	var webErr error
-	web.Go(func() {
+	show := newDemoScreen(actx, e.stdout, brokers.List, a.plan)
+	show.head(address, file)
+	var running sync.WaitGroup
+	var runErr error
+	running.Go(func() {
 		defer cancel()
-		webErr = a.run(actx, wf, show)
+		runErr = a.run(actx, func(ctx context.Context, h http.Handler) error { return web.ServeListener(ctx, h, l, log) }, show)
 	})
 	show.run(actx, address)
-	web.Wait()
-	return webErr
+	running.Wait()
+	return runErr
 }
 
 // demoConfiguration writes the configuration that the demo runs, for people to read, and loads it.
@@ -108,18 +108,18 @@ func demoConfiguration(e environment, brokers *demo.Brokers, dir string) (*confi
 	return cfg, file, err
 }
 
-// freeAddress gives the address, or one with a free port if it is taken.
-func freeAddress(address string) (string, error) {
+// listenWeb listens on the address, or on a free port of its host if it is taken.
+func listenWeb(address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
-	if err != nil {
-		host, _, e := net.SplitHostPort(address)
-		if e != nil {
-			return "", usageError{fmt.Errorf("--web.listen-address: %w", e)}
-		}
-		if l, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
-			return "", err
-		}
+	if err == nil {
+		return l, nil
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	host, _, splitErr := net.SplitHostPort(address)
+	if splitErr != nil {
+		return nil, usageError{fmt.Errorf("--web.listen-address: %w", splitErr)}
+	}
+	if l, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
+		return nil, usageError{fmt.Errorf("--web.listen-address: %w", err)}
+	}
+	return l, nil
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -23,22 +23,43 @@ type demoScreen struct {
 	c       palette
 	brokers []demo.Broker
 	start   time.Time
+	done    <-chan struct{} // closed when the demo stops: what ends then was ended by us
 
 	mu      sync.Mutex
 	healthy map[synthetic.Identity]synthetic.Outcome // the healthy broker's probes; "" = none yet
-	found   map[string][]string                      // lines by broker, in the order of their first time
-	counts  map[string]int                           // by broker and line
-	cert    time.Time
-	refused bool
-	lines   int // drawn last
+	found   map[string][]*finding                    // by broker, in the order of their first time
+	awaited map[string][]string                      // by broker, the names of what was not found yet
+	lines   int                                      // drawn last
 }
 
-func newDemoScreen(w io.Writer, brokers []demo.Broker, plan []planned) *demoScreen {
-	s := &demoScreen{w: w, redraw: isTerminal(w), c: paletteFor(w), brokers: brokers, start: time.Now(),
-		healthy: map[synthetic.Identity]synthetic.Outcome{}, found: map[string][]string{}, counts: map[string]int{}}
+// finding is one thing that was found, once or again and again.
+type finding struct {
+	name  string // tells it from the broker's others
+	text  string // of the latest time
+	count int
+}
+
+// Names of findings that are awaited.
+const (
+	foundZombie      = "zombie"
+	foundCertificate = "certificate"
+	foundDisconnect  = "disconnect"
+	foundRefusal     = "refusal"
+	foundHalfopen    = "half-open"
+	foundIdleLimit   = "idle limit"
+)
+
+func newDemoScreen(ctx context.Context, w io.Writer, brokers []demo.Broker, plan []planned) *demoScreen {
+	s := &demoScreen{w: w, redraw: isTerminal(w), c: paletteFor(w), brokers: brokers, start: time.Now(), done: ctx.Done(),
+		healthy: map[synthetic.Identity]synthetic.Outcome{}, found: map[string][]*finding{}}
+	s.awaited = map[string][]string{"zombie": {foundZombie}, "expiring": {foundCertificate}, "dropper": {foundDisconnect},
+		"locked": {foundRefusal}, "hasty": {foundHalfopen}, "balancer": {foundDisconnect}}
 	for _, p := range plan {
-		if strings.HasPrefix(p.Target.Name, "healthy") {
+		if s.brokerOf(p.Target.Name) == "healthy" {
 			s.healthy[p.ID] = ""
+		}
+		if p.ID.Kind == "idle" {
+			s.awaited["balancer"] = []string{foundDisconnect, foundIdleLimit}
 		}
 	}
 	return s
@@ -46,15 +67,23 @@ func newDemoScreen(w io.Writer, brokers []demo.Broker, plan []planned) *demoScre
 
 // head says what runs and where to look.
 func (s *demoScreen) head(address, file string) {
-	fmt.Fprintf(s.w, "%s\n\n", s.c.bold("pingreq demo: five brokers in this process, four of them odd on purpose"))
+	fmt.Fprintf(s.w, "%s\n\n", s.c.bold(fmt.Sprintf("pingreq demo: %d brokers in this process, all but the first odd on purpose", len(s.brokers))))
+	width := terminalWidth(s.w)
 	for _, b := range s.brokers {
-		fmt.Fprintf(s.w, "  %-9s %s\n", b.Name, b.Summary)
-		fmt.Fprintf(s.w, "            %s\n", s.c.dim("expect: "+b.Expect))
+		name := b.Name
+		for _, line := range wrap(b.Summary, width-12) {
+			fmt.Fprintf(s.w, "  %-9s %s\n", name, line)
+			name = ""
+		}
+		for _, line := range wrap("expect: "+b.Expect, width-12) {
+			fmt.Fprintf(s.w, "            %s\n", s.c.dim(line))
+		}
 	}
 	fmt.Fprintf(s.w, "\nLook at    http://%s/          every probe at a glance\n", address)
 	fmt.Fprintf(s.w, "           http://%s/metrics   what Prometheus scrapes\n", address)
 	fmt.Fprintf(s.w, "Running    %s   (a configuration to learn from)\n", file)
-	fmt.Fprintf(s.w, "\nWithin %s you should see all of it below. Ctrl-C stops.\n\n", demoPatience)
+	fmt.Fprintf(s.w, "\nWithin %s you should see all of it below: a half-open client takes some keepalives, a drop or a cut up to half a\n", demoPatience)
+	fmt.Fprintf(s.w, "minute. The next half-open client follows after 2 minutes. Ctrl-C stops.\n\n")
 }
 
 // brokerOf gives the broker of a target.
@@ -65,25 +94,41 @@ func (s *demoScreen) brokerOf(target string) string {
 
 // Report implements synthetic.Sink.
 func (s *demoScreen) Report(id synthetic.Identity, r synthetic.Report) {
+	select {
+	case <-s.done:
+		return
+	default:
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.outcome(id, r.Outcome)
 	broker := s.brokerOf(id.Target)
 	if r.TLS != nil && broker == "expiring" && !r.TLS.EarliestExpiry.IsZero() {
-		s.cert = r.TLS.EarliestExpiry
-		s.note(broker, fmt.Sprintf("certificate expires %s", s.cert.Local().Format("Mon 2 Jan 15:04")))
+		s.note(broker, foundCertificate, "", "certificate expires %s", r.TLS.EarliestExpiry.Local().Format("Mon 2 Jan 15:04"))
 	}
 	switch {
 	case r.Finding == disconnect.Zombie:
-		s.note(broker, "zombie: pings are answered, publishes are not")
-	case broker == "dropper" && r.Ending != nil && r.Outcome == synthetic.Failure && id.Kind == "session":
-		s.note(broker, fmt.Sprintf("disconnected: %s, initiator %s, evidence %s", r.Ending.Reason, r.Ending.Initiator, r.Ending.Evidence))
-	case id.Kind == "refuse" && r.Outcome == synthetic.Success:
-		s.refused = true
-		s.note(broker, "anonymous client "+r.Detail)
+		s.note(broker, foundZombie, "", "zombie: pings are answered, publishes are not")
+	case broker == "dropper" && dropped(id, &r):
+		s.note(broker, foundDisconnect, string(r.Ending.Reason), "disconnected: %s, initiator %s, evidence %s", r.Ending.Reason, r.Ending.Initiator, r.Ending.Evidence)
+	case broker == "balancer" && id.Profile == "ka60" && dropped(id, &r):
+		s.note(broker, foundDisconnect, string(r.Ending.Reason), "disconnected with keepalive 60s: %s, initiator %s, evidence %s", r.Ending.Reason, r.Ending.Initiator, r.Ending.Evidence)
+	case broker == "locked" && id.Kind == "refuse" && r.Outcome == synthetic.Success:
+		s.note(broker, foundRefusal, "", "anonymous client %s", r.Detail)
+	case broker == "hasty" && r.Finding == disconnect.DetectionEarly, broker == "healthy" && id.Kind == "halfopen" && r.Outcome == synthetic.Success:
+		s.note(broker, foundHalfopen, "", "half-open client: %s", r.Detail)
+	case broker == "balancer" && id.Kind == "idle" && (r.Outcome == synthetic.Success || r.Finding == disconnect.PathCut):
+		s.note(broker, foundIdleLimit, id.Profile, "%s", r.Detail)
+	case (id.Kind == "halfopen" || id.Kind == "idle") && r.Outcome == synthetic.Inconclusive: // the next run is minutes away
+		s.note(broker, "inconclusive", id.Probe, "%s inconclusive: %s", id.Probe, r.Detail)
 	case r.Outcome == synthetic.Failure:
-		s.note(broker, fmt.Sprintf("%s failed: %s", id.Probe, r.Reason()))
+		s.note(broker, "failure", id.Probe+" "+r.Reason(), "%s failed: %s", id.Probe, r.Reason())
 	}
+}
+
+// dropped tells whether a held session was ended.
+func dropped(id synthetic.Identity, r *synthetic.Report) bool {
+	return id.Kind == "session" && r.Outcome == synthetic.Failure && r.Ending != nil
 }
 
 // Event implements synthetic.Sink.
@@ -99,14 +144,19 @@ func (s *demoScreen) outcome(id synthetic.Identity, o synthetic.Outcome) {
 	}
 }
 
-// note notes one finding of a broker.
-func (s *demoScreen) note(broker, line string) {
-	key := broker + "\x00" + line
-	if s.counts[key]++; s.counts[key] == 1 {
-		s.found[broker] = append(s.found[broker], line)
-		if !s.redraw {
-			fmt.Fprintf(s.w, "%4.0f s  %-9s %s\n", time.Since(s.start).Seconds(), broker, line)
-		}
+// note notes what was found at a broker; sort tells several findings of one name apart.
+func (s *demoScreen) note(broker, name, sort, format string, args ...any) {
+	s.awaited[broker] = slices.DeleteFunc(s.awaited[broker], func(n string) bool { return n == name })
+	name += " " + sort
+	i := slices.IndexFunc(s.found[broker], func(f *finding) bool { return f.name == name })
+	if i < 0 {
+		i = len(s.found[broker])
+		s.found[broker] = append(s.found[broker], &finding{name: name})
+	}
+	f := s.found[broker][i]
+	f.text = fmt.Sprintf(format, args...)
+	if f.count++; f.count == 1 && !s.redraw {
+		fmt.Fprintf(s.w, "%4.0f s  %-9s %s\n", time.Since(s.start).Seconds(), broker, f.text)
 	}
 }
 
@@ -121,17 +171,10 @@ func (s *demoScreen) succeeding() int {
 	return n
 }
 
-// missing lists the brokers of which the expected was not seen yet.
+// missing lists the brokers of which not all that is expected was seen yet.
 func (s *demoScreen) missing() (names []string) {
-	seen := map[string]bool{"healthy": s.succeeding() == len(s.healthy), "expiring": !s.cert.IsZero(), "locked": s.refused}
-	for key := range maps.Keys(s.counts) {
-		broker, line, _ := strings.Cut(key, "\x00")
-		if strings.HasPrefix(line, "zombie") || strings.HasPrefix(line, "disconnected") {
-			seen[broker] = true
-		}
-	}
 	for _, b := range s.brokers {
-		if !seen[b.Name] {
+		if len(s.awaited[b.Name]) > 0 || b.Name == "healthy" && s.succeeding() < len(s.healthy) {
 			names = append(names, b.Name)
 		}
 	}
@@ -174,7 +217,7 @@ func (s *demoScreen) draw(missing []string) {
 	if s.lines > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", s.lines)
 	}
-	rows := s.rows()
+	rows := s.rows(terminalWidth(s.w))
 	for _, r := range rows {
 		b.WriteString("\x1b[K" + r + "\n")
 	}
@@ -182,13 +225,13 @@ func (s *demoScreen) draw(missing []string) {
 	if len(missing) == 0 {
 		state = fmt.Sprintf("%3.0f s  all of it was seen; it goes on until Ctrl-C", time.Since(s.start).Seconds())
 	}
-	b.WriteString("\x1b[K" + s.c.dim(state) + "\n")
+	b.WriteString("\x1b[K" + s.c.dim(state) + "\n\x1b[J")
 	s.lines = len(rows) + 1
 	io.WriteString(s.w, b.String())
 }
 
-// rows are the findings, a line each.
-func (s *demoScreen) rows() (rows []string) {
+// rows are the findings, in lines that fit the width.
+func (s *demoScreen) rows(width int) (rows []string) {
 	for _, br := range s.brokers {
 		name := fmt.Sprintf("%-9s", br.Name)
 		if br.Name == "healthy" {
@@ -199,15 +242,20 @@ func (s *demoScreen) rows() (rows []string) {
 			}
 			rows = append(rows, s.c.bold(name)+" "+text)
 		}
-		for i, line := range s.found[br.Name] {
+		for i, f := range s.found[br.Name] {
 			if i > 0 || br.Name == "healthy" {
 				name = strings.Repeat(" ", len(name))
 			}
 			count := ""
-			if n := s.counts[br.Name+"\x00"+line]; n > 1 && br.Name != "expiring" {
-				count = fmt.Sprintf(" (%d times)", n)
+			if f.count > 1 && br.Name != "expiring" {
+				count = fmt.Sprintf(" (%d times)", f.count)
 			}
-			rows = append(rows, s.c.bold(name)+" "+line+s.c.dim(count))
+			for j, line := range wrap(f.text+count, width-len(name)-1) {
+				if j > 0 {
+					name = strings.Repeat(" ", len(name))
+				}
+				rows = append(rows, s.c.bold(name)+" "+line)
+			}
 		}
 		if len(s.found[br.Name]) == 0 && br.Name != "healthy" {
 			rows = append(rows, s.c.bold(name)+" "+s.c.dim("…"))
@@ -222,7 +270,7 @@ func (s *demoScreen) tail() {
 	defer s.mu.Unlock()
 	if !s.redraw {
 		fmt.Fprintf(s.w, "\nSeen in %.0f s:\n", time.Since(s.start).Seconds())
-		for _, r := range s.rows() {
+		for _, r := range s.rows(math.MaxInt) {
 			fmt.Fprintln(s.w, "  "+r)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -11,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/common/version"
-	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
 	"github.com/pingreq/pingreq/collector"
@@ -44,7 +44,7 @@ func serveCommand(app *kingpin.Application) subcommand {
 			return err
 		}
 		log.Info("starting", "version", version.Version, "agent", cfg.Agent.ID, "targets", len(cfg.Targets), "probes", len(a.plan))
-		return a.run(ctx, wf, newLogSink(log))
+		return a.run(ctx, func(ctx context.Context, h http.Handler) error { return web.Serve(ctx, h, wf, log) }, newLogSink(log))
 	}}
 }
 
@@ -89,8 +89,8 @@ func newAgent(log *slog.Logger, kinds []synthetic.Kind, cfg *config.Config) (*ag
 	return a, nil
 }
 
-// run runs the probes and serves the metrics until ctx is done or the web server fails; then it stops in order.
-func (a *agent) run(ctx context.Context, wf *toolkit.FlagConfig, more ...synthetic.Sink) error {
+// run runs the probes and has serve serve the metrics until ctx is done or serve fails; then it stops in order.
+func (a *agent) run(ctx context.Context, serve func(context.Context, http.Handler) error, more ...synthetic.Sink) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var g oklog.Group
@@ -107,7 +107,7 @@ func (a *agent) run(ctx context.Context, wf *toolkit.FlagConfig, more ...synthet
 	}, func(error) { cancel() })
 	g.Add(func() error {
 		h := web.New(web.Options{Registry: a.gatherer, Registerer: a.registry, Rows: a.board.Snapshot, Version: version.Version, Logger: a.log})
-		if err := web.Serve(ctx, h, wf, a.log); err != nil {
+		if err := serve(ctx, h); err != nil {
 			return fmt.Errorf("web: %w", err)
 		}
 		return nil

@@ -2,7 +2,10 @@ package main
 
 import (
 	"io"
+	"math"
 	"os"
+	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -13,6 +16,32 @@ import (
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// terminalWidth is the number of columns of the terminal behind w; without one there is no limit.
+func terminalWidth(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+			return width
+		}
+	}
+	return math.MaxInt
+}
+
+// wrap breaks text between words into lines of at most width columns, where the words allow it.
+func wrap(text string, width int) (lines []string) {
+	line := ""
+	for _, word := range strings.Fields(text) {
+		switch {
+		case line == "":
+			line = word
+		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= width:
+			line += " " + word
+		default:
+			lines, line = append(lines, line), word
+		}
+	}
+	return append(lines, line)
 }
 
 // palette colours words on a terminal; elsewhere it leaves them as they are.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ const (
 type broker struct {
 	server  *mqtt.Server
 	log     *slog.Logger
+	grace   float64        // the share that clients are given of the time that mochi would wait for them
 	accepts []func()       // each serves one listener until that is closed
 	closers []func() error // of the listeners
 	done    chan struct{}
@@ -54,6 +56,7 @@ func newBroker(log *slog.Logger) *broker {
 			SysTopicResendInterval: sysInterval,
 		}),
 		log:   log,
+		grace: 1,
 		done:  make(chan struct{}),
 		turn:  make(chan struct{}, 1),
 		conns: make(map[*conn]struct{}),
@@ -81,7 +84,21 @@ func (b *broker) listen(ctx context.Context, scheme string, config *tls.Config) 
 		b.accepts = append(b.accepts, func() { _ = web.Serve(ln) }) // ends with ErrServerClosed
 		return e, nil
 	}
-	b.accepts = append(b.accepts, func() { b.accept(ln) })
+	b.accepts = append(b.accepts, func() { b.accept(ln, b.handle) })
+	return e, nil
+}
+
+// balance puts a balancer before a listener that speaks mqtt, and returns the way through it.
+func (b *broker) balance(ctx context.Context, e Endpoint, limit time.Duration) (Endpoint, error) {
+	address := strings.TrimPrefix(e.URL, "mqtt://")
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("open a loopback port: %w", err)
+	}
+	b.closers = append(b.closers, ln.Close)
+	r := &relay{limit: limit, done: b.done}
+	b.accepts = append(b.accepts, func() { b.accept(ln, func(client net.Conn) { r.serve(client, address) }) })
+	e.URL = "mqtt://" + ln.Addr().String()
 	return e, nil
 }
 
@@ -96,7 +113,7 @@ func (b *broker) serve() error {
 	return nil
 }
 
-func (b *broker) accept(ln net.Listener) {
+func (b *broker) accept(ln net.Listener, handle func(net.Conn)) {
 	for {
 		nc, err := ln.Accept()
 		switch {
@@ -110,7 +127,7 @@ func (b *broker) accept(ln net.Listener) {
 			case <-time.After(acceptPause):
 			}
 		default:
-			b.work.Go(func() { b.handle(nc) })
+			b.work.Go(func() { handle(nc) })
 		}
 	}
 }
@@ -150,14 +167,14 @@ func (b *broker) newWebServer() *http.Server {
 
 // handle is the whole life of one connection.
 func (b *broker) handle(nc net.Conn) {
-	c := &conn{Conn: nc, turn: b.turn}
+	c := &conn{Conn: nc, grace: b.grace, turn: b.turn}
 	defer c.Close()
 	if !b.admit(c) {
 		return
 	}
 	defer b.forget(c)
 
-	_ = c.SetDeadline(time.Now().Add(connectTimeout)) // a dead connection fails at its first read
+	_ = c.SetReadDeadline(time.Now().Add(connectTimeout)) // a dead connection fails at its first read
 	err := b.server.EstablishConnection("demo", c)
 	c.leave()
 	b.log.Debug("connection ended", "remote", nc.RemoteAddr(), "err", err)

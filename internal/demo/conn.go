@@ -17,6 +17,7 @@ const writeTimeout = 5 * time.Second
 type conn struct {
 	net.Conn
 
+	grace   float64       // the share that the client is given of the time that mochi would wait for it
 	turn    chan struct{} // the broker's
 	hasTurn bool          // touched only by the goroutine that serves the connection
 }
@@ -35,8 +36,14 @@ func (c *conn) leave() {
 	}
 }
 
-// SetDeadline sets the deadline of reads only; writes have their own.
-func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+// SetDeadline is what mochi calls before each packet, with the time at which it gives the client up. It sets the
+// deadline of reads only; writes have their own.
+func (c *conn) SetDeadline(t time.Time) error {
+	if left := time.Until(t); !t.IsZero() {
+		t = t.Add(-time.Duration((1 - c.grace) * float64(left)))
+	}
+	return c.SetReadDeadline(t)
+}
 
 // Write closes the connection when it fails, for mochi goes on after a write that was cut off half-way.
 func (c *conn) Write(p []byte) (int, error) {
@@ -53,10 +60,15 @@ func (c *conn) Write(p []byte) (int, error) {
 
 // closeWrite sends a FIN and no RST, even if the client's bytes are waiting unread.
 func (c *conn) closeWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+	return closeWrite(c.Conn)
+}
+
+// closeWrite sends a FIN, where the connection can be closed in halves; otherwise it closes it.
+func closeWrite(nc net.Conn) error {
+	if half, ok := nc.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
-	return c.Close()
+	return nc.Close()
 }
 
 var errTextFrame = errors.New("websocket frame is not binary [MQTT-6.0.0-1]")

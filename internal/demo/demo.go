@@ -1,5 +1,5 @@
-// Package demo runs MQTT brokers inside the process, one healthy and the others broken on purpose, so that
-// everything pingreq measures can be seen without installing anything. They listen on free ports of 127.0.0.1 only.
+// Package demo runs MQTT brokers inside the process, one healthy and the others broken on purpose or behind a path that
+// is, so that everything pingreq measures can be seen without installing anything. They listen on free ports of 127.0.0.1 only.
 //
 // The brokers are github.com/mochi-mqtt/server; their faults are hooks and connection wrappers of this package. Where
 // mochi 2.7.9 itself would look faulty to a probe, workarounds has a way round it.
@@ -26,6 +26,8 @@ type Options struct {
 	// DropAfter is the age at which the broker "dropper" ends a connection. The default, 28 s, is half a minute but
 	// no multiple of the usual keepalives: a close with a ping just due would pass for a keepalive timeout.
 	DropAfter time.Duration
+	// CutAfter is the time for which the path to the broker "balancer" lets a connection idle; 20 s if zero.
+	CutAfter time.Duration
 	// Logger receives what the brokers log, at level debug unless it is an error; nil discards it.
 	Logger *slog.Logger
 }
@@ -117,14 +119,17 @@ func (o *Options) complete() error {
 	if o.Dir == "" {
 		return errors.New("demo brokers need a directory for their certificates: set Dir")
 	}
-	if o.ZombieAfter < 0 || o.DropAfter < 0 {
-		return errors.New("ZombieAfter and DropAfter of the demo brokers must not be negative")
+	if o.ZombieAfter < 0 || o.DropAfter < 0 || o.CutAfter < 0 {
+		return errors.New("ZombieAfter, DropAfter and CutAfter of the demo brokers must not be negative")
 	}
 	if o.ZombieAfter == 0 {
 		o.ZombieAfter = 8 * time.Second
 	}
 	if o.DropAfter == 0 {
 		o.DropAfter = 28 * time.Second
+	}
+	if o.CutAfter == 0 {
+		o.CutAfter = 20 * time.Second
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

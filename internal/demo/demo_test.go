@@ -37,6 +37,8 @@ func TestStartListsBrokers(t *testing.T) {
 		{Name: "expiring", CAFile: ca, Endpoints: []Endpoint{{URL: "mqtts://127.0.0.1", Transport: "tcp", TLS: true}}},
 		{Name: "dropper", Endpoints: plain},
 		{Name: "locked", Endpoints: plain, Username: "demo", PasswordFile: filepath.Join(dir, "locked.password")},
+		{Name: "hasty", Endpoints: plain},
+		{Name: "balancer", Endpoints: plain},
 	}
 	withoutPort := cmp.Comparer(func(a, b Endpoint) bool {
 		return stripPort(t, a) == stripPort(t, b)

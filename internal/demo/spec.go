@@ -16,6 +16,8 @@ type spec struct {
 	schemes               []string
 	certificateLife       time.Duration // of its server certificate, if a scheme uses TLS
 	password              bool          // whether clients must give the user name and password
+	grace                 float64       // the share that clients are given of the time that mochi would wait for them; 0 = all of it
+	balanced              bool          // whether the way to it is through a balancer that cuts what idles
 	hook                  func(*broker, setup) mqtt.Hook
 }
 
@@ -71,6 +73,22 @@ func specs() []spec {
 			password: true,
 			hook:     func(_ *broker, s setup) mqtt.Hook { return newLockHook(username, s.password) },
 		},
+		{
+			name:    "hasty",
+			summary: "gives up silent clients after 0.8 of the 1.5 keepalives that the standard grants; those that ping in time stay",
+			expect:  `mqtt_probe_halfopen_verdicts_total{verdict="early"} grows, and mqtt_probe_sessions{state="connected"} stays at 2`,
+			schemes: []string{"mqtt"},
+			grace:   .8,
+			hook:    func(*broker, setup) mqtt.Hook { return new(auth.AllowHook) },
+		},
+		{
+			name:     "balancer",
+			summary:  "a healthy broker, but the balancer before it cuts every connection that idles for 20 s",
+			expect:   `mqtt_probe_session_disconnects_total{profile="ka60"} grows every 20 s, and with keepalive 5s, profile="default", it does not`,
+			schemes:  []string{"mqtt"},
+			balanced: true,
+			hook:     func(*broker, setup) mqtt.Hook { return new(auth.AllowHook) },
+		},
 	}
 }
 
@@ -89,6 +107,9 @@ func (sp spec) start(ctx context.Context, s setup) (*broker, []Endpoint, error) 
 	}
 
 	b := newBroker(s.Logger.With("broker", sp.name))
+	if sp.grace > 0 {
+		b.grace = sp.grace
+	}
 	endpoints, err := sp.open(ctx, b, s, config)
 	if err != nil {
 		return nil, nil, errors.Join(err, b.close())
@@ -105,6 +126,9 @@ func (sp spec) open(ctx context.Context, b *broker, s setup, config *tls.Config)
 	var endpoints []Endpoint
 	for _, scheme := range sp.schemes {
 		e, err := b.listen(ctx, scheme, config)
+		if err == nil && sp.balanced {
+			e, err = b.balance(ctx, e, s.CutAfter)
+		}
 		if err != nil {
 			return nil, err
 		}

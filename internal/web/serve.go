@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
@@ -28,33 +29,47 @@ const (
 func Serve(ctx context.Context, handler http.Handler, flags *toolkit.FlagConfig, logger *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, listener := range listeners(flags) {
-		server := &http.Server{
-			Handler:           handler,
-			ReadHeaderTimeout: readHeaderTimeout,
-			ReadTimeout:       readTimeout,
-			WriteTimeout:      writeTimeout,
-			IdleTimeout:       idleTimeout,
-			ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
-		}
-		group.Go(func() error {
-			err := toolkit.ListenAndServe(server, &listener.flags, logger)
-			if errors.Is(err, http.ErrServerClosed) {
-				return nil
-			}
-			return fmt.Errorf("serving HTTP on %s: %w", listener.name, err)
-		})
-		group.Go(func() error {
-			<-ctx.Done()
-			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-			defer cancel()
-			if err := server.Shutdown(stop); err != nil {
-				logger.Warn("HTTP requests were cut off.", "address", listener.name, "err", err)
-				_ = server.Close() // its error is that of closing listeners twice
-			}
-			return nil
+		start(ctx, group, listener.name, handler, logger, func(server *http.Server) error {
+			return toolkit.ListenAndServe(server, &listener.flags, logger)
 		})
 	}
 	return group.Wait()
+}
+
+// ServeListener serves the handler on l, in the clear, until ctx is done, and closes it. It stops and fails as Serve.
+func ServeListener(ctx context.Context, handler http.Handler, l net.Listener, logger *slog.Logger) error {
+	group, ctx := errgroup.WithContext(ctx)
+	start(ctx, group, l.Addr().String(), handler, logger, func(server *http.Server) error { return server.Serve(l) })
+	return group.Wait()
+}
+
+// start adds a server to the group.
+func start(ctx context.Context, group *errgroup.Group, name string, handler http.Handler, logger *slog.Logger, serve func(*http.Server) error) {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	group.Go(func() error {
+		err := serve(server)
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return fmt.Errorf("serving HTTP on %s: %w", name, err)
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		if err := server.Shutdown(stop); err != nil {
+			logger.Warn("HTTP requests were cut off.", "address", name, "err", err)
+			_ = server.Close() // its error is that of closing listeners twice
+		}
+		return nil
+	})
 }
 
 type listener struct {

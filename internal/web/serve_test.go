@@ -115,6 +115,29 @@ func TestServePlain(t *testing.T) {
 	}
 }
 
+func TestServeListener(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &served{addresses: []string{l.Addr().String()}, done: make(chan error, 1)}
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	s.stop = cancel
+	go func() { s.done <- ServeListener(ctx, New(testOptions()), l, slog.New(slog.DiscardHandler)) }()
+	if status, body, err := get(t, "http://"+s.addresses[0]+"/metrics", nil, "", ""); err != nil || status != 200 || !strings.Contains(body, "mqtt_probe_success 0") {
+		t.Errorf("status %d, body %q, error %v", status, body, err)
+	}
+	s.stopped(t)
+	if _, _, err := get(t, "http://"+s.addresses[0]+"/-/healthy", nil, "", ""); err == nil {
+		t.Error("it still answers after it stopped")
+	}
+
+	if err := ServeListener(t.Context(), New(testOptions()), l, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "serving HTTP on "+s.addresses[0]) {
+		t.Errorf("with a closed listener: error %v, want one that names it", err)
+	}
+}
+
 // TestServeTLSAndBasicAuth serves two listeners with a web configuration file.
 func TestServeTLSAndBasicAuth(t *testing.T) {
 	config, roots := webConfig(t)
