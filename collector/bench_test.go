@@ -108,7 +108,8 @@ func fleet(b *testing.B, targets int) (*Probes, map[string]map[string]string) {
 		for _, x := range []struct {
 			probe, kind string
 			labels      int // how many QoS, or the like, have values
-		}{{"connect", "connect", 0}, {"hold", "session", 0}, {"echo", "session", 1}, {"roundtrip", "roundtrip", 3}} {
+		}{{"connect", "connect", 0}, {"hold", "session", 0}, {"echo", "session", 1}, {"roundtrip", "roundtrip", 3},
+			{"halfopen", "halfopen", 1}, {"takeover", "takeover", 2}, {"idle", "idle", 0}, {"resume", "resume", 0}} {
 			kind, ok := synthetic.KindByName(x.kind)
 			if !ok {
 				b.Fatalf("no kind %s", x.kind)

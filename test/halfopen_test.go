@@ -145,16 +145,16 @@ func TestHalfopenBrokers(t *testing.T) {
 						profile := profileWith(k * time.Second)
 						profile.Protocol, profile.Name = v, fmt.Sprint(v, m)
 						what := fmt.Sprintf("%s, MQTT %s, %s", t.Name(), v, m)
-						x := trial{target: target, profile: profile, change: mode(m)}
+						x := trial{target: target, profile: profile, change: mode(m), prefix: fmt.Sprintf("%.1s%d-", m, v)}
 						for i, got := range times(t, what, x.runs(t, "halfopen", 3)) {
 							if s := got.Seconds(); s < least-.1 || s > most+1 { // the machine may be busy
 								t.Errorf("%s, run %d: T is %s, want %g to %g s", what, i, got, least, most)
 							}
 						}
 					})
-					all.Wait() // the clients of the runs have the same names
 				}
 			}
+			all.Wait()
 		})
 	}
 }
@@ -219,14 +219,18 @@ func TestHalfopenWillForbidden(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			broker := lab.StartMosquitto(t, lab.MosquittoOptions{ACL: acl})
+			var all sync.WaitGroup
 			for _, v := range []mqtt.Version{mqtt.V5, mqtt.V311} {
-				profile := profileWith(2 * time.Second)
-				profile.Protocol = v
-				r := trial{target: synthetic.Target{Name: "broker", URL: broker.URL}, profile: profile}.runs(t, "halfopen", 1)[0]
-				if r.Reason() != "will_missing" || !strings.Contains(r.Detail, "access rules") && !strings.Contains(r.Detail, "refused") {
-					t.Errorf("%s %q: %s", r.Outcome, r.Reason(), r.Detail)
-				}
+				all.Go(func() {
+					profile := profileWith(2 * time.Second)
+					profile.Protocol = v
+					r := trial{target: synthetic.Target{Name: "broker", URL: broker.URL}, profile: profile, prefix: fmt.Sprintf("v%d-", v)}.runs(t, "halfopen", 1)[0]
+					if r.Reason() != "will_missing" || !strings.Contains(r.Detail, "access rules") && !strings.Contains(r.Detail, "refused") {
+						t.Errorf("%s %q: %s", r.Outcome, r.Reason(), r.Detail)
+					}
+				})
 			}
+			all.Wait()
 		})
 	}
 }

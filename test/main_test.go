@@ -20,7 +20,7 @@ import (
 var program string
 
 func TestMain(m *testing.M) {
-	sideBySide(6)
+	sideBySide(8)
 	dir, err := os.MkdirTemp("", "pingreq-e2e-")
 	if err == nil {
 		err = os.Chmod(dir, 0o755) // some tests run the program as another user

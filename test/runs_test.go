@@ -26,7 +26,8 @@ func (x trial) runs(t testing.TB, kind string, n int) []synthetic.Report {
 	t.Helper()
 	k, ok := synthetic.KindByName(kind)
 	if !ok {
-		t.Fatalf("no kind %s", kind)
+		t.Errorf("no kind %s", kind) // no Fatal: it may be called from any goroutine
+		return nil
 	}
 	options := k.Options()
 	if x.change != nil {
@@ -46,7 +47,8 @@ func (x trial) runs(t testing.TB, kind string, n int) []synthetic.Report {
 		id := synthetic.Identity{Target: x.target.Name, Kind: kind, Probe: fmt.Sprint(i), Profile: profile.Name}
 		p, err := k.New(synthetic.Env{Agent: "e2e", Identity: id, Target: &x.target, Timeout: timeout}, &profile, options)
 		if err != nil {
-			t.Fatal(err)
+			t.Error(err)
+			return nil
 		}
 		all.Go(func() {
 			j := synthetic.Job{ID: id, Schedule: synthetic.Schedule{Every: timeout, Timeout: timeout}, Probes: []synthetic.Probe{p}}
