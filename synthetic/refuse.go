@@ -166,7 +166,7 @@ func (p *refuseProbe) ask(ctx context.Context, s *mqtt.Session) error {
 }
 
 // refusedBy is the ending of what a SUBACK or PUBACK refused; the connection itself lives.
-func refusedBy(s *mqtt.Session, packet disconnect.PacketType, code byte, reason string) error {
+func refusedBy(s *mqtt.Session, packet disconnect.PacketType, code byte, reason string) *mqtt.End {
 	return &mqtt.End{Ending: disconnect.Classify(disconnect.Observation{Phase: disconnect.PhaseEstablished, Version: byte(s.Version()),
 		Packet: packet, Code: code, ReasonString: reason}), Account: s.Account(), Time: time.Now()}
 }

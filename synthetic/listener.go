@@ -1,0 +1,122 @@
+package synthetic
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// Heard is told what a [Listener] hears. Its methods are called from one goroutine.
+type Heard interface {
+	// Subscribed tells that the broker granted at least one of the filters; refused has the others.
+	Subscribed(refused []string)
+	// Message is a message that came, and when it came.
+	Message(m *mqtt.Message, at time.Time)
+	// Refused tells that the broker refuses every filter. The connection is kept, and asks again after a while.
+	Refused(why *mqtt.End, again time.Duration)
+	// Lost tells that there is no connection, why, and when the next attempt comes.
+	Lost(why error, retry time.Duration)
+}
+
+// Listener keeps subscriptions at a target over a connection that comes back by itself: for what a broker tells of
+// itself and of its clients. It leaves nothing behind at the broker.
+type Listener struct {
+	c       *client
+	role    string
+	filters []string
+	heard   Heard
+}
+
+// listenAgain is how long a refused listener waits before it asks again: a broker's rules change rarely, and each question
+// may be a line in its log.
+const listenAgain = 10 * time.Minute
+
+// NewListener makes a listener for topic filters, at QoS 0. The role tells its connection from others of the same target.
+func NewListener(env Env, p *Profile, role string, filters []string, heard Heard) (*Listener, error) {
+	c, err := newClient(env, p)
+	return &Listener{c: c, role: role, filters: filters, heard: heard}, err
+}
+
+// Run listens until ctx is done.
+func (l *Listener) Run(ctx context.Context) {
+	link := mqtt.Link{Timeout: l.c.env.Timeout, Wait: l.c.wait, Down: l.heard.Lost, Serve: l.serve,
+		Options: func() (mqtt.Options, error) {
+			o, err := l.c.options(l.role)
+			clean(&o)
+			polite(&o)
+			return o, err
+		}}
+	_ = link.Run(ctx) // ends with ctx alone
+}
+
+// serve subscribes and listens on one connection.
+func (l *Listener) serve(ctx context.Context, s *mqtt.Session) error {
+	for {
+		refused, err := l.subscribe(ctx, s)
+		if err != nil {
+			return err
+		}
+		until := time.Time{}
+		if refused != nil {
+			l.heard.Refused(refused, listenAgain)
+			until = time.Now().Add(listenAgain)
+		}
+		if err := l.listen(ctx, s, until); err != nil {
+			return err
+		}
+	}
+}
+
+// subscribe asks for all filters. It gives the refusal if none was granted.
+func (l *Listener) subscribe(ctx context.Context, s *mqtt.Session) (*mqtt.End, error) {
+	filters := make([]mqtt.Filter, len(l.filters))
+	for i, f := range l.filters {
+		filters[i].Topic = f
+	}
+	id, err := s.Subscribe(filters...)
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.Await(time.Now().Add(l.c.env.Timeout), func(e *mqtt.Event) bool { return e.Kind == mqtt.Suback && e.ID == id })
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the connection ended while a SUBACK was awaited: %w", err)
+	case e.Kind == mqtt.Interrupted && ctx.Err() != nil:
+		return nil, errStopped
+	case e.Kind != mqtt.Suback || len(e.Codes) != len(filters):
+		return nil, s.Fail(disconnect.DeadlineAck)
+	}
+	var refused []string
+	var why *mqtt.End
+	for i, code := range e.Codes {
+		if code >= 0x80 {
+			refused = append(refused, l.filters[i])
+			why = refusedBy(s, disconnect.Suback, code, e.Reason)
+		}
+	}
+	if len(refused) == len(filters) {
+		return why, nil
+	}
+	l.heard.Subscribed(refused)
+	return nil, nil
+}
+
+// listen hands messages on until the session ends, ctx is done, or the given moment.
+func (l *Listener) listen(ctx context.Context, s *mqtt.Session, until time.Time) error {
+	for {
+		e, err := s.Next(until)
+		switch {
+		case err != nil:
+			return err
+		case e.Kind == mqtt.Interrupted && ctx.Err() != nil:
+			return ctx.Err()
+		case e.Kind == mqtt.Due:
+			return nil
+		case e.Kind == mqtt.Delivery:
+			l.heard.Message(e.Msg, e.At)
+		}
+	}
+}
