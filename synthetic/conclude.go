@@ -3,6 +3,7 @@ package synthetic
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
@@ -64,4 +65,12 @@ func (r *Report) connected(s *mqtt.Session) {
 	if k := s.Keepalive(); k > 0 {
 		r.fact("keepalive", "%s", k)
 	}
+}
+
+// forPeople writes a duration for people.
+func forPeople(d time.Duration) string {
+	if d < time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return fmt.Sprint(d.Round(10 * time.Millisecond))
 }

@@ -1,7 +1,6 @@
 package synthetic
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -129,12 +128,4 @@ func newHalfopenMetrics() *halfopenMetrics {
 
 func (m *halfopenMetrics) all() []*Metric {
 	return []*Metric{m.detection, m.closed, m.last, m.ratio, m.limit, m.runs}
-}
-
-// forPeople writes a duration for people.
-func forPeople(d time.Duration) string {
-	if d < time.Second {
-		return d.Round(time.Millisecond).String()
-	}
-	return fmt.Sprint(d.Round(10 * time.Millisecond))
 }
