@@ -1,0 +1,30 @@
+package events
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+)
+
+// connackFailure is the event of a CONNECT that was answered with a failure code, as the client saw it.
+func connackFailure(version, code byte) Event {
+	e := disconnect.Classify(disconnect.Observation{Phase: disconnect.PhaseMQTT, Version: version, Packet: disconnect.Connack, Code: code})
+	return Event{Kind: ConnectFailure, Reason: e.Reason, Initiator: e.Initiator}
+}
+
+// addConnackFailures adds what [connackFailure] can give.
+func addConnackFailures(o *outcomes) {
+	for code := byte(1); code != 0; code++ {
+		o.add(connackFailure(4, code))
+		o.add(connackFailure(5, code))
+	}
+}
+
+// sorted orders outcomes, which maps give in any order.
+func sorted(o outcomes) []Event {
+	slices.SortFunc(o, func(a, b Event) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Initiator, b.Initiator))
+	})
+	return o
+}

@@ -1,0 +1,242 @@
+package events
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+)
+
+const (
+	mosquittoPrefix = "$SYS/broker/log/"
+	// mosquittoLine is the length of a line that was cut off [logging.c: char log_line[1000]].
+	mosquittoLine = 999
+	// mosquittoStamp bounds the time stamp before a line, whose format is free (log_timestamp_format).
+	mosquittoStamp = 64
+
+	heldFor    = 5 * time.Second // lines of one closing are written in one turn of the broker's loop
+	echoFor    = 5 * time.Second
+	takenFor   = 2 * time.Second
+	acceptedIn = time.Minute
+)
+
+// newMosquitto reads the log lines of `log_dest topic` in the words of 1.4 to 2.1, among which are
+//
+//	New client connected from <address>:<port> as <id> (p2, c1, k60, u'<user>').
+//	Client <id> closed its connection.                                     until 2.1.0
+//	Client <id> disconnected, session taken over.                          2.1.0
+//	Client <id> [<address>:<port>] disconnected: <verdict>.                from 2.1.1
+//	Client <id> disconnected: <system's error>.
+//
+// An identifier may hold any of these words, so a line is read from both ends. Sources: loop.c, handle_connect.c, net.c
+// and net_mosq.c.
+func newMosquitto() *Dialect {
+	return &Dialect{
+		Name:       "mosquitto",
+		Filters:    []string{mosquittoPrefix + "E", mosquittoPrefix + "W", mosquittoPrefix + "N"},
+		Outcomes:   mosquittoOutcomes(),
+		maxPayload: 4096,
+		newReader:  func() reader { return &mosquitto{recent: newRecent()} },
+	}
+}
+
+type mosquitto struct {
+	*recent
+	held held
+}
+
+// mosquittoLines are the lines that are read, by how they begin.
+var mosquittoLines = []struct {
+	begin string
+	read  func(m *mosquitto, rest string, at time.Time) (told, error)
+	cut   bool // its beginning tells enough
+}{
+	{"New connection from ", (*mosquitto).accepted, true},
+	{"New client connected from ", (*mosquitto).connected, true},
+	{"New bridge connected from ", (*mosquitto).connected, true},
+	{"Client ", (*mosquitto).client, false},
+	{"Bad socket read/write on client ", (*mosquitto).badSocket, false},
+	{"Socket error on client ", (*mosquitto).socketError, false},
+	{"OpenSSL Error", (*mosquitto).openSSL, true},
+	{"Unable to accept new connection, ", (*mosquitto).exhausted, true},
+}
+
+func (m *mosquitto) read(topic string, payload []byte, at time.Time) (told, error) {
+	switch level, _ := strings.CutPrefix(topic, mosquittoPrefix); level {
+	case "N", "E", "W":
+	default:
+		return told{}, nil
+	}
+	line := string(payload)
+	for _, start := range lineStarts(line) {
+		for i := range mosquittoLines {
+			l := &mosquittoLines[i]
+			rest, ok := strings.CutPrefix(line[start:], l.begin)
+			switch {
+			case !ok:
+			case len(line) >= mosquittoLine && !l.cut:
+				return told{}, ErrUnparsed
+			default:
+				return l.read(m, rest, at)
+			}
+		}
+	}
+	return told{}, nil
+}
+
+// lineStarts gives the places where a line may begin: at once, or after the time stamp.
+func lineStarts(line string) []int {
+	starts := []int{0}
+	stamp := line[:min(len(line), mosquittoStamp)]
+	digits := len(stamp) - len(strings.TrimLeft(stamp, "0123456789"))
+	if digits > 0 && strings.HasPrefix(stamp[digits:], ": ") {
+		return append(starts, digits+2) // the default: nothing else can be part of the stamp
+	}
+	if !strings.ContainsAny(stamp, "0123456789") {
+		return starts
+	}
+	for i := 0; ; {
+		j := strings.Index(stamp[i:], ": ")
+		if j < 0 {
+			return starts
+		}
+		i += j + 2
+		starts = append(starts, i)
+	}
+}
+
+// accepted reads that a TCP connection came in, which is not yet a client. Websockets have no such line in 2.0.
+func (m *mosquitto) accepted(rest string, at time.Time) (told, error) {
+	address, _, _ := strings.Cut(rest, " ")
+	m.note(m.fact("accepted", address), at, 0)
+	return told{}, nil
+}
+
+// connected reads "<address>:<port> as <id> (p2, c1, k60, u'<user>')."; 1.4 has neither port nor p.
+func (m *mosquitto) connected(rest string, at time.Time) (told, error) {
+	address, rest, ok := strings.Cut(rest, " as ")
+	if !ok || strings.Contains(address, " ") {
+		return told{}, ErrUnparsed
+	}
+	id := rest
+	if end := max(strings.LastIndex(rest, " (p"), strings.LastIndex(rest, " (c")); end >= 0 {
+		id = rest[:end]
+	}
+	m.take(m.fact("closed", id), at, echoFor)
+	m.take(m.fact("closed", id+" ["+address+"]"), at, echoFor)
+	if m.take(m.fact("accepted", address), at, acceptedIn) {
+		m.take(m.fact("taken", id), at, takenFor) // over TCP nothing more is said of the old connection
+	}
+	return told{Event: Event{Kind: Connect}, client: id}, nil
+}
+
+// client reads a line that begins with "Client ".
+func (m *mosquitto) client(rest string, at time.Time) (told, error) {
+	if subject, v, ok := mosquittoVerdict(rest); ok {
+		return m.closed(subject, v, at)
+	}
+	switch {
+	case strings.HasSuffix(rest, " appears to be using TLS to connect to a non-TLS listener."):
+		m.held = held{failed(disconnect.TLSError, disconnect.ByClient), plainListener, at}
+	case strings.HasPrefix(rest, "connection from "):
+		for _, r := range mosquittoRefusals {
+			if strings.HasSuffix(rest, r.tail) {
+				return told{Event: r.Event}, nil
+			}
+		}
+		if _, text, ok := strings.Cut(rest, " failed: "); ok {
+			h := tlsFault(text, at)
+			h.Kind = ConnectFailure
+			return told{Event: h.Event}, nil
+		}
+		return told{}, ErrUnparsed
+	case strings.Contains(rest, " negotiated ") && !strings.HasSuffix(rest, "."): // <protocol> cipher <name>
+	default:
+		return told{}, ErrUnparsed
+	}
+	return told{}, nil
+}
+
+// badSocket reads "<id>: <mosquitto_strerror>".
+func (m *mosquitto) badSocket(rest string, at time.Time) (told, error) {
+	i := strings.LastIndex(rest, ": ")
+	if i < 0 {
+		return told{}, ErrUnparsed
+	}
+	return m.closed(rest[:i], mosquittoError(rest[i+2:]), at)
+}
+
+// socketError reads the line of 1.x for whatever has no other, also after one that told more.
+func (m *mosquitto) socketError(rest string, at time.Time) (told, error) {
+	id, ok := strings.CutSuffix(rest, ", disconnecting.")
+	if !ok {
+		return told{}, ErrUnparsed
+	}
+	return m.closed(id, verdict{Event: ended(disconnect.Other, disconnect.ByUnknown), echo: true}, at)
+}
+
+// exhausted reads that the broker has no file descriptor left for a connection.
+func (m *mosquitto) exhausted(string, time.Time) (told, error) {
+	return told{Event: mosquittoExhausted}, nil
+}
+
+// closed judges a closing by its verdict, by who is named, and by what was said before.
+func (m *mosquitto) closed(subject string, v verdict, at time.Time) (told, error) {
+	id, address := splitSubject(subject)
+	h := m.held
+	m.held = held{}
+	if h.at.IsZero() || at.Sub(h.at) >= heldFor {
+		h = held{}
+	}
+	t := told{Event: v.Event, client: id}
+	if !v.known && nameless(id, address) {
+		t.client = ""
+		t.Kind = ConnectFailure
+		if v.Reason == disconnect.KeepaliveTimeout {
+			t.Reason = disconnect.IdleTimeout
+		}
+	}
+	if r, ok := h.judge(v, t.Kind); ok {
+		t.Reason, t.Initiator = r.Reason, r.Initiator
+	}
+	switch closing := m.fact("closed", subject); {
+	case t.client == "":
+	case v.echo:
+		if m.take(closing, at, echoFor) || m.take(m.fact("taken", id), at, takenFor) {
+			return told{}, nil
+		}
+	case v.Reason == disconnect.SessionTakenOver && address == "":
+		// Over websockets, 2.0 closes the old connection after the new one came in, and logs it as one that the client closed.
+		m.note(m.fact("taken", id), at, 0)
+	default:
+		m.note(closing, at, 0)
+	}
+	return t, nil
+}
+
+// splitSubject splits "<id> [<address>:<port>]", as it is from 2.1.1; before, address is empty.
+func splitSubject(s string) (id, address string) {
+	i := strings.LastIndex(s, " [")
+	if i < 0 || !strings.HasSuffix(s, "]") {
+		return s, ""
+	}
+	address = s[i+2 : len(s)-1]
+	if strings.ContainsAny(address, " []") || !strings.Contains(address, ":") {
+		return s, ""
+	}
+	return s[:i], address
+}
+
+// nameless tells whether the broker does not know the client's identifier, for no CONNECT was accepted.
+func nameless(id, address string) bool {
+	switch id {
+	case "", "<unknown>", "(null)":
+		return true
+	}
+	if address != "" {
+		return id == address[:strings.LastIndexByte(address, ':')]
+	}
+	_, err := netip.ParseAddr(id)
+	return err == nil
+}
