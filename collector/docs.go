@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -58,6 +59,12 @@ func WriteDocs(w io.Writer, kinds []synthetic.Kind) error {
 		if len(elsewhere) > 0 {
 			d.paragraph("Also %s, described above.", quoted(elsewhere))
 		}
+	}
+
+	d.section("What brokers say of themselves")
+	d.paragraph("From the `$SYS` topics of targets with `sys: {enabled: true}`. Values are exported while they are fresh, and absent otherwise. Label `target`, and:")
+	for _, m := range sys.Metrics() {
+		d.metric(m, nil)
 	}
 
 	d.section("The agent")

@@ -1,6 +1,7 @@
 package synthetic
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -17,6 +18,8 @@ func (r *Report) conclude(err error) {
 		r.Outcome = Success
 	case errors.Is(err, mqtt.ErrUnsupported):
 		r.Outcome, r.Detail = Unsupported, err.Error()
+	case errors.Is(err, context.Canceled):
+		r.Outcome, r.Detail = Inconclusive, errStopped.Error()
 	case !isEnd:
 		r.Outcome, r.Detail = Inconclusive, err.Error()
 	default:

@@ -1,6 +1,7 @@
 package synthetic
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -58,20 +59,20 @@ func halfopenKind() Kind {
 			k := p.Keepalive
 			return (halfopenSetup + k + halfopenLimits(k, options.(*HalfopenOptions)).deadline).Round(time.Second)
 		},
-		CheckProfile: needsKeepalive,
+		CheckProfile: func(p Profile, options any) string {
+			switch late := options.(*HalfopenOptions).Late; {
+			case p.Keepalive == 0:
+				return "has keepalive 0, with which a broker never looks for half-open connections: choose a profile with a keepalive"
+			case late > 0 && late < p.Keepalive*3/2:
+				return fmt.Sprintf("has a keepalive of %s, of which the standard grants 1.5: halfopen.late is shorter, %s", p.Keepalive, late)
+			}
+			return ""
+		},
 		New: func(env Env, p *Profile, options any) (Probe, error) {
 			c, err := newClient(env, p)
 			return &halfopenProbe{c: c, opts: *options.(*HalfopenOptions), m: m, faller: newFaller(options.(*HalfopenOptions).Mode)}, err
 		},
 	}
-}
-
-// needsKeepalive tells what is wrong with a profile for a kind that is about the keepalive.
-func needsKeepalive(p Profile) string {
-	if p.Keepalive == 0 {
-		return "has keepalive 0, with which a broker never looks for half-open connections: choose a profile with a keepalive"
-	}
-	return ""
 }
 
 // halfopenSetup is how long a run may take to connect its clients, to prove that the path of the Will works, and to clean

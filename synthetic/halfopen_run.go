@@ -65,6 +65,8 @@ func (x *halfopenRun) conclude(ctx context.Context, err error) {
 	case isEnd && end.Phase == disconnect.PhaseEstablished && !told(end) && x.others(ctx, 0) == nil && x.spoiled() == nil && x.pathCut(x.keepalive) != "":
 		x.verdict(verdictPathCut, "the client was cut while it lived as its profile says (%s), and so was %s: the path ends connections that idle",
 			end.Evidence, x.pathCut(x.keepalive))
+	case isEnd && end.Phase == disconnect.PhaseEstablished && end.Evidence != disconnect.FromSuback: // which other probes judge
+		x.r.conclude(fmt.Errorf("a client's connection ended before there was a half-open one: %s", end))
 	default:
 		x.r.conclude(err)
 	}

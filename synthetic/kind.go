@@ -32,8 +32,8 @@ type Kind struct {
 	// Needs is how long one run may take at most with a profile; it is the timeout where none is configured, and the
 	// least that is accepted. nil for kinds whose runs end at any timeout.
 	Needs func(p Profile, options any) time.Duration
-	// CheckProfile tells what keeps a profile from being used by this kind, "" if nothing does; may be nil.
-	CheckProfile func(p Profile) string
+	// CheckProfile tells what keeps a profile from being used with these options, "" if nothing does; may be nil.
+	CheckProfile func(p Profile, options any) string
 	// Check finds faults of the options that tags cannot express, each as "key: what is wrong, what would be right".
 	Check func(options any) []OptionError
 	// New builds the probe, for a held kind one for each session (Env.Slot); options is what Options gave, decoded. An error is a fault of the configuration.

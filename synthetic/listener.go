@@ -11,6 +11,8 @@ import (
 
 // Heard is told what a [Listener] hears. Its methods are called from one goroutine.
 type Heard interface {
+	// Subscribing tells that SUBSCRIBE is about to be sent, on a new connection or after a refusal.
+	Subscribing(at time.Time)
 	// Subscribed tells that the broker granted at least one of the filters; refused has the others.
 	Subscribed(refused []string)
 	// Message is a message that came, and when it came.
@@ -76,6 +78,7 @@ func (l *Listener) subscribe(ctx context.Context, s *mqtt.Session) (*mqtt.End, e
 	for i, f := range l.filters {
 		filters[i].Topic = f
 	}
+	l.heard.Subscribing(time.Now())
 	id, err := s.Subscribe(filters...)
 	if err != nil {
 		return nil, err

@@ -29,6 +29,7 @@ func (e *ear) note(format string, args ...any) {
 	e.got = append(e.got, fmt.Sprintf("%s: ", time.Since(e.start).Round(time.Second))+fmt.Sprintf(format, args...))
 }
 
+func (e *ear) Subscribing(time.Time)                {}
 func (e *ear) Subscribed(refused []string)          { e.note("subscribed, refused %v", refused) }
 func (e *ear) Message(m *mqtt.Message, _ time.Time) { e.note("%s %s", m.Topic, m.Payload) }
 func (e *ear) Refused(why *mqtt.End, _ time.Duration) {

@@ -241,6 +241,9 @@ func (x *resumeRun) conclude(err error) {
 		x.r.found(disconnect.SessionLost, "%s, and %d messages that were waiting are lost", forgot, c.published)
 	case c.lost > 0:
 		x.r.found(disconnect.MessageLost, "%d of %d messages that were waiting did not come within %s", c.lost, c.published, x.opts.DeliveryTimeout)
+		if c.delivered == 0 {
+			x.r.Detail += fmt.Sprintf("; do the broker's access rules allow to publish and to read %s? With MQTT 3.1.1 a broker cannot say that they do not", x.t.topic)
+		}
 	case c.reordered > 0 && x.opts.Ordered:
 		x.r.found(disconnect.MessageReordered, "%d of %d messages that were waiting came after a later one", c.reordered, c.published)
 	default:

@@ -75,7 +75,7 @@ func TestDemo(t *testing.T) {
 		"  hasty     half-open client: the broker noticed after ",
 		"clients that are slow but alive are thrown off",
 		"  balancer  disconnected with keepalive 60s: peer_closed, initiator unknown, evidence fin",
-		"connections may idle for 15s and die after 20s (fin)",
+		"connections may idle for 15s and die after 20",
 		"use a keepalive of 12s",
 		exitCode + "0\n",
 	} {

@@ -30,7 +30,7 @@ func configCommands(app *kingpin.Application) []subcommand {
 			if err != nil {
 				return err
 			}
-			if _, err := build(cfg); err != nil {
+			if _, err := build(cfg, newClientEnv(cfg)); err != nil {
 				return usageError{err}
 			}
 			return printCost(e, cfg)
@@ -73,7 +73,7 @@ func printCost(e environment, cfg *config.Config) error {
 	plan := cfg.Plan()
 	fmt.Fprintf(e.stdout, "ok: %d targets, %d profiles, %d probes planned\n\n", len(cfg.Targets), len(cfg.Profiles), len(plan))
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "target\tconnections held\tconnects/min\tmessages/min\tprovoked refusals/h\tconnects/s allowed\t")
+	fmt.Fprintln(w, "target\tconnections held\tconnects/min\tmessages/min\tprovoked ends/h\tconnects/s allowed\t")
 	costs := config.Cost(plan)
 	for _, c := range costs {
 		fmt.Fprintf(w, "%s\t%d\t%.1f\t%.1f\t%.1f\t%g\t\n", c.Target, c.Connections, c.ConnectsPerMinute, c.MessagesPerMinute, c.RefusalsPerHour, c.ConnectRate)

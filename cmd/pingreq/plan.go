@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -18,8 +19,10 @@ type planned struct {
 	job synthetic.Job
 }
 
-// build makes the probes of a plan. Probes of one target share its connect rate limit.
-func build(cfg *config.Config) ([]planned, error) {
+// clientEnv gives what the agent has for a client of a target. Clients of one target share its connect rate limit.
+type clientEnv func(t *synthetic.Target, id synthetic.Identity, timeout time.Duration) synthetic.Env
+
+func newClientEnv(cfg *config.Config) clientEnv {
 	gates := map[string]*rate.Limiter{}
 	for _, t := range cfg.Targets {
 		gates[t.Name] = synthetic.NewGate(t.ConnectRate)
@@ -28,6 +31,14 @@ func build(cfg *config.Config) ([]planned, error) {
 		t, ok := cfg.Target(name)
 		return &t, gates[name], ok
 	}
+	return func(t *synthetic.Target, id synthetic.Identity, timeout time.Duration) synthetic.Env {
+		return synthetic.Env{Agent: cfg.Agent.ID, TopicPrefix: cfg.Agent.TopicPrefix, ClientIDPrefix: cfg.Agent.ClientIDPrefix,
+			Identity: id, Target: t, Timeout: timeout, Gate: gates[t.Name], Other: other}
+	}
+}
+
+// build makes the probes of a plan.
+func build(cfg *config.Config, env clientEnv) ([]planned, error) {
 	var out []planned
 	var errs []error
 	for _, e := range cfg.Plan() {
@@ -38,9 +49,9 @@ func build(cfg *config.Config) ([]planned, error) {
 			p.job.Backoff = e.Kind.Backoff(e.Options)
 		}
 		for slot := range slots {
-			probe, err := e.Kind.New(synthetic.Env{Agent: cfg.Agent.ID, TopicPrefix: cfg.Agent.TopicPrefix,
-				ClientIDPrefix: cfg.Agent.ClientIDPrefix, Identity: e.ID, Slot: slot, Target: &e.Target, Timeout: e.Schedule.Timeout,
-				Gate: gates[e.Target.Name], Other: other}, &e.Profile, e.Options)
+			of := env(&e.Target, e.ID, e.Schedule.Timeout)
+			of.Slot = slot
+			probe, err := e.Kind.New(of, &e.Profile, e.Options)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("probe %s: %w", e.ID, err))
 				break

@@ -36,7 +36,7 @@ func probeCommand(app *kingpin.Application) subcommand {
 		if err != nil {
 			return err
 		}
-		plan, err := build(cfg)
+		plan, err := build(cfg, newClientEnv(cfg))
 		if err != nil {
 			return usageError{err}
 		}

@@ -12,19 +12,22 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// verdict is the exit code of a set of results: a failure is 1.
+// verdict is the exit code of a set of results: 1 unless all is well. What the broker does not offer is no fault, but not
+// all that there is.
 func verdict(results []result) error {
-	for _, r := range results {
-		if r.Outcome == synthetic.Failure {
-			return exitError(exitFailure)
-		}
+	if n := count(results); n[synthetic.Failure] > 0 || n[synthetic.Inconclusive] > 0 || n[synthetic.Success] == 0 {
+		return exitError(exitFailure)
 	}
+	return nil
+}
+
+// count counts results by outcome.
+func count(results []result) map[synthetic.Outcome]int {
+	n := map[synthetic.Outcome]int{}
 	for _, r := range results {
-		if r.Outcome == synthetic.Success {
-			return nil
-		}
+		n[r.Outcome]++
 	}
-	return exitError(exitFailure) // nothing was found out
+	return n
 }
 
 // printTable prints for people: a line for each probe, and below each what else is known.
@@ -156,27 +159,31 @@ const (
 
 // printNagios prints one line in the manner of monitoring plugins.
 func printNagios(w io.Writer, results []result) error {
+	n := count(results)
 	code, word := nagiosUnknown, "UNKNOWN"
+	switch {
+	case n[synthetic.Failure] > 0:
+		code, word = nagiosCritical, "CRITICAL"
+	case n[synthetic.Inconclusive] == 0 && n[synthetic.Success] > 0:
+		code, word = nagiosOK, "OK"
+	}
 	var texts, perf []string
 	for _, r := range results {
 		name := r.Target + "/" + r.Probe
-		switch {
-		case r.Outcome == synthetic.Failure:
-			code, word = nagiosCritical, "CRITICAL"
+		switch r.Outcome {
+		case synthetic.Failure:
 			texts = append(texts, fmt.Sprintf("%s: %s (%s)", name, r.Reason(), r.Detail))
-		case r.Outcome == synthetic.Success && code == nagiosUnknown:
-			code, word = nagiosOK, "OK"
-		case r.Outcome == synthetic.Inconclusive:
-			texts = append(texts, fmt.Sprintf("%s: inconclusive (%s)", name, r.Detail))
+		case synthetic.Inconclusive, synthetic.Unsupported:
+			texts = append(texts, fmt.Sprintf("%s: %s (%s)", name, r.Outcome, r.Detail))
 		}
 		perf = append(perf, fmt.Sprintf("'%s'=%.6fs", name, r.Elapsed.Seconds()))
 	}
-	if len(texts) == 0 {
+	if good := n[synthetic.Success]; code == nagiosOK {
 		s := "s"
-		if len(results) == 1 {
+		if good == 1 {
 			s = ""
 		}
-		texts = append(texts, fmt.Sprintf("%d probe%s succeeded", len(results), s))
+		texts = append([]string{fmt.Sprintf("%d probe%s succeeded", good, s)}, texts...)
 	}
 	line := strings.NewReplacer("|", "/", "\n", " ").Replace(strings.Join(texts, "; "))
 	if _, err := fmt.Fprintf(w, "MQTT %s - %s | %s\n", word, line, strings.Join(perf, " ")); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
 	"github.com/pingreq/pingreq/collector"
+	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/internal/web"
 	"github.com/pingreq/pingreq/synthetic"
@@ -56,6 +57,7 @@ type agent struct {
 	registry *prometheus.Registry
 	gatherer prometheus.Gatherer
 	probes   *collector.Probes
+	sys      []*sysReader
 	self     *collector.Agent
 	board    *web.Board
 }
@@ -63,8 +65,9 @@ type agent struct {
 // newAgent builds everything that can fail before anything is started.
 func newAgent(log *slog.Logger, kinds []synthetic.Kind, cfg *config.Config) (*agent, error) {
 	a := &agent{log: log, cfg: cfg, registry: prometheus.NewRegistry(), board: web.NewBoard()}
+	env := newClientEnv(cfg)
 	var err error
-	if a.plan, err = build(cfg); err != nil {
+	if a.plan, err = build(cfg, env); err != nil {
 		return nil, usageError{err}
 	}
 	if a.probes, err = collector.NewProbes(a.registry, kinds); err != nil {
@@ -80,11 +83,18 @@ func newAgent(log *slog.Logger, kinds []synthetic.Kind, cfg *config.Config) (*ag
 		}
 		a.board.Add(ann)
 	}
+	fleet, err := sys.NewFleet(a.registry, cfg.Agent.OldNames)
+	if err != nil {
+		return nil, err
+	}
+	if a.sys, err = sysReaders(cfg, env, fleet); err != nil {
+		return nil, usageError{err}
+	}
 	labels := map[string]map[string]string{}
 	for _, t := range cfg.Targets {
 		labels[t.Name] = t.Labels
 	}
-	a.gatherer = collector.WithTargetLabels(collector.Join(a.registry, a.probes), func() map[string]map[string]string { return labels })
+	a.gatherer = collector.WithTargetLabels(collector.Join(a.registry, a.probes, fleet), func() map[string]map[string]string { return labels })
 	a.self.Reloaded(true, time.Now())
 	return a, nil
 }
@@ -103,6 +113,10 @@ func (a *agent) run(ctx context.Context, serve func(context.Context, http.Handle
 			}
 		}
 		<-ctx.Done()
+		return nil
+	}, func(error) { cancel() })
+	g.Add(func() error {
+		readSys(ctx, a.sys, a.log)
 		return nil
 	}, func(error) { cancel() })
 	g.Add(func() error {

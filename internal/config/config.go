@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -35,6 +36,16 @@ func (c *Config) Target(name string) (synthetic.Target, bool) {
 		return synthetic.Target{}, false
 	}
 	return c.Targets[i], true
+}
+
+// Sys tells how to read the $SYS topics of a target; false if they are not to be read.
+func (c *Config) Sys(target string) (sys.Options, bool) {
+	for _, t := range c.sections.Targets {
+		if t.Name == target {
+			return sys.Options{Dialect: t.Sys.Dialect, Nodes: sys.Nodes(t.Sys.Nodes), Values: t.Sys.Values}, t.Sys.Enabled
+		}
+	}
+	return sys.Options{}, false
 }
 
 // config completes the merged layers to a Config.

@@ -21,19 +21,19 @@ func TestLayers(t *testing.T) {
 		flags map[string]any
 		want  Agent
 	}{
-		"defaults":           {want: Agent{tidy(host), "pingreq", "pingreq"}},
-		"file":               {file: "agent: {id: file}\n", want: Agent{"file", "pingreq", "pingreq"}},
-		"environment":        {env: []string{"PINGREQ_AGENT__ID=env"}, want: Agent{"env", "pingreq", "pingreq"}},
-		"flag":               {flags: map[string]any{"agent.id": "flag"}, want: Agent{"flag", "pingreq", "pingreq"}},
-		"environment > file": {file: "agent: {id: file, topic_prefix: file}\n", env: []string{"PINGREQ_AGENT__ID=env"}, want: Agent{"env", "file", "pingreq"}},
+		"defaults":           {want: Agent{tidy(host), "pingreq", "pingreq", false}},
+		"file":               {file: "agent: {id: file}\n", want: Agent{"file", "pingreq", "pingreq", false}},
+		"environment":        {env: []string{"PINGREQ_AGENT__ID=env"}, want: Agent{"env", "pingreq", "pingreq", false}},
+		"flag":               {flags: map[string]any{"agent.id": "flag"}, want: Agent{"flag", "pingreq", "pingreq", false}},
+		"environment > file": {file: "agent: {id: file, topic_prefix: file}\n", env: []string{"PINGREQ_AGENT__ID=env"}, want: Agent{"env", "file", "pingreq", false}},
 		"flag > environment > file": {file: "agent: {id: file, topic_prefix: file, client_id_prefix: file}\n",
 			env:   []string{"PINGREQ_AGENT__ID=env", "PINGREQ_AGENT__TOPIC_PREFIX=env/a"},
-			flags: map[string]any{"agent.id": "flag"}, want: Agent{"flag", "env/a", "file"}},
-		"numbers stay text":      {env: []string{"PINGREQ_AGENT__ID=010"}, want: Agent{"010", "pingreq", "pingreq"}},
-		"empty is the default":   {env: []string{"PINGREQ_AGENT__ID="}, want: Agent{tidy(host), "pingreq", "pingreq"}},
-		"the prefix is ours":     {file: "agent: {id: file}\n", env: []string{"AGENT__ID=env", "PINGREQAGENT__ID=env", "AGENT_ID"}, want: Agent{"file", "pingreq", "pingreq"}},
-		"case does not matter":   {env: []string{"PINGREQ_agent__id=env"}, want: Agent{"env", "pingreq", "pingreq"}},
-		"a value with an equals": {env: []string{"PINGREQ_AGENT__TOPIC_PREFIX=a=b"}, want: Agent{tidy(host), "a=b", "pingreq"}},
+			flags: map[string]any{"agent.id": "flag"}, want: Agent{"flag", "env/a", "file", false}},
+		"numbers stay text":      {env: []string{"PINGREQ_AGENT__ID=010"}, want: Agent{"010", "pingreq", "pingreq", false}},
+		"empty is the default":   {env: []string{"PINGREQ_AGENT__ID="}, want: Agent{tidy(host), "pingreq", "pingreq", false}},
+		"the prefix is ours":     {file: "agent: {id: file}\n", env: []string{"AGENT__ID=env", "PINGREQAGENT__ID=env", "AGENT_ID"}, want: Agent{"file", "pingreq", "pingreq", false}},
+		"case does not matter":   {env: []string{"PINGREQ_agent__id=env"}, want: Agent{"env", "pingreq", "pingreq", false}},
+		"a value with an equals": {env: []string{"PINGREQ_AGENT__TOPIC_PREFIX=a=b"}, want: Agent{tidy(host), "a=b", "pingreq", false}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, warnings, err := Load(Source{Bytes: []byte(c.file + targets), Name: "test.yaml", Env: c.env, Flags: c.flags})
@@ -68,7 +68,7 @@ func TestFaultsOfLayers(t *testing.T) {
 		`PINGREQ_AGENT__ID: agent.id: may hold only letters, digits, ".", "_" and "-", at most 64 of them`,
 		`command line: agent.topic_prefix: must be the beginning of a topic without "+" and "#", and not begin with "$" or "/"`,
 		`command line: targets[0].url: no host: write mqtt://host:port`,
-		`test.yaml:1:8: agent: needs keys below it (id, topic_prefix, client_id_prefix), not a single value`,
+		`test.yaml:1:8: agent: needs keys below it (id, topic_prefix, client_id_prefix, old_sys_names), not a single value`,
 	}, "\n")
 	if err == nil {
 		t.Fatal("no fault")
@@ -97,8 +97,8 @@ func TestStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Warnings{
-		"PINGREQ_AGENT_ID: the environment variable sets nothing: did you mean PINGREQ_AGENT__ID? Known are PINGREQ_AGENT__ID, PINGREQ_AGENT__TOPIC_PREFIX, PINGREQ_AGENT__CLIENT_ID_PREFIX",
-		"PINGREQ_PROBES__0__NAME: the environment variable sets nothing: use one of PINGREQ_AGENT__ID, PINGREQ_AGENT__TOPIC_PREFIX, PINGREQ_AGENT__CLIENT_ID_PREFIX",
+		"PINGREQ_AGENT_ID: the environment variable sets nothing: did you mean PINGREQ_AGENT__ID? Known are PINGREQ_AGENT__ID, PINGREQ_AGENT__TOPIC_PREFIX, PINGREQ_AGENT__CLIENT_ID_PREFIX, PINGREQ_AGENT__OLD_SYS_NAMES",
+		"PINGREQ_PROBES__0__NAME: the environment variable sets nothing: use one of PINGREQ_AGENT__ID, PINGREQ_AGENT__TOPIC_PREFIX, PINGREQ_AGENT__CLIENT_ID_PREFIX, PINGREQ_AGENT__OLD_SYS_NAMES",
 	}
 	if diff := cmp.Diff(want, warnings); diff != "" {
 		t.Error(diff)

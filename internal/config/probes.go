@@ -12,13 +12,14 @@ import (
 
 // defaultSuite is what is probed when nothing else is said: it holds both an idle and an echoing session, since an echo
 // keeps the line warm and would hide what the idle one finds.
-func defaultSuite() []any {
+func defaultSuite(keepalive time.Duration) []any {
 	return []any{
 		map[string]any{"name": "connect", "kind": "connect"},
 		map[string]any{"name": "hold", "kind": "session"},
 		map[string]any{"name": "echo", "kind": "session", "session": map[string]any{"echo": map[string]any{}}},
 		map[string]any{"name": "roundtrip", "kind": "roundtrip"},
-		map[string]any{"name": "halfopen", "kind": "halfopen"},
+		// Three keepalives: RabbitMQ and some EMQX take up to that, which is known and no news.
+		map[string]any{"name": "halfopen", "kind": "halfopen", "halfopen": map[string]any{"late": (3*keepalive + 10*time.Second).String()}},
 		map[string]any{"name": "takeover", "kind": "takeover"},
 		map[string]any{"name": "idle", "kind": "idle"},
 		// Some brokers send again what was in flight after what was not: counted, but no failure that is always there.
@@ -30,8 +31,11 @@ func defaultSuite() []any {
 func (l *loader) probes(raw map[string]any, c *Config) {
 	list, ok := l.list(raw, "probes")
 	if !ok {
-		list = defaultSuite()
-		if i := slices.IndexFunc(c.Profiles, func(p synthetic.Profile) bool { return p.Name == defaultProfile().Name }); i >= 0 && c.Profiles[i].Keepalive == 0 {
+		keepalive := defaultProfile().Keepalive
+		if i := slices.IndexFunc(c.Profiles, func(p synthetic.Profile) bool { return p.Name == defaultProfile().Name }); i >= 0 {
+			keepalive = c.Profiles[i].Keepalive
+		}
+		if list = defaultSuite(keepalive); keepalive == 0 {
 			list = slices.DeleteFunc(list, func(p any) bool { return p.(map[string]any)["kind"] == "halfopen" })
 		}
 	} else if len(list) == 0 && !l.failed("probes") {
@@ -127,7 +131,7 @@ func (l *loader) needs(path string, m map[string]any, p *probe, c *Config) {
 			continue
 		}
 		if p.kind.CheckProfile != nil {
-			if problem := p.kind.CheckProfile(f); problem != "" {
+			if problem := p.kind.CheckProfile(f, p.options); problem != "" {
 				l.bad(path+".profiles", "profile %s %s", f.Name, problem)
 			}
 		}

@@ -12,7 +12,7 @@ type sections struct {
 	Agent    Agent            `koanf:"agent" desc:"the agent itself"`
 	Targets  []targetSection  `koanf:"targets" validate:"required,min=1" desc:"the brokers to watch"`
 	Profiles []profileSection `koanf:"profiles" desc:"how clients behave; the profile named default always exists, and an entry of that name changes it"`
-	Probes   []probeSection   `koanf:"probes" validate:"omitempty,min=1" desc:"what to do and how often; absent: connect, an idle session, an echoing session and roundtrip"`
+	Probes   []probeSection   `koanf:"probes" validate:"omitempty,min=1" desc:"what to do and how often; absent: connect, an idle session, an echoing session, roundtrip, halfopen (late at 3 × keepalive + 10 s), takeover, idle and resume (in any order)"`
 }
 
 // Agent names this agent to the brokers.
@@ -20,6 +20,7 @@ type Agent struct {
 	ID             string `koanf:"id" validate:"omitempty,name" desc:"name of this agent, part of its topics and client ids; must differ between agents. Empty: the name of the host"`
 	TopicPrefix    string `koanf:"topic_prefix" validate:"topic" desc:"the agent publishes and subscribes below this topic only"`
 	ClientIDPrefix string `koanf:"client_id_prefix" validate:"clientid,max=10" desc:"client ids are this, a hyphen and a hash, unless the profile has a client_id"`
+	OldNames       bool   `koanf:"old_sys_names" desc:"export what Mosquitto says of itself under the names of mosquitto-exporter, too"`
 }
 
 func defaultAgent() Agent { return Agent{TopicPrefix: "pingreq", ClientIDPrefix: "pingreq"} }
@@ -34,6 +35,14 @@ type targetSection struct {
 	Labels          map[string]string `koanf:"labels" desc:"labels added to every series of the target, such as {site: fra}"`
 	ConnectRate     float64           `koanf:"connect_rate" validate:"gt=0,max=10000" desc:"connects per second at most, over all probes of the target and reconnects included"`
 	KeepaliveBounds boundsSection     `koanf:"keepalive_bounds" desc:"limits to which the broker changes a client's keepalive without saying so in CONNACK"`
+	Sys             sysSection        `koanf:"sys" desc:"what the broker says of itself, under $SYS"`
+}
+
+type sysSection struct {
+	Enabled bool   `koanf:"enabled" desc:"subscribe to the broker's $SYS topics and export them; its access rules have to allow it"`
+	Dialect string `koanf:"dialect" validate:"oneof=auto mosquitto nanomq emqx vernemq mochi aedes flashmq hivemq" desc:"whose topics they are: auto (found by what is published), mosquitto, nanomq, emqx, vernemq, mochi, aedes, flashmq, hivemq"`
+	Nodes   string `koanf:"nodes" validate:"oneof=own all" desc:"of a cluster whose nodes all publish to each: own (only the node that we are connected to), all"`
+	Values  int    `koanf:"values" validate:"min=0,max=10000" desc:"how many numeric topics without a metric of their own to export as mqtt_broker_sys_value{topic}"`
 }
 
 type targetTLSSection struct {
@@ -49,7 +58,9 @@ type boundsSection struct {
 	Max time.Duration `koanf:"max" validate:"min=0,max=65535s,seconds" desc:"longest keepalive the broker honours; 0s: no bound"`
 }
 
-func defaultTarget() targetSection { return targetSection{ConnectRate: 5} }
+func defaultTarget() targetSection {
+	return targetSection{ConnectRate: 5, Sys: sysSection{Dialect: "auto", Nodes: "own"}}
+}
 
 type profileSection struct {
 	Name           string            `koanf:"name" validate:"required,name" desc:"name of the profile, the label profile"`

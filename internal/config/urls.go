@@ -41,7 +41,7 @@ func FromURLs(urls []string, o URLOptions) (*Config, Warnings, error) {
 		name := urlName(raw, names)
 		names = append(names, name)
 		targets = append(targets, map[string]any{
-			"name": name, "url": raw, "username": o.Username, "password_file": o.PasswordFile,
+			"name": name, "url": raw, "sys": map[string]any{"enabled": "true"}, "username": o.Username, "password_file": o.PasswordFile,
 			"tls": map[string]any{"ca_file": o.CAFile, "cert_file": o.CertFile, "key_file": o.KeyFile,
 				"server_name": o.ServerName, "insecure_skip_verify": o.InsecureSkipVerify},
 		})

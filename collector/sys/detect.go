@@ -1,0 +1,49 @@
+package sys
+
+import "slices"
+
+// evidence gathers which dialects' marks were seen.
+type evidence struct {
+	seen   []uint64 // a bit for each mark, by dialect
+	weight []int
+}
+
+func newEvidence(t *table) evidence {
+	return evidence{seen: make([]uint64, len(t.dialects)), weight: make([]int, len(t.dialects))}
+}
+
+// note takes in a message and tells whether it was a mark not seen before.
+func (e *evidence) note(t *table, topic string, payload []byte) (news bool) {
+	for i, d := range t.dialects {
+		for j, m := range d.Marks {
+			if e.seen[i]&(1<<j) == 0 && d.fits(j, topic, payload) {
+				e.seen[i] |= 1 << j
+				e.weight[i] += max(1, m.Weight)
+				news = true
+			}
+		}
+	}
+	return news
+}
+
+// best gives the dialect with the most weight, the current one if it is among them; nil without evidence.
+func (e *evidence) best(t *table, current *dialect) *dialect {
+	top := slices.Max(e.weight)
+	if top == 0 {
+		return current
+	}
+	if i := slices.Index(t.dialects, current); i >= 0 && e.weight[i] == top {
+		return current
+	}
+	return t.dialects[slices.Index(e.weight, top)]
+}
+
+// others names the dialects other than d that there is evidence of.
+func (e *evidence) others(t *table, d *dialect) (names []string) {
+	for i, x := range t.dialects {
+		if e.weight[i] > 0 && x != d {
+			names = append(names, x.Name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,215 @@
+package sys
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// State says how reading a broker's `$SYS` goes.
+type State string
+
+// The states.
+const (
+	// Disconnected: there is no connection.
+	Disconnected State = "disconnected"
+	// Subscribing: there is a connection, and the broker has not published anything yet.
+	Subscribing State = "subscribing"
+	// Fresh: what the broker published is no older than three of its intervals.
+	Fresh State = "fresh"
+	// Stale: it is older.
+	Stale State = "stale"
+	// Refused: the broker refused the subscription, or accepted it and kept silent for two intervals.
+	Refused State = "refused"
+)
+
+// States lists the states.
+func States() []State { return []State{Subscribing, Fresh, Stale, Refused, Disconnected} }
+
+const (
+	// unknownInterval is taken for a broker's interval until two of its ticks have come: the longest default of all brokers, EMQX's.
+	unknownInterval = time.Minute
+	// shortestInterval keeps a burst, such as after a stall of the network, from being taken for an interval.
+	shortestInterval = time.Second
+	staleIntervals   = 3
+	silentIntervals  = 2
+	silentSlack      = 10 * time.Second
+	// sameTick is how close two messages of a topic are that came by two subscriptions, or held up by the network.
+	sameTick = 100 * time.Millisecond
+)
+
+// ticker learns at what interval a topic comes, and knows when it came last. Times are since the target's epoch.
+type ticker struct {
+	last time.Duration // of a live message; 0 = none
+	gaps [5]time.Duration
+	n    int // gaps seen
+}
+
+// tick notes that the topic was published.
+func (t *ticker) tick(at time.Duration) {
+	if t.last > 0 && at-t.last > sameTick {
+		t.gaps[t.n%len(t.gaps)] = at - t.last
+		t.n++
+	}
+	t.last = at
+}
+
+// interval is the median of the latest gaps, so that neither a stall nor the burst after it counts; ok is false before the first.
+func (t *ticker) interval() (d time.Duration, ok bool) {
+	if t.n == 0 {
+		return unknownInterval, false
+	}
+	g := t.gaps
+	seen := g[:min(t.n, len(g))]
+	slices.Sort(seen)
+	return max(seen[len(seen)/2], shortestInterval), true
+}
+
+// fresh tells whether the topic came within three intervals.
+func (t *ticker) fresh(now time.Duration) bool {
+	d, _ := t.interval()
+	return t.last > 0 && now-t.last <= staleIntervals*d
+}
+
+// live notes that the node published.
+func (t *Target) live(n *node, at time.Duration) {
+	if n.last == 0 {
+		t.lived++
+		n.order = t.lived
+	}
+	n.last = max(n.last, at)
+}
+
+// fresh tells whether the node is alive: by the topics that tick, or, while none of them has come, by any.
+func (n *node) fresh(now time.Duration) bool {
+	if len(n.tickers) > 0 {
+		return slices.ContainsFunc(n.tickers, func(e *entry) bool { return e.fresh(now) })
+	}
+	whatever := ticker{last: n.last}
+	return whatever.fresh(now)
+}
+
+// interval is the shortest at which a topic that proves life comes; 0 if not known.
+func (n *node) interval() (shortest time.Duration) {
+	for _, e := range n.tickers {
+		if d, ok := e.interval(); ok && (shortest == 0 || d < shortest) {
+			shortest = d
+		}
+	}
+	return shortest
+}
+
+// view is what of a target is fresh at one moment.
+type view struct {
+	now   time.Duration
+	nodes []*node // exported, ordered by name
+	all   []*node // fresh
+}
+
+// look finds the nodes that are fresh and those that are exported.
+func (t *Target) look(at time.Time) (v view) {
+	v.now = t.clock(at)
+	named := false
+	for _, n := range t.nodes {
+		named = named || n.name != ""
+		if n.fresh(v.now) {
+			v.all = append(v.all, n)
+		}
+	}
+	slices.SortFunc(v.all, func(a, b *node) int { return cmp.Compare(a.name, b.name) })
+	v.nodes = slices.Clone(v.all)
+	if !named {
+		return v
+	}
+	if t.options.Nodes == OwnNode {
+		t.choose(&v)
+		v.nodes = slices.DeleteFunc(v.nodes, func(n *node) bool { return n.name != t.own })
+	}
+	v.nodes = slices.DeleteFunc(v.nodes, func(n *node) bool { return n.name == "" })
+	if whole := t.nodes[""]; whole != nil && len(v.nodes) > 0 { // what no node is named for is as fresh as the nodes are
+		v.nodes = slices.Insert(v.nodes, 0, whole)
+	}
+	return v
+}
+
+// choose sets the own node: the preferred one, else the same as before, else the one that published first.
+func (t *Target) choose(v *view) {
+	fresh := func(name string) bool {
+		return name != "" && slices.ContainsFunc(v.all, func(n *node) bool { return n.name == name })
+	}
+	switch {
+	case fresh(t.preferred):
+		t.own = t.preferred
+		return
+	case fresh(t.own):
+		return
+	case t.own != "" && v.now-t.since < unknownInterval: // a node that was there before the connection broke has its turn first
+		if n := t.nodes[t.own]; n == nil || n.last == 0 {
+			return
+		}
+	}
+	var first *node
+	for _, n := range v.all {
+		if n.name != "" && (first == nil || n.order < first.order) {
+			first = n
+		}
+	}
+	if first != nil {
+		t.own = first.name
+	}
+}
+
+// shows tells whether an entry has a value that is fresh, given that its node is.
+func (t *Target) shows(e *entry, v *view) bool {
+	return e.valid && slices.Contains(v.nodes, e.node) && (t.dialect == nil || !t.dialect.Repeats || e.fresh(v.now))
+}
+
+// status tells the state.
+func (t *Target) status(v *view) (State, string) {
+	if t.state != Subscribing {
+		return t.state, t.reason
+	}
+	age := v.now - t.since
+	published := func(n *node) bool { return n.last > 0 }
+	switch {
+	case t.dialect != nil && t.dialect.Quiet && t.accepted:
+		return Fresh, t.dialect.Title + " publishes no values in $SYS."
+	case len(v.nodes) > 0 && t.dialect == nil:
+		return Fresh, "What the broker publishes fits no dialect."
+	case len(v.nodes) > 0:
+		return Fresh, ""
+	case len(v.all) > 0: // another node than ours
+		return Subscribing, ""
+	case slices.ContainsFunc(slices.Collect(maps.Values(t.nodes)), published):
+		return Stale, fmt.Sprintf("The broker has published nothing in $SYS for %d of its intervals.", staleIntervals)
+	case len(t.topics) > 0 && age > staleIntervals*unknownInterval:
+		return Stale, "Only retained values came, and none was published since."
+	case len(t.topics) == 0 && age > silentIntervals*unknownInterval+silentSlack:
+		return Refused, "The broker accepted the subscription and published nothing: it forbids reading $SYS without saying so, or has it switched off."
+	}
+	return Subscribing, ""
+}
+
+// Status tells how it goes at that time.
+func (t *Target) Status(at time.Time) Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := t.look(at)
+	s := Status{LastUpdate: t.lastUpdate}
+	s.State, s.Reason = t.status(&v)
+	if t.dialect != nil {
+		s.Dialect = t.dialect.Name
+	}
+	s.Others = t.evidence.others(t.table, t.dialect)
+	if t.options.Nodes == OwnNode {
+		s.Node = t.own
+	}
+	for _, n := range v.nodes {
+		if d := n.interval(); d > 0 && (s.Interval == 0 || d < s.Interval) {
+			s.Interval = d
+		}
+	}
+	return s
+}

@@ -1,0 +1,39 @@
+package sys
+
+import "slices"
+
+// hiveMQ is HiveMQ with its extension for $SYS topics, which keeps to the list of the MQTT wiki; without the extension there are none. Its uptime and
+// version are sent once to whoever subscribes, all else at every interval.
+func hiveMQ() Dialect {
+	return Dialect{
+		Name:    "hivemq",
+		Title:   "HiveMQ with the sys-topic extension",
+		Filters: []string{"$SYS/broker/#"},
+		Prefix:  "$SYS/broker/",
+		Rows: slices.Concat([]Row{
+			{Topic: "version", Metric: info, Form: Text},
+			{Topic: "clients/connected", Metric: clientsConnected},
+			{Topic: "clients/disconnected", Metric: clientsDisconnected},
+			{Topic: "clients/maximum", Metric: clientsMaximum},
+			{Topic: "messages/received", Metric: messagesReceived},
+			{Topic: "messages/sent", Metric: messagesSent},
+			{Topic: "messages/publish/received", Metric: publishesReceived},
+			{Topic: "messages/publish/sent", Metric: publishesSent},
+			{Topic: "messages/publish/dropped", Metric: messagesDropped, Cause: "queue_full"},
+			{Topic: "messages/retained/count", Metric: retainedMessages},
+			{Topic: "subscriptions/count", Metric: subscriptions},
+			{Topic: "load/bytes/received", Metric: bytesReceived, Tick: true},
+			{Topic: "load/bytes/sent", Metric: bytesSent},
+			{Topic: "time", Left: Clock, Tick: true},
+		},
+			leave(Alias, "messages/stored"), // the retained messages, once more
+			leave(Sum, "clients/total"),
+			leave(Frozen, "uptime"),
+			leave(Average, "load/messages/received/{}", "load/messages/sent/{}", "load/publish/received/{}", "load/publish/sent/{}",
+				"load/publish/dropped/{}", "load/connections/{}"),
+		),
+		Marks: []Mark{
+			{Topic: "messages/publish/received"}, {Topic: "messages/publish/sent"}, {Topic: "messages/publish/dropped"}, {Topic: "messages/retained/count"},
+		},
+	}
+}

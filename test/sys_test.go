@@ -1,0 +1,49 @@
+package test
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/pingreq/pingreq/test/lab"
+)
+
+// TestSys reads what a Mosquitto says of itself: as mosquitto_sub sees it while it is fresh, nothing while the broker is
+// frozen, and again afterwards, over a restart.
+func TestSys(t *testing.T) {
+	t.Parallel()
+	broker := lab.StartMosquitto(t, lab.MosquittoOptions{Config: []string{"sys_interval 1"}})
+	a := startPlan(t, plan{
+		targets:  []string{fmt.Sprintf("{name: m, url: %q, sys: {enabled: true}}", broker.URL)},
+		profiles: []string{"{name: default, keepalive: 60s}"}, // so that the connection outlives the freeze
+		probes:   []string{"{name: hold, kind: session, session: {sessions: 3}}"},
+	})
+	const fresh, values = "mqtt_broker_sys_state{state=fresh}", "mqtt_broker_clients_connected"
+	m := a.until(all(atLeast(1, fresh), atLeast(4, values), atLeast(1, "mqtt_broker_info{software=mosquitto}")))
+	out, err := exec.Command(lab.Require(t, "mosquitto_sub"), "-p", fmt.Sprint(broker.Port), "-t", "$SYS/broker/version", "-t", "$SYS/broker/subscriptions/count",
+		"-t", "$SYS/broker/retained messages/count", "-v", "-C", "3", "-W", "20").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for topic, metric := range map[string]string{"$SYS/broker/retained messages/count": "mqtt_broker_retained_messages"} {
+		if want := fmt.Sprintf("%s %g\n", topic, m.sum(metric)); !strings.Contains(string(out), want) {
+			t.Errorf("%s is %g, and mosquitto_sub shows:\n%s", metric, m.sum(metric), out)
+		}
+	}
+	if n := m.sum("mqtt_broker_sys_unparsed_total") + m.sum("mqtt_broker_sys_discarded_total"); n != 0 {
+		t.Errorf("%g messages could not be used", n)
+	}
+
+	broker.Suspend()
+	m = a.until(atLeast(1, "mqtt_broker_sys_state{state=stale}"))
+	if n := len(m.series(values)) + len(m.series("mqtt_broker_uptime_seconds")); n != 0 {
+		t.Errorf("stale values are exported:%s%s", m.show(values), m.show("mqtt_broker_uptime_seconds"))
+	}
+	broker.Resume()
+	a.until(atLeast(1, fresh, values))
+	broker.Restart()
+	a.until(atLeast(1, "mqtt_broker_sys_state{state=disconnected}"))
+	a.until(atLeast(1, fresh, values))
+	a.WaitLog("$SYS disconnected")
+}
