@@ -72,9 +72,6 @@ func (x *halfopenRun) conclude(ctx context.Context, err error) {
 	}
 }
 
-// Leave implements [Leaver].
-func (p *halfopenProbe) Leave() {}
-
 // leave ends all sessions.
 func (x *halfopenRun) leave() {
 	if s := x.victim.stop(); s != nil {

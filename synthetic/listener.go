@@ -2,7 +2,6 @@ package synthetic
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
@@ -57,7 +56,7 @@ func (l *Listener) Run(ctx context.Context) {
 // serve subscribes and listens on one connection.
 func (l *Listener) serve(ctx context.Context, s *mqtt.Session) error {
 	for {
-		refused, err := l.subscribe(ctx, s)
+		refused, err := l.subscribe(s)
 		if err != nil {
 			return err
 		}
@@ -73,7 +72,7 @@ func (l *Listener) serve(ctx context.Context, s *mqtt.Session) error {
 }
 
 // subscribe asks for all filters. It gives the refusal if none was granted.
-func (l *Listener) subscribe(ctx context.Context, s *mqtt.Session) (*mqtt.End, error) {
+func (l *Listener) subscribe(s *mqtt.Session) (*mqtt.End, error) {
 	filters := make([]mqtt.Filter, len(l.filters))
 	for i, f := range l.filters {
 		filters[i].Topic = f
@@ -83,14 +82,9 @@ func (l *Listener) subscribe(ctx context.Context, s *mqtt.Session) (*mqtt.End, e
 	if err != nil {
 		return nil, err
 	}
-	e, err := s.Await(time.Now().Add(l.c.env.Timeout), func(e *mqtt.Event) bool { return e.Kind == mqtt.Suback && e.ID == id })
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("the connection ended while a SUBACK was awaited: %w", err)
-	case e.Kind == mqtt.Interrupted && ctx.Err() != nil:
-		return nil, errStopped
-	case e.Kind != mqtt.Suback || len(e.Codes) != len(filters):
-		return nil, s.Fail(disconnect.DeadlineAck)
+	e, err := awaitSuback(s, id, len(filters), time.Now().Add(l.c.env.Timeout))
+	if err != nil {
+		return nil, err
 	}
 	var refused []string
 	var why *mqtt.End

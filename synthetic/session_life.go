@@ -368,16 +368,26 @@ func subscribe(s *mqtt.Session, until time.Time, f mqtt.Filter) (byte, error) {
 	if err != nil {
 		return 0, err
 	}
-	e, err := s.Await(until, func(e *mqtt.Event) bool { return e.Kind == mqtt.Suback && e.ID == id })
+	e, err := awaitSuback(s, id, 1, until)
 	switch {
 	case err != nil:
 		return 0, err
-	case e.Kind == mqtt.Interrupted:
-		return 0, errStopped
-	case e.Kind == mqtt.Due, len(e.Codes) != 1:
-		return 0, s.Fail(disconnect.DeadlineAck)
 	case e.Codes[0] >= 0x80:
 		return 0, refusedBy(s, disconnect.Suback, e.Codes[0], e.Reason)
 	}
 	return e.Codes[0], nil
+}
+
+// awaitSuback waits for the SUBACK to a SUBSCRIBE of n filters.
+func awaitSuback(s *mqtt.Session, id uint16, n int, until time.Time) (*mqtt.Event, error) {
+	e, err := s.Await(until, func(e *mqtt.Event) bool { return e.Kind == mqtt.Suback && e.ID == id })
+	switch {
+	case err != nil:
+		return nil, err
+	case e.Kind == mqtt.Interrupted:
+		return nil, errStopped
+	case e.Kind == mqtt.Due, len(e.Codes) != n:
+		return nil, s.Fail(disconnect.DeadlineAck)
+	}
+	return e, nil
 }

@@ -24,12 +24,7 @@ type sysReader struct {
 
 // sysReaders makes a reader for each target whose $SYS topics are to be read.
 func sysReaders(cfg *config.Config, env clientEnv, fleet *sys.Fleet) ([]*sysReader, error) {
-	profile := synthetic.DefaultProfile()
-	for _, p := range cfg.Profiles {
-		if p.Name == profile.Name {
-			profile = p
-		}
-	}
+	profile, _ := cfg.Profile(synthetic.DefaultProfile().Name) // which is always among them
 	var readers []*sysReader
 	var errs []error
 	for _, t := range cfg.Targets {

@@ -38,6 +38,15 @@ func (c *Config) Target(name string) (synthetic.Target, bool) {
 	return c.Targets[i], true
 }
 
+// Profile finds a profile by name.
+func (c *Config) Profile(name string) (synthetic.Profile, bool) {
+	i := slices.IndexFunc(c.Profiles, func(p synthetic.Profile) bool { return p.Name == name })
+	if i < 0 {
+		return synthetic.Profile{}, false
+	}
+	return c.Profiles[i], true
+}
+
 // Sys tells how to read the $SYS topics of a target; false if they are not to be read.
 func (c *Config) Sys(target string) (sys.Options, bool) {
 	for _, t := range c.sections.Targets {

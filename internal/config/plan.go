@@ -37,16 +37,15 @@ func (c *Config) Plan() []Entry {
 
 // entry is the entry for one combination; none if the profile is unknown, which is a fault that was reported.
 func (c *Config) entry(t synthetic.Target, p probe, profile string) []Entry {
-	for _, f := range c.Profiles {
-		if f.Name == profile {
-			return []Entry{{
-				ID:   synthetic.Identity{Target: t.Name, Kind: p.Kind, Probe: p.Name, Profile: profile},
-				Kind: p.kind, Target: t, Profile: f, Options: p.options,
-				Schedule: synthetic.Schedule{Every: p.Interval, Timeout: p.Timeout},
-			}}
-		}
+	f, ok := c.Profile(profile)
+	if !ok {
+		return nil
 	}
-	return nil
+	return []Entry{{
+		ID:   synthetic.Identity{Target: t.Name, Kind: p.Kind, Probe: p.Name, Profile: profile},
+		Kind: p.kind, Target: t, Profile: f, Options: p.options,
+		Schedule: synthetic.Schedule{Every: p.Interval, Timeout: p.Timeout},
+	}}
 }
 
 // TargetCost is the load that a plan puts on one target while all is well.

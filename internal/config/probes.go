@@ -32,8 +32,8 @@ func (l *loader) probes(raw map[string]any, c *Config) {
 	list, ok := l.list(raw, "probes")
 	if !ok {
 		keepalive := defaultProfile().Keepalive
-		if i := slices.IndexFunc(c.Profiles, func(p synthetic.Profile) bool { return p.Name == defaultProfile().Name }); i >= 0 {
-			keepalive = c.Profiles[i].Keepalive
+		if p, ok := c.Profile(defaultProfile().Name); ok {
+			keepalive = p.Keepalive
 		}
 		if list = defaultSuite(keepalive); keepalive == 0 {
 			list = slices.DeleteFunc(list, func(p any) bool { return p.(map[string]any)["kind"] == "halfopen" })

@@ -19,7 +19,6 @@ type Facts struct {
 	BytesAcked       uint64        // bytes of ours that the peer acknowledged, with one for SYN
 	BytesReceived    uint64
 	SegmentsReceived uint32
-	LastDataReceived time.Duration // ago
 	LastAckReceived  time.Duration // ago
 }
 

@@ -58,7 +58,7 @@ func factsOf(fd int) (Facts, error) {
 			State: State(info.State), RTT: us(info.Rtt), RTO: us(info.Rto),
 			Unacked: info.Unacked, Pending: uint64(pending), Retransmits: info.Retransmits, Backoff: info.Backoff,
 			BytesAcked: info.Bytes_acked, BytesReceived: info.Bytes_received, SegmentsReceived: info.Segs_in,
-			LastDataReceived: ms(info.Last_data_recv), LastAckReceived: ms(info.Last_ack_recv),
+			LastAckReceived: ms(info.Last_ack_recv),
 		}, nil
 	}
 	return Facts{}, err
