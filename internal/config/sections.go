@@ -42,7 +42,7 @@ type sysSection struct {
 	Enabled bool   `koanf:"enabled" desc:"subscribe to the broker's $SYS topics and export them; its access rules have to allow it"`
 	Dialect string `koanf:"dialect" validate:"oneof=auto mosquitto nanomq emqx vernemq mochi aedes flashmq hivemq" desc:"whose topics they are: auto (found by what is published), mosquitto, nanomq, emqx, vernemq, mochi, aedes, flashmq, hivemq"`
 	Nodes   string `koanf:"nodes" validate:"oneof=own all" desc:"of a cluster whose nodes all publish to each: own (only the node that we are connected to), all"`
-	Values  int    `koanf:"values" validate:"min=0,max=10000" desc:"how many numeric topics without a metric of their own to export as mqtt_broker_sys_value{topic}"`
+	Values  int    `koanf:"values" validate:"min=0,max=512" desc:"how many numeric topics without a metric of their own to export as mqtt_broker_sys_value{topic}"`
 }
 
 type targetTLSSection struct {
