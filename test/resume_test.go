@@ -17,7 +17,7 @@ func TestResume(t *testing.T) {
 	both := []string{"v5", "v311"}
 	for _, b := range []persistentBroker{
 		{"Mosquitto", startMosquittoOfAllKinds, both, false},
-		{"NATS", startNATS, []string{"v311"}, false},
+		{"NATS", startNATS, []string{"v311"}, true},
 		{"RabbitMQ", startRabbitMQ, []string{"v311"}, true},
 		{"ejabberd", startEjabberd, both, false},
 	} {

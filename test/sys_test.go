@@ -20,7 +20,8 @@ func TestSys(t *testing.T) {
 		probes:   []string{"{name: hold, kind: session, session: {sessions: 3}}"},
 	})
 	const fresh, values = "mqtt_broker_sys_state{state=fresh}", "mqtt_broker_clients_connected"
-	m := a.until(all(atLeast(1, fresh), atLeast(4, values), atLeast(1, "mqtt_broker_info{software=mosquitto}")))
+	// After some ticks the interval is known, without which it takes minutes to call it stale.
+	m := a.until(all(atLeast(1, fresh), atLeast(4, values), atLeast(6, "mqtt_broker_uptime_seconds"), atLeast(1, "mqtt_broker_info{software=mosquitto}")))
 	out, err := exec.Command(lab.Require(t, "mosquitto_sub"), "-p", fmt.Sprint(broker.Port), "-t", "$SYS/broker/version", "-t", "$SYS/broker/subscriptions/count",
 		"-t", "$SYS/broker/retained messages/count", "-v", "-C", "3", "-W", "20").Output()
 	if err != nil {
