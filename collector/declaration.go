@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pingreq/pingreq/collector/events"
 	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/synthetic"
 )
@@ -130,7 +131,7 @@ func ReservedLabels(kinds []synthetic.Kind) []string {
 	for _, k := range kinds {
 		metrics = append(metrics, k.Metrics...)
 	}
-	for _, m := range append(metrics, sys.Metrics()...) {
+	for _, m := range slices.Concat(metrics, sys.Metrics(), events.Metrics()) {
 		names = append(names, m.Labels...)
 	}
 	slices.Sort(names)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pingreq/pingreq/collector/events"
 	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/synthetic"
 )
@@ -64,6 +65,13 @@ func WriteDocs(w io.Writer, kinds []synthetic.Kind) error {
 	d.section("What brokers say of themselves")
 	d.paragraph("From the `$SYS` topics of targets with `sys: {enabled: true}`. Values are exported while they are fresh, and absent otherwise. Label `target`, and:")
 	for _, m := range sys.Metrics() {
+		d.metric(m, nil)
+	}
+
+	d.section("What brokers tell of their clients")
+	d.paragraph("From the client events or the log of targets with `sys: {enabled: true, events: true}`, of real clients unless said otherwise. The counters of a target")
+	d.line("appear with the first message that its broker tells of a client, at 0 for everything that this kind of broker can tell. Label `target`, and:")
+	for _, m := range events.Metrics() {
 		d.metric(m, nil)
 	}
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pingreq/pingreq/collector/events"
 	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/synthetic"
 )
@@ -45,8 +46,8 @@ func TestDocsNameEveryFamily(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	used := map[string]bool{"promhttp_*": true, "process_*": true} // of the HTTP handler; not on every system
-	for _, m := range sys.Metrics() {                              // gathered by a fleet of their own
+	used := map[string]bool{"promhttp_*": true, "process_*": true}     // of the HTTP handler; not on every system
+	for _, m := range slices.Concat(sys.Metrics(), events.Metrics()) { // gathered by collectors of their own
 		used[m.Name] = true
 	}
 	for _, f := range families {

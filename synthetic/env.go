@@ -42,6 +42,9 @@ func NewGate(perSecond float64) *rate.Limiter {
 // maxClientID is the longest client identifier that every broker has to accept [MQTT-3.1.3-5].
 const maxClientID = 23
 
+// templateHash is the length of {hash} in a template.
+const templateHash = 12
+
 // clientID names one client of a probe: stable, so that bans and flapping detection see one client, and different from
 // every other client of every other agent. The default is prefix-hash in [0-9A-Za-z-], at most 23 bytes.
 func (e *Env) clientID(template, role string) string {
@@ -50,14 +53,16 @@ func (e *Env) clientID(template, role string) string {
 	hash := hex.EncodeToString(sum[:])
 	if template != "" {
 		return strings.NewReplacer("{agent}", e.Agent, "{target}", id.Target, "{probe}", id.Probe, "{profile}", id.Profile,
-			"{role}", role, "{slot}", strconv.Itoa(e.Slot), "{hash}", hash[:12]).Replace(template)
+			"{role}", role, "{slot}", strconv.Itoa(e.Slot), "{hash}", hash[:templateHash]).Replace(template)
 	}
-	prefix := e.ClientIDPrefix
-	if prefix == "" {
-		prefix = "pingreq"
-	}
-	prefix = prefix[:min(len(prefix), 10)]
+	prefix := e.defaultPrefix()
 	return fmt.Sprintf("%s-%s", prefix, hash[:maxClientID-len(prefix)-1])
+}
+
+// defaultPrefix begins the client identifiers of profiles without a template.
+func (e *Env) defaultPrefix() string {
+	prefix := cmp.Or(e.ClientIDPrefix, "pingreq")
+	return prefix[:min(len(prefix), 10)]
 }
 
 // topic is a topic of the probe's own, below the prefix.

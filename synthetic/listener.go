@@ -2,6 +2,7 @@ package synthetic
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
@@ -16,7 +17,7 @@ type Heard interface {
 	Subscribed(refused []string)
 	// Message is a message that came, and when it came.
 	Message(m *mqtt.Message, at time.Time)
-	// Refused tells that the broker refuses every filter. The connection is kept, and asks again after a while.
+	// Refused tells that the broker refuses every filter, or closes whenever it is asked, and when it is asked again.
 	Refused(why *mqtt.End, again time.Duration)
 	// Lost tells that there is no connection, why, and when the next attempt comes.
 	Lost(why error, retry time.Duration)
@@ -29,11 +30,18 @@ type Listener struct {
 	role    string
 	filters []string
 	heard   Heard
+	hungUp  int // connections in a row that ended instead of a SUBACK
 }
 
 // listenAgain is how long a refused listener waits before it asks again: a broker's rules change rarely, and each question
 // may be a line in its log.
 const listenAgain = 10 * time.Minute
+
+// hangUps is how many connections in a row have to end instead of a SUBACK to be a refusal: one may be a broker's restart.
+const hangUps = 2
+
+// errRefused ends a connection whose refusal was told.
+var errRefused = errors.New("refused")
 
 // NewListener makes a listener for topic filters, at QoS 0. The role tells its connection from others of the same target.
 func NewListener(env Env, p *Profile, role string, filters []string, heard Heard) (*Listener, error) {
@@ -41,9 +49,17 @@ func NewListener(env Env, p *Profile, role string, filters []string, heard Heard
 	return &Listener{c: c, role: role, filters: filters, heard: heard}, err
 }
 
+// ClientID is the client identifier of its connection.
+func (l *Listener) ClientID() string { return l.c.env.clientID(l.c.profile.ClientID, l.role) }
+
 // Run listens until ctx is done.
 func (l *Listener) Run(ctx context.Context) {
-	link := mqtt.Link{Timeout: l.c.env.Timeout, Wait: l.c.wait, Down: l.heard.Lost, Serve: l.serve,
+	link := mqtt.Link{Timeout: l.c.env.Timeout, Wait: l.c.wait, Serve: l.serve,
+		Down: func(why error, retry time.Duration) {
+			if !errors.Is(why, errRefused) {
+				l.heard.Lost(why, retry)
+			}
+		},
 		Options: func() (mqtt.Options, error) {
 			o, err := l.c.options(l.role)
 			clean(&o)
@@ -58,8 +74,9 @@ func (l *Listener) serve(ctx context.Context, s *mqtt.Session) error {
 	for {
 		refused, err := l.subscribe(s)
 		if err != nil {
-			return err
+			return l.closed(ctx, err)
 		}
+		l.hungUp = 0
 		until := time.Time{}
 		if refused != nil {
 			l.heard.Refused(refused, listenAgain)
@@ -69,6 +86,27 @@ func (l *Listener) serve(ctx context.Context, s *mqtt.Session) error {
 			return err
 		}
 	}
+}
+
+// closed waits before the next connection if the broker closes whenever it is asked: so do some to a client that may not
+// subscribe, and others count its attempts.
+func (l *Listener) closed(ctx context.Context, why error) error {
+	end, ok := errors.AsType[*mqtt.End](why)
+	if !ok || end.Initiator == disconnect.ByClient || end.Evidence == disconnect.FromDeadline {
+		l.hungUp = 0
+		return why
+	}
+	if l.hungUp++; l.hungUp < hangUps {
+		return why
+	}
+	l.heard.Refused(end, listenAgain)
+	again := time.NewTimer(listenAgain)
+	defer again.Stop()
+	select {
+	case <-ctx.Done():
+	case <-again.C:
+	}
+	return errRefused
 }
 
 // subscribe asks for all filters. It gives the refusal if none was granted.

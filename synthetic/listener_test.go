@@ -3,6 +3,7 @@ package synthetic
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -129,6 +130,41 @@ func TestListenerRefused(t *testing.T) {
 				got := listenFor(t, env, mqtt.V5, 25*time.Minute, "a", "b")
 				if diff := cmp.Diff(tc.want, got); diff != "" || connects != 1 {
 					t.Errorf("%d connects, -want +got:\n%s", connects, diff)
+				}
+			})
+		})
+	}
+}
+
+// TestListenerHungUp has a broker that closes instead of answering SUBSCRIBE: once, as when it restarts, or always.
+func TestListenerHungUp(t *testing.T) {
+	for name, tc := range map[string]struct {
+		times, connects int
+		want            []string
+	}{
+		"once":   {1, 2, []string{"0s: lost: peer_closed", "subscribed, refused []"}},
+		"always": {1000, 4, []string{"0s: lost: peer_closed", "refused: peer_closed (fin)", "refused: peer_closed (fin)", "refused: peer_closed (fin)"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				connects := 0
+				env := pipeEnv(t, func(c *lab.Conn) error {
+					connects++
+					if connects > tc.times {
+						return respond(lab.Responder{})(c)
+					}
+					if err := c.Accept(); err != nil {
+						return err
+					}
+					_, err := c.ReadPacket()
+					return err
+				})
+				got := listenFor(t, env, mqtt.V5, 25*time.Minute, "a")
+				for i := range got[1:] { // the backoff is random
+					_, got[i+1], _ = strings.Cut(got[i+1], ": ")
+				}
+				if diff := cmp.Diff(tc.want, got); diff != "" || connects != tc.connects {
+					t.Errorf("%d connects, want %d; -want +got:\n%s", connects, tc.connects, diff)
 				}
 			})
 		})

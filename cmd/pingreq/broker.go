@@ -5,103 +5,118 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/pingreq/pingreq/collector/events"
 	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/synthetic"
-	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// sysReader reads what one broker says of itself.
-type sysReader struct {
+// broker reads what one broker publishes of itself and of its clients.
+type broker struct {
 	target string
-	sys    *sys.Target
-	listen *synthetic.Listener
-	last   sys.State // that was logged
+	sys    *sysReader    // nil: not read
+	events *eventsReader // nil: not read
 }
 
-// sysReaders makes a reader for each target whose $SYS topics are to be read.
-func sysReaders(cfg *config.Config, env clientEnv, fleet *sys.Fleet) ([]*sysReader, error) {
+const (
+	// brokerTimeout is how long connecting to read what a broker publishes, and each answer to SUBSCRIBE, may take.
+	brokerTimeout = 20 * time.Second
+	// brokerEvery is how often the states of reading are looked at: for the log, and for a dialect that was found.
+	brokerEvery = time.Second
+	// sysRole and eventsRole tell the two connections apart.
+	sysRole, eventsRole = "sys", "events"
+)
+
+// brokers makes the readers of each target that is to be read.
+func brokers(cfg *config.Config, env clientEnv, fleet *sys.Fleet, clients *events.Collector) ([]*broker, error) {
 	profile, _ := cfg.Profile(synthetic.DefaultProfile().Name) // which is always among them
-	var readers []*sysReader
+	var all []*broker
 	var errs []error
 	for _, t := range cfg.Targets {
-		o, ok := cfg.Sys(t.Name)
-		if !ok {
-			continue
+		b := &broker{target: t.Name}
+		listen := func(role string, filters []string, h synthetic.Heard) (*synthetic.Listener, error) {
+			id := synthetic.Identity{Target: t.Name, Kind: role, Probe: role, Profile: profile.Name}
+			return synthetic.NewListener(env(&t, id, brokerTimeout), &profile, role, filters, h)
 		}
-		target, err := fleet.Add(t.Name, o)
-		if err != nil {
-			return nil, err
-		}
-		r := &sysReader{target: t.Name, sys: target}
-		id := synthetic.Identity{Target: t.Name, Kind: "sys", Probe: "sys", Profile: profile.Name}
-		if r.listen, err = synthetic.NewListener(env(&t, id, sysTimeout), &profile, "sys", target.Filters(), r); err != nil {
-			errs = append(errs, fmt.Errorf("$SYS of target %s: %w", t.Name, err))
-		}
-		readers = append(readers, r)
-	}
-	return readers, errors.Join(errs...)
-}
-
-// sysTimeout is how long connecting to read $SYS topics, and each answer to SUBSCRIBE, may take.
-const sysTimeout = 20 * time.Second
-
-// Subscribing implements synthetic.Heard.
-func (r *sysReader) Subscribing(at time.Time) { r.sys.Subscribing(at) }
-
-// Subscribed implements synthetic.Heard.
-func (r *sysReader) Subscribed([]string) { r.sys.Subscribed() }
-
-// Message implements synthetic.Heard.
-func (r *sysReader) Message(m *mqtt.Message, at time.Time) {
-	r.sys.Handle(m.Topic, m.Payload, m.Retain, at)
-}
-
-// Refused implements synthetic.Heard.
-func (r *sysReader) Refused(why *mqtt.End, again time.Duration) {
-	r.sys.Refused(fmt.Sprintf("%s; allow the client to read %v; asking again in %s", why, r.sys.Filters(), again))
-}
-
-// Lost implements synthetic.Heard.
-func (r *sysReader) Lost(why error, _ time.Duration) { r.sys.Disconnected(why.Error()) }
-
-// statusEvery is how often the states of the readers are looked at for the log.
-const statusEvery = time.Second
-
-// readSys reads the $SYS topics of all targets until ctx is done, and logs what changes.
-func readSys(ctx context.Context, readers []*sysReader, log *slog.Logger) {
-	var all sync.WaitGroup
-	for _, r := range readers {
-		all.Go(func() { r.listen.Run(ctx) })
-	}
-	tick := time.NewTicker(statusEvery)
-	defer tick.Stop()
-	for running := true; running; {
-		select {
-		case <-ctx.Done():
-			running = false
-		case now := <-tick.C:
-			for _, r := range readers {
-				r.tell(now, log)
+		if o, ok := cfg.Sys(t.Name); ok {
+			target, err := fleet.Add(t.Name, o)
+			if err != nil {
+				return nil, err
+			}
+			b.sys = &sysReader{sys: target}
+			if b.sys.listen, err = listen(sysRole, target.Filters(), b.sys); err != nil {
+				errs = append(errs, fmt.Errorf("$SYS of target %s: %w", t.Name, err))
+				continue
 			}
 		}
+		if o, ok := cfg.Events(t.Name); ok {
+			own := synthetic.OwnClients(env(&t, synthetic.Identity{Target: t.Name}, 0), probeNames(cfg, t.Name), cfg.Profiles)
+			var err error
+			if b.events, err = newEventsReader(t.Name, o, own, b.sys, clients, listen); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+		}
+		if b.sys != nil || b.events != nil {
+			all = append(all, b)
+		}
 	}
-	all.Wait()
+	return all, errors.Join(errs...)
 }
 
-// tell logs a state that is new: a good one once it was reached, a bad one with its reason.
-func (r *sysReader) tell(now time.Time, log *slog.Logger) {
-	s := r.sys.Status(now)
-	if s.State == r.last || s.State == sys.Subscribing {
-		return
+// probeNames are the names that the agent's clients of a target go by.
+func probeNames(cfg *config.Config, target string) []string {
+	names := []string{sysRole, eventsRole}
+	for _, e := range cfg.Plan() {
+		if e.ID.Target == target && !slices.Contains(names, e.ID.Probe) {
+			names = append(names, e.ID.Probe)
+		}
 	}
-	r.last = s.State
-	level := slog.LevelWarn
-	if s.State == sys.Fresh {
-		level = slog.LevelInfo
+	return names
+}
+
+// readBrokers reads until ctx is done, and logs what changes.
+func readBrokers(ctx context.Context, all []*broker, log *slog.Logger) {
+	var running sync.WaitGroup
+	for _, b := range all {
+		running.Go(func() { b.read(ctx, log.With("target", b.target)) })
 	}
-	log.Log(context.Background(), level, "$SYS "+string(s.State), "target", r.target, "dialect", s.Dialect, "reason", s.Reason)
+	running.Wait()
+}
+
+func (b *broker) read(ctx context.Context, log *slog.Logger) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	if b.sys != nil {
+		running.Go(func() { b.sys.listen.Run(ctx) })
+	}
+	if b.events != nil {
+		defer b.events.stop()
+	}
+	tick := time.NewTicker(brokerEvery)
+	defer tick.Stop()
+	for {
+		now := time.Now()
+		if b.sys != nil {
+			b.sys.tell(now, log)
+		}
+		if b.events != nil {
+			b.events.follow(ctx, now)
+			b.events.tell(now, log)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// askAgain is the end of a sentence on a refusal.
+func askAgain(why error, filters []string, again time.Duration) string {
+	return fmt.Sprintf("%s; allow the client to read %v; asking again in %s", why, filters, again)
 }

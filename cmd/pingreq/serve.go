@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
 	"github.com/pingreq/pingreq/collector"
+	"github.com/pingreq/pingreq/collector/events"
 	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/internal/web"
@@ -57,7 +58,7 @@ type agent struct {
 	registry *prometheus.Registry
 	gatherer prometheus.Gatherer
 	probes   *collector.Probes
-	sys      []*sysReader
+	brokers  []*broker
 	self     *collector.Agent
 	board    *web.Board
 }
@@ -87,7 +88,11 @@ func newAgent(log *slog.Logger, kinds []synthetic.Kind, cfg *config.Config) (*ag
 	if err != nil {
 		return nil, err
 	}
-	if a.sys, err = sysReaders(cfg, env, fleet); err != nil {
+	clients := events.New()
+	if err := a.registry.Register(clients); err != nil {
+		return nil, err
+	}
+	if a.brokers, err = brokers(cfg, env, fleet, clients); err != nil {
 		return nil, usageError{err}
 	}
 	labels := map[string]map[string]string{}
@@ -116,7 +121,7 @@ func (a *agent) run(ctx context.Context, serve func(context.Context, http.Handle
 		return nil
 	}, func(error) { cancel() })
 	g.Add(func() error {
-		readSys(ctx, a.sys, a.log)
+		readBrokers(ctx, a.brokers, a.log)
 		return nil
 	}, func(error) { cancel() })
 	g.Add(func() error {

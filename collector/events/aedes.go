@@ -13,6 +13,7 @@ func newAedes() *Dialect {
 	return &Dialect{
 		Name:       "aedes",
 		Filters:    []string{"$SYS/+/new/clients", "$SYS/+/disconnect/clients"},
+		Advice:     "aedes always tells: allow the client to read $SYS/+/new/clients and $SYS/+/disconnect/clients.",
 		Outcomes:   []Event{{Kind: Connect}, aedesDisconnect},
 		maxPayload: 1<<16 - 1, // of a client identifier [MQTT-1.5.4]
 		newReader:  func() reader { return aedes{} },

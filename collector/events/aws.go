@@ -24,6 +24,7 @@ func newAWS() *Dialect {
 	return &Dialect{
 		Name:       "aws",
 		Filters:    []string{awsPrefix + "connected/+", awsPrefix + "disconnected/+", awsPrefix + "connect_failed/+"},
+		Advice:     "AWS IoT Core always tells: allow the client iot:Subscribe and iot:Receive on $aws/events/presence/*.",
 		Outcomes:   sorted(o),
 		maxPayload: 128 << 10, // the service's limit
 		newReader:  func() reader { return &aws{recent: newRecent()} },

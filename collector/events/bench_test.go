@@ -33,11 +33,7 @@ func BenchmarkParse(b *testing.B) {
 
 // BenchmarkMessage counts the events of a client that connects and goes.
 func BenchmarkMessage(b *testing.B) {
-	c := New()
-	d, _ := Named("mosquitto")
-	if err := c.Add("plant", Target{Dialect: d, Own: own}); err != nil {
-		b.Fatal(err)
-	}
+	plant := mustAdd(b, New(), "plant", "mosquitto", Options{Own: own})
 	lines := []*mqtt.Message{
 		{Topic: "$SYS/broker/log/N", Payload: []byte("1795268590: New connection from 127.0.0.1:59986 on port 1883.")},
 		{Topic: "$SYS/broker/log/N", Payload: []byte("1795268590: New client connected from 127.0.0.1:59986 as dev (p2, c1, k30, u'alice').")},
@@ -45,6 +41,6 @@ func BenchmarkMessage(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		c.Message("plant", lines[i%len(lines)], epoch)
+		plant.Handle(lines[i%len(lines)], epoch)
 	}
 }

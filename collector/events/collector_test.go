@@ -11,14 +11,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
+
+	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-func mustAdd(t testing.TB, c *Collector, name, dialect string, target Target) {
+// mustAdd adds a target whose broker accepted the subscription.
+func mustAdd(t testing.TB, c *Collector, name, dialect string, o Options) *Target {
 	t.Helper()
-	target.Dialect, _ = Named(dialect)
-	if err := c.Add(name, target); err != nil {
+	target, err := c.Add(name, o)
+	if err != nil {
 		t.Fatal(err)
 	}
+	d, _ := Named(dialect)
+	target.Follow(d)
+	target.Subscribed()
+	return target
 }
 
 // exposition is what a registry with only this collector serves.
@@ -50,9 +57,9 @@ func series(t testing.TB, c *Collector) (nonzero []string) {
 	return nonzero
 }
 
-func (tr *transcript) feed(c *Collector, target string) {
+func (tr *transcript) feed(t *Target) {
 	for m, at := range tr.messages {
-		c.Message(target, m, at)
+		t.Handle(m, at)
 	}
 }
 
@@ -66,10 +73,17 @@ func log(lines ...string) *transcript {
 
 func TestCollector(t *testing.T) {
 	c := New()
-	mustAdd(t, c, "plant", "mosquitto", Target{Own: own})
-	mustAdd(t, c, "cloud", "aws", Target{Own: own})
-	if diff := cmp.Diff([]string(nil), series(t, c)); diff != "" {
+	plant := mustAdd(t, c, "plant", "mosquitto", Options{Own: own})
+	cloud := mustAdd(t, c, "cloud", "aws", Options{Own: own})
+	silent := []string{
+		`mqtt_broker_client_events_state{state="silent",target="cloud"} 1`,
+		`mqtt_broker_client_events_state{state="silent",target="plant"} 1`,
+	}
+	if diff := cmp.Diff(silent, series(t, c)); diff != "" {
 		t.Errorf("before the first event (-want +got):\n%s", diff)
+	}
+	if n := testutil.CollectAndCount(c); n != 2*len(States()) {
+		t.Errorf("%d series before the first event: there are counts of a broker that told nothing", n)
 	}
 
 	tr := log(
@@ -80,13 +94,14 @@ func TestCollector(t *testing.T) {
 		"N Client pingreq-1 closed its connection.",
 		"N Client dev went away",
 	)
-	tr.feed(c, "plant")
-	tr.feed(c, "nobody")
-	tr.feed(c, "cloud")
+	tr.feed(plant)
+	tr.feed(cloud)
 	want := []string{
 		`mqtt_broker_client_connect_failures_total{initiator="server",reason="authentication_failed",target="plant"} 1`,
 		`mqtt_broker_client_connects_total{target="plant"} 1`,
 		`mqtt_broker_client_disconnects_total{initiator="server",reason="keepalive_timeout",target="plant"} 1`,
+		`mqtt_broker_client_events_state{state="receiving",target="cloud"} 1`,
+		`mqtt_broker_client_events_state{state="receiving",target="plant"} 1`,
 		`mqtt_broker_client_events_unparsed_total{target="plant"} 1`,
 		`mqtt_broker_own_client_events_total{event="connect",target="plant"} 1`,
 		`mqtt_broker_own_client_events_total{event="disconnect",target="plant"} 1`,
@@ -96,7 +111,8 @@ func TestCollector(t *testing.T) {
 	}
 
 	// Added once more, as by a reload: what was counted stays.
-	mustAdd(t, c, "plant", "mosquitto", Target{Own: own})
+	mustAdd(t, c, "plant", "mosquitto", Options{Own: own})
+	want[4] = strings.Replace(want[4], "receiving", "silent", 1)
 	if diff := cmp.Diff(want, series(t, c)); diff != "" {
 		t.Errorf("after a reload (-want +got):\n%s", diff)
 	}
@@ -106,7 +122,8 @@ func TestCollector(t *testing.T) {
 	if left := testutil.CollectAndCount(c); removed == 0 || left != all-removed || strings.Contains(exposition(t, c), "plant") {
 		t.Errorf("%d of %d series removed, %d left", removed, all, left)
 	}
-	tr.feed(c, "plant") // still in flight
+	tr.feed(plant) // still in flight
+	plant.Disconnected("the agent stops")
 	if n := c.Remove("plant"); n != 0 || testutil.CollectAndCount(c) != all-removed {
 		t.Errorf("what is removed comes back: %d series", n)
 	}
@@ -115,36 +132,83 @@ func TestCollector(t *testing.T) {
 // TestNodes counts the events of one node of a cluster.
 func TestNodes(t *testing.T) {
 	c := New()
-	mustAdd(t, c, "plant", "emqx", Target{Node: func(node string) bool { return node == "emqx@10.0.0.1" }})
+	var nodes []string
+	plant := mustAdd(t, c, "plant", "emqx", Options{
+		Node: func(node string) bool { return node == "emqx@10.0.0.1" },
+		Self: "pingreq-sys", OnNode: func(node string) { nodes = append(nodes, node) },
+	})
 	_, all := transcripts(t, "testdata/emqx.txt")
 	for _, tr := range all {
 		if tr.title == "other nodes" {
-			tr.feed(c, "plant")
+			tr.feed(plant)
 		}
 	}
-	(&transcript{lines: []string{`$SYS/brokers/emqx@10.0.0.1/clients/dev/connected` + "\t{}"}}).feed(c, "plant")
-	if diff := cmp.Diff([]string{`mqtt_broker_client_connects_total{target="plant"} 1`}, series(t, c)); diff != "" {
+	(&transcript{lines: []string{
+		`$SYS/brokers/emqx@10.0.0.1/clients/dev/connected` + "\t{}",
+		`$SYS/brokers/emqx@10.0.0.3/clients/pingreq-sys/connected` + "\t{}",
+	}}).feed(plant)
+	want := []string{
+		`mqtt_broker_client_connects_total{target="plant"} 1`,
+		`mqtt_broker_client_events_state{state="receiving",target="plant"} 1`,
+	}
+	if diff := cmp.Diff(want, series(t, c)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"emqx@10.0.0.3"}, nodes); diff != "" {
+		t.Errorf("nodes of our client (-want +got):\n%s", diff)
 	}
 }
 
 func TestAddErrors(t *testing.T) {
 	c := New()
-	d, _ := Named("emqx")
-	for _, tt := range []struct {
-		name   string
-		target Target
-		want   string
-	}{
-		{"plant", Target{}, `client events of target "plant": no dialect`},
-		{"\xff", Target{Dialect: d}, `client events of target "\xff": `},
-	} {
-		if err := c.Add(tt.name, tt.target); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
-			t.Errorf("Add(%q): %v, want %s", tt.name, err, tt.want)
-		}
+	if _, err := c.Add("\xff", Options{}); err == nil || !strings.HasPrefix(err.Error(), `client events of target "\xff": `) {
+		t.Errorf("a name that is not UTF-8: %v", err)
 	}
 	if n := testutil.CollectAndCount(c); n != 0 {
 		t.Errorf("%d series of targets that were not added", n)
+	}
+}
+
+// TestStates goes through the states.
+func TestStates(t *testing.T) {
+	c := New()
+	x, err := c.Add("plant", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, _ := Named("mosquitto")
+	m := &mqtt.Message{Topic: "$SYS/broker/log/N", Payload: []byte("1: Client dev closed its connection.")}
+	retained := &mqtt.Message{Topic: m.Topic, Payload: m.Payload, Retain: true}
+	for _, step := range []struct {
+		do     func()
+		state  State
+		reason string
+	}{
+		{func() { x.Waiting("no dialect") }, Subscribing, "no dialect"},
+		{func() { x.Handle(m, epoch) }, Subscribing, "no dialect"},
+		{func() { x.Unsupported("never") }, Unsupported, "never"},
+		{func() { x.Follow(d) }, Subscribing, ""},
+		{func() { x.Subscribed() }, Silent, d.Advice},
+		{func() { x.Handle(retained, epoch) }, Silent, d.Advice},
+		{func() { x.Handle(m, epoch) }, Receiving, ""},
+		{func() { x.Disconnected("gone") }, Disconnected, "gone"},
+		{func() { x.Refused("no") }, Refused, "no"},
+		{func() { x.Subscribed() }, Silent, d.Advice},
+	} {
+		step.do()
+		state, reason := x.Status()
+		if state != step.state || reason != step.reason {
+			t.Errorf("%s, %q; want %s, %q", state, reason, step.state, step.reason)
+		}
+		for _, s := range States() {
+			want := 0.
+			if s == step.state {
+				want = 1
+			}
+			if got := testutil.ToFloat64(c.states.WithLabelValues("plant", string(s))); got != want {
+				t.Errorf("in state %s, %s is %g", step.state, s, got)
+			}
+		}
 	}
 }
 
@@ -152,10 +216,10 @@ func TestAddErrors(t *testing.T) {
 func everything(t *testing.T) *Collector {
 	c := New()
 	for _, path := range files(t, "") {
-		mustAdd(t, c, path, dialectOf(t, path).Name, Target{Own: own})
+		target := mustAdd(t, c, path, dialectOf(t, path).Name, Options{Own: own})
 		_, all := transcripts(t, path)
 		for _, tr := range all {
-			tr.feed(c, path)
+			tr.feed(target)
 		}
 	}
 	return c
@@ -174,11 +238,11 @@ func TestNothingPersonal(t *testing.T) {
 	}
 }
 
-// TestSeriesAreBounded expects that no message makes a series which the target did not start with.
+// TestSeriesAreBounded expects that no message makes a series which the first did not make.
 func TestSeriesAreBounded(t *testing.T) {
 	c := New()
 	for _, path := range files(t, "") {
-		mustAdd(t, c, path, dialectOf(t, path).Name, Target{Own: own})
+		mustAdd(t, c, path, dialectOf(t, path).Name, Options{Own: own}).Handle(&mqtt.Message{}, epoch)
 	}
 	if start, end := testutil.CollectAndCount(c), testutil.CollectAndCount(everything(t)); start != end {
 		t.Errorf("%d series at the start, %d after all transcripts", start, end)
@@ -217,10 +281,15 @@ func TestConcurrency(t *testing.T) {
 		for range 3 {
 			wg.Go(func() {
 				for range 20 {
-					if err := c.Add(name, Target{Dialect: d, Own: own}); err != nil {
+					x, err := c.Add(name, Options{Own: own})
+					if err != nil {
 						t.Error(err)
+						return
 					}
-					tr.feed(c, name)
+					x.Follow(d)
+					x.Subscribed()
+					tr.feed(x)
+					x.Status()
 					testutil.CollectAndCount(c)
 					c.Remove(name)
 				}

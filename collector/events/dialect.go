@@ -18,6 +18,8 @@ type Dialect struct {
 	Name string
 	// Filters are the topic filters to subscribe to, at any QoS; they do not overlap.
 	Filters []string
+	// Advice is a sentence on what to switch on at a broker that tells nothing.
+	Advice string
 	// Outcomes are the events that the dialect can tell, each once, without node and owner.
 	Outcomes []Event
 
@@ -55,6 +57,8 @@ type Parser struct {
 	dialect *Dialect
 	reader  reader
 	own     func(clientID string) bool
+	self    string
+	onNode  func(node string) // nil: nobody wants to know
 }
 
 // NewParser makes a parser for one broker. own tells whether a client identifier is one of ours; nil: none is.
@@ -77,6 +81,9 @@ func (p *Parser) Parse(m *mqtt.Message, at time.Time) (e Event, ok bool, err err
 		return Event{}, false, err
 	}
 	t.Own = t.client != "" && p.own != nil && p.own(t.client)
+	if t.Kind == Connect && t.client == p.self && t.Node != "" && p.onNode != nil {
+		p.onNode(t.Node)
+	}
 	return t.Event, true, nil
 }
 

@@ -1,9 +1,9 @@
 // Package events reads what brokers publish about their clients, and counts who connects, who does not get in, and who
 // leaves, by the reasons of [github.com/pingreq/pingreq/synthetic/disconnect].
 //
-// A [Dialect] knows the topics of one kind of broker, and its [Parser] turns a message into an [Event]. [Collector]
-// counts the events of many brokers. There is no network in here: who owns the connection subscribes to the dialect's
-// filters and hands the messages in.
+// A [Dialect] knows the topics of one kind of broker, and its [Parser] turns a message into an [Event]. A [Target] counts
+// the events of one broker, and the [Collector] exports the counts of all. There is no network in here: who owns the
+// connection subscribes to the dialect's filters and hands the messages in.
 //
 // # What counts
 //

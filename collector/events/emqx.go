@@ -25,6 +25,7 @@ func newEMQX() *Dialect {
 	return &Dialect{
 		Name:       "emqx",
 		Filters:    []string{emqxPrefix + "+/clients/#"}, // a client identifier may contain slashes
+		Advice:     "Enable client_connected and client_disconnected in sys_topics.sys_event_messages, and allow the client to read $SYS/brokers/+/clients/#.",
 		Outcomes:   sorted(o),
 		maxPayload: 512 << 10, // an identifier has up to 64 KiB, as has a user name, and each byte may be escaped
 		newReader:  func() reader { return &emqx{recent: newRecent()} },

@@ -35,6 +35,7 @@ func newMosquitto() *Dialect {
 	return &Dialect{
 		Name:       "mosquitto",
 		Filters:    []string{mosquittoPrefix + "E", mosquittoPrefix + "W", mosquittoPrefix + "N"},
+		Advice:     "Set log_dest topic, connection_messages true, and log_type error, warning and notice in mosquitto.conf, and allow the client to read $SYS/broker/log/#.",
 		Outcomes:   mosquittoOutcomes(),
 		maxPayload: 4096,
 		newReader:  func() reader { return &mosquitto{recent: newRecent()} },

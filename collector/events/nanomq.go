@@ -24,6 +24,7 @@ func newNanoMQ() *Dialect {
 	return &Dialect{
 		Name:       "nanomq",
 		Filters:    []string{nanoPrefix + "#"}, // NanoMQ publishes nothing else there
+		Advice:     "NanoMQ always tells: allow the client to read $SYS/brokers/#.",
 		Outcomes:   sorted(o),
 		maxPayload: 1024,
 		newReader:  func() reader { return nanomq{} },

@@ -224,6 +224,13 @@ func (t *Target) PreferNode(name string) {
 	t.preferred = name
 }
 
+// Node names the node that is exported with [OwnNode]; "" while there is none.
+func (t *Target) Node() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.own
+}
+
 // Handle takes in a message that came for the subscription: its topic, payload and RETAIN flag, and when it came. It keeps neither topic nor payload.
 // It may be called before SUBACK came. Messages of topics outside `$SYS` are none of its business and change nothing.
 func (t *Target) Handle(topic string, payload []byte, retained bool, at time.Time) {

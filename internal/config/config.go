@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/pingreq/pingreq/collector/events"
 	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/synthetic"
 )
@@ -49,12 +50,37 @@ func (c *Config) Profile(name string) (synthetic.Profile, bool) {
 
 // Sys tells how to read the $SYS topics of a target; false if they are not to be read.
 func (c *Config) Sys(target string) (sys.Options, bool) {
-	for _, t := range c.sections.Targets {
-		if t.Name == target {
-			return sys.Options{Dialect: t.Sys.Dialect, Nodes: sys.Nodes(t.Sys.Nodes), Values: t.Sys.Values}, t.Sys.Enabled
-		}
+	s := c.sysSection(target)
+	return sys.Options{Dialect: s.Dialect, Nodes: sys.Nodes(s.Nodes), Values: s.Values}, s.Enabled && s.Dialect != aws
+}
+
+// Events are how the client events of a target are read.
+type Events struct {
+	Dialect  *events.Dialect // nil: that of what is found under $SYS
+	AllNodes bool
+}
+
+// Events tells how to read the client events of a target; false if they are not to be read, or the broker has none.
+func (c *Config) Events(target string) (Events, bool) {
+	s := c.sysSection(target)
+	e := Events{AllNodes: sys.Nodes(s.Nodes) == sys.AllNodes}
+	if !s.Enabled || !s.Events || s.Dialect == sys.Auto {
+		return e, s.Enabled && s.Events
 	}
-	return sys.Options{}, false
+	var ok bool
+	e.Dialect, ok = events.Named(s.Dialect)
+	return e, ok
+}
+
+// aws is the dialect of a broker with client events and without $SYS.
+const aws = "aws"
+
+func (c *Config) sysSection(target string) sysSection {
+	i := slices.IndexFunc(c.sections.Targets, func(t targetSection) bool { return t.Name == target })
+	if i < 0 {
+		return sysSection{}
+	}
+	return c.sections.Targets[i].Sys
 }
 
 // config completes the merged layers to a Config.

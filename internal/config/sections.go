@@ -35,13 +35,14 @@ type targetSection struct {
 	Labels          map[string]string `koanf:"labels" desc:"labels added to every series of the target, such as {site: fra}"`
 	ConnectRate     float64           `koanf:"connect_rate" validate:"gt=0,max=10000" desc:"connects per second at most, over all probes of the target and reconnects included"`
 	KeepaliveBounds boundsSection     `koanf:"keepalive_bounds" desc:"limits to which the broker changes a client's keepalive without saying so in CONNACK"`
-	Sys             sysSection        `koanf:"sys" desc:"what the broker says of itself, under $SYS"`
+	Sys             sysSection        `koanf:"sys" desc:"what the broker says of itself and of its clients, mostly under $SYS"`
 }
 
 type sysSection struct {
-	Enabled bool   `koanf:"enabled" desc:"subscribe to the broker's $SYS topics and export them; its access rules have to allow it"`
-	Dialect string `koanf:"dialect" validate:"oneof=auto mosquitto nanomq emqx vernemq mochi aedes flashmq hivemq" desc:"whose topics they are: auto (found by what is published), mosquitto, nanomq, emqx, vernemq, mochi, aedes, flashmq, hivemq"`
-	Nodes   string `koanf:"nodes" validate:"oneof=own all" desc:"of a cluster whose nodes all publish to each: own (only the node that we are connected to), all"`
+	Enabled bool   `koanf:"enabled" desc:"subscribe to what the broker publishes of itself and export it; its access rules have to allow it"`
+	Dialect string `koanf:"dialect" validate:"oneof=auto mosquitto nanomq emqx vernemq mochi aedes flashmq hivemq aws" desc:"whose topics they are: auto (found by what is published, aws by the host), mosquitto, nanomq, emqx, vernemq, mochi, aedes, flashmq, hivemq, aws (client events alone)"`
+	Nodes   string `koanf:"nodes" validate:"oneof=own all" desc:"of a cluster whose nodes all publish to each: own (one node, if possible that which we are connected to), all"`
+	Events  bool   `koanf:"events" desc:"subscribe to what the broker tells of its clients, if it is mosquitto (log_dest topic), emqx, nanomq, aws or aedes, and count connects and disconnects by reason"`
 	Values  int    `koanf:"values" validate:"min=0,max=512" desc:"how many numeric topics without a metric of their own to export as mqtt_broker_sys_value{topic}"`
 }
 
@@ -59,7 +60,7 @@ type boundsSection struct {
 }
 
 func defaultTarget() targetSection {
-	return targetSection{ConnectRate: 5, Sys: sysSection{Dialect: "auto", Nodes: "own"}}
+	return targetSection{ConnectRate: 5, Sys: sysSection{Dialect: "auto", Events: true, Nodes: "own"}}
 }
 
 type profileSection struct {

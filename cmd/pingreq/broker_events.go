@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pingreq/pingreq/collector/events"
+	"github.com/pingreq/pingreq/internal/config"
+	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// eventsReader reads what one broker tells of its clients, in the dialect that is configured or found under $SYS.
+type eventsReader struct {
+	events *events.Target
+	set    *events.Dialect // nil: found under $SYS
+	sys    *sysReader      // nil: not read
+	listen listenFunc
+
+	dialect   string // that is followed; "" = none yet
+	filters   []string
+	cancel    context.CancelFunc // of the listener; nil: there is none
+	listening sync.WaitGroup
+
+	state events.State
+	since time.Time // of the state
+	told  events.State
+}
+
+var _ synthetic.Heard = (*eventsReader)(nil)
+
+// listenFunc makes a listener at the target.
+type listenFunc func(role string, filters []string, h synthetic.Heard) (*synthetic.Listener, error)
+
+func newEventsReader(target string, o config.Events, own func(string) bool, s *sysReader, clients *events.Collector, listen listenFunc) (*eventsReader, error) {
+	r := &eventsReader{set: o.Dialect, sys: s, listen: listen}
+	if _, err := listen(eventsRole, nil, r); err != nil { // so that it cannot fail later
+		return nil, fmt.Errorf("client events of target %s: %w", target, err)
+	}
+	options := events.Options{Own: own}
+	if s != nil {
+		options.Self, options.OnNode = s.listen.ClientID(), s.sys.PreferNode
+		if !o.AllNodes {
+			options.Node = func(node string) bool {
+				ours := s.sys.Node()
+				return ours == "" || ours == node
+			}
+		}
+	}
+	var err error
+	r.events, err = clients.Add(target, options)
+	return r, err
+}
+
+// follow listens in the dialect that is known by now; another one than before takes its place.
+func (r *eventsReader) follow(ctx context.Context, now time.Time) {
+	d := r.set
+	name := ""
+	switch {
+	case d != nil:
+		name = d.Name
+	default:
+		s := r.sys.sys.Status(now)
+		if name = s.Dialect; name == "" {
+			if r.dialect == "" {
+				r.events.Waiting("Which broker it is cannot be told from $SYS, which is " + string(s.State) + ": set sys.dialect.")
+			}
+			return // over a reconnect, it is taken for the same broker
+		}
+		d, _ = events.Named(name)
+	}
+	if name == r.dialect {
+		return
+	}
+	r.stop()
+	r.dialect = name
+	if d == nil {
+		r.events.Unsupported(name + " publishes nothing of its clients.")
+		return
+	}
+	r.filters = d.Filters
+	r.events.Follow(d)
+	l, err := r.listen(eventsRole, d.Filters, r)
+	if err != nil {
+		r.events.Disconnected(err.Error())
+		return
+	}
+	ctx, r.cancel = context.WithCancel(ctx)
+	r.listening.Go(func() { l.Run(ctx) })
+}
+
+// stop ends the listener and waits for it.
+func (r *eventsReader) stop() {
+	if r.cancel != nil {
+		r.cancel()
+	}
+	r.listening.Wait()
+}
+
+// Subscribing implements synthetic.Heard.
+func (r *eventsReader) Subscribing(time.Time) { r.events.Waiting("") }
+
+// Subscribed implements synthetic.Heard.
+func (r *eventsReader) Subscribed([]string) { r.events.Subscribed() }
+
+// Message implements synthetic.Heard.
+func (r *eventsReader) Message(m *mqtt.Message, at time.Time) { r.events.Handle(m, at) }
+
+// Refused implements synthetic.Heard.
+func (r *eventsReader) Refused(why *mqtt.End, again time.Duration) {
+	r.events.Refused(askAgain(why, r.filters, again))
+}
+
+// Lost implements synthetic.Heard.
+func (r *eventsReader) Lost(why error, _ time.Duration) { r.events.Disconnected(why.Error()) }
+
+// silentFor is how long a broker may tell nothing before that is worth a line: our own clients come and go meanwhile.
+const silentFor = 5 * time.Minute
+
+// tell logs a state that is new, a silent one when it lasts.
+func (r *eventsReader) tell(now time.Time, log *slog.Logger) {
+	state, reason := r.events.Status()
+	if state != r.state {
+		r.state, r.since = state, now
+	}
+	switch {
+	case state == r.told, state == events.Subscribing, state == events.Silent && now.Sub(r.since) < silentFor:
+		return
+	}
+	r.told = state
+	level := slog.LevelInfo
+	if state == events.Refused || state == events.Disconnected {
+		level = slog.LevelWarn
+	}
+	log.Log(context.Background(), level, "client events "+string(state), "dialect", r.dialect, "reason", reason)
+}
