@@ -7,6 +7,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/pingreq/pingreq/internal/agent"
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/synthetic"
 )
@@ -30,7 +31,7 @@ func configCommands(app *kingpin.Application) []subcommand {
 			if err != nil {
 				return err
 			}
-			if _, err := build(cfg, newClientEnv(cfg)); err != nil {
+			if _, err := agent.Plan(cfg); err != nil {
 				return usageError{err}
 			}
 			return printCost(e, cfg)

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/common/promslog"
 
 	"github.com/pingreq/pingreq/collector"
+	"github.com/pingreq/pingreq/internal/agent"
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/internal/demo"
 	"github.com/pingreq/pingreq/internal/web"
@@ -63,7 +64,7 @@ func runDemo(ctx context.Context, e environment, listen string) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := newAgent(log, synthetic.Kinds(), cfg)
+	a, err := agent.New(agent.Options{Config: cfg, Kinds: synthetic.Kinds(), Logger: log})
 	if err != nil {
 		return err
 	}
@@ -74,13 +75,13 @@ func runDemo(ctx context.Context, e environment, listen string) (err error) {
 	address := l.Addr().String()
 	actx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	show := newDemoScreen(actx, e.stdout, brokers.List, a.plan)
+	show := newDemoScreen(actx, e.stdout, brokers.List, a.Plan())
 	show.head(address, file)
 	var running sync.WaitGroup
 	var runErr error
 	running.Go(func() {
 		defer cancel()
-		runErr = a.run(actx, func(ctx context.Context, h http.Handler) error { return web.ServeListener(ctx, h, l, log) }, show)
+		runErr = a.Run(actx, func(ctx context.Context, h http.Handler) error { return web.ServeListener(ctx, h, l, log) }, show)
 	})
 	show.run(actx, address)
 	running.Wait()

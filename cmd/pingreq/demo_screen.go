@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pingreq/pingreq/internal/agent"
 	"github.com/pingreq/pingreq/internal/demo"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
@@ -49,7 +50,7 @@ const (
 	foundIdleLimit   = "idle limit"
 )
 
-func newDemoScreen(ctx context.Context, w io.Writer, brokers []demo.Broker, plan []planned) *demoScreen {
+func newDemoScreen(ctx context.Context, w io.Writer, brokers []demo.Broker, plan []agent.Planned) *demoScreen {
 	s := &demoScreen{w: w, redraw: isTerminal(w), c: paletteFor(w), brokers: brokers, start: time.Now(), done: ctx.Done(),
 		healthy: map[synthetic.Identity]synthetic.Outcome{}, found: map[string][]*finding{}}
 	s.awaited = map[string][]string{"zombie": {foundZombie}, "expiring": {foundCertificate}, "dropper": {foundDisconnect},

@@ -12,6 +12,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/promslog"
 
+	"github.com/pingreq/pingreq/internal/agent"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -36,12 +37,12 @@ func probeCommand(app *kingpin.Application) subcommand {
 		if err != nil {
 			return err
 		}
-		plan, err := build(cfg, newClientEnv(cfg))
+		plan, err := agent.Plan(cfg)
 		if err != nil {
 			return usageError{err}
 		}
 		if len(*kinds) > 0 {
-			plan = slices.DeleteFunc(plan, func(p planned) bool { return !slices.Contains(*kinds, p.ID.Kind) })
+			plan = slices.DeleteFunc(plan, func(p agent.Planned) bool { return !slices.Contains(*kinds, p.ID.Kind) })
 		} else {
 			plan = withoutLong(e.stderr, plan)
 		}
@@ -63,8 +64,8 @@ func probeCommand(app *kingpin.Application) subcommand {
 const longRun = 3 * time.Minute
 
 // withoutLong leaves out what may take long, and says so.
-func withoutLong(w io.Writer, plan []planned) []planned {
-	return slices.DeleteFunc(plan, func(p planned) bool {
+func withoutLong(w io.Writer, plan []agent.Planned) []agent.Planned {
+	return slices.DeleteFunc(plan, func(p agent.Planned) bool {
 		long := p.Schedule.Every > 0 && p.Schedule.Timeout > longRun
 		if long {
 			fmt.Fprintf(w, "not run: %s, which may take %s; ask for it with --kind=%s\n", p.ID, p.Schedule.Timeout, p.ID.Kind)
@@ -87,7 +88,7 @@ type result struct {
 }
 
 // oneShot runs every probe of a plan once, side by side, and shows on a terminal how far it is.
-func oneShot(ctx context.Context, e environment, plan []planned, hold time.Duration) []result {
+func oneShot(ctx context.Context, e environment, plan []agent.Planned, hold time.Duration) []result {
 	progress := newProgress(e.stderr, len(plan))
 	defer progress.clear()
 	r := synthetic.NewRunner(synthetic.Sinks{}, noWatch{}, promslog.New(e.log))
@@ -100,7 +101,7 @@ func oneShot(ctx context.Context, e environment, plan []planned, hold time.Durat
 			if p.Schedule.Every == 0 {
 				timeout = hold
 			}
-			rep := r.Once(ctx, p.job, timeout)
+			rep := r.Once(ctx, p.Job, timeout)
 			results[i] = result{p.ID, rep}
 			progress.done(p.ID.String(), rep)
 		})

@@ -1,4 +1,4 @@
-package main
+package agent
 
 import (
 	"context"
@@ -26,7 +26,8 @@ type slotID struct {
 	slot int
 }
 
-func newLogSink(log *slog.Logger) *logSink {
+// NewLogSink makes a sink that writes to the log what changed.
+func NewLogSink(log *slog.Logger) synthetic.Sink {
 	return &logSink{log: log, last: map[slotID]string{}, some: map[synthetic.Identity]*rate.Sometimes{}}
 }
 

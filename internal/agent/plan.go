@@ -1,4 +1,4 @@
-package main
+package agent
 
 import (
 	"errors"
@@ -13,11 +13,14 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// planned is an entry of the plan with its probes, ready to be run.
-type planned struct {
+// Planned is an entry of the plan with its probes, ready to be run.
+type Planned struct {
 	config.Entry
-	job synthetic.Job
+	Job synthetic.Job
 }
+
+// Plan makes the probes of a configuration. The error says what is wrong with which probe.
+func Plan(cfg *config.Config) ([]Planned, error) { return build(cfg, newClientEnv(cfg)) }
 
 // clientEnv gives what the agent has for a client of a target. Clients of one target share its connect rate limit.
 type clientEnv func(t *synthetic.Target, id synthetic.Identity, timeout time.Duration) synthetic.Env
@@ -38,15 +41,15 @@ func newClientEnv(cfg *config.Config) clientEnv {
 }
 
 // build makes the probes of a plan.
-func build(cfg *config.Config, env clientEnv) ([]planned, error) {
-	var out []planned
+func build(cfg *config.Config, env clientEnv) ([]Planned, error) {
+	var out []Planned
 	var errs []error
 	for _, e := range cfg.Plan() {
-		p := planned{Entry: e, job: synthetic.Job{ID: e.ID, Schedule: e.Schedule}}
+		p := Planned{Entry: e, Job: synthetic.Job{ID: e.ID, Schedule: e.Schedule}}
 		slots := 1
 		if e.Kind.Keep != nil {
 			slots = e.Kind.Keep(e.Options)
-			p.job.Backoff = e.Kind.Backoff(e.Options)
+			p.Job.Backoff = e.Kind.Backoff(e.Options)
 		}
 		for slot := range slots {
 			of := env(&e.Target, e.ID, e.Schedule.Timeout)
@@ -56,7 +59,7 @@ func build(cfg *config.Config, env clientEnv) ([]planned, error) {
 				errs = append(errs, fmt.Errorf("probe %s: %w", e.ID, err))
 				break
 			}
-			p.job.Probes = append(p.job.Probes, probe)
+			p.Job.Probes = append(p.Job.Probes, probe)
 		}
 		out = append(out, p)
 	}
@@ -64,10 +67,10 @@ func build(cfg *config.Config, env clientEnv) ([]planned, error) {
 }
 
 // announcement is what the sinks need to know before the first run.
-func (p *planned) announcement() collector.Planned {
+func (p *Planned) announcement() collector.Planned {
 	transport := ""
 	if u, err := url.Parse(p.Target.URL); err == nil {
 		transport = u.Scheme
 	}
-	return collector.Planned{Identity: p.ID, Profile: p.Profile, Transport: transport, Schedule: p.Schedule, Slots: len(p.job.Probes)}
+	return collector.Planned{Identity: p.ID, Profile: p.Profile, Transport: transport, Schedule: p.Schedule, Slots: len(p.Job.Probes)}
 }
