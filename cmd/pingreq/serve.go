@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/promslog"
@@ -10,6 +13,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
 	"github.com/pingreq/pingreq/internal/agent"
+	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/internal/web"
 	"github.com/pingreq/pingreq/synthetic"
 )
@@ -28,12 +32,21 @@ func serveCommand(app *kingpin.Application) subcommand {
 		if *agentID != "" {
 			flags["agent.id"] = *agentID
 		}
-		cfg, err := loadConfig(e, *file, *urls, uf.options(e, kinds, flags))
+		options := uf.options(e, kinds, flags)
+		cfg, err := loadConfig(e, *file, *urls, options)
 		if err != nil {
 			return err
 		}
 		log := promslog.New(e.log)
-		a, err := agent.New(agent.Options{Config: cfg, Kinds: kinds, Logger: log})
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP)
+		defer signal.Stop(hangups)
+		o := agent.Options{Config: cfg, Kinds: kinds, Logger: log, Hangups: hangups}
+		if len(*urls) == 0 {
+			o.File = fileOrDefault(*file)
+			o.Load = func() (*config.Config, config.Warnings, error) { return readConfig(o.File, nil, options) }
+		}
+		a, err := agent.New(o)
 		if err != nil {
 			return usageError{err}
 		}

@@ -52,25 +52,35 @@ const defaultConfigFile = "pingreq.yaml"
 
 // loadConfig loads the configuration from a file, or makes one for URLs. Warnings go to stderr.
 func loadConfig(e environment, file string, urls []string, o config.URLOptions) (*config.Config, error) {
-	var cfg *config.Config
-	var warnings config.Warnings
-	var err error
-	switch {
-	case len(urls) > 0 && file != "":
-		return nil, usageError{errors.New("give either URLs or --config.file, not both")}
-	case len(urls) > 0:
-		cfg, warnings, err = config.FromURLs(urls, o)
-	default:
-		if file == "" {
-			if _, err := os.Stat(defaultConfigFile); err != nil {
-				return nil, usageError{fmt.Errorf("nothing to watch: give the URL of a broker (pingreq serve mqtt://host:1883), or --config.file=FILE, or put a %s here", defaultConfigFile)}
-			}
-			file = defaultConfigFile
-		}
-		cfg, warnings, err = config.Load(config.Source{Path: file, Env: e.env, Flags: o.Flags, Reserved: o.Reserved, Kinds: o.Kinds})
-	}
+	cfg, warnings, err := readConfig(file, urls, o)
 	for _, w := range warnings {
 		fmt.Fprintf(e.stderr, "warning: %s\n", w)
 	}
 	return cfg, err
+}
+
+func readConfig(file string, urls []string, o config.URLOptions) (*config.Config, config.Warnings, error) {
+	if len(urls) > 0 && file != "" {
+		return nil, nil, usageError{errors.New("give either URLs or --config.file, not both")}
+	}
+	if len(urls) > 0 {
+		return config.FromURLs(urls, o)
+	}
+	if file == "" {
+		if file = fileOrDefault(""); file == "" {
+			return nil, nil, usageError{fmt.Errorf("nothing to watch: give the URL of a broker (pingreq serve mqtt://host:1883), or --config.file=FILE, or put a %s here", defaultConfigFile)}
+		}
+	}
+	return config.Load(config.Source{Path: file, Env: o.Env, Flags: o.Flags, Reserved: o.Reserved, Kinds: o.Kinds})
+}
+
+// fileOrDefault gives the file to read, which is the default one if none is given and it exists; "" if not.
+func fileOrDefault(given string) string {
+	if given != "" {
+		return given
+	}
+	if _, err := os.Stat(defaultConfigFile); err != nil {
+		return ""
+	}
+	return defaultConfigFile
 }

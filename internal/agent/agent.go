@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
+	"sync/atomic"
 	"time"
 
 	oklog "github.com/oklog/run"
@@ -24,65 +26,66 @@ type Options struct {
 	Config *config.Config
 	Kinds  []synthetic.Kind
 	Logger *slog.Logger
+	// Load loads the configuration anew, for [Agent.Reload]; nil: it cannot change.
+	Load func() (*config.Config, config.Warnings, error)
+	// File is the file that Load reads; a change of its content is a reload. Empty: there is none.
+	File string
+	// Hangups are signals of which each is a reload; may be nil.
+	Hangups <-chan os.Signal
 }
 
 // Agent is the wiring: plan, runner, sinks, web.
 type Agent struct {
 	log      *slog.Logger
-	cfg      *config.Config
-	plan     []Planned
+	load     func() (*config.Config, config.Warnings, error)
+	watched  *watched // nil: no file is watched
+	hangups  <-chan os.Signal
 	registry *prometheus.Registry
 	gatherer prometheus.Gatherer
 	probes   *collector.Probes
-	brokers  []*broker
+	fleet    *sys.Fleet
+	clients  *events.Collector
 	self     *collector.Agent
 	board    *web.Board
+
+	requests chan *request
+	state    *state                                       // in use; changed by the goroutine that runs the plan alone
+	labels   atomic.Pointer[map[string]map[string]string] // of the targets, by name
 }
 
 // New builds everything that can fail before anything is started. The error says what of the configuration cannot be used.
 func New(o Options) (*Agent, error) {
-	cfg, kinds := o.Config, o.Kinds
-	a := &Agent{log: o.Logger, cfg: cfg, registry: prometheus.NewRegistry(), board: web.NewBoard()}
-	env := newClientEnv(cfg)
+	a := &Agent{log: o.Logger, load: o.Load, hangups: o.Hangups, registry: prometheus.NewRegistry(), board: web.NewBoard(), requests: make(chan *request)}
+	if o.File != "" && o.Load != nil {
+		a.watched = newWatched(o.File)
+	}
 	var err error
-	if a.plan, err = build(cfg, env); err != nil {
+	if a.state, err = prepare(o.Config, nil); err != nil {
 		return nil, err
 	}
-	if a.probes, err = collector.NewProbes(a.registry, kinds); err != nil {
+	if a.probes, err = collector.NewProbes(a.registry, o.Kinds); err != nil {
 		return nil, err
 	}
-	if a.self, err = collector.NewAgent(a.registry, kinds); err != nil {
+	if a.self, err = collector.NewAgent(a.registry, o.Kinds); err != nil {
 		return nil, err
 	}
-	for _, p := range a.plan {
-		ann := p.announcement()
-		if err := a.probes.Add(ann); err != nil {
-			return nil, err
-		}
-		a.board.Add(ann)
-	}
-	fleet, err := sys.NewFleet(a.registry, cfg.Agent.OldNames)
-	if err != nil {
+	if a.fleet, err = sys.NewFleet(a.registry, o.Config.Agent.OldNames); err != nil {
 		return nil, err
 	}
-	clients := events.New()
-	if err := a.registry.Register(clients); err != nil {
+	a.clients = events.New()
+	if err := a.registry.Register(a.clients); err != nil {
 		return nil, err
 	}
-	if a.brokers, err = brokers(cfg, env, fleet, clients); err != nil {
+	if err := a.announce(a.state); err != nil {
 		return nil, err
 	}
-	labels := map[string]map[string]string{}
-	for _, t := range cfg.Targets {
-		labels[t.Name] = t.Labels
-	}
-	a.gatherer = collector.WithTargetLabels(collector.Join(a.registry, a.probes, fleet), func() map[string]map[string]string { return labels })
+	a.gatherer = collector.WithTargetLabels(collector.Join(a.registry, a.probes, a.fleet), func() map[string]map[string]string { return *a.labels.Load() })
 	a.self.Reloaded(true, time.Now())
 	return a, nil
 }
 
-// Plan lists the probes.
-func (a *Agent) Plan() []Planned { return a.plan }
+// Plan lists the probes that the agent begins with.
+func (a *Agent) Plan() []Planned { return a.state.plan }
 
 // Run runs the probes and has serve serve the metrics until ctx is done or serve fails; then it stops in order.
 func (a *Agent) Run(ctx context.Context, serve func(context.Context, http.Handler) error, more ...synthetic.Sink) error {
@@ -90,23 +93,24 @@ func (a *Agent) Run(ctx context.Context, serve func(context.Context, http.Handle
 	defer cancel()
 	var g oklog.Group
 	g.Add(func() error {
-		r := synthetic.NewRunner(append(synthetic.Sinks{a.probes, a.board}, more...), a.self, a.log)
-		defer r.Close()
-		for _, p := range a.plan {
-			if err := r.Start(p.Job); err != nil {
-				return err
-			}
+		return a.runPlan(ctx, append(synthetic.Sinks{a.probes, a.board}, more...))
+	}, func(error) { cancel() })
+	g.Add(func() error {
+		a.obey(ctx)
+		return nil
+	}, func(error) { cancel() })
+	if a.watched != nil {
+		g.Add(func() error {
+			a.watched.run(ctx, a.Reload)
+			return nil
+		}, func(error) { cancel() })
+	}
+	g.Add(func() error {
+		o := web.Options{Registry: a.gatherer, Registerer: a.registry, Rows: a.board.Snapshot, Version: version.Version, Logger: a.log}
+		if a.load != nil {
+			o.Reload = a.Reload
 		}
-		<-ctx.Done()
-		return nil
-	}, func(error) { cancel() })
-	g.Add(func() error {
-		readBrokers(ctx, a.brokers, a.log)
-		return nil
-	}, func(error) { cancel() })
-	g.Add(func() error {
-		h := web.New(web.Options{Registry: a.gatherer, Registerer: a.registry, Rows: a.board.Snapshot, Version: version.Version, Logger: a.log})
-		if err := serve(ctx, h); err != nil {
+		if err := serve(ctx, web.New(o)); err != nil {
 			return fmt.Errorf("web: %w", err)
 		}
 		return nil
@@ -114,4 +118,18 @@ func (a *Agent) Run(ctx context.Context, serve func(context.Context, http.Handle
 	err := g.Run()
 	a.log.Info("stopped")
 	return err
+}
+
+// obey reloads at each hangup until ctx is done.
+func (a *Agent) obey(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.hangups:
+			if err := a.Reload(ctx); err != nil && a.load == nil {
+				a.log.Warn("nothing reloaded", "reason", err)
+			}
+		}
+	}
 }

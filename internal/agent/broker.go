@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pingreq/pingreq/collector/events"
@@ -17,9 +19,24 @@ import (
 
 // broker reads what one broker publishes of itself and of its clients.
 type broker struct {
-	target string
-	sys    *sysReader    // nil: not read
-	events *eventsReader // nil: not read
+	spec   brokerSpec
+	own    atomic.Pointer[ownFunc] // tells our clients from others; may change while it runs
+	sys    *sysReader              // nil: not read
+	events *eventsReader           // nil: not read
+
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+type ownFunc func(clientID string) bool
+
+// brokerSpec is what a broker's reader is made of: another one needs another reader.
+type brokerSpec struct {
+	target  synthetic.Target
+	profile synthetic.Profile
+	client  config.Agent
+	sys     *sys.Options   // nil: not to be read
+	events  *config.Events // nil: not to be read
 }
 
 const (
@@ -31,41 +48,71 @@ const (
 	sysRole, eventsRole = "sys", "events"
 )
 
-// brokers makes the readers of each target that is to be read.
-func brokers(cfg *config.Config, env clientEnv, fleet *sys.Fleet, clients *events.Collector) ([]*broker, error) {
+// brokerSpecs are the brokers that are to be read, by target. The error says why one cannot be.
+func brokerSpecs(cfg *config.Config, env clientEnv) (map[string]*brokerSpec, error) {
 	profile, _ := cfg.Profile(synthetic.DefaultProfile().Name) // which is always among them
-	var all []*broker
+	specs := map[string]*brokerSpec{}
 	var errs []error
 	for _, t := range cfg.Targets {
-		b := &broker{target: t.Name}
-		listen := func(role string, filters []string, h synthetic.Heard) (*synthetic.Listener, error) {
-			id := synthetic.Identity{Target: t.Name, Kind: role, Probe: role, Profile: profile.Name}
-			return synthetic.NewListener(env(&t, id, brokerTimeout), &profile, role, filters, h)
-		}
+		s := &brokerSpec{target: t, profile: profile, client: cfg.Agent}
 		if o, ok := cfg.Sys(t.Name); ok {
-			target, err := fleet.Add(t.Name, o)
-			if err != nil {
-				return nil, err
-			}
-			b.sys = &sysReader{sys: target}
-			if b.sys.listen, err = listen(sysRole, target.Filters(), b.sys); err != nil {
-				errs = append(errs, fmt.Errorf("$SYS of target %s: %w", t.Name, err))
-				continue
-			}
+			s.sys = &o
 		}
 		if o, ok := cfg.Events(t.Name); ok {
-			own := synthetic.OwnClients(env(&t, synthetic.Identity{Target: t.Name}, 0), probeNames(cfg, t.Name), cfg.Profiles)
-			var err error
-			if b.events, err = newEventsReader(t.Name, o, own, b.sys, clients, listen); err != nil {
-				errs = append(errs, err)
-				continue
-			}
+			s.events = &o
 		}
-		if b.sys != nil || b.events != nil {
-			all = append(all, b)
+		if s.sys == nil && s.events == nil {
+			continue
+		}
+		if _, err := s.listener(env, sysRole, nil, nil); err != nil {
+			errs = append(errs, fmt.Errorf("what target %s publishes of itself: %w", t.Name, err))
+		}
+		specs[t.Name] = s
+	}
+	return specs, errors.Join(errs...)
+}
+
+func (s *brokerSpec) same(o *brokerSpec) bool {
+	return sameTarget(s.target, o.target) && sameClient(s.client, o.client) && reflect.DeepEqual(s.profile, o.profile) &&
+		reflect.DeepEqual(s.sys, o.sys) && reflect.DeepEqual(s.events, o.events)
+}
+
+// listener makes a listener at the broker.
+func (s *brokerSpec) listener(env clientEnv, role string, filters []string, h synthetic.Heard) (*synthetic.Listener, error) {
+	id := synthetic.Identity{Target: s.target.Name, Kind: role, Probe: role, Profile: s.profile.Name}
+	return synthetic.NewListener(env(&s.target, id, brokerTimeout), &s.profile, role, filters, h)
+}
+
+// newBroker makes the reader of a broker, and its series.
+func newBroker(spec *brokerSpec, env clientEnv, own ownFunc, fleet *sys.Fleet, clients *events.Collector) (*broker, error) {
+	b := &broker{spec: *spec}
+	b.own.Store(&own)
+	if spec.sys != nil {
+		target, err := fleet.Add(spec.target.Name, *spec.sys)
+		if err != nil {
+			return nil, err
+		}
+		b.sys = &sysReader{sys: target}
+		if b.sys.listen, err = b.spec.listener(env, sysRole, target.Filters(), b.sys); err != nil {
+			return nil, err
 		}
 	}
-	return all, errors.Join(errs...)
+	if spec.events != nil {
+		listen := func(filters []string, h synthetic.Heard) (*synthetic.Listener, error) {
+			return b.spec.listener(env, eventsRole, filters, h)
+		}
+		o := events.Options{Own: func(id string) bool { return (*b.own.Load())(id) }}
+		var err error
+		if b.events, err = newEventsReader(spec, o, b.sys, clients, listen); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// ownClients tells the agent's own clients of a target from others.
+func ownClients(cfg *config.Config, env clientEnv, t *synthetic.Target) ownFunc {
+	return synthetic.OwnClients(env(t, synthetic.Identity{Target: t.Name}, 0), probeNames(cfg, t.Name), cfg.Profiles)
 }
 
 // probeNames are the names that the agent's clients of a target go by.
@@ -79,20 +126,21 @@ func probeNames(cfg *config.Config, target string) []string {
 	return names
 }
 
-// readBrokers reads until ctx is done, and logs what changes.
-func readBrokers(ctx context.Context, all []*broker, log *slog.Logger) {
-	var running sync.WaitGroup
-	for _, b := range all {
-		running.Go(func() { b.read(ctx, log.With("target", b.target)) })
-	}
-	running.Wait()
+// start reads until stop, or until ctx is done, and logs what changes.
+func (b *broker) start(ctx context.Context, log *slog.Logger) {
+	ctx, b.cancel = context.WithCancel(ctx)
+	b.running.Go(func() { b.read(ctx, log.With("target", b.spec.target.Name)) })
+}
+
+// stop ends the reading in order.
+func (b *broker) stop() {
+	b.cancel()
+	b.running.Wait()
 }
 
 func (b *broker) read(ctx context.Context, log *slog.Logger) {
-	var running sync.WaitGroup
-	defer running.Wait()
 	if b.sys != nil {
-		running.Go(func() { b.sys.listen.Run(ctx) })
+		b.running.Go(func() { b.sys.listen.Run(ctx) })
 	}
 	if b.events != nil {
 		defer b.events.stop()

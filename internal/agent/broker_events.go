@@ -2,13 +2,11 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/pingreq/pingreq/collector/events"
-	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
@@ -32,26 +30,22 @@ type eventsReader struct {
 
 var _ synthetic.Heard = (*eventsReader)(nil)
 
-// listenFunc makes a listener at the target.
-type listenFunc func(role string, filters []string, h synthetic.Heard) (*synthetic.Listener, error)
+// listenFunc makes a listener at the broker for topic filters.
+type listenFunc func(filters []string, h synthetic.Heard) (*synthetic.Listener, error)
 
-func newEventsReader(target string, o config.Events, own func(string) bool, s *sysReader, clients *events.Collector, listen listenFunc) (*eventsReader, error) {
-	r := &eventsReader{set: o.Dialect, sys: s, listen: listen}
-	if _, err := listen(eventsRole, nil, r); err != nil { // so that it cannot fail later
-		return nil, fmt.Errorf("client events of target %s: %w", target, err)
-	}
-	options := events.Options{Own: own}
+func newEventsReader(spec *brokerSpec, o events.Options, s *sysReader, clients *events.Collector, listen listenFunc) (*eventsReader, error) {
+	r := &eventsReader{set: spec.events.Dialect, sys: s, listen: listen}
 	if s != nil {
-		options.Self, options.OnNode = s.listen.ClientID(), s.sys.PreferNode
-		if !o.AllNodes {
-			options.Node = func(node string) bool {
+		o.Self, o.OnNode = s.listen.ClientID(), s.sys.PreferNode
+		if !spec.events.AllNodes {
+			o.Node = func(node string) bool {
 				ours := s.sys.Node()
 				return ours == "" || ours == node
 			}
 		}
 	}
 	var err error
-	r.events, err = clients.Add(target, options)
+	r.events, err = clients.Add(spec.target.Name, o)
 	return r, err
 }
 
@@ -83,7 +77,7 @@ func (r *eventsReader) follow(ctx context.Context, now time.Time) {
 	}
 	r.filters = d.Filters
 	r.events.Follow(d)
-	l, err := r.listen(eventsRole, d.Filters, r)
+	l, err := r.listen(d.Filters, r)
 	if err != nil {
 		r.events.Disconnected(err.Error())
 		return

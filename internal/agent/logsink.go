@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -93,6 +94,14 @@ func (s *logSink) Event(id synthetic.Identity, e synthetic.Event) {
 		attrs = append(attrs, slog.Int("session", e.Slot))
 	}
 	s.write(id, level, e.Name, append(attrs, slog.String("detail", e.Detail)))
+}
+
+// Forget implements Forgetter.
+func (s *logSink) Forget(id synthetic.Identity) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.some, id)
+	maps.DeleteFunc(s.last, func(k slotID, _ string) bool { return k.id == id })
 }
 
 // changed notes the latest reason of a session and tells whether it is another one than before. The first success is none.

@@ -1,0 +1,237 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+// request asks for a reload; its answer is the error.
+type request struct{ answer chan error }
+
+// Reload loads the configuration anew and puts it to use: what did not change keeps its connections and counters, what went
+// away leaves no series. It returns when that is done. An error says what is wrong; then everything is as before. When ctx
+// is done, it returns, and the reload goes on.
+func (a *Agent) Reload(ctx context.Context) error {
+	if a.load == nil {
+		return errors.New("there is no configuration file to load anew: the targets were given on the command line")
+	}
+	r := &request{make(chan error, 1)}
+	select {
+	case a.requests <- r:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-r.answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Forgetter is a sink that keeps something of each probe.
+type Forgetter interface {
+	// Forget drops what is kept of a probe that left the plan.
+	Forget(synthetic.Identity)
+}
+
+// runPlan runs the plan until ctx is done, and changes it as asked.
+func (a *Agent) runPlan(ctx context.Context, sinks synthetic.Sinks) error {
+	runner := synthetic.NewRunner(sinks, a.self, a.log)
+	defer runner.Close()
+	x := &swap{Agent: a, ctx: ctx, runner: runner, sinks: sinks}
+	defer x.stopBrokers()
+	if err := x.start(a.state.plan); err != nil {
+		return err
+	}
+	if err := x.startBrokers(a.state); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case r := <-a.requests:
+			err := x.reload()
+			a.self.Reloaded(err == nil, time.Now())
+			if err != nil {
+				a.log.Error("configuration not reloaded: the one before is still in use", "err", err)
+			}
+			r.answer <- err
+		}
+	}
+}
+
+// announce makes the series of probes, and the labels of the targets.
+func (a *Agent) announce(s *state) error {
+	labels := s.labels()
+	a.labels.Store(&labels)
+	for i := range s.plan {
+		if err := a.admit(&s.plan[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *Agent) admit(p *Planned) error {
+	ann := p.announcement()
+	if err := a.probes.Add(ann); err != nil {
+		return err
+	}
+	a.board.Add(ann)
+	return nil
+}
+
+// swap puts states to use in a running agent.
+type swap struct {
+	*Agent
+	ctx    context.Context // of the agent
+	runner *synthetic.Runner
+	sinks  synthetic.Sinks
+}
+
+func (x *swap) reload() error {
+	if x.watched != nil {
+		x.watched.note()
+	}
+	cfg, warnings, err := x.load()
+	if err != nil {
+		return err
+	}
+	next, err := prepare(cfg, x.state)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		x.log.Warn("configuration", "warning", w)
+	}
+	if cfg.Agent.OldNames != x.state.cfg.Agent.OldNames {
+		x.log.Warn("configuration", "warning", "agent.old_sys_names changes with the next start of the agent, not with a reload")
+	}
+	return x.use(next)
+}
+
+// use puts a state in the place of the one that runs: first what is gone leaves, then what is new comes. Probes that changed
+// do both, since they may have the same client identifiers.
+func (x *swap) use(next *state) error {
+	before, after := x.state.probes(), next.probes()
+	var gone, changed, fresh []synthetic.Identity
+	for i := range next.plan {
+		p := &next.plan[i]
+		switch old := before[p.ID]; {
+		case old == nil:
+			fresh = append(fresh, p.ID)
+		case !old.same(p):
+			changed = append(changed, p.ID)
+		default:
+			p.Job = old.Job // that runs on
+		}
+	}
+	for id := range before {
+		if after[id] == nil {
+			gone = append(gone, id)
+			x.forget(id) // so that nothing of it is served while it leaves its broker
+		}
+	}
+	x.retireBrokers(next)
+	x.leave(gone, changed)
+	next.gates.adjust(next.cfg)
+	x.state = next
+
+	errs := []error{x.announce(next)}
+	var jobs []Planned
+	for _, ids := range [][]synthetic.Identity{changed, fresh} {
+		for _, id := range ids {
+			jobs = append(jobs, *after[id])
+		}
+	}
+	errs = append(errs, x.start(jobs), x.startBrokers(next))
+	x.log.Info("configuration reloaded", "probes", len(next.plan), "new", len(fresh), "changed", len(changed), "gone", len(gone))
+	return errors.Join(errs...)
+}
+
+// forget deletes what is kept of a probe.
+func (x *swap) forget(id synthetic.Identity) {
+	x.probes.Remove(id)
+	x.board.Remove(id)
+	for _, s := range x.sinks {
+		if f, ok := s.(Forgetter); ok {
+			f.Forget(id)
+		}
+	}
+}
+
+// leave stops probes side by side.
+func (x *swap) leave(ids ...[]synthetic.Identity) {
+	var all sync.WaitGroup
+	for _, some := range ids {
+		for _, id := range some {
+			all.Go(func() { x.runner.Stop(id) })
+		}
+	}
+	all.Wait()
+}
+
+func (x *swap) start(plan []Planned) error {
+	for i := range plan {
+		if err := x.runner.Start(plan[i].Job); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retireBrokers hands the readers that need no change to the next state, and stops the others.
+func (x *swap) retireBrokers(next *state) {
+	var all sync.WaitGroup
+	for name, b := range x.state.brokers {
+		spec := next.specs[name]
+		if spec != nil && spec.same(&b.spec) {
+			own := ownClients(next.cfg, next.env, &spec.target)
+			b.own.Store(&own)
+			next.brokers[name] = b
+			continue
+		}
+		if spec == nil || spec.sys == nil {
+			x.fleet.Remove(name)
+		}
+		if spec == nil || spec.events == nil {
+			x.clients.Remove(name)
+		}
+		all.Go(b.stop)
+	}
+	all.Wait()
+}
+
+// startBrokers starts the readers that are missing.
+func (x *swap) startBrokers(s *state) error {
+	var errs []error
+	for name, spec := range s.specs {
+		if s.brokers[name] != nil {
+			continue
+		}
+		b, err := newBroker(spec, s.env, ownClients(s.cfg, s.env, &spec.target), x.fleet, x.clients)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("what target %s publishes of itself: %w", name, err))
+			continue
+		}
+		b.start(x.ctx, x.log)
+		s.brokers[name] = b
+	}
+	return errors.Join(errs...)
+}
+
+// stopBrokers stops all readers side by side.
+func (x *swap) stopBrokers() {
+	var all sync.WaitGroup
+	for _, b := range x.state.brokers {
+		all.Go(b.stop)
+	}
+	all.Wait()
+}
