@@ -1,0 +1,71 @@
+package agent
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestWatched changes a file in the ways that people and programs do.
+func TestWatched(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pingreq.yaml")
+	write := func(text string) func() {
+		return func() {
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	remove := func() {
+		if err := os.Remove(file); err != nil {
+			t.Error(err)
+		}
+	}
+	write("a")()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatched(file)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var calls atomic.Int32
+		go w.run(ctx, func(context.Context) error {
+			calls.Add(1)
+			w.note()
+			return nil
+		})
+		for _, step := range []struct {
+			name string
+			do   func()
+			wait time.Duration
+			want int
+		}{
+			{"nothing", func() {}, time.Minute, 0},
+			{"the same content", write("a"), time.Minute, 0},
+			{"half written", write("b"), watchEvery, 0},
+			{"whole", write("bc"), watchEvery, 0},
+			{"settled", func() {}, watchEvery, 1},
+			{"gone", remove, time.Minute, 1},
+			{"back as it was", write("bc"), time.Minute, 1},
+			{"another", write("d"), time.Minute, 2},
+			{"loaded by hand", func() { write("e")(); w.note() }, time.Minute, 2},
+		} {
+			step.do()
+			time.Sleep(step.wait) // virtual
+			synctest.Wait()
+			if n := int(calls.Load()); n != step.want {
+				t.Fatalf("%s: %d reloads, want %d", step.name, n, step.want)
+			}
+		}
+	})
+}
+
+// TestWatchedPipe has no content that stays.
+func TestWatchedPipe(t *testing.T) {
+	w := newWatched(os.DevNull)
+	if d := w.digest(); d != (digest{}) {
+		t.Errorf("a device has the content %x", d)
+	}
+}

@@ -1,0 +1,234 @@
+package test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pingreq/pingreq/test/lab"
+)
+
+const reloadGood = "pingreq_config_last_reload_successful"
+
+// reload asks the agent to load its configuration anew, and gives its answer.
+func (a *agent) reload() (status int, text string) {
+	a.t.Helper()
+	resp, err := (&http.Client{Transport: a.transport}).Post(a.url+"/-/reload", "", nil)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+// mustReload fails the test when the agent does not like the configuration.
+func (a *agent) mustReload() {
+	a.t.Helper()
+	if status, text := a.reload(); status != http.StatusOK {
+		a.t.Fatalf("reload: %d: %s", status, text)
+	}
+}
+
+// replace puts a new file in the place of another, as an editor does.
+func replace(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// connectedOnce are the clients that connected to a broker, and fails the test when one did twice.
+func connectedOnce(t *testing.T, b *lab.Broker) (ids []string) {
+	t.Helper()
+	for _, e := range b.Events("") {
+		if e.Kind == lab.ClientConnected {
+			if slices.Contains(ids, e.ClientID) {
+				t.Errorf("client %s connected once more: its session was not kept", e.ClientID)
+			}
+			ids = append(ids, e.ClientID)
+		}
+	}
+	return ids
+}
+
+// TestReload changes a configuration under a running agent: sessions and counters of what did not change stay, what went
+// away leaves nothing at its broker and no series, and a bad file changes nothing.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	kept, gone := lab.StartBroker(t, lab.BrokerOptions{Grace: 1.5}), lab.StartBroker(t, lab.BrokerOptions{Grace: 1.5})
+	p := plan{
+		targets:  []string{fmt.Sprintf("{name: kept, url: %q}", kept.URL()), fmt.Sprintf("{name: gone, url: %q}", gone.URL())},
+		profiles: []string{"{name: default, keepalive: 60s}", "{name: other, keepalive: 50s}"},
+		probes: []string{"{name: hold, kind: session, session: {sessions: 3}}", "{name: other, kind: session, profiles: [other]}",
+			"{name: echo, kind: session, session: {echo: {interval: 500ms, ack_timeout: 200ms}}}"},
+	}
+	file := p.file(t)
+	a := startAgent(t, "--config.file="+file)
+	const connects, mine = "mqtt_probe_session_connects_total", "mqtt_probe_session_connects_total{target=kept,probe=hold}"
+	a.until(all(atLeast(3, mine), atLeast(10, connects), atLeast(2, "mqtt_probe_messages_delivered_total{target=kept}")))
+
+	t.Log("a label of a target, the file renamed into place")
+	p.targets[0] = fmt.Sprintf("{name: kept, url: %q, connect_rate: 50, labels: {site: fra}}", kept.URL())
+	replace(t, file, p.yaml())
+	m := a.until(atLeast(1, "mqtt_probe_sessions{target=kept,site=fra}"))
+	if n := m.sum(mine); n != 3 {
+		t.Errorf("%g connects of kept sessions:%s", n, m.show(connects))
+	}
+
+	t.Log("one target gone, and one profile changed")
+	p.targets, p.profiles[1] = p.targets[:1], "{name: other, keepalive: 40s}"
+	replace(t, file, p.yaml())
+	a.mustReload()
+	m = a.scrape()
+	for name := range m {
+		if left := m.series(name + "{target=gone}"); len(left) > 0 {
+			t.Errorf("what is gone is still served: %s", m.show(name+"{target=gone}"))
+		}
+	}
+	gone.WaitState(lab.BrokerState{})
+	m = a.until(all(atLeast(2, connects+"{probe=other}"), atLeast(40, "mqtt_probe_keepalive_seconds{probe=other}")))
+	if n := m.sum("mqtt_probe_keepalive_seconds{probe=other}"); n != 40 {
+		t.Errorf("the keepalive is %g s after it was changed to 40 s", n)
+	}
+
+	t.Log("a bad file")
+	good := p.yaml()
+	replace(t, file, strings.Replace(good, "keepalive: 40s", "keepalive: soon", 1))
+	if status, text := a.reload(); status != http.StatusInternalServerError || !strings.Contains(text, file+":") || !strings.Contains(text, "profiles[1].keepalive") {
+		t.Errorf("a bad file is answered with %d: %s", status, text)
+	}
+	if m = a.scrape(); m.sum(reloadGood) != 0 || m.sum(connects+"{probe=other}") != 2 {
+		t.Errorf("after a bad file:%s", m.show(reloadGood, connects))
+	}
+
+	t.Log("mended, and a hangup")
+	replace(t, file, good)
+	a.Signal(syscall.SIGHUP)
+	m = a.until(atLeast(1, reloadGood))
+	if n := m.sum(connects + "{probe=other}"); n != 2 {
+		t.Errorf("a file like the one in use had probes connect anew:%s", m.show(connects))
+	}
+	a.blameless(m, "target=kept")
+
+	// One client of the probe that changed has come twice, by right.
+	var others []string
+	for _, e := range kept.Events("") {
+		if e.Kind == lab.ClientConnected {
+			others = append(others, e.ClientID)
+		}
+	}
+	if len(others) != 6 || len(slices.Compact(slices.Sorted(slices.Values(others)))) != 5 {
+		t.Errorf("connects at the broker, of which one alone may be there twice: %q", others)
+	}
+}
+
+// TestReloadConfigMap swaps the link behind the file, as Kubernetes does.
+func TestReloadConfigMap(t *testing.T) {
+	t.Parallel()
+	broker := lab.StartBroker(t, lab.BrokerOptions{})
+	p := plan{targets: []string{fmt.Sprintf("{name: t, url: %q}", broker.URL())}, probes: []string{"{name: hold, kind: session}"}}
+	dir := t.TempDir()
+	version := func(name string) {
+		t.Helper()
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name, "pingreq.yaml"), []byte(p.yaml()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(name, filepath.Join(dir, "..data_tmp")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	version("..1")
+	file := filepath.Join(dir, "pingreq.yaml")
+	if err := os.Symlink(filepath.Join("..data", "pingreq.yaml"), file); err != nil {
+		t.Fatal(err)
+	}
+	a := startAgent(t, "--config.file="+file)
+	a.until(atLeast(1, "mqtt_probe_session_connects_total"))
+	p.probes = append(p.probes, "{name: more, kind: session}")
+	version("..2")
+	a.until(atLeast(1, "mqtt_probe_session_connects_total{probe=hold}", "mqtt_probe_session_connects_total{probe=more}"))
+	if ids := connectedOnce(t, broker); len(ids) != 2 {
+		t.Errorf("clients %q, want two", ids)
+	}
+}
+
+// reloads is how often a configuration is changed to see whether something is left each time.
+const reloads = 200
+
+// TestReloadsLeaveNothing changes a configuration again and again under load: goroutines, connections and series are as
+// before, and what never changed has never been touched.
+func TestReloadsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	kept, other := lab.StartBroker(t, lab.BrokerOptions{Grace: 1.5}), lab.StartBroker(t, lab.BrokerOptions{Grace: 1.5})
+	base := plan{
+		targets:  []string{fmt.Sprintf("{name: kept, url: %q, connect_rate: 1000}", kept.URL())},
+		profiles: []string{"{name: default, keepalive: 60s}"},
+		probes:   []string{"{name: hold, kind: session, targets: [kept], session: {sessions: 5, echo: {interval: 300ms, ack_timeout: 100ms}}}"},
+	}
+	with := func(i int) string {
+		p := base
+		p.targets = append(slices.Clone(p.targets), fmt.Sprintf("{name: t%d, url: %q, connect_rate: 1000, sys: {enabled: true, dialect: nanomq}, labels: {l%d: x}}", i, other.URL(), i))
+		p.probes = append(slices.Clone(p.probes), fmt.Sprintf("{name: s%d, kind: session, targets: [t%d]}", i, i),
+			fmt.Sprintf("{name: c, kind: connect, interval: 1s, timeout: %dms, targets: [t%d]}", 500+i, i))
+		return p.yaml()
+	}
+	file := base.file(t)
+	a := startAgent(t, "--config.file="+file)
+	m := a.until(atLeast(5, "mqtt_probe_session_connects_total"))
+	size := func(m metrics) (n int) {
+		for name, f := range m {
+			if !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") {
+				n += len(f.Metric)
+			}
+		}
+		return n
+	}
+	series, goroutines := size(m), m.sum("go_goroutines")
+	for i := range reloads {
+		replace(t, file, with(i))
+		a.mustReload()
+	}
+	replace(t, file, base.yaml())
+	a.mustReload()
+	other.WaitState(lab.BrokerState{})
+	m = a.until(func(m metrics) string {
+		if n := m.sum("go_goroutines"); n > goroutines+5 {
+			return fmt.Sprintf("%g goroutines, and %g before the first reload", n, goroutines)
+		}
+		return ""
+	})
+	if n := size(m); n != series {
+		t.Errorf("%d series, and %d before the first reload", n, series)
+	}
+	if ids := connectedOnce(t, kept); len(ids) != 5 {
+		t.Errorf("clients of what never changed: %q, want 5", ids)
+	}
+	if diff := cmp.Diff(5., m.sum("mqtt_probe_session_connects_total")); diff != "" {
+		t.Errorf("connects of what never changed (-want +got):\n%s", diff)
+	}
+	if n := m.sum("mqtt_probe_messages_delivered_total"); n == 0 {
+		t.Error("there was no load")
+	}
+	a.blameless(m, "target=kept")
+}
