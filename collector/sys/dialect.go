@@ -133,14 +133,8 @@ type dialect struct {
 // compile makes the trees of patterns. families gives the index and declaration of each metric. The error is a fault in the table.
 func compile(d Dialect, families []*synthetic.Metric) (*dialect, error) {
 	c := &dialect{Dialect: d, tree: new(level)}
-	full := func(topic string) string {
-		if strings.HasPrefix(topic, "$SYS") {
-			return topic
-		}
-		return d.Prefix + topic
-	}
 	for _, r := range d.Rows {
-		r.Topic = full(r.Topic)
+		r.Topic = d.Topic(r.Topic)
 		x := &row{Row: r, family: slices.IndexFunc(families, func(m *synthetic.Metric) bool { return m.Name == r.Metric })}
 		if x.Scale == 0 {
 			x.Scale = 1
@@ -178,7 +172,7 @@ func compile(d Dialect, families []*synthetic.Metric) (*dialect, error) {
 	}
 	for _, m := range d.Marks {
 		one := new(level)
-		if err := one.add(full(m.Topic), new(row)); err != nil {
+		if err := one.add(d.Topic(m.Topic), new(row)); err != nil {
 			return nil, fmt.Errorf("%s: mark %s: %w", d.Name, m.Topic, err)
 		}
 		c.marks = append(c.marks, one)

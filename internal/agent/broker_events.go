@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pingreq/pingreq/collector/events"
+	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
@@ -14,8 +15,8 @@ import (
 // eventsReader reads what one broker tells of its clients, in the dialect that is configured or found under $SYS.
 type eventsReader struct {
 	events *events.Target
-	set    *events.Dialect // nil: found under $SYS
-	sys    *sysReader      // nil: not read
+	set    string     // dialect; sys.Auto: found under $SYS
+	sys    *sysReader // nil: not read
 	listen listenFunc
 
 	dialect   string // that is followed; "" = none yet
@@ -51,12 +52,8 @@ func newEventsReader(spec *brokerSpec, o events.Options, s *sysReader, clients *
 
 // follow listens in the dialect that is known by now; another one than before takes its place.
 func (r *eventsReader) follow(ctx context.Context, now time.Time) {
-	d := r.set
-	name := ""
-	switch {
-	case d != nil:
-		name = d.Name
-	default:
+	name := r.set
+	if name == sys.Auto {
 		s := r.sys.sys.Status(now)
 		if name = s.Dialect; name == "" {
 			if r.dialect == "" {
@@ -64,14 +61,14 @@ func (r *eventsReader) follow(ctx context.Context, now time.Time) {
 			}
 			return // over a reconnect, it is taken for the same broker
 		}
-		d, _ = events.Named(name)
 	}
 	if name == r.dialect {
 		return
 	}
 	r.stop()
 	r.dialect = name
-	if d == nil {
+	d, ok := events.Named(name)
+	if !ok {
 		r.events.Unsupported(name + " publishes nothing of its clients.")
 		return
 	}

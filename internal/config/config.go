@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/pingreq/pingreq/collector/events"
 	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/synthetic"
 )
@@ -56,20 +55,14 @@ func (c *Config) Sys(target string) (sys.Options, bool) {
 
 // Events are how the client events of a target are read.
 type Events struct {
-	Dialect  *events.Dialect // nil: that of what is found under $SYS
+	Dialect  string // of events or of sys, whose broker then has no events; [sys.Auto]: that of what is found under $SYS
 	AllNodes bool
 }
 
-// Events tells how to read the client events of a target; false if they are not to be read, or the broker has none.
+// Events tells how to read the client events of a target; false if they are not to be read.
 func (c *Config) Events(target string) (Events, bool) {
 	s := c.sysSection(target)
-	e := Events{AllNodes: sys.Nodes(s.Nodes) == sys.AllNodes}
-	if !s.Enabled || !s.Events || s.Dialect == sys.Auto {
-		return e, s.Enabled && s.Events
-	}
-	var ok bool
-	e.Dialect, ok = events.Named(s.Dialect)
-	return e, ok
+	return Events{s.Dialect, sys.Nodes(s.Nodes) == sys.AllNodes}, s.Enabled && s.Events
 }
 
 // aws is the dialect of a broker with client events and without $SYS.

@@ -38,10 +38,10 @@ func TestEvents(t *testing.T) {
 		reads    bool   // $SYS
 	}{
 		{"mqtt://127.0.0.1", "{}", "", false},
-		{"mqtt://127.0.0.1", "{enabled: true}", "as found", true},
+		{"mqtt://127.0.0.1", "{enabled: true}", "auto", true},
 		{"mqtt://127.0.0.1", "{enabled: true, events: false}", "", true},
 		{"mqtt://127.0.0.1", "{enabled: true, dialect: emqx, nodes: all}", "emqx all", true},
-		{"mqtt://127.0.0.1", "{enabled: true, dialect: hivemq}", "", true},
+		{"mqtt://127.0.0.1", "{enabled: true, dialect: hivemq}", "hivemq", true},
 		{"mqtt://127.0.0.1", "{enabled: true, dialect: aws}", "aws", false},
 		{"mqtts://abc-ats.iot.eu-central-1.amazonaws.com", "{enabled: true}", "aws", false},
 		{"mqtts://abc-ats.iot.eu-central-1.amazonaws.com", "{enabled: true, dialect: mosquitto}", "mosquitto", true},
@@ -52,10 +52,7 @@ func TestEvents(t *testing.T) {
 		}
 		got := ""
 		if e, ok := c.Events("t"); ok {
-			got = "as found"
-			if e.Dialect != nil {
-				got = e.Dialect.Name
-			}
+			got = e.Dialect
 			if e.AllNodes {
 				got += " all"
 			}

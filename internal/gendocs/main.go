@@ -14,16 +14,17 @@ import (
 func main() {
 	metrics := flag.String("metrics", "", "write the reference of the metrics to this file")
 	reasons := flag.String("reasons", "", "write the reference of reasons, initiators and evidence to this file")
+	brokers := flag.String("brokers", "", "fill in the generated regions of the pages in this directory")
 	flag.Parse()
-	if err := run(*metrics, *reasons); err != nil {
+	if err := run(*metrics, *reasons, *brokers); err != nil {
 		fmt.Fprintln(os.Stderr, "gendocs:", err)
 		os.Exit(1)
 	}
 }
 
-func run(metrics, reasons string) error {
-	if metrics == "" && reasons == "" {
-		return fmt.Errorf("nothing to write: name a file with -metrics or -reasons")
+func run(metrics, reasons, brokers string) error {
+	if metrics == "" && reasons == "" && brokers == "" {
+		return fmt.Errorf("nothing to write: name a file with -metrics or -reasons, or a directory with -brokers")
 	}
 	if metrics != "" {
 		var b bytes.Buffer
@@ -35,7 +36,12 @@ func run(metrics, reasons string) error {
 		}
 	}
 	if reasons != "" {
-		return os.WriteFile(reasons, reasonsDoc(), 0o644)
+		if err := os.WriteFile(reasons, reasonsDoc(), 0o644); err != nil {
+			return err
+		}
+	}
+	if brokers != "" {
+		return fillPages(brokers, brokerRegion)
 	}
 	return nil
 }

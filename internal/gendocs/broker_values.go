@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pingreq/pingreq/collector/sys"
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+// brokerValues tells which topic of a dialect becomes which metric, and sums up what is left out. The error is a reason that has no words here.
+func brokerValues(d sys.Dialect) (string, error) {
+	rows := distinct(d)
+	mapped := slices.DeleteFunc(slices.Clone(rows), func(r sys.Row) bool { return r.Metric == "" })
+	slices.SortStableFunc(mapped, func(a, b sys.Row) int {
+		return cmp.Or(strings.Compare(a.Metric, b.Metric), strings.Compare(a.Cause, b.Cause))
+	})
+	var b bytes.Buffer
+	if len(mapped) > 0 {
+		table(&b, []string{"metric", "from topic"}, func(row func(...string)) {
+			for _, r := range mapped {
+				topic := code(shown(d.Topic(r.Topic)))
+				if r.Fallback {
+					topic += ", while no other topic gives it"
+				}
+				row(code(series(d, r)), topic)
+			}
+		})
+		fmt.Fprintf(&b, "\n%s\n", freshness(d, rows))
+	}
+	if err := leftOut(&b, d, rows); err != nil {
+		return "", err
+	}
+	return b.String(), nil
+}
+
+// distinct lists the rows without those that are another spelling of one, with dots for slashes.
+func distinct(d sys.Dialect) []sys.Row {
+	known := make(map[string]bool)
+	for _, r := range d.Rows {
+		known[r.Topic] = true
+	}
+	return slices.DeleteFunc(slices.Clone(d.Rows), func(r sys.Row) bool {
+		slashed := strings.ReplaceAll(r.Topic, ".", "/")
+		return slashed != r.Topic && known[slashed]
+	})
+}
+
+// series is the metric of a row with the labels that it gets, in the order of the metric's declaration.
+func series(d sys.Dialect, r sys.Row) string {
+	given := make(map[string]string) // label -> how it is shown
+	for _, m := range placeholder.FindAllStringSubmatch(d.Topic(r.Topic), -1) {
+		if m[1] != "" {
+			given[m[1]] = m[1]
+		}
+	}
+	if r.Cause != "" {
+		given["cause"] = fmt.Sprintf("cause=%q", r.Cause)
+	}
+	if r.Form == sys.Text {
+		given["software"], given["version"] = fmt.Sprintf("software=%q", d.Name), "version"
+	}
+	var labels []string
+	all := sys.Metrics()
+	if i := slices.IndexFunc(all, func(m *synthetic.Metric) bool { return m.Name == r.Metric }); i >= 0 {
+		for _, l := range all[i].Labels {
+			if given[l] != "" {
+				labels = append(labels, given[l])
+			}
+		}
+	}
+	if len(labels) == 0 {
+		return r.Metric
+	}
+	return r.Metric + "{" + strings.Join(labels, ",") + "}"
+}
+
+// freshness says what proves that the broker lives.
+func freshness(d sys.Dialect, rows []sys.Row) string {
+	var ticks []string
+	for _, r := range rows {
+		if r.Tick {
+			ticks = append(ticks, code(shown(d.Topic(r.Topic))))
+		}
+	}
+	s := "All of this is exported while " + strings.Join(ticks, " or ") + " came within three of its intervals"
+	if d.Repeats {
+		return s + ", and each value while its own topic did."
+	}
+	return s + "."
+}
+
+// leftOut sums up the topics that become no metric.
+func leftOut(b *bytes.Buffer, d sys.Dialect, rows []sys.Row) error {
+	topics := make(map[sys.Reason][]string)
+	var order []sys.Reason
+	for _, r := range rows {
+		if r.Left == "" {
+			continue
+		}
+		if whyLeft[r.Left] == "" {
+			return fmt.Errorf("dialect %s leaves %s out for a reason that the documentation has no words for: %q", d.Name, r.Topic, r.Left)
+		}
+		if topics[r.Left] == nil {
+			order = append(order, r.Left)
+		}
+		topics[r.Left] = append(topics[r.Left], code(shown(d.Topic(r.Topic))))
+	}
+	if len(order) == 0 {
+		return nil
+	}
+	b.WriteString("\nLeft out on purpose:\n\n")
+	table(b, []string{"why", "topics"}, func(row func(...string)) {
+		for _, why := range order {
+			row(whyLeft[why], few(topics[why]))
+		}
+	})
+	return nil
+}
+
+// whyLeft says why topics are left out.
+var whyLeft = map[sys.Reason]string{
+	sys.Alias:    "another topic has the same value",
+	sys.Sum:      "the sum of others",
+	sys.Average:  "an average: `rate()` and `avg_over_time()` do it better",
+	sys.Words:    "text",
+	sys.Clock:    "the clock of the broker's host",
+	sys.Host:     "about the host, which node_exporter measures",
+	sys.Detail:   "only this broker has it",
+	sys.NoFault:  "withheld by the client's own options, so no fault",
+	sys.Frozen:   "sent once, when somebody subscribes",
+	sys.Event:    "about single clients or moments, never kept; client events are counted apart",
+	sys.Personal: "about one client, never kept",
+}
+
+// few names some of many.
+func few(all []string) string {
+	const most = 3
+	if len(all) <= most+1 {
+		return strings.Join(all, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(all[:most], ", "), len(all)-most)
+}
