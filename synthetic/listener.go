@@ -64,6 +64,7 @@ func (l *Listener) Run(ctx context.Context) {
 			o, err := l.c.options(l.role)
 			clean(&o)
 			polite(&o)
+			o.Paced = true
 			return o, err
 		}}
 	_ = link.Run(ctx) // ends with ctx alone

@@ -94,8 +94,9 @@ func TestEvents(t *testing.T) {
 		}
 	}
 
-	broker.Restart()
+	broker.Stop()
 	a.until(atLeast(1, eventsState+"{state=disconnected}"))
+	broker.Restart()
 	m := a.until(all(receiving, atLeast(before.sum(ownEvents)+1, ownEvents)))
 	if diff := cmp.Diff(want, ends(m)); diff != "" {
 		t.Errorf("after the restart (-want +got):\n%s", diff)

@@ -2,13 +2,9 @@ package test
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -135,55 +131,10 @@ func TestPrometheus(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			config := fmt.Sprintf("scrape_configs:\n  - job_name: pingreq\n    scrape_interval: 1s\n    static_configs: [{targets: [%q]}]\n",
-				strings.TrimPrefix(a.url, "http://"))
-			address := fmt.Sprintf("127.0.0.1:%d", lab.Port(t))
-			dir := t.TempDir()
-			lab.Start(t, lab.Command{
-				Path: lab.Require(t, "prometheus"),
-				Dir:  dir,
-				Args: append(tt.args, "--config.file="+writeFile(t, "prometheus.yml", config),
-					"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address),
-				ReadyLog: []string{"Server is ready to receive web requests"},
-			})
+			p := lab.StartPrometheus(t, lab.PrometheusOptions{Args: tt.args, Config: lab.ScrapeConfig("pingreq", time.Second, strings.TrimPrefix(a.url, "http://"))})
 			for _, q := range tt.queries {
-				query(t, address, q)
+				p.Until("("+q+") > 0", lab.Some)
 			}
 		})
-	}
-}
-
-// query asks a Prometheus until the query has a result that is not 0.
-func query(t *testing.T, address, promql string) {
-	t.Helper()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	deadline := time.Now().Add(patience)
-	for {
-		resp, err := client.Get("http://" + address + "/api/v1/query?query=" + url.QueryEscape(promql))
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var answer struct {
-			Data struct {
-				Result []struct{ Value [2]any }
-			}
-		}
-		if err := json.Unmarshal(body, &answer); err != nil {
-			t.Fatalf("%s: %v", body, err)
-		}
-		for _, r := range answer.Data.Result {
-			if v, _ := r.Value[1].(string); v != "0" && v != "NaN" {
-				return
-			}
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: no result after %v: %s", promql, patience, body)
-		}
-		time.Sleep(pollInterval)
 	}
 }

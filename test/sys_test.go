@@ -43,8 +43,9 @@ func TestSys(t *testing.T) {
 	}
 	broker.Resume()
 	a.until(atLeast(1, fresh, values))
-	broker.Restart()
+	broker.Stop()
 	a.until(atLeast(1, "mqtt_broker_sys_state{state=disconnected}"))
+	broker.Restart()
 	a.until(atLeast(1, fresh, values))
 	a.WaitLog("$SYS disconnected")
 }

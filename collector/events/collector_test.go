@@ -122,8 +122,10 @@ func TestCollector(t *testing.T) {
 	if left := testutil.CollectAndCount(c); removed == 0 || left != all-removed || strings.Contains(exposition(t, c), "plant") {
 		t.Errorf("%d of %d series removed, %d left", removed, all, left)
 	}
+	aws, _ := Named("aws")
 	tr.feed(plant) // still in flight
 	plant.Disconnected("the agent stops")
+	plant.Follow(aws)
 	if n := c.Remove("plant"); n != 0 || testutil.CollectAndCount(c) != all-removed {
 		t.Errorf("what is removed comes back: %d series", n)
 	}

@@ -72,6 +72,9 @@ type Target struct {
 func (t *Target) Follow(d *Dialect) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.removed {
+		return
+	}
 	t.dialect, t.parser = d, d.NewParser(t.options.Own)
 	t.parser.self, t.parser.onNode = t.options.Self, t.options.OnNode
 	t.become(Subscribing, "")

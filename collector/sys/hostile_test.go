@@ -89,6 +89,12 @@ func TestFloods(t *testing.T) {
 					t.Errorf("the broker's own values are lost: %v", v)
 				}
 			}
+			if x.name == "nodes" {
+				hear(target, false, "$SYS/brokers=a,b,c")
+				if v := values(t, fleet); v[clusterNodes] != 3 {
+					t.Errorf("%v nodes, want 3: the cluster's own value is lost", v[clusterNodes])
+				}
+			}
 			if n := scrape(t, fleet); n > x.most {
 				t.Errorf("%d series, want no more than %d", n, x.most)
 			}

@@ -408,7 +408,11 @@ func (t *Target) node(name string, retained bool, now time.Duration) *node {
 	if n := t.nodes[name]; n != nil {
 		return n
 	}
-	if len(t.nodes) >= maxNodes {
+	most := maxNodes
+	if t.nodes[""] != nil || name == "" { // what no node is named for always has its place
+		most++
+	}
+	if len(t.nodes) >= most {
 		if retained {
 			return nil
 		}
@@ -421,7 +425,7 @@ func (t *Target) node(name string, retained bool, now time.Duration) *node {
 		if silent != nil {
 			t.evict(silent)
 		}
-		if len(t.nodes) >= maxNodes {
+		if len(t.nodes) >= most {
 			return nil
 		}
 	}

@@ -91,8 +91,12 @@ func (s *Session) delivered(p publishPacket, e *Event) (done bool, err error) {
 	if p.alias || p.Topic == "" {
 		return false, malformed("a topic alias, though we allow none") // [MQTT5-3.3.2-8]
 	}
-	if s.flood.exceeded(e.At.Sub(s.account.Start)) {
-		return false, malformed("a flood of more than %d messages a second", floodLimit)
+	if now := e.At.Sub(s.account.Start); s.flood.exceeded(now) {
+		if !s.set.paced {
+			return false, malformed("a flood of more than %d messages a second", floodLimit)
+		}
+		s.flood = flood{since: s.flood.since + time.Second, count: 1}
+		time.Sleep(s.flood.since - now) // the broker has to wait with the rest
 	}
 	e.Kind, e.ID, e.Msg = Delivery, p.id, &p.Message
 	switch p.QoS {
@@ -115,7 +119,7 @@ func (s *Session) delivered(p publishPacket, e *Event) (done bool, err error) {
 	return true, err
 }
 
-// floodLimit is how many messages a second a session takes before it calls the broker's flood a protocol error.
+// floodLimit is how many messages a second a session takes before it calls the broker's flood a protocol error, or waits.
 const floodLimit = 50_000
 
 // flood counts messages, second by second.

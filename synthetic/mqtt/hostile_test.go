@@ -120,6 +120,21 @@ func TestFlood(t *testing.T) {
 	})
 }
 
+// TestPaced takes a flood at no more than the limit.
+func TestPaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := pipe(t, Options{Paced: true}, silent(connack5))
+		p.send(bytes.Repeat(publish("t", 0, 0, ""), 3*floodLimit))
+		start := time.Now()
+		if got, end := events(t, s, start.Add(10*time.Second)); len(got) != 3*floodLimit || end != nil {
+			t.Fatalf("%d messages, end %v", len(got), end)
+		}
+		if last := s.Account().LastReceived; last.Sub(start) < 2*time.Second || last.Sub(start) > 3*time.Second {
+			t.Errorf("%d messages took %s", 3*floodLimit, last.Sub(start))
+		}
+	})
+}
+
 // TestFloodWhileAwaiting sends large messages without end while something else is awaited: memory is bounded, and given back.
 func TestFloodWhileAwaiting(t *testing.T) {
 	message := publish("t", 0, 0, strings.Repeat("x", 1<<20-20))

@@ -165,6 +165,9 @@ type Options struct {
 
 	MaxPacketSize uint32        // largest packet we accept, bytes; 0 = DefaultMaxPacketSize
 	WriteTimeout  time.Duration // of one packet; 0 = DefaultWriteTimeout
+	// Paced reads a flood of messages as slowly as is good for us, instead of ending the session: for subscriptions to what
+	// others publish, where much may come at once by right.
+	Paced bool
 }
 
 // Schemes lists the URL schemes the engine dials, with their default ports ("" = none).

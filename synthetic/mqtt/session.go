@@ -51,12 +51,12 @@ type Session struct {
 
 // settings are the options that matter after CONNACK: a held session is small.
 type settings struct {
-	ping                          PingPolicy
-	writeTimeout                  time.Duration
-	clientID, transport           string // transport is the URL's scheme
-	receiveMaximum                uint16
-	version                       Version
-	cleanStart, expires, quickAck bool
+	ping                                 PingPolicy
+	writeTimeout                         time.Duration
+	clientID, transport                  string // transport is the URL's scheme
+	receiveMaximum                       uint16
+	version                              Version
+	cleanStart, expires, quickAck, paced bool
 }
 
 // hello sends CONNECT and waits for CONNACK.
@@ -64,7 +64,7 @@ func (a *attempt) hello(ctx context.Context) (*Session, *End) {
 	o := a.o
 	s := &Session{stream: a.stream, state: o.Resume, frames: framer{limit: o.MaxPacketSize},
 		set: settings{ping: o.Ping, writeTimeout: o.WriteTimeout, clientID: o.ClientID, transport: o.URL.Scheme, receiveMaximum: o.ReceiveMaximum,
-			version: o.Version, cleanStart: o.CleanStart, expires: o.SessionExpiry > 0, quickAck: o.TCP.QuickAck}}
+			version: o.Version, cleanStart: o.CleanStart, expires: o.SessionExpiry > 0, quickAck: o.TCP.QuickAck, paced: o.Paced}}
 	if s.state == nil {
 		s.state = NewState()
 	}

@@ -36,6 +36,10 @@ type BrokerOptions struct {
 	// Ending is how the broker ends a connection, be it for silence or for a takeover.
 	Ending Ending
 
+	// Deny says which subscriptions are refused: SUBACK 0x87, and 0x80 in MQTT 3.1.1. It is called once for each filter of
+	// a SUBSCRIBE. nil: none.
+	Deny func(clientID, filter string) bool
+
 	// NoWill says whose Will is swallowed; nil: nobody's.
 	NoWill func(clientID string) bool
 	// WillDelay makes every Will this late.

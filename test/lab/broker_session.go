@@ -222,6 +222,13 @@ func (b *Broker) publish(c *brokerClient, first byte, in *body) error {
 	return nil
 }
 
+// Publish is a message of the broker's own, at QoS 0, as those under $SYS are.
+func (b *Broker) Publish(topic, payload string, retain bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.route(nil, message{topic: topic, payload: []byte(payload), retain: retain})
+}
+
 // route stores a message that is to be retained, and delivers it to the subscribers.
 func (b *Broker) route(from *session, m message) {
 	if m.retain {
@@ -269,6 +276,14 @@ func (b *Broker) subscribe(c *brokerClient, in *body) {
 	for len(in.rest) > 0 {
 		filter := in.string()
 		options := in.byte()
+		if b.o.Deny != nil && b.o.Deny(c.conn.ClientID, filter) {
+			code := byte(0x87) // Not authorized
+			if c.conn.Level < v5 {
+				code = 0x80 // failure
+			}
+			granted = append(granted, code)
+			continue
+		}
 		sub := subscription{qos: min(options&3, 1), noLocal: options&4 != 0, retainAsPublished: options&8 != 0}
 		_, known := c.session.filters[filter]
 		c.session.filters[filter] = sub

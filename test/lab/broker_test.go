@@ -774,6 +774,26 @@ func TestBrokerRetains(t *testing.T) {
 	})
 }
 
+// A subscription that is refused is none; those in the same packet are not concerned. The broker's own messages are like others.
+func TestBrokerDenies(t *testing.T) {
+	deny := func(clientID, filter string) bool { return clientID == "c" && filter == "$SYS/#" }
+	virtual(t, BrokerOptions{Deny: deny}, func(t *testing.T, b *virtualBroker) {
+		b.Publish("$SYS/kept", "1", true)
+		c, _ := b.connect(Connect{ClientID: "c", CleanStart: true})
+		c.write(Frame(0x82, []byte{0, 1}, noProperties(b.level), appendString(nil, "$SYS/#"), []byte{0}, appendString(nil, "a"), []byte{1}))
+		c.want(Frame(0x90, []byte{0, 1}, noProperties(b.level), []byte{map[byte]byte{v5: 0x87, v311: 0x80}[b.level], 1}))
+		b.Publish("$SYS/live", "2", false)
+		b.Publish("a", "3", false)
+		c.wantMessage(b.level, "a", "3")
+
+		other, _ := b.connect(Connect{ClientID: "other", CleanStart: true})
+		other.subscribe(b.level, "$SYS/#", 0)
+		other.wantMessage(b.level, "retained $SYS/kept", "1")
+		b.Publish("$SYS/live", "4", false)
+		other.wantMessage(b.level, "$SYS/live", "4")
+	})
+}
+
 // Options of MQTT 5 subscriptions.
 func TestBrokerSubscriptionOptions(t *testing.T) {
 	virtual(t, BrokerOptions{}, func(t *testing.T, b *virtualBroker) {

@@ -1,0 +1,161 @@
+package lab
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+)
+
+// PrometheusOptions are the settings of a Prometheus.
+type PrometheusOptions struct {
+	// Config is prometheus.yml, of parts such as ScrapeConfig gives.
+	Config string
+	// Files are further files, such as rules, by name: relative paths in Config find them.
+	Files map[string]string
+	// Args are further arguments, such as "--enable-feature=native-histograms".
+	Args []string
+}
+
+// Prometheus is a running Prometheus with data of its own.
+type Prometheus struct {
+	*Daemon
+	// URL is that of its web pages.
+	URL string
+	// Port is the port of URL.
+	Port int
+}
+
+// ScrapeConfig gives the parts of a configuration by which a job scrapes these addresses (host:port), and rules are
+// evaluated, at an interval.
+func ScrapeConfig(job string, interval time.Duration, addresses ...string) string {
+	every := model.Duration(interval)
+	return fmt.Sprintf("global: {scrape_interval: %[1]s, scrape_timeout: %[1]s, evaluation_interval: %[1]s}\n"+
+		"scrape_configs: [{job_name: %q, static_configs: [{targets: [%s]}]}]\n", every, job, strings.Join(addresses, ", "))
+}
+
+// StartPrometheus starts a Prometheus on a free port of 127.0.0.1.
+func StartPrometheus(t testing.TB, o PrometheusOptions) *Prometheus {
+	t.Helper()
+	path := Require(t, "prometheus")
+	p := &Prometheus{}
+	p.Daemon = startWithPorts(t, func() Command {
+		dir := t.TempDir()
+		for name, text := range o.Files {
+			write(t, dir, name, text)
+		}
+		p.Port = Port(t)
+		address := hostPort("127.0.0.1", p.Port)
+		p.URL = "http://" + address
+		return Command{
+			Path: path,
+			Dir:  dir,
+			Args: append([]string{
+				"--config.file=" + write(t, dir, "prometheus.yml", o.Config),
+				"--storage.tsdb.path=" + filepath.Join(dir, "data"),
+				"--web.listen-address=" + address,
+				"--web.enable-lifecycle",
+			}, o.Args...),
+			ReadyLog: []string{"Server is ready to receive web requests"},
+		}
+	})
+	return p
+}
+
+// Query evaluates an expression now; a scalar becomes a vector of one sample. What Prometheus refuses fails the test.
+func (p *Prometheus) Query(promql string) model.Vector {
+	p.t.Helper()
+	var data struct {
+		Type   model.ValueType `json:"resultType"`
+		Result json.RawMessage `json:"result"`
+	}
+	p.API("query", url.Values{"query": {promql}}, &data)
+	var vector model.Vector
+	var scalar model.Scalar
+	var err error
+	switch data.Type {
+	case model.ValVector:
+		err = json.Unmarshal(data.Result, &vector)
+	case model.ValScalar:
+		err = json.Unmarshal(data.Result, &scalar)
+		vector = model.Vector{{Value: scalar.Value, Timestamp: scalar.Timestamp}}
+	default:
+		err = fmt.Errorf("it is a %s", data.Type)
+	}
+	if err != nil {
+		p.t.Fatalf("%s: %v: %s", promql, err, data.Result)
+	}
+	return vector
+}
+
+// QueryRange evaluates an expression at each step from a time to another.
+func (p *Prometheus) QueryRange(promql string, start, end time.Time, step time.Duration) model.Matrix {
+	p.t.Helper()
+	stamp := func(at time.Time) string { return fmt.Sprintf("%.3f", float64(at.UnixMilli())/1e3) }
+	var data struct {
+		Result model.Matrix `json:"result"`
+	}
+	p.API("query_range", url.Values{"query": {promql}, "start": {stamp(start)}, "end": {stamp(end)}, "step": {step.String()}}, &data)
+	return data.Result
+}
+
+// Until evaluates an expression until the condition has nothing to complain of, and returns that result. A condition that
+// goes on complaining fails the test with its last complaint.
+func (p *Prometheus) Until(promql string, condition func(model.Vector) string) model.Vector {
+	p.t.Helper()
+	deadline := time.Now().Add(readyTimeout)
+	for {
+		vector := p.Query(promql)
+		complaint := condition(vector)
+		if complaint == "" {
+			return vector
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("after %v still: %s: %s", readyTimeout, promql, complaint)
+		}
+		time.Sleep(queryInterval)
+	}
+}
+
+// queryInterval is the time between two evaluations of what is waited for.
+const queryInterval = 100 * time.Millisecond
+
+// Some is a condition for [Prometheus.Until]: there is a result. Expressions that compare leave out what does not hold.
+func Some(v model.Vector) string {
+	if len(v) == 0 {
+		return "no result"
+	}
+	return ""
+}
+
+// API reads the data of a page of the HTTP API, such as "alerts". An error that it answers fails the test.
+func (p *Prometheus) API(page string, params url.Values, data any) {
+	p.t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: readyTimeout}
+	resp, err := client.Get(p.URL + "/api/v1/" + page + "?" + params.Encode())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	answer := struct {
+		Status, Error string
+		Data          any
+	}{Data: data}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		p.t.Fatalf("%s: %s: %v: %s", page, params, err, body)
+	}
+	if answer.Status != "success" {
+		p.t.Fatalf("%s: %s: %s", page, params, answer.Error)
+	}
+}
