@@ -48,6 +48,8 @@ type Row struct {
 	Fallback bool
 	// Tick says that the broker publishes the topic at every interval: it is the proof of life.
 	Tick bool
+	// Cluster says that each node tells the same value, that of the whole cluster: it is exported once, without a node.
+	Cluster bool
 	// Left is why the topic is left out.
 	Left Reason
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
@@ -385,4 +386,56 @@ func TestOldNamesServed(t *testing.T) {
 	if _, err := NewFleet(reg, false); err == nil || !strings.Contains(err.Error(), "mqtt_broker_") {
 		t.Errorf("error %v, want the name that is taken", err)
 	}
+}
+
+// TestClusterValueOnce: what every node of a cluster tells of the whole is exported once, by a node that is alive.
+func TestClusterValueOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := newTestFleet(t, false)
+		x := subscribed(t, fleet, "plant", Options{Dialect: "emqx", Nodes: AllNodes})
+		tell := func(node, retained string) {
+			prefix := "$SYS/brokers/" + node + "/"
+			hear(x, false, prefix+"uptime=93784005", prefix+"stats/retained/count="+retained, prefix+"stats/sessions/count=5")
+		}
+		check := func(want map[string]float64) {
+			t.Helper()
+			got := values(t, fleet)
+			for name := range got {
+				if !strings.HasPrefix(name, retainedMessages) && !strings.HasPrefix(name, "mqtt_broker_sessions") {
+					delete(got, name)
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		}
+		for range 2 {
+			tell("a", "7")
+			time.Sleep(time.Second)
+			tell("b", "8")
+			time.Sleep(29 * time.Second)
+		}
+		check(map[string]float64{retainedMessages: 8, "mqtt_broker_sessions{node=a}": 5, "mqtt_broker_sessions{node=b}": 5})
+		for range 4 { // b is gone
+			tell("a", "9")
+			time.Sleep(30 * time.Second)
+		}
+		check(map[string]float64{retainedMessages: 9, "mqtt_broker_sessions{node=a}": 5})
+	})
+}
+
+// TestClusterSilent: what no node is named for, and comes more rarely, does not keep a silent broker from being stale.
+func TestClusterSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := subscribed(t, newTestFleet(t, false), "plant", Options{Dialect: "emqx"})
+		for range 4 {
+			hear(x, false, "$SYS/brokers=a", "$SYS/brokers/a/uptime=93784005")
+			time.Sleep(30 * time.Second)
+			hear(x, false, "$SYS/brokers/a/uptime=93784005")
+			time.Sleep(30 * time.Second)
+		}
+		wantState(t, x, Fresh)
+		time.Sleep(time.Minute + time.Second)
+		wantState(t, x, Stale)
+	})
 }

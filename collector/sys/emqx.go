@@ -5,9 +5,10 @@ import (
 	"strings"
 )
 
-// emqx is EMQX 4, 5 and 6 (emqx_sys.erl, emqx_stats.erl, emqx_metrics.erl). Uptime comes at every heartbeat (30 s), the rest at every tick (1 min), from each
-// node of the cluster to every subscriber. The dots in the names of stats stay before 5.4 and become levels from then on;
-// those of metrics always become levels.
+// emqx is EMQX 4, 5 and 6 (emqx_sys.erl, emqx_stats.erl, emqx_metrics.erl, emqx_cm.erl of 4.4, 5.0, 5.8 and later; emqx_authz.erl;
+// emqx_rule_metrics.erl of 4). Uptime comes at every heartbeat (30 s), the rest at every tick (1 min), from each node of the cluster to
+// every subscriber. The dots in the names of stats stay before 5.4 and become levels from then on; those of metrics always become levels.
+// Plugins and exhook servers add counters of their own: those are not in the table.
 func emqx() Dialect {
 	var rows []Row
 	add := func(folder string, all ...Row) {
@@ -15,7 +16,7 @@ func emqx() Dialect {
 			name := r.Topic
 			r.Topic = folder + "/" + strings.ReplaceAll(name, ".", "/")
 			rows = append(rows, r)
-			if slashed := r.Topic; slashed != folder+"/"+name {
+			if folder == "stats" {
 				r.Topic = folder + "/" + name
 				rows = append(rows, r)
 			}
@@ -28,8 +29,9 @@ func emqx() Dialect {
 		Row{Topic: "connections.max", Metric: clientsMaximum, Fallback: true},
 		Row{Topic: "sessions.count", Metric: sessions},
 		Row{Topic: "subscriptions.count", Metric: subscriptions},
-		Row{Topic: "subscriptions.shared.count", Metric: sharedSubscriptions},
-		Row{Topic: "retained.count", Metric: retainedMessages},
+		// Of tables that all nodes have the same copy of (emqx_prometheus.erl: stats_metric_cluster_consistented_meta).
+		Row{Topic: "subscriptions.shared.count", Metric: sharedSubscriptions, Cluster: true},
+		Row{Topic: "retained.count", Metric: retainedMessages, Cluster: true},
 	)
 	for _, name := range []string{"channels", "cluster_sessions", "durable_subscriptions", "topics", "suboptions", "subscribers", "routes", "delayed"} {
 		add("stats", leave(Detail, name+".count", name+".max")...)
@@ -52,8 +54,9 @@ func emqx() Dialect {
 		Row{Topic: "messages.dropped.no_subscribers", Metric: messagesNoSubscriber},
 		Row{Topic: "messages.dropped.await_pubrel_timeout", Metric: messagesDropped, Cause: "await_pubrel_timeout"},
 		Row{Topic: "messages.dropped.receive_maximum", Metric: messagesDropped, Cause: "receive_maximum"},
-		Row{Topic: "packets.publish.dropped", Metric: messagesDropped, Cause: "receive_maximum", Fallback: true}, // 4
 		Row{Topic: "messages.dropped.quota_exceeded", Metric: messagesDropped, Cause: "quota_exceeded"},
+		// 4 and early 5: at QoS 2 for Receive Maximum, at QoS 0 for the quota, which later versions count apart as above.
+		Row{Topic: "packets.publish.dropped", Metric: messagesDropped, Cause: "receiving_limit"},
 		Row{Topic: "delivery.dropped.too_large", Metric: messagesDropped, Cause: "too_large"},
 		Row{Topic: "delivery.dropped.qos0_msg", Metric: messagesDropped, Cause: "qos0"},
 		Row{Topic: "delivery.dropped.queue_full", Metric: messagesDropped, Cause: "queue_full"},
@@ -77,12 +80,15 @@ func emqx() Dialect {
 		"messages.validation_succeeded", "messages.validation_failed", "messages.transformation_succeeded", "messages.transformation_failed",
 		"client.connect", "client.connack", "client.connected", "client.authenticate", "client.auth.anonymous", "client.authorize",
 		"client.post_authn", "client.subscribe", "client.unsubscribe", "client.disconnected",
-		"client.acl.allow", "client.acl.deny", "client.acl.cache_hit", "client.check_acl", // 4
+		"client.acl.allow", "client.acl.deny", "client.acl.ignore", "client.acl.cache_hit", "client.check_acl", // 4, as the next
+		"client.auth.success", "client.auth.success.anonymous", "client.auth.failure", "client.auth.ignore",
 		"session.created", "session.resumed", "session.discarded", "session.terminated", "session.disconnected",
 		"authentication.success", "authentication.success.anonymous", "authentication.failure",
 		"authorization.allow", "authorization.deny", "authorization.cache_hit", "authorization.cache_miss",
+		"authorization.superuser", "authorization.matched.allow", "authorization.matched.deny", "authorization.nomatch",
 		"overload_protection.delay.ok", "overload_protection.delay.timeout", "overload_protection.hibernation", "overload_protection.gc",
-		"overload_protection.new_conn", "rules.matched", "actions.executed", "actions.messages")...)
+		"overload_protection.new_conn", "rules.matched", "actions.executed", "actions.messages",
+		"actions.taken", "actions.success", "actions.error", "actions.exception", "actions.retry", "actions.failure")...) // 4
 
 	return Dialect{
 		Name:  "emqx",

@@ -2,7 +2,8 @@ package sys
 
 import "slices"
 
-// flashMQ is FlashMQ 1 (threaddata.cpp). Everything is retained and published each 10 s.
+// flashMQ is FlashMQ 1 (threaddata.cpp: publishStatsOnDollarTopic, publishBridgeState; mqttpacket.cpp: the messages counted are PUBLISH
+// packets alone, the connects all CONNECT packets). All is published each 10 s and retained; clients are counted from their TCP connection on.
 func flashMQ() Dialect {
 	return Dialect{
 		Name:    "flashmq",

@@ -180,7 +180,7 @@ func (t *Target) status(v *view) (State, string) {
 		return Fresh, "What the broker publishes fits no dialect."
 	case len(v.nodes) > 0:
 		return Fresh, ""
-	case len(v.all) > 0: // another node than ours
+	case slices.ContainsFunc(v.all, func(n *node) bool { return n.name != "" }): // another node than ours
 		return Subscribing, ""
 	case slices.ContainsFunc(slices.Collect(maps.Values(t.nodes)), published):
 		return Stale, fmt.Sprintf("The broker has published nothing in $SYS for %d of its intervals.", staleIntervals)

@@ -98,7 +98,7 @@ func Metrics() []*synthetic.Metric {
 		gauge(clientsMaximum, "", "Largest number of clients since the broker started."),
 		counter(clientsExpired, "Clients whose kept sessions expired."),
 		gauge(sessions, "", "Sessions, of connected and of disconnected clients."),
-		counter(sessionTakeovers, "Sessions that a second client with the same client identifier took over."),
+		counter(sessionTakeovers, "Sessions that a new connection with their client identifier took over. EMQX also counts a client that comes back to its own, with clean start 0, after its connection was lost."),
 
 		counter(socketsOpened, "Connections that the broker accepted, before any MQTT."),
 		counter(connectsReceived, "CONNECT packets received."),

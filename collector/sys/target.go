@@ -380,13 +380,16 @@ func (t *Target) place(topic string, retained bool, now time.Duration) *entry {
 // join adds an entry to the series that its topic means.
 func (t *Target) join(e *entry, c captured) {
 	key := seriesKey{e.row.family, c.node, cmp.Or(c.label, e.row.Cause)}
+	if e.row.Cluster {
+		key.node = ""
+	}
 	s := t.series[key]
 	if s == nil {
 		s = &series{seriesKey: key}
 		s.pairs = append(s.pairs, pair(labelTarget, t.name))
 		for _, l := range t.table.families[key.family].Labels {
 			if l == labelNode {
-				s.pairs = append(s.pairs, pair(l, c.node))
+				s.pairs = append(s.pairs, pair(l, key.node))
 			} else {
 				s.pairs = append(s.pairs, pair(l, key.label))
 			}
@@ -448,7 +451,7 @@ func (t *Target) evict(n *node) {
 		}
 	}
 	for key, s := range t.series {
-		if key.node == n.name {
+		if s.entries = slices.DeleteFunc(s.entries, ofNode); len(s.entries) == 0 {
 			delete(t.series, key)
 			t.families[key.family] = slices.DeleteFunc(t.families[key.family], func(x *series) bool { return x == s })
 		}

@@ -5,22 +5,20 @@ import (
 	"strings"
 )
 
-// verneMQ is VerneMQ 1 and 2 (vmq_systree.erl, vmq_metrics.erl). Each node publishes every metric at every systree_interval, 20 s by default, not
-// retained; the underscores of a metric's name become levels. Plugins add more, and histograms their buckets: those are not in the table.
+// verneMQ is VerneMQ 1.6 and later, and 2 (vmq_systree.erl, vmq_metrics.erl, vmq_retain_srv.erl). Each node publishes every metric at
+// every systree_interval, 20 s by default, not retained, and below systree_prefix, which is not to be changed; the underscores of a metric's
+// name become levels, and its labels, such as the return code of a CONNACK and the protocol version, are summed up. Plugins add more, and
+// histograms their buckets: those are not in the table.
 func verneMQ() Dialect {
 	var rows []Row
 	for _, r := range []Row{ // Topic as in vmq_metrics.erl
+		{Topic: "system_wallclock", Metric: uptimeSeconds, Scale: 1e-3},
 		{Topic: "bytes_received", Metric: bytesReceived, Tick: true},
 		{Topic: "bytes_sent", Metric: bytesSent},
 		{Topic: "total_active_connections", Metric: clientsConnected, Tick: true},
 		{Topic: "queue_processes", Metric: sessions},
 		{Topic: "socket_open", Metric: socketsOpened},
 		{Topic: "mqtt_connect_received", Metric: connectsReceived},
-		{Topic: "mqtt_connack_unacceptable_protocol_sent", Metric: connectsRefused, Cause: "unacceptable_protocol"},
-		{Topic: "mqtt_connack_identifier_rejected_sent", Metric: connectsRefused, Cause: "identifier_rejected"},
-		{Topic: "mqtt_connack_server_unavailable_sent", Metric: connectsRefused, Cause: "server_unavailable"},
-		{Topic: "mqtt_connack_bad_credentials_sent", Metric: connectsRefused, Cause: "bad_credentials"},
-		{Topic: "mqtt_connack_not_authorized_sent", Metric: connectsRefused, Cause: "not_authorized"},
 		{Topic: "mqtt_disconnect_received", Metric: disconnectsReceived},
 		{Topic: "mqtt_disconnect_sent", Metric: disconnectsSent},
 		{Topic: "client_keepalive_expired", Metric: keepaliveExpired},
@@ -30,7 +28,7 @@ func verneMQ() Dialect {
 		{Topic: "queue_message_drop", Metric: messagesDropped, Cause: "queue_full"},
 		{Topic: "queue_message_expired", Metric: messagesDropped, Cause: "expired"},
 		{Topic: "router_subscriptions", Metric: subscriptions},
-		{Topic: "retain_messages", Metric: retainedMessages},
+		{Topic: "retain_messages", Metric: retainedMessages, Cluster: true}, // all nodes have the same copy
 		{Topic: "vm_memory_total", Metric: memoryBytes},
 	} {
 		r.Topic = strings.ReplaceAll(r.Topic, "_", "/")
@@ -50,11 +48,13 @@ func verneMQ() Dialect {
 		Prefix:  "$SYS/{node}/",
 		Repeats: true,
 		Rows: slices.Concat(rows,
-			left(Sum, "mqtt_connack_sent"),
-			left(Detail, "client_expired", // unused
+			left(Sum, "mqtt_connack_sent"), // of all codes, that of success included
+			left(Detail, "client_expired", // unused, as are the next: since 1.6 all codes are in mqtt_connack_sent
+				"mqtt_connack_unacceptable_protocol_sent", "mqtt_connack_identifier_rejected_sent", "mqtt_connack_server_unavailable_sent",
+				"mqtt_connack_bad_credentials_sent", "mqtt_connack_not_authorized_sent", "mqtt_connack_accepted_sent",
 				"active_mqtt_connections", "active_mqttws_connections",
 				"cluster_bytes_received", "cluster_bytes_sent", "cluster_bytes_dropped",
-				"mqtt_connack_accepted_sent", "mqtt_pingresp_sent", "mqtt_publish_error", "mqtt_publish_auth_error",
+				"mqtt_pingresp_sent", "mqtt_publish_error", "mqtt_publish_auth_error",
 				"mqtt_puback_received", "mqtt_puback_sent", "mqtt_puback_invalid_error",
 				"mqtt_pubrec_received", "mqtt_pubrec_sent", "mqtt_pubrec_invalid_error", "mqtt_pubrel_received", "mqtt_pubrel_sent",
 				"mqtt_pubcomp_received", "mqtt_pubcomp_sent", "mqtt_pubcomp_invalid_error",
@@ -65,7 +65,7 @@ func verneMQ() Dialect {
 				"retain_memory", "router_matches_local", "router_matches_remote", "router_memory",
 				"socket_close", "socket_close_timeout", "socket_error",
 				"system_context_switches", "system_exact_reductions", "system_reductions", "system_gc_count", "system_words_reclaimed_by_gc",
-				"system_io_in", "system_io_out", "system_runtime", "system_wallclock", "system_process_count", "system_run_queue", "system_utilization",
+				"system_io_in", "system_io_out", "system_runtime", "system_process_count", "system_run_queue", "system_utilization",
 				"system_utilization_scheduler_{}",
 				"vm_memory_processes", "vm_memory_processes_used", "vm_memory_system", "vm_memory_atom", "vm_memory_atom_used",
 				"vm_memory_binary", "vm_memory_code", "vm_memory_ets"),

@@ -1,6 +1,6 @@
 package mqtt
 
-// codec translates between packets and the bytes of one protocol version. decode is given packets that passed
+// codec translates between packets and the bytes of one protocol version. decode is given packets other than PUBLISH that passed
 // checkShape; it neither keeps body nor fails on them.
 type codec interface {
 	encode(packet) ([]byte, error)
@@ -18,6 +18,13 @@ func newCodec(v Version) codec {
 // decodePacket checks and decodes one framed packet. A CONNACK with no more than a code is read in the words of
 // 3.1.1 whatever we speak; the second result is the version in whose words it came.
 func decodePacket(v Version, c codec, header byte, body []byte) (packet, Version, error) {
+	if Type(header>>4) == PUBLISH {
+		p, err := readPublish(v, header, body)
+		if err != nil {
+			return nil, v, err
+		}
+		return p, v, nil
+	}
 	if err := checkShape(v, header, body); err != nil {
 		return nil, v, err
 	}

@@ -64,9 +64,6 @@ func (codec311) decode(header byte, body []byte) (packet, error) {
 	if err == nil {
 		err = cp.Unpack(bytes.NewReader(body))
 	}
-	if pub, ok := cp.(*packets.PublishPacket); ok && err != nil && len(pub.Payload) == 0 {
-		err = nil // an empty payload is read as io.EOF
-	}
 	if err != nil {
 		return nil, malformed("%s: cannot be decoded", t)
 	}
@@ -74,8 +71,6 @@ func (codec311) decode(header byte, body []byte) (packet, error) {
 	case *packets.ConnackPacket:
 		return Connack{SessionPresent: c.SessionPresent, Code: c.ReturnCode, ReceiveMaximum: math.MaxUint16, MaximumQoS: 2,
 			RetainAvailable: true, WildcardSubAvailable: true, SharedSubAvailable: false, SubIDAvailable: false}, nil
-	case *packets.PublishPacket:
-		return publishPacket{Message: Message{Topic: c.TopicName, Payload: c.Payload, QoS: c.Qos, Retain: c.Retain, Dup: c.Dup}, id: c.MessageID}, nil
 	case *packets.PubackPacket:
 		return ackPacket{kind: t, id: c.MessageID}, nil
 	case *packets.PubrecPacket:

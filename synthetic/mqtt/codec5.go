@@ -71,9 +71,6 @@ func (codec5) encode(p packet) ([]byte, error) {
 func (codec5) decode(header byte, body []byte) (packet, error) {
 	t := Type(header >> 4)
 	cp := packets.NewControlPacket(byte(t))
-	if pub, ok := cp.Content.(*packets.Publish); ok {
-		pub.QoS = header >> 1 & 3
-	}
 	if t == AUTH && len(body) == 0 {
 		return authPacket{}, nil
 	}
@@ -84,9 +81,6 @@ func (codec5) decode(header byte, body []byte) (packet, error) {
 	switch c := cp.Content.(type) {
 	case *packets.Connack:
 		return connackFrom(c), nil
-	case *packets.Publish:
-		return publishPacket{Message: Message{Topic: c.Topic, Payload: c.Payload, QoS: c.QoS, Retain: header&1 != 0, Dup: header&8 != 0},
-			id: c.PacketID, alias: c.Properties.TopicAlias != nil}, nil
 	case *packets.Puback:
 		return ackPacket{kind: t, id: c.PacketID, code: c.ReasonCode, reason: c.Properties.ReasonString}, nil
 	case *packets.Pubrec:

@@ -19,6 +19,7 @@ type framer struct {
 	r, w  int   // unread bytes are buf[r:w]
 	need  int   // bytes that are missing at least, as parse found
 	total int64 // bytes read
+	full  bool  // the last read filled the buffer: there is likely more
 }
 
 // next gives the next packet: its first byte and its body, which is valid until the next call. It reads from src only
@@ -40,6 +41,7 @@ func (f *framer) fill(src io.Reader) error {
 	f.room()
 	n, err := src.Read(f.buf[f.w:])
 	f.w += n
+	f.full = f.w == len(f.buf)
 	f.total += int64(n)
 	if n > 0 {
 		return nil // an error with data comes again with the next read
@@ -83,10 +85,14 @@ func (f *framer) parse() (header byte, body []byte, ok bool, err error) {
 	return b[0], b[size-length : size : size], true, nil
 }
 
-// room makes space to read into: at least one byte, and for what is missing, but no more than has come already.
+// room makes space to read into: at least one byte, and for what is missing, but no more than has come already. A burst of
+// packets soon gets the whole of what a buffer may keep, so that it takes few reads.
 func (f *framer) room() {
 	have := f.w - f.r
 	want := have + max(1, min(f.need, max(have, frameBufMin)))
+	if f.full {
+		want = max(want, min(2*len(f.buf), frameBufKeep))
+	}
 	switch {
 	case have == 0 && (len(f.buf) < frameBufMin || len(f.buf) > frameBufKeep):
 		f.buf = make([]byte, frameBufMin)

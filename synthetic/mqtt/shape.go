@@ -40,10 +40,10 @@ func checkHeader(header byte) error {
 	return nil
 }
 
-// checkShape verifies that the body of a packet from the server is well formed, before a codec sees it: the codecs are
-// permissive on lengths, UTF-8 and trailing bytes. It looks at one packet alone, not at the state of the session.
+// checkShape verifies that the body of a packet from the server, other than a PUBLISH, is well formed, before a codec sees it: the
+// codecs are permissive on lengths, UTF-8 and trailing bytes. It looks at one packet alone, not at the state of the session.
 func checkShape(v Version, header byte, body []byte) error {
-	t, flags := Type(header>>4), header&0x0f
+	t := Type(header >> 4)
 	if t == AUTH && v != V5 {
 		return malformed("unexpected AUTH")
 	}
@@ -58,19 +58,6 @@ func checkShape(v Version, header byte, body []byte) error {
 		if v == V5 && (len(body) > 2 || code == 0) {
 			r.properties()
 		}
-	case PUBLISH:
-		if topic := r.string(); bytes.ContainsAny(topic, "+#") {
-			return malformed("PUBLISH to a topic with wildcards") // [MQTT-3.3.2-2]
-		} else if len(topic) == 0 && v != V5 {
-			return malformed("PUBLISH without a topic") // [MQTT-4.7.3-1]
-		}
-		if flags&6 != 0 {
-			r.id()
-		}
-		if v == V5 {
-			r.properties()
-		}
-		r.b = nil // the rest is the payload
 	case PUBACK, PUBREC, PUBREL, PUBCOMP:
 		r.id()
 		if v == V5 && len(r.b) > 0 {
@@ -136,10 +123,12 @@ func (r *shapeReader) uint16() uint16 {
 }
 
 // id reads a packet identifier, which is never 0 [MQTT-2.3.1-1].
-func (r *shapeReader) id() {
-	if r.uint16() == 0 && r.err == nil {
+func (r *shapeReader) id() uint16 {
+	id := r.uint16()
+	if id == 0 && r.err == nil {
 		r.err = malformed("%s with packet identifier 0", r.t)
 	}
+	return id
 }
 
 // string reads a UTF-8 string, which is valid and has no U+0000 [MQTT-1.5.3-1, MQTT-1.5.3-2].
@@ -173,25 +162,24 @@ func (r *shapeReader) optionalProperties() {
 	}
 }
 
-// properties walks a property section [MQTT5-2.2.2].
-func (r *shapeReader) properties() {
+// properties walks a property section [MQTT5-2.2.2] and tells which properties are there.
+func (r *shapeReader) properties() (seen [43]bool) {
 	section := r.take(r.varint())
 	if r.err != nil {
-		return
+		return seen
 	}
 	p := shapeReader{b: section, t: r.t}
-	var seen [43]bool
 	for len(p.b) > 0 && p.err == nil {
 		id := p.byte()
 		kind := propertyKind(r.t, id)
 		if kind == propNone {
 			r.err = malformed("%s with property %#x", r.t, id)
-			return
+			return seen
 		}
 		repeatable := kind == propPair || id == 0x0b && r.t == PUBLISH
 		if seen[id] && !repeatable {
 			r.err = malformed("%s with property %#x twice", r.t, id) // [MQTT5-2.2.2.2]
-			return
+			return seen
 		}
 		seen[id] = true
 		switch kind {
@@ -229,7 +217,10 @@ func (r *shapeReader) properties() {
 	if r.err == nil {
 		r.err = p.err
 	}
+	return seen
 }
+
+const propTopicAlias = 0x23 // identifier
 
 // The data types of properties.
 const (
@@ -284,7 +275,7 @@ func propertyKind(t Type, id byte) int {
 		return in(propString, CONNACK, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK, DISCONNECT, AUTH)
 	case 0x21: // Receive Maximum
 		return in(propPositive16, CONNACK)
-	case 0x23: // Topic Alias
+	case propTopicAlias:
 		return in(propPositive16, PUBLISH)
 	case 0x24, 0x25, 0x28, 0x29, 0x2a: // Maximum QoS, Retain, Wildcard, Subscription Identifier, Shared Subscription Available
 		return in(propFlag, CONNACK)

@@ -1,0 +1,468 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/paho"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/pingreq/pingreq/collector/sys"
+	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+	"github.com/pingreq/pingreq/test/lab"
+)
+
+const (
+	// The brokers are a process of their own, so that their time is not counted.
+	sysEnv     = "PINGREQ_BENCH_SYS"
+	sysTargets = 200
+	sysTick    = time.Second
+	// sysWindow is for how long the time used is counted: as often as Prometheus scrapes by default.
+	sysWindow = 15 * time.Second
+)
+
+// sysJob is what the brokers publish, as JSON in their environment.
+type sysJob struct {
+	Values  []sysValue
+	NoDelay bool // each packet leaves at once, not with those that follow
+}
+
+// sysValue is a topic and its first payload.
+type sysValue struct {
+	Topic, Payload string
+	Changes        bool // at each tick
+}
+
+// BenchmarkSys reads $SYS of 200 Mosquitto brokers that publish each second, and is scraped once in 15 s, beside paho.Client
+// whose handler puts the payloads into a map, and beside the floor, a loop that reads the same bytes and discards them. It
+// tells how much of one core each takes.
+func BenchmarkSys(b *testing.B) {
+	// With sys_interval 1, one client that publishes a message each second and one that is subscribed to it, Debian's
+	// Mosquitto 2.0.11 was seen to publish these at each tick; it publishes what has changed.
+	light := []string{"uptime", "messages/received", "messages/sent", "bytes/", "publish/messages/received", "publish/messages/sent",
+		"publish/bytes/", "load/messages/", "load/publish/received/", "load/publish/sent/", "load/bytes/", "load/sockets/1min", "load/connections/1min"}
+	for _, load := range []struct {
+		name    string
+		noDelay bool
+		changes func(topic string) bool
+	}{
+		{"light", false, func(topic string) bool {
+			return slices.ContainsFunc(light, func(l string) bool { return strings.HasPrefix(topic, l) })
+		}},
+		{"all", false, func(topic string) bool { return topic != "version" }},
+		{"all-nodelay", true, func(topic string) bool { return topic != "version" }},
+	} {
+		b.Run(load.name, func(b *testing.B) {
+			job := sysJob{Values: mosquittoTree(b), NoDelay: load.noDelay}
+			rate := 0
+			for i, v := range job.Values {
+				if job.Values[i].Changes = load.changes(strings.TrimPrefix(v.Topic, "$SYS/broker/")); job.Values[i].Changes {
+					rate += sysTargets
+				}
+			}
+			address := startSysBrokers(b, job)
+			var ours, theirs, bare float64
+			n := 0.
+			for b.Loop() {
+				bare += sysRun(b, rate, func(ctx context.Context) *sysReading { return readBare(b, ctx, address) })
+				ours += sysRun(b, rate, func(ctx context.Context) *sysReading { return readPingreq(b, ctx, address) })
+				theirs += sysRun(b, rate, func(ctx context.Context) *sysReading { return readPaho(b, ctx, address) })
+				n++
+			}
+			ours, theirs, bare = ours/n, theirs/n, bare/n
+			b.ReportMetric(0, "ns/op") // of windows of time: no figure
+			b.ReportMetric(ours, "core%")
+			b.ReportMetric(theirs, "paho-core%")
+			b.ReportMetric(bare, "bare-core%")
+			b.ReportMetric(ours/bare, "ratio")
+			cells := func(name string, x float64) []string { return []string{name, fmt.Sprintf("%.2f", x)} }
+			table(b, []string{fmt.Sprintf("$SYS of %d targets, %d messages/s, %s", sysTargets, rate, load.name), "% of a core"},
+				cells("pingreq", ours), cells("paho.Client", theirs), cells("bare socket loop", bare), cells("ratio to the loop", ours/bare),
+				cells("ratio to paho.Client", ours/theirs), []string{"to hold", "< 5"})
+		})
+	}
+}
+
+// mosquittoTree is what Mosquitto 2 publishes under $SYS, without what is there only by configuration: bridges and the log.
+func mosquittoTree(b *testing.B) (all []sysValue) {
+	b.Helper()
+	data, err := os.ReadFile("../../collector/sys/testdata/documented/mosquitto.tsv")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		topic, payload, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		name := strings.TrimPrefix(topic, "$SYS/broker/")
+		if !strings.HasPrefix(name, "log/") && !strings.HasPrefix(name, "connection/") && name != "timestamp" {
+			all = append(all, sysValue{Topic: topic, Payload: payload})
+		}
+	}
+	return all
+}
+
+// sysReading is what reads from all brokers.
+type sysReading struct {
+	messages func() int64       // that came so far; nil: not counted
+	ready    func() bool        // each broker has published
+	second   func(time.Time)    // what is done each second; may be nil
+	scrape   func()             // may be nil
+	check    func(b *testing.B) // after the window; may be nil
+	stop     func()             // when its context is done
+}
+
+// sysRun starts a reading and gives the part of one core that it takes, %, once all brokers have published.
+func sysRun(b *testing.B, rate int, start func(context.Context) *sysReading) float64 {
+	b.Helper()
+	ctx, cancel := context.WithCancel(b.Context())
+	r := start(ctx)
+	defer r.stop()
+	defer cancel()
+	for deadline := time.Now().Add(time.Minute); !r.ready(); time.Sleep(sysTick) {
+		if time.Now().After(deadline) {
+			b.Fatal("the brokers have not all published within a minute")
+		}
+	}
+	runtime.GC()
+	var before int64
+	if r.messages != nil {
+		before = r.messages()
+	}
+	begin, used := time.Now(), cpuTime(b)
+	seconds := int(sysWindow / time.Second)
+	for i := range seconds {
+		time.Sleep(time.Until(begin.Add(time.Duration(i+1) * time.Second)))
+		if r.second != nil {
+			r.second(time.Now())
+		}
+		if r.scrape != nil && i == seconds/2 {
+			r.scrape()
+		}
+	}
+	used, took := cpuTime(b)-used, time.Since(begin)
+	if r.messages != nil {
+		got, want := float64(r.messages()-before)/took.Seconds(), float64(rate)
+		if got < .9*want || got > 1.1*want {
+			b.Fatalf("%.0f messages/s came, %.0f are published: the machine is too busy for a figure", got, want)
+		}
+	}
+	if r.check != nil {
+		r.check(b)
+	}
+	return 100 * used.Seconds() / took.Seconds()
+}
+
+// cpuTime is what this process has used, in user mode and in the kernel.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// sysEar is what the agent puts between a listener and a target, and counts.
+type sysEar struct {
+	*sys.Target
+	heard *atomic.Int64
+}
+
+// Subscribed implements synthetic.Heard.
+func (e sysEar) Subscribed([]string) { e.Target.Subscribed() }
+
+// Message implements synthetic.Heard.
+func (e sysEar) Message(m *mqtt.Message, at time.Time) {
+	e.heard.Add(1)
+	e.Handle(m.Topic, m.Payload, m.Retain, at)
+}
+
+// Refused implements synthetic.Heard.
+func (e sysEar) Refused(why *mqtt.End, _ time.Duration) { e.Target.Refused(why.Error()) }
+
+// Lost implements synthetic.Heard.
+func (e sysEar) Lost(why error, _ time.Duration) { e.Disconnected(why.Error()) }
+
+// readPingreq reads as the agent does.
+func readPingreq(b *testing.B, ctx context.Context, address string) *sysReading {
+	b.Helper()
+	fleet, err := sys.NewFleet(prometheus.NewRegistry(), false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	profile := synthetic.DefaultProfile()
+	var targets []*sys.Target
+	var heard atomic.Int64
+	var running sync.WaitGroup
+	for i := range sysTargets {
+		name := fmt.Sprintf("broker-%03d", i)
+		target, err := fleet.Add(name, sys.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		targets = append(targets, target)
+		env := synthetic.Env{Agent: "bench", Identity: synthetic.Identity{Target: name, Kind: "sys", Probe: "sys", Profile: profile.Name},
+			Target: &synthetic.Target{Name: name, URL: "mqtt://" + address}, Timeout: 20 * time.Second}
+		l, err := synthetic.NewListener(env, &profile, "sys", target.Filters(), sysEar{target, &heard})
+		if err != nil {
+			b.Fatal(err)
+		}
+		running.Go(func() { l.Run(ctx) })
+	}
+	allFresh := func() bool {
+		return !slices.ContainsFunc(targets, func(t *sys.Target) bool { return t.Status(time.Now()).State != sys.Fresh })
+	}
+	metrics := promhttp.HandlerFor(fleet, promhttp.HandlerOpts{})
+	scrape := func() *httptest.ResponseRecorder {
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		r.Header.Set("Accept-Encoding", "gzip")
+		metrics.ServeHTTP(w, r)
+		return w
+	}
+	return &sysReading{messages: heard.Load, ready: allFresh, stop: running.Wait,
+		second: func(now time.Time) { // as the agent does for its log
+			for _, t := range targets {
+				t.Status(now)
+			}
+		},
+		scrape: func() { scrape() },
+		check: func(b *testing.B) {
+			w := httptest.NewRecorder()
+			metrics.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+			if n := strings.Count(w.Body.String(), "\nmqtt_broker_uptime_seconds{"); n != sysTargets || !allFresh() {
+				b.Fatalf("%d targets have an uptime: the figure would be a lie", n)
+			}
+		}}
+}
+
+// readPaho reads with paho.Client.
+func readPaho(b *testing.B, ctx context.Context, address string) *sysReading {
+	b.Helper()
+	var heard atomic.Int64
+	var clients []*paho.Client
+	for i := range sysTargets {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			b.Fatal(err)
+		}
+		max := uint16(32)
+		var mu sync.Mutex
+		values := make(map[string][]byte)
+		c := paho.NewClient(paho.ClientConfig{Conn: conn, OnPublishReceived: []func(paho.PublishReceived) (bool, error){
+			func(p paho.PublishReceived) (bool, error) {
+				heard.Add(1)
+				mu.Lock()
+				defer mu.Unlock()
+				values[p.Packet.Topic] = p.Packet.Payload
+				return true, nil
+			}}})
+		if _, err := c.Connect(ctx, &paho.Connect{ClientID: fmt.Sprintf("paho-%d", i), CleanStart: true, KeepAlive: 30,
+			Properties: &paho.ConnectProperties{ReceiveMaximum: &max}}); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := c.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "$SYS/#"}}}); err != nil {
+			b.Fatal(err)
+		}
+		clients = append(clients, c)
+	}
+	start := time.Now()
+	return &sysReading{messages: heard.Load, ready: func() bool { return time.Since(start) > 2*sysTick }, stop: func() {
+		for _, c := range clients {
+			_ = c.Disconnect(&paho.Disconnect{})
+			<-c.Done()
+		}
+	}}
+}
+
+// readBare reads and discards.
+func readBare(b *testing.B, _ context.Context, address string) *sysReading {
+	b.Helper()
+	var conns []net.Conn
+	var running sync.WaitGroup
+	var reached atomic.Int64 // connections on which something came after the tick of the subscription
+	start := time.Now()
+	for range sysTargets {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			b.Fatal(err)
+		}
+		conns = append(conns, conn)
+		if _, err := conn.Write([]byte("\x10\x11\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x04bare" + "\x82\x0c\x00\x01\x00\x00\x06$SYS/#\x00")); err != nil {
+			b.Fatal(err)
+		}
+		running.Go(func() {
+			buf := make([]byte, 4096)
+			for late := false; ; {
+				if _, err := conn.Read(buf); err != nil {
+					return
+				}
+				if !late && time.Since(start) > 2*sysTick {
+					late = true
+					reached.Add(1)
+				}
+			}
+		})
+	}
+	return &sysReading{ready: func() bool { return reached.Load() == sysTargets }, stop: func() {
+		for _, c := range conns {
+			c.Close()
+		}
+		running.Wait()
+	}}
+}
+
+// startSysBrokers starts the process that is all brokers, and gives its address.
+func startSysBrokers(b *testing.B, job sysJob) string {
+	b.Helper()
+	text, err := json.Marshal(job)
+	if err != nil {
+		b.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), sysEnv+"="+string(text))
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		in.Close() // it ends
+		_ = cmd.Wait()
+	})
+	address, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		b.Fatal(err)
+	}
+	return strings.TrimSpace(address)
+}
+
+// sysBrokers is that process: each connection is to a broker of its own, MQTT 5. It ends when its standard input does.
+func sysBrokers() {
+	var job sysJob
+	if err := json.Unmarshal([]byte(os.Getenv(sysEnv)), &job); err != nil {
+		panic(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(l.Addr())
+	brokers := &sysPublisher{job: job}
+	go brokers.publish()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				panic(err)
+			}
+			go brokers.serve(c)
+		}
+	}()
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+// sysPublisher is what all brokers share.
+type sysPublisher struct {
+	job sysJob
+
+	mu    sync.Mutex
+	conns []net.Conn // subscribed
+}
+
+// serve answers what one client asks.
+func (p *sysPublisher) serve(c net.Conn) {
+	defer c.Close()
+	_ = c.(*net.TCPConn).SetNoDelay(p.job.NoDelay)
+	r := bufio.NewReader(c)
+	for {
+		packet, err := lab.ReadPacket(r)
+		if err != nil {
+			break
+		}
+		switch packet.Type() {
+		case lab.CONNECT:
+			_, _ = c.Write(lab.Frame(byte(lab.CONNACK)<<4, []byte{0, 0, 0}))
+		case lab.SUBSCRIBE:
+			_, _ = c.Write(lab.Frame(byte(lab.SUBACK)<<4, packet.Body[:2], []byte{0, 0}))
+			_, _ = c.Write(bytes.Join(p.packets(0, 1), nil))
+			p.mu.Lock()
+			p.conns = append(p.conns, c)
+			p.mu.Unlock()
+		case lab.PINGREQ:
+			_, _ = c.Write(lab.Frame(byte(lab.PINGRESP) << 4))
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns = slices.DeleteFunc(p.conns, func(x net.Conn) bool { return x == c })
+}
+
+// publish publishes at each tick, at each broker at another moment of it. Mosquitto writes packet by packet.
+func (p *sysPublisher) publish() {
+	for tick, begin := 1, time.Now(); ; tick++ {
+		packets := p.packets(tick, 0)
+		p.mu.Lock()
+		conns := slices.Clone(p.conns)
+		p.mu.Unlock()
+		for i, c := range conns {
+			time.Sleep(time.Until(begin.Add(time.Duration(i) * sysTick / sysTargets)))
+			for _, packet := range packets {
+				_, _ = c.Write(packet)
+			}
+		}
+		begin = begin.Add(sysTick)
+		time.Sleep(time.Until(begin))
+	}
+}
+
+// packets is what is published at a tick, or with retain 1 on subscribing.
+func (p *sysPublisher) packets(tick int, retain byte) (all [][]byte) {
+	for _, v := range p.job.Values {
+		if !v.Changes && retain == 0 {
+			continue
+		}
+		payload := v.Payload
+		number, unit, spaced := strings.Cut(payload, " ")
+		if x, err := strconv.ParseFloat(number, 64); err == nil {
+			_, decimals, _ := strings.Cut(number, ".")
+			payload = strconv.FormatFloat(x+float64(tick), 'f', len(decimals), 64)
+			if spaced {
+				payload += " " + unit
+			}
+		}
+		topic := append(binary.BigEndian.AppendUint16(nil, uint16(len(v.Topic))), v.Topic...)
+		all = append(all, lab.Frame(byte(lab.PUBLISH)<<4|retain, topic, []byte{0}, []byte(payload)))
+	}
+	return all
+}
