@@ -101,6 +101,10 @@ var emqxReasons = map[string]Event{
 	"subscription_identifiers_not_supported": ended(disconnect.NotSupported, disconnect.ByServer),
 	"wildcard_subscriptions_not_supported":   ended(disconnect.NotSupported, disconnect.ByServer),
 	"internal_error":                         ended(disconnect.Other, disconnect.ByServer),
+	"shutdown":                               ended(disconnect.Other, disconnect.ByServer), // 5: with a tuple or map of details, as when a client's process is too large
+	"unspecified_error":                      ended(disconnect.Other, disconnect.ByServer),
+	"implementation_specific_error":          ended(disconnect.Other, disconnect.ByServer),
+	"unknown_error":                          ended(disconnect.Other, disconnect.ByServer),
 }
 
 var emqxUnknown = ended(disconnect.Other, disconnect.ByUnknown)
