@@ -1,0 +1,131 @@
+package build
+
+import (
+	"fmt"
+
+	"github.com/pingreq/pingreq/internal/thresholds"
+)
+
+// agent is the health of those who watch.
+func agent() page {
+	const by = "instance"
+	increase := func(metric, by string) string {
+		return "sum by (" + by + ") (increase(" + agents.of(metric) + "[$__rate_interval]))"
+	}
+	// overdue is how many intervals ago a periodic probe last told something.
+	overdue := "max by (" + identity + ") ((time() - " + agents.of("mqtt_probe_last_conclusive_timestamp_seconds") + ") / " + agents.of("mqtt_probe_interval_seconds") + ")"
+
+	return page{
+		file: "agent", uid: agentUID, title: "pingreq / Agent", from: "now-6h",
+		text:        "Whether the watchers themselves are well: what a late or starved agent measures says little of brokers.",
+		variables:   agentVariables(),
+		annotations: agentAnnotations(),
+		sections: []section{
+			{"", []*panel{
+				newStat("Agents down", "none", "sum("+agents.of("up")+" == bool 0)", "no agent",
+					"Agents that Prometheus cannot scrape. What they watched is not watched.").colored(over(0.5)),
+				newStat("Configurations refused", "none", "sum("+agents.of("pingreq_config_last_reload_successful")+" == bool 0)", "no agent",
+					"Agents whose last attempt to load the configuration failed; they go on with the one before. The log says which line is wrong; so does pingreq config check.").colored(over(0.5)),
+				newStat("Start lag (p99)", "s", startLag.quantile(thresholds.StartLagQuantile, shown, "", agents), "no run",
+					"99 of 100 runs in the time range began less late than this, by the agent's own fault. Beyond {lag} it is short of CPU.").colored(over(thresholds.StartLagSeconds)),
+				newStat("Runs skipped", "short", "sum(increase("+agents.of("pingreq_runs_skipped_total")+"[$__range]))", "no agent",
+					"Runs in the time range that did not happen because the one before was still going.").colored(from(0.5)).digits(0),
+				newStat("Inconclusive runs", "percentunit", "sum(increase("+agents.of("mqtt_probe_runs_total", `outcome="inconclusive"`)+"[$__range])) / sum(increase("+agents.of("mqtt_probe_runs_total")+"[$__range]))", "no run",
+					"Share of the runs in the time range that our own side spoiled: late timers, no descriptors, an observer whose connection ended. They say nothing of the brokers.").colored(above(0.01, 0.1)).digits(2),
+				newStat("Faults of pingreq", "short", "sum(increase("+agents.of("pingreq_probe_panics_total")+"[$__range])) + (sum("+events(shown, agents.of("pingreq_samples_rejected_total"))+") or vector(0))", "no agent",
+					"Panics of probes and samples that could not be turned into metrics, in the time range. Any is a fault of pingreq: its log has the stack trace; please report it.").colored(over(0.5)).digits(0),
+			}},
+			{"Agents", []*panel{
+				newTable("All agents",
+					"One row for each agent. \"Probes\" counts what it has in its plan: each kind of check of each target with each profile.",
+					"Probes failing",
+					[]column{
+						{field: "instance", title: "Agent"}, {field: "job", title: "Job", width: 120},
+						{field: "Value #A", title: "Up", width: 80, states: []state{{"0", "down", bad}, {"1", "up", good}}},
+						{field: "Value #B", title: "Running for", unit: "dtdurations", width: 170},
+						{field: "Value #C", title: "Configuration", width: 120, states: []state{{"0", "refused", bad}, {"1", "loaded", good}}},
+						{field: "Value #D", title: "Loaded", unit: "dateTimeFromNow", width: 130},
+						{field: "Value #E", title: "Targets", width: 80, unit: "short"},
+						{field: "Value #F", title: "Probes", width: 80, unit: "short"},
+						{field: "Value #G", title: "Probes failing", width: 110, unit: "short", steps: from(1)},
+						{field: "Value #H", title: "Memory", unit: "bytes", width: 100},
+						{field: "Value #I", title: "Series", unit: "short", width: 90},
+						{field: "Value #J", title: "Scrape", unit: "s", width: 90, steps: over(thresholds.GatherSeconds)},
+					},
+					q("max by (job, instance) ("+agents.of("up")+")", ""),
+					q("time() - max by (job, instance) ("+agents.of("process_start_time_seconds")+")", ""),
+					q("max by (job, instance) ("+agents.of("pingreq_config_last_reload_successful")+")", ""),
+					q("max by (job, instance) ("+agents.of("pingreq_config_last_reload_success_timestamp_seconds")+") * 1000", ""),
+					q("count by (job, instance) (count by (job, instance, target) ("+agents.of("mqtt_probe_info")+"))", ""),
+					q("count by (job, instance) ("+agents.of("mqtt_probe_info")+")", ""),
+					q("sum by (job, instance) ("+agents.of("mqtt_probe_success")+" == bool 0)", ""),
+					q("max by (job, instance) ("+agents.of("process_resident_memory_bytes")+")", ""),
+					q("max by (job, instance) ("+agents.of("scrape_samples_scraped")+")", ""),
+					q("max by (job, instance) ("+agents.of("scrape_duration_seconds")+")", "")).sized(24, 7),
+				newTable("Probes that have told nothing for long",
+					fmt.Sprintf("Periodic probes without a conclusive run for more than %g of their intervals: their state is old. Inconclusive or skipped runs are the cause; the agent's log and status page tell why. Empty: none.", thresholds.SuccessAgeIntervals),
+					"Intervals",
+					[]column{
+						{field: "target", title: "Target", links: []link{to(targetUID, "Target ${__data.fields.target}", rowTarget)}},
+						{field: "kind", title: "Kind", width: 120}, {field: "probe", title: "Probe"}, {field: "profile", title: "Profile"}, {field: "instance", title: "Agent"},
+						{field: "Value", title: "Intervals", unit: "short", width: 120, steps: over(thresholds.SuccessAgeIntervals)},
+					},
+					q(fmt.Sprintf("%s > %g", overdue, thresholds.SuccessAgeIntervals), "")).sized(12, 8),
+				newTable("Versions",
+					"What runs where. Agents of different versions may measure in different ways.",
+					"Agent",
+					[]column{
+						{field: "instance", title: "Agent"}, {field: "version", title: "Version"}, {field: "revision", title: "Revision"}, {field: "goversion", title: "Go", width: 120},
+					},
+					q("max by (job, instance, version, revision, goversion) ("+agents.of("pingreq_build_info")+")", "")).sized(12, 8),
+			}},
+			{"Does it keep its time?", []*panel{
+				newHeat("Start lag", "How late runs began by the agent's own fault. More than a few milliseconds: the machine is short of CPU, or the agent has too much to do.", startLag, agents),
+				newSeries("Late starts (p99), by agent", "s",
+					"99 of 100 runs began less late than this. The line is at {lag}, where measurements come into doubt.",
+					q(startLag.quantile(thresholds.StartLagQuantile, step, by, agents), "{{instance}}")).colored(over(thresholds.StartLagSeconds)).from(0),
+				newSeries("Runs skipped, by kind", "short",
+					"Runs in each step that were due while the one before was still going. The interval is too short for how long a run may take.",
+					q(increase("pingreq_runs_skipped_total", "instance, kind")+" > 0", "{{kind}} · {{instance}}")).bars().every("1m"),
+				newSeries("Runs by outcome", "short",
+					"Runs in each step, by outcome. A growing share of inconclusive ones means that the agent itself is in trouble.",
+					q(increase("mqtt_probe_runs_total", "outcome"), "{{outcome}}")).bars().every("1m"),
+				newHeat("Durations of runs", "How long conclusive runs took, of all kinds; a held session's whole life is one run.", runDuration, agents).every("1m"),
+				newSeries("Probes in the plan, by kind", "short",
+					"What the agents do. A step is a change of configuration.",
+					q("count by (kind, instance) ("+agents.of("mqtt_probe_info")+")", "{{kind}} · {{instance}}")).stacked(),
+			}},
+			{"Is it scraped?", []*panel{
+				newSeries("Scrape duration", "s",
+					"How long Prometheus needs for a scrape of the agent, most of it the agent's gathering. The line is at {gather}; Prometheus gives up after 10 s by default.",
+					q(agents.of("scrape_duration_seconds"), "{{instance}}")).colored(over(thresholds.GatherSeconds)).from(0),
+				newSeries("Series", "short",
+					"Samples in each scrape. It grows with targets × profiles × probes.",
+					q(agents.of("scrape_samples_scraped"), "{{instance}}")).from(0),
+				newSeries("Scrapes, by HTTP status", "cps",
+					"Requests for /metrics. Anything but 200 is a scrape that failed; look at the agent's log.",
+					q("sum by (instance, code) (rate("+agents.of("promhttp_metric_handler_requests_total")+"[$__rate_interval]))", "{{code}} · {{instance}}")).from(0),
+				newSeries("Panics, rejected samples, failed gathering", "short",
+					"Panics of probes, samples that could not be turned into metrics, and errors while gathering, in each step. Any is a fault of pingreq.",
+					q(increase("pingreq_probe_panics_total", "instance, kind"), "panic {{kind}} · {{instance}}"),
+					q(happened(step, "instance, metric, cause", agents.of("pingreq_samples_rejected_total")), "rejected {{metric}} {{cause}} · {{instance}}"),
+					q(increase("promhttp_metric_handler_errors_total", "instance, cause"), "{{cause}} · {{instance}}")).bars().every("1m"),
+			}},
+			{"The process", []*panel{
+				newSeries("Memory", "bytes",
+					"Resident memory, and the live heap of Go. 10 000 held sessions need about 200 MB.",
+					q(agents.of("process_resident_memory_bytes"), "resident {{instance}}"),
+					q(agents.of("go_memstats_heap_alloc_bytes"), "heap {{instance}}")).from(0).sized(6, 8),
+				newSeries("CPU", "percentunit",
+					"Share of one core. Near the number of cores the agent runs late.",
+					q("rate("+agents.of("process_cpu_seconds_total")+"[$__rate_interval])", "{{instance}}")).from(0).sized(6, 8),
+				newSeries("Goroutines", "short",
+					"About one for each held session, and some. A slope that does not end is a leak: please report it.",
+					q(agents.of("go_goroutines"), "{{instance}}")).from(0).sized(6, 8),
+				newSeries("File descriptors in use", "percentunit",
+					"Share of the limit. Each connection needs one; at the limit runs become inconclusive. The line is at {descriptors}: raise LimitNOFILE.",
+					q(agents.of("process_open_fds")+" / "+agents.of("process_max_fds"), "{{instance}}")).colored(over(thresholds.DescriptorShare)).within(0, 1).sized(6, 8),
+			}},
+		},
+	}
+}

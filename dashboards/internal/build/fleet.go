@@ -1,0 +1,127 @@
+package build
+
+import "github.com/pingreq/pingreq/internal/thresholds"
+
+// fleet is every target at a glance.
+func fleet() page {
+	const (
+		success = "mqtt_probe_success"
+		connect = `kind="connect"`
+	)
+	reached := "max by (job, instance, target) (" + targets.of(success, connect) + ")"
+	lost := func(window string) string {
+		return "sum by (target) (increase(" + targets.of("mqtt_probe_messages_lost_total") + "[" + window + "]))"
+	}
+	sessions := "sum by (target) (" + targets.of("mqtt_probe_sessions", `state="connected"`) + ") / sum by (target) (" + targets.of("mqtt_probe_sessions") + ")"
+	expiry := "(min by (target) (" + targets.of("mqtt_probe_tls_earliest_cert_expiry_timestamp_seconds") + ") - time()) / 86400"
+	toTarget := to(targetUID, "Target ${__data.fields.target}", rowTarget)
+	objective := thresholds.ConnectObjective
+
+	return page{
+		file: "fleet", uid: fleetUID, title: "pingreq / Fleet", from: "now-6h",
+		text:        "Every MQTT broker that is watched, at a glance: what is broken, since when and why; then how it was.",
+		variables:   targetVariables("mqtt_probe_info", true),
+		annotations: agentAnnotations(),
+		sections: []section{
+			{"", []*panel{
+				newStat("Targets down", "none", "sum(max by (target) ("+targets.of(success, connect)+") == bool 0)", "no agent",
+					"Targets whose connect probes fail for every agent and profile: devices cannot connect either. Look at the table below for the reason.").colored(over(0.5)),
+				newStat("Targets in trouble", "none", "sum(min by (target) ("+targets.of(success)+") == bool 0)", "no agent",
+					"Targets of which at least one probe fails, of any kind, for any agent.").colored(from(1)),
+				newStat("Probes failing", "none", "sum("+targets.of(success)+" == bool 0)", "no agent",
+					"Probes whose last conclusive run failed; they stand in the table below. A probe is one kind of check of one target with one profile by one agent.").colored(from(1)),
+				newStat("Connects that succeed", "percentunit", ratio(shown, "", targets, connect), "no run",
+					"Share of the conclusive connects in the time range that were let in. Runs that our own side spoiled do not count. The objective is {objective}.").
+					colored(below(objective, 1-10*(1-objective))).digits(3),
+				newStat("Sessions connected", "percentunit", "sum("+targets.of("mqtt_probe_sessions", `state="connected"`)+") / sum("+targets.of("mqtt_probe_sessions")+")", "no session",
+					"Share of the held sessions that are proven alive now. The others reconnect, wait to, are blind (a ping is without answer) or are zombies (pings are answered, publishes are not).").
+					colored(below(thresholds.SessionObjective, 0.9)).digits(1),
+				newStat("Agents down", "none", "sum("+agents.of("up")+" == bool 0)", "no agent",
+					"Agents that Prometheus cannot scrape. What they watched is not watched: all that is green here may be old.").colored(over(0.5)),
+			}},
+			{"What is broken", []*panel{
+				failingTable(targets),
+				newTimeline("Targets",
+					"Each target through time. \"Nobody gets in\": connects fail for all agents and profiles. \"Something fails\": at least one probe of any kind. Colours come from the worst moment of each step.",
+					targetColors(),
+					q("min by (target) (min_over_time("+targets.of(success)+"[$__rate_interval])) + (max by (target) (min_over_time("+targets.of(success, connect)+"[$__rate_interval])) or min by (target) (min_over_time("+targets.of(success)+"[$__rate_interval])))", "{{target}}")).
+					linked(to(targetUID, "Target ${__field.labels.target}", seriesTarget)),
+			}},
+			{"Every target", []*panel{
+				newTable("All targets",
+					"One row for each target; the name leads to its dashboard. \"Agents that get in\" is the share of the vantage points whose connect probe succeeds: between 0 and 100 % the fault is on the way of some. "+
+						"The columns up to \"Slow connects\" and of messages and ends are of the time range, the others of now. \"T ÷ K\" is how long the broker believed in a vanished client, as a multiple of its keepalive: {grace} in the standard.",
+					"Failing probes",
+					[]column{
+						{field: "target", title: "Target", links: []link{toTarget}},
+						{field: "Value #A", title: "Failing probes", width: 120, steps: from(1)},
+						{field: "Value #B", title: "Agents that get in", unit: "percentunit", width: 140, steps: below(1, 0.5)},
+						{field: "Value #C", title: "Connects that succeed", unit: "percentunit", width: 165, steps: below(objective, 1-10*(1-objective))},
+						{field: "Value #D", title: "Slow connects (p99)", unit: "s", width: 150, steps: above(thresholds.ConnectSlowSeconds, thresholds.ConnectVerySlowSeconds)},
+						{field: "Value #E", title: "Sessions connected", unit: "percentunit", width: 145, steps: below(thresholds.SessionObjective, 0.9)},
+						{field: "Value #F", title: "Session ends", width: 110, unit: "short"},
+						{field: "Value #G", title: "Messages lost", unit: "short", width: 115, steps: from(0.5)},
+						{field: "Value #H", title: "Half-open T ÷ K", width: 125, unit: "none", steps: above(thresholds.HalfopenLateRatio, 3)},
+						{field: "Value #I", title: "Certificate", unit: "d", width: 100, steps: below(thresholds.CertWarningDays, thresholds.CertCriticalDays)},
+						{field: "Value #J", title: "$SYS", width: 110, states: sysColors()},
+						{field: "Value #K", title: "Clients", unit: "short", width: 85},
+					},
+					q("sum by (target) ("+targets.of(success)+" == bool 0)", ""),
+					q("sum by (target) ("+reached+") / count by (target) ("+reached+")", ""),
+					q(ratio(shown, "target", targets, connect), ""),
+					q(connectDuration.quantile(thresholds.ConnectQuantile, shown, "target", targets, connect), ""),
+					q(sessions, ""),
+					q("sum by (target) ("+events(shown, targets.of("mqtt_probe_session_disconnects_total", `initiator!="client"`))+")", ""),
+					q(lost(shown), ""),
+					q("max by (target) ("+targets.of("mqtt_probe_halfopen_grace_ratio")+")", ""),
+					q(expiry, ""),
+					q(worst("target", sysStates(), func(s string) string { return targets.of("mqtt_broker_sys_state", matcher("state", s)) }), ""),
+					q("sum by (target) (max by (target, node) ("+targets.of("mqtt_broker_clients_connected")+"))", ""),
+				).sized(24, 10),
+			}},
+			{"How it was", []*panel{
+				newSeries("Failures by reason", "short",
+					"Failed runs of all kinds in each step, by reason; empty where none failed. One reason on many targets at once is most likely the agent's own network, or a shared balancer, name server or authority.",
+					q("sum by (reason) (increase("+targets.of("mqtt_probe_failures_total")+"[$__rate_interval])) > 0", "{{reason}}")).bars().every("1m"),
+				newSeries("Connects that succeed, by target", "percentunit",
+					"Share of conclusive connects that were let in, of all agents and profiles. The line is the objective, {objective}.",
+					q(ratio(step, "target", targets, connect), "{{target}}")).colored(below(objective, 1-10*(1-objective))).within(0, 1).every("1m"),
+				newSeries("Slow connects (p99), by target", "s",
+					"99 of 100 connects took less, from resolving the name to CONNACK. The lines are at {slow} and {very slow}. A device that waits this long also runs its radio this long.",
+					q(connectDuration.quantile(thresholds.ConnectQuantile, step, "target", targets, connect), "{{target}}")).
+					colored(above(thresholds.ConnectSlowSeconds, thresholds.ConnectVerySlowSeconds)).from(0).every("1m"),
+				newSeries("Sessions that ended, by reason", "short",
+					"Ends of held sessions in each step, our own orderly ones left out. Ends on many targets at the same moment point to the agent's network.",
+					q(happened(step, "reason", targets.of("mqtt_probe_session_disconnects_total", `initiator!="client"`)), "{{reason}}")).bars().every("1m"),
+				newSeries("Half-open detection ÷ keepalive, by target", "none",
+					"How long brokers believe in clients that vanished, as a multiple of the keepalive: latest runs, worst profile. The lines are at the standard's {grace} and at {late}, above which it is late at long keepalives; at short ones 10 s more are granted.",
+					q("max by (target) ("+targets.of("mqtt_probe_halfopen_grace_ratio")+")", "{{target}}")).
+					points().colored(above(thresholds.KeepaliveGrace, thresholds.HalfopenLateRatio)).from(0).linked(to(halfopenUID, "Half-open of ${__field.labels.target}", seriesTarget)),
+				newSeries("Zombies and messages lost, by target", "short",
+					"Sessions that answered pings but no publishes, and messages that never arrived, in each step. Devices do not notice a zombie until they reconnect: restart or fail over the broker.",
+					q("sum by (target) (increase("+targets.of("mqtt_probe_zombies_total")+"[$__rate_interval])) > 0", "zombies {{target}}"),
+					q("sum by (target) (increase("+targets.of("mqtt_probe_messages_lost_total")+"[$__rate_interval])) > 0", "lost {{target}}")).bars().every("1m"),
+			}},
+			{"What expires, and what is too long", []*panel{
+				newTable("Certificates",
+					"Days until a certificate expires: the earliest in the chain that the broker sends, also when it no longer verifies, and our own. Devices that verify it will not connect from that day on. Orange at {cert warning}, red at {cert critical}.",
+					"Days",
+					[]column{
+						{field: "target", title: "Target", links: []link{toTarget}},
+						{field: "whose", title: "Whose", width: 140},
+						{field: "Value", title: "Days", unit: "d", width: 140, steps: below(thresholds.CertWarningDays, thresholds.CertCriticalDays)},
+					},
+					q(`label_replace(`+expiry+`, "whose", "broker", "", "") or label_replace((min by (target) (`+targets.of("mqtt_probe_tls_client_cert_expiry_timestamp_seconds")+`) - time()) / 86400, "whose", "ours", "", "")`, "")).ascending().sized(12, 8),
+				newTable("Keepalives longer than the path allows",
+					"Profiles of held sessions whose effective keepalive is longer than what the path to the target lets a connection idle, with a reserve. Such connections are cut while they are silent, and devices notice late. Lower the keepalive, or raise the idle limit of the balancer, firewall or NAT. Empty: none is too long, or no idle probe has found a limit.",
+					"Too long by",
+					[]column{
+						{field: "target", title: "Target", links: []link{to(halfopenUID, "Half-open and keepalive of ${__data.fields.target}", rowTarget)}},
+						{field: "profile", title: "Profile", width: 160},
+						{field: "Value", title: "Too long by", unit: "s", width: 140, steps: over(0)},
+					},
+					q("max by (target, profile) ("+targets.of("mqtt_probe_keepalive_seconds", `kind="session"`)+" - on (job, instance, target) group_left min by (job, instance, target) ("+targets.of("mqtt_probe_recommended_keepalive_seconds")+")) > 0", "")).sized(12, 8),
+			}},
+		},
+	}
+}

@@ -1,0 +1,378 @@
+package build
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/common"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/heatmap"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
+	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	"github.com/grafana/grafana-foundation-sdk/go/statetimeline"
+	"github.com/grafana/grafana-foundation-sdk/go/table"
+	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
+)
+
+// panel is one panel of a dashboard: what all kinds of panels have. Width and height are in units of the grid.
+type panel struct {
+	title, text, unit string
+	width, height     uint32
+	interval          string // least step, for what happens rarely
+	queries           []query
+	instant           bool // only the present is asked for
+	format            prometheus.PromQueryFormat
+	steps             []dashboard.Threshold
+	mappings          []dashboard.ValueMapping
+	links             []link
+	overrides         []dashboard.DashboardFieldConfigSourceOverrides
+	transformations   []dashboard.DataTransformerConfig
+	min, max          *float64
+	decimals          *float64
+	none              string // shown when there is no value
+	sort              string // column that a table is sorted by
+	color             dashboard.FieldColorModeId
+
+	builder cog.Builder[dashboard.Panel]
+	series  *timeseries.PanelBuilder // of a time series
+}
+
+// query is one expression, and the legend of its series.
+type query struct {
+	expr, legend string
+}
+
+func q(expr, legend string) query { return query{expr, legend} }
+
+// build finishes the panel at its place.
+func (p *panel) build(at dashboard.GridPos) (built, error) {
+	out, err := p.builder.Build()
+	if err != nil {
+		return built{}, err
+	}
+	id, src, text := identifier(p.title), source(), withNumbers(p.text)
+	out.Id, out.Title, out.Description, out.GridPos, out.Datasource = &id, &p.title, &text, &at, &src
+	out.Transparent, out.RepeatDirection = nil, nil
+	if p.interval != "" {
+		out.Interval = &p.interval
+	}
+	out.Transformations = p.transformations
+	if out.FieldConfig == nil {
+		out.FieldConfig = dashboard.NewFieldConfigSource()
+	}
+	f := &out.FieldConfig.Defaults
+	f.Unit, f.Min, f.Max, f.Decimals, f.Mappings = &p.unit, p.min, p.max, p.decimals, p.mappings
+	if p.none != "" {
+		f.NoValue = &p.none
+	}
+	if len(p.steps) > 0 {
+		f.Thresholds = &dashboard.ThresholdsConfig{Mode: dashboard.ThresholdsModeAbsolute, Steps: p.steps}
+	}
+	if p.color != "" {
+		f.Color = &dashboard.FieldColor{Mode: p.color}
+	}
+	for _, l := range p.links {
+		link, err := l.Build()
+		if err != nil {
+			return built{}, err
+		}
+		link.Placement = nil
+		f.Links = append(f.Links, link)
+	}
+	out.FieldConfig.Overrides = append([]dashboard.DashboardFieldConfigSourceOverrides{}, p.overrides...)
+	for i, q := range p.queries {
+		b := prometheus.NewDataqueryBuilder().Expr(q.expr).RefId(string(rune('A' + i))).Datasource(source()).
+			Format(p.format).EditorMode(prometheus.QueryEditorModeCode)
+		if q.legend != "" {
+			b.LegendFormat(q.legend)
+		}
+		if p.instant {
+			b.Instant()
+		} else {
+			b.Range()
+		}
+		target, err := b.Build()
+		if err != nil {
+			return built{}, err
+		}
+		out.Targets = append(out.Targets, target)
+	}
+	return built(out), nil
+}
+
+func (p *panel) sized(width, height uint32) *panel {
+	p.width, p.height = width, height
+	return p
+}
+
+// every sets the least step: a rate looks back over at least this long.
+func (p *panel) every(interval string) *panel {
+	p.interval = interval
+	return p
+}
+
+func (p *panel) within(min, max float64) *panel {
+	p.min, p.max = &min, &max
+	return p
+}
+
+func (p *panel) from(min float64) *panel {
+	p.min = &min
+	return p
+}
+
+func (p *panel) digits(n float64) *panel {
+	p.decimals = &n
+	return p
+}
+
+// colored colours values by thresholds; a time series draws them as lines.
+func (p *panel) colored(steps []dashboard.Threshold) *panel {
+	p.steps = steps
+	if p.series != nil {
+		p.series.ThresholdsStyle(common.NewGraphThresholdsStyleConfigBuilder().Mode(common.GraphThresholdsStyleModeDashed))
+	}
+	return p
+}
+
+func (p *panel) mapped(m ...dashboard.ValueMapping) *panel {
+	p.mappings = m
+	return p
+}
+
+func (p *panel) linked(links ...link) *panel {
+	p.links = links
+	return p
+}
+
+// newStat is a tile with one value of the present; none is what it says when there is no value.
+func newStat(title, unit, expr, none, text string) *panel {
+	b := stat.NewPanelBuilder().ColorMode(common.BigValueColorModeBackground).GraphMode(common.BigValueGraphModeNone).
+		JustifyMode(common.BigValueJustifyModeAuto).TextMode(common.BigValueTextModeAuto).Orientation(common.VizOrientationAuto).
+		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"}))
+	return &panel{title: title, text: text, unit: unit, width: 4, height: 4, queries: []query{q(expr, "")}, instant: true,
+		format: prometheus.PromQueryFormatTimeSeries, builder: b, none: none,
+		color: dashboard.FieldColorModeIdThresholds, steps: plain()}
+}
+
+// named shows a tile's labels by a legend, in place of its value.
+func (p *panel) named(legend string) *panel {
+	p.queries[0].legend = legend
+	p.builder.(*stat.PanelBuilder).TextMode(common.BigValueTextModeName)
+	return p
+}
+
+// newSeries is a time series.
+func newSeries(title, unit, text string, queries ...query) *panel {
+	b := timeseries.NewPanelBuilder().
+		LineWidth(1).FillOpacity(8).ShowPoints(common.VisibilityModeNever).PointSize(5).LineInterpolation(common.LineInterpolationLinear).
+		Legend(common.NewVizLegendOptionsBuilder().DisplayMode(common.LegendDisplayModeList).Placement(common.LegendPlacementBottom).ShowLegend(true).Calcs([]string{})).
+		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending))
+	return &panel{title: title, text: text, unit: unit, width: 12, height: 8, queries: queries,
+		format: prometheus.PromQueryFormatTimeSeries, builder: b, series: b, color: dashboard.FieldColorModeIdPaletteClassicByName}
+}
+
+// bars shows counts of what happened, one upon the other.
+func (p *panel) bars() *panel {
+	p.series.DrawStyle(common.GraphDrawStyleBars).FillOpacity(80).LineWidth(0).
+		Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A"))
+	return p.from(0)
+}
+
+// stacked shows parts of a whole.
+func (p *panel) stacked() *panel {
+	p.series.FillOpacity(40).Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A"))
+	return p.from(0)
+}
+
+// points marks single values that have nothing between them.
+func (p *panel) points() *panel {
+	p.series.ShowPoints(common.VisibilityModeAlways).LineInterpolation(common.LineInterpolationStepAfter).FillOpacity(0)
+	return p
+}
+
+// dashed draws the series of a query as a limit.
+func (p *panel) dashed(refID, color string) *panel {
+	p.overrides = append(p.overrides, dashboard.DashboardFieldConfigSourceOverrides{
+		Matcher: dashboard.MatcherConfig{Id: "byFrameRefID", Options: refID},
+		Properties: []dashboard.DynamicConfigValue{
+			{Id: "custom.lineStyle", Value: map[string]any{"fill": "dash", "dash": []int{10, 10}}},
+			{Id: "custom.fillOpacity", Value: 0},
+			{Id: "custom.showPoints", Value: "never"},
+			{Id: "color", Value: map[string]any{"mode": "fixed", "fixedColor": color}},
+		},
+	})
+	return p
+}
+
+// newHeat is a heatmap of a histogram. Query A has its classic buckets, B its native ones; Grafana shows the native ones where both are there.
+func newHeat(title, text string, h histogram, s scope, more ...string) *panel {
+	b := heatmap.NewPanelBuilder().Calculate(false).CellGap(1).ShowLegend().
+		Color(heatmap.NewHeatmapColorOptionsBuilder().Mode(heatmap.HeatmapColorModeScheme).Scheme("Oranges").Scale(heatmap.HeatmapColorScaleExponential).Exponent(0.5).Steps(64).Fill("dark-orange").Reverse(false)).
+		FilterValues(heatmap.NewFilterValueRangeBuilder().Le(1e-9)).
+		RowsFrame(heatmap.NewRowsHeatmapOptionsBuilder().Layout(common.HeatmapCellLayoutAuto)).
+		CellValues(heatmap.NewCellValuesBuilder().Unit("short")).
+		YAxis(heatmap.NewYAxisConfigBuilder().Unit("s").AxisPlacement(common.AxisPlacementLeft).Reverse(false)).
+		Tooltip(heatmap.NewHeatmapTooltipBuilder().Mode(common.TooltipDisplayModeSingle).YHistogram(true).ShowColorScale(false))
+	queries := []query{q("sum by (le) (increase("+s.of(h.name+"_bucket", more...)+"[$__rate_interval]))", "{{le}}")}
+	if h.native {
+		queries = append(queries, q("sum(increase("+s.of(h.name, more...)+"[$__rate_interval]))", ""))
+	}
+	return &panel{title: title, text: text, unit: "s", width: 12, height: 8, queries: queries, format: prometheus.PromQueryFormatHeatmap, builder: b}
+}
+
+// newTimeline shows how states followed each other; the values of the queries are mapped to the states.
+func newTimeline(title, text string, states []state, queries ...query) *panel {
+	b := statetimeline.NewPanelBuilder().ShowValue(common.VisibilityModeNever).RowHeight(0.9).MergeValues(true).FillOpacity(80).LineWidth(0).
+		Legend(common.NewVizLegendOptionsBuilder().DisplayMode(common.LegendDisplayModeList).Placement(common.LegendPlacementBottom).ShowLegend(true).Calcs([]string{})).
+		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeSingle).Sort(common.SortOrderNone))
+	return &panel{title: title, text: text, unit: "none", width: 24, height: 8, queries: queries, format: prometheus.PromQueryFormatTimeSeries,
+		builder: b, mappings: []dashboard.ValueMapping{stateMapping(states)}, color: dashboard.FieldColorModeIdThresholds, steps: plain()}
+}
+
+// column is a column of a table: a label, or the value of a query.
+type column struct {
+	field, title string
+	unit         string
+	width        int
+	steps        []dashboard.Threshold
+	states       []state
+	texts        map[string]string // what to write in place of a value
+	links        []link
+}
+
+// newTable is a table of the present with these columns, in their order; other fields are hidden. Queries after the first
+// add columns to the rows that have the same labels. The rows are sorted by the column sort, largest first.
+func newTable(title, text, sort string, columns []column, queries ...query) *panel {
+	b := table.NewPanelBuilder().ShowHeader(true).CellHeight(common.TableCellHeightSm).Filterable(true).
+		Footer(common.NewTableFooterOptionsBuilder().Show(false).Reducer([]string{})). // left out, it is null, which Grafana's schema forbids
+		SortBy([]cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(sort).Desc(true)})
+	p := &panel{title: title, text: text, unit: "none", width: 24, height: 8, queries: queries, instant: true,
+		format: prometheus.PromQueryFormatTable, builder: b, sort: sort, color: dashboard.FieldColorModeIdThresholds, steps: plain()}
+	if len(queries) > 1 {
+		p.transformations = append(p.transformations, dashboard.DataTransformerConfig{Id: "merge", Options: map[string]any{}})
+	}
+	names := make([]string, len(columns))
+	index, rename := make(map[string]int), make(map[string]string)
+	for i, c := range columns {
+		names[i], index[c.field], rename[c.field] = c.field, i, c.title
+		p.overrides = append(p.overrides, c.override())
+	}
+	if len(queries) > 1 { // what Grafana calls the values when only one query has any
+		names = append(names, "Value")
+		for _, c := range columns {
+			if c.field == "Value #A" {
+				index["Value"], rename["Value"] = index[c.field], c.title
+			}
+		}
+	}
+	p.transformations = append(p.transformations,
+		dashboard.DataTransformerConfig{Id: "filterFieldsByName", Options: map[string]any{"include": map[string]any{"names": names}}},
+		dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{"excludeByName": map[string]bool{}, "indexByName": index, "renameByName": rename}})
+	return p
+}
+
+// override is how Grafana shows the column.
+func (c column) override() dashboard.DashboardFieldConfigSourceOverrides {
+	var properties []dashboard.DynamicConfigValue
+	set := func(id string, value any) {
+		properties = append(properties, dashboard.DynamicConfigValue{Id: id, Value: value})
+	}
+	if c.unit != "" {
+		set("unit", c.unit)
+	}
+	if c.width > 0 {
+		set("custom.width", c.width)
+	}
+	if c.steps != nil {
+		set("thresholds", map[string]any{"mode": "absolute", "steps": c.steps})
+	}
+	if c.states != nil {
+		set("mappings", []dashboard.ValueMapping{stateMapping(c.states)})
+	}
+	if c.steps != nil || c.states != nil {
+		set("custom.cellOptions", map[string]any{"type": "color-background", "mode": "basic"})
+	}
+	if c.texts != nil {
+		set("mappings", []dashboard.ValueMapping{textMapping(c.texts)})
+		set("custom.cellOptions", map[string]any{"type": "auto", "wrapText": true})
+	}
+	if c.links != nil {
+		var links []dashboard.DashboardLink
+		for _, l := range c.links {
+			link, err := l.Build()
+			if err != nil {
+				panic(err) // of a constant
+			}
+			link.Placement = nil
+			links = append(links, link)
+		}
+		set("links", links)
+	}
+	return dashboard.DashboardFieldConfigSourceOverrides{Matcher: dashboard.MatcherConfig{Id: "byName", Options: c.title}, Properties: properties}
+}
+
+// state is a value that stands for a word.
+type state struct {
+	value, text, color string
+}
+
+func stateMapping(states []state) dashboard.ValueMapping {
+	m := dashboard.NewValueMap()
+	for i, s := range states {
+		index := int32(i)
+		m.Options[s.value] = dashboard.ValueMappingResult{Text: &s.text, Color: &s.color, Index: &index}
+	}
+	return dashboard.ValueMapping{ValueMap: m}
+}
+
+func textMapping(texts map[string]string) dashboard.ValueMapping {
+	m := dashboard.NewValueMap()
+	for i, value := range slices.Sorted(maps.Keys(texts)) {
+		text, index := texts[value], int32(i)
+		m.Options[value] = dashboard.ValueMappingResult{Text: &text, Index: &index}
+	}
+	return dashboard.ValueMapping{ValueMap: m}
+}
+
+// The colours.
+const (
+	good    = "green"
+	warning = "orange"
+	bad     = "red"
+	worse   = "dark-red"
+	odd     = "purple"
+	neutral = "text"
+	passing = "blue"
+	grey    = "#808080"
+)
+
+func plain() []dashboard.Threshold { return []dashboard.Threshold{{Color: neutral}} }
+
+// above colours what is too high: from warn on, from critical on.
+func above(warn, critical float64) []dashboard.Threshold {
+	return []dashboard.Threshold{{Color: good}, {Value: &warn, Color: warning}, {Value: &critical, Color: bad}}
+}
+
+// from colours mildly what is not well, from a limit on.
+func from(limit float64) []dashboard.Threshold {
+	return []dashboard.Threshold{{Color: good}, {Value: &limit, Color: warning}}
+}
+
+// over colours what is beyond one limit.
+func over(limit float64) []dashboard.Threshold {
+	return []dashboard.Threshold{{Color: good}, {Value: &limit, Color: bad}}
+}
+
+// below colours what is too low: under warn, under critical.
+func below(warn, critical float64) []dashboard.Threshold {
+	return []dashboard.Threshold{{Color: bad}, {Value: &critical, Color: warning}, {Value: &warn, Color: good}}
+}
+
+// ascending sorts a table by the same column, the smallest first.
+func (p *panel) ascending() *panel {
+	b := p.builder.(*table.PanelBuilder)
+	b.SortBy([]cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(p.sort).Desc(false)})
+	return p
+}

@@ -1,0 +1,135 @@
+package build
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+)
+
+// identity is what tells a probe of an agent from every other.
+const identity = "job, instance, target, kind, probe, profile"
+
+// histogram is one that the agent exports: with classic buckets and, if native, also in that form, which Prometheus may
+// have alone.
+type histogram struct {
+	name   string
+	native bool
+}
+
+// The histograms.
+var (
+	connectDuration   = histogram{"mqtt_probe_connect_duration_seconds", true}
+	phaseDuration     = histogram{"mqtt_probe_connect_phase_duration_seconds", true}
+	pingDuration      = histogram{"mqtt_probe_ping_duration_seconds", true}
+	ackDuration       = histogram{"mqtt_probe_publish_ack_duration_seconds", true}
+	deliveryDuration  = histogram{"mqtt_probe_delivery_duration_seconds", true}
+	detectionDuration = histogram{"mqtt_probe_halfopen_detection_seconds", true}
+	closeDuration     = histogram{"mqtt_probe_halfopen_close_seconds", true}
+	takeoverDuration  = histogram{"mqtt_probe_takeover_duration_seconds", true}
+	resumeDuration    = histogram{"mqtt_probe_resume_duration_seconds", true}
+	startLag          = histogram{"pingreq_run_start_lag_seconds", true}
+	runDuration       = histogram{"mqtt_probe_run_duration_seconds", false}
+	lifetime          = histogram{"mqtt_probe_session_lifetime_seconds", false}
+	blind             = histogram{"mqtt_probe_session_blind_seconds", false}
+)
+
+// The windows of rates: what one step of a graph needs, and all that is shown.
+const (
+	step  = "$__rate_interval"
+	shown = "$__range"
+)
+
+// quantile is of the classic buckets or, where they are missing, of the native ones.
+func (h histogram) quantile(quantile float64, window, by string, s scope, more ...string) string {
+	out := fmt.Sprintf("histogram_quantile(%g, sum by (le%s) (rate(%s[%s])))", quantile, comma(by), s.of(h.name+"_bucket", more...), window)
+	if h.native {
+		out += fmt.Sprintf(" or histogram_quantile(%g, sum%s (rate(%s[%s])))", quantile, grouped(by), s.of(h.name, more...), window)
+	}
+	return out
+}
+
+// mean is of both forms, as quantile.
+func (h histogram) mean(window, by string, s scope, more ...string) string {
+	rate := func(suffix string) string {
+		return fmt.Sprintf("sum%s (rate(%s[%s]))", grouped(by), s.of(h.name+suffix, more...), window)
+	}
+	out := rate("_sum") + " / " + rate("_count")
+	if h.native {
+		out += " or histogram_sum(" + rate("") + ") / histogram_count(" + rate("") + ")"
+	}
+	return out
+}
+
+func comma(by string) string {
+	if by == "" {
+		return ""
+	}
+	return ", " + by
+}
+
+func grouped(by string) string {
+	if by == "" {
+		return ""
+	}
+	return " by (" + by + ")"
+}
+
+// events counts in a window what a counter without a zero counts: its series may appear with the first event, which
+// increase() would not see. A series that was not there a window ago, when its agent was, counts as a whole.
+func events(window, selector string) string {
+	return fmt.Sprintf("((%[1]s unless %[1]s offset %[2]s and on (job, instance) up offset %[2]s == 1) or increase(%[1]s[%[2]s]))", selector, window)
+}
+
+// happened counts events by labels, those that happened.
+func happened(window, by, selector string) string {
+	return fmt.Sprintf("sum by (%s) (%s) > 0", by, events(window, selector))
+}
+
+// told counts client events that a broker told, by labels. Each agent that listens is told all of them, so the largest count of one is right.
+func told(window, by, metric string) string {
+	return "max by (" + by + ") (sum by (job, instance, " + by + ") (" + events(window, targets.of(metric)) + ")) > 0"
+}
+
+// ratio is the share of conclusive runs that succeeded.
+func ratio(window, by string, s scope, more ...string) string {
+	rate := func(outcome string) string {
+		return fmt.Sprintf("sum%s (rate(%s[%s]))", grouped(by), s.of("mqtt_probe_runs_total", append([]string{outcome}, more...)...), window)
+	}
+	return rate(`outcome="success"`) + " / " + rate(`outcome=~"success|failure"`)
+}
+
+// failing is how long each failing probe has been failing, in seconds, with the reason and phase of its latest failure. Nothing
+// remembers when it was well last, so that is looked for minute by minute, for a day; then when it was first seen failing.
+func failing(s scope) string {
+	success := s.of("mqtt_probe_success")
+	return "max by (" + identity + ", reason, phase, hint) (label_replace(" +
+		"((time() - max_over_time(timestamp(" + success + " == 1)[1d:1m]) or time() - min_over_time(timestamp(" + success + " == 0)[1d:1m])) and " + success + " == 0)" +
+		" * on (" + identity + ") group_left (reason, phase) (" + s.of("mqtt_probe_last_failure_timestamp_seconds") + " > bool 0)" +
+		`, "hint", "$1", "reason", "(.*)"))`
+}
+
+// hints are the sentences for each reason.
+func hints() map[string]string {
+	out := make(map[string]string)
+	for _, r := range disconnect.Reasons() {
+		out[string(r)] = r.Sentence()
+	}
+	for _, f := range disconnect.Findings() {
+		out[string(f)] = f.Sentence()
+	}
+	return out
+}
+
+// worst gives a number to each state of a gauge that is 1, or more, in it, and keeps the largest of them in each step, so
+// that no short one is lost. The states count from 1.
+func worst(by string, states []string, selector func(state string) string) string {
+	parts := make([]string, len(states))
+	for i, s := range states {
+		parts[i] = fmt.Sprintf("(max_over_time(%s[$__rate_interval]) > bool 0) * %d", selector(s), i+1)
+	}
+	return "max by (" + by + ") (" + strings.Join(parts, " or ") + ")"
+}
+
+// matcher is the matcher of a label.
+func matcher(label, value string) string { return label + `="` + value + `"` }

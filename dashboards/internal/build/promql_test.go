@@ -1,0 +1,153 @@
+package build
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/pingreq/pingreq/internal/grafana"
+)
+
+type (
+	series struct {
+		Series, Values string
+	}
+	sample struct {
+		Labels string  `yaml:"labels"`
+		Value  float64 `yaml:"value"`
+	}
+	moment struct {
+		Expr    string   `yaml:"expr"`
+		Time    string   `yaml:"eval_time"`
+		Samples []sample `yaml:"exp_samples"`
+	}
+	scene struct {
+		Name     string   `yaml:"name"`
+		Interval string   `yaml:"interval"`
+		Input    []series `yaml:"input_series"`
+		Moments  []moment `yaml:"promql_expr_test"`
+	}
+)
+
+// TestQueriesInPrometheus evaluates the expressions that are not plain with Prometheus's own engine.
+func TestQueriesInPrometheus(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		if os.Getenv("PINGREQ_TEST_COMPONENTS") == "required" {
+			t.Fatal("promtool is not installed (Debian: prometheus), and PINGREQ_TEST_COMPONENTS=required")
+		}
+		t.Skip("promtool is not installed (Debian: prometheus)")
+	}
+	variables := grafana.Intervals()
+	variables["__rate_interval"], variables["__range"] = "5m", "10m"
+	expr := func(expr string) string {
+		return grafana.Substitute(expr, func(name string) string {
+			if v, ok := variables[name]; ok {
+				return v
+			}
+			if name == "1" {
+				return "$1"
+			}
+			return ".+"
+		})
+	}
+	const (
+		a     = `job="p", instance="a"`
+		probe = a + `, target="t", kind="session", probe="hold", profile="default"`
+	)
+	ended := func(reason string) string {
+		return `mqtt_probe_session_disconnects_total{` + probe + `, initiator="server", evidence="fin", reason="` + reason + `"}`
+	}
+	happened := expr(happened(step, "reason", targets.of("mqtt_probe_session_disconnects_total", `initiator!="client"`)))
+	failing := expr(failing(targets))
+	states := expr(worst("probe", sessionStates(), func(s string) string { return targets.of("mqtt_probe_sessions", matcher("state", s)) }))
+	told := expr(told(step, "reason", "mqtt_broker_client_disconnects_total"))
+	ratio := expr(ratio(shown, "target", targets))
+
+	scenes := []scene{
+		{
+			Name: "the first event counts, and no old ones", Interval: "1m",
+			Input: []series{
+				{`up{` + a + `}`, "1x40"},
+				{ended("first"), "_x10 1 1 2x20"},
+				{`up{job="p", instance="b"}`, "_x10 1x30"},
+				{`mqtt_probe_session_disconnects_total{job="p", instance="b", target="t", initiator="server", reason="old"}`, "_x10 70x30"},
+			},
+			Moments: []moment{
+				{happened, "9m", nil},
+				{happened, "10m", []sample{{`{reason="first"}`, 1}}},
+				{happened, "12m", []sample{{`{reason="first"}`, 2}}},
+				{happened, "30m", nil},
+			},
+		},
+		{
+			Name: "an agent that restarts", Interval: "1m",
+			Input:   []series{{`up{` + a + `}`, "1x40"}, {ended("again"), "5x9 _x2 1x10"}},
+			Moments: []moment{{happened, "9m", nil}, {happened, "13m", []sample{{`{reason="again"}`, 1}}}},
+		},
+		{
+			Name: "two agents that are told the same, one of them late", Interval: "1m",
+			Input: []series{
+				{`up{` + a + `}`, "1x40"}, {`up{job="p", instance="b"}`, "1x40"},
+				{`mqtt_broker_client_disconnects_total{` + a + `, target="t", reason="keepalive_timeout", initiator="server"}`, "_x10 3x30"},
+				{`mqtt_broker_client_disconnects_total{` + a + `, target="t", reason="keepalive_timeout", initiator="network"}`, "_x10 1x30"},
+				{`mqtt_broker_client_disconnects_total{job="p", instance="b", target="t", reason="keepalive_timeout", initiator="server"}`, "_x11 3x29"},
+			},
+			Moments: []moment{{told, "12m", []sample{{`{reason="keepalive_timeout"}`, 4}}}},
+		},
+		{
+			Name: "how long, and why", Interval: "1m",
+			Input: []series{
+				{`mqtt_probe_success{` + probe + `}`, "1x10 0x50"},
+				{`mqtt_probe_last_failure_timestamp_seconds{` + probe + `, reason="zombie", phase="established"}`, "_x10 660x50"},
+				{`mqtt_probe_success{` + a + `, target="never", kind="connect", probe="c", profile="p"}`, "_x5 0x50"},
+				{`mqtt_probe_last_failure_timestamp_seconds{` + a + `, target="never", kind="connect", probe="c", profile="p", reason="dns_error", phase="resolve"}`, "_x5 300x50"},
+				{`mqtt_probe_success{` + a + `, target="well", kind="connect", probe="c", profile="p"}`, "1x60"},
+				{`mqtt_probe_last_failure_timestamp_seconds{` + a + `, target="well", kind="connect", probe="c", profile="p", reason="dns_error", phase="resolve"}`, "1x60"},
+			},
+			Moments: []moment{{failing, "30m", []sample{
+				{`{` + probe + `, reason="zombie", phase="established", hint="zombie"}`, 20 * 60},
+				{`{` + a + `, target="never", kind="connect", probe="c", profile="p", reason="dns_error", phase="resolve", hint="dns_error"}`, 25 * 60},
+			}}},
+		},
+		{
+			Name: "the worst state of a step", Interval: "1m",
+			Input: []series{
+				{`mqtt_probe_sessions{` + probe + `, state="connected"}`, "2x4 1 2x20"},
+				{`mqtt_probe_sessions{` + probe + `, state="connecting"}`, "0x25"},
+				{`mqtt_probe_sessions{` + probe + `, state="waiting"}`, "0x25"},
+				{`mqtt_probe_sessions{` + probe + `, state="blind"}`, "0x4 1 0x20"},
+				{`mqtt_probe_sessions{` + probe + `, state="zombie"}`, "0x25"},
+			},
+			Moments: []moment{
+				{states, "3m", []sample{{`{probe="hold"}`, 1}}},
+				{states, "7m", []sample{{`{probe="hold"}`, 4}}},
+				{states, "20m", []sample{{`{probe="hold"}`, 1}}},
+			},
+		},
+		{
+			Name: "only conclusive runs", Interval: "1m",
+			Input: []series{
+				{`mqtt_probe_runs_total{` + probe + `, outcome="success"}`, "0+3x20"},
+				{`mqtt_probe_runs_total{` + probe + `, outcome="failure"}`, "0+1x20"},
+				{`mqtt_probe_runs_total{` + probe + `, outcome="inconclusive"}`, "0+9x20"},
+				{`mqtt_probe_runs_total{` + probe + `, outcome="unsupported"}`, "0+9x20"},
+			},
+			Moments: []moment{{ratio, "20m", []sample{{`{target="t"}`, 0.75}}}},
+		},
+	}
+	text, err := yaml.Marshal(map[string]any{"evaluation_interval": "1m", "tests": scenes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "test.yml")
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), promtool, "test", "rules", file).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -1,0 +1,59 @@
+package build
+
+// sessionStates are those of held sessions, from the best to the worst.
+func sessionStates() []string {
+	return []string{"connected", "connecting", "waiting", "blind", "zombie"}
+}
+
+func sessionColors() []state {
+	return []state{{"0", "none", grey}, {"1", "connected", good}, {"2", "connecting", passing}, {"3", "waiting", warning}, {"4", "blind", bad}, {"5", "zombie", odd}}
+}
+
+// sysStates are those of reading $SYS, from the best to the worst.
+func sysStates() []string {
+	return []string{"fresh", "subscribing", "disconnected", "stale", "refused"}
+}
+
+func sysColors() []state {
+	return []state{{"1", "fresh", good}, {"2", "subscribing", passing}, {"3", "disconnected", warning}, {"4", "stale", bad}, {"5", "refused", odd}}
+}
+
+// eventStates are those of receiving client events, from the best to the worst.
+func eventStates() []string {
+	return []string{"receiving", "subscribing", "silent", "unsupported", "disconnected", "refused"}
+}
+
+func eventColors() []state {
+	return []state{{"1", "receiving", good}, {"2", "subscribing", passing}, {"3", "silent", grey}, {"4", "unsupported", grey}, {"5", "disconnected", warning}, {"6", "refused", odd}}
+}
+
+func successColors() []state {
+	return []state{{"0", "failing", bad}, {"1", "well", good}}
+}
+
+// targetColors are of a target as a whole.
+func targetColors() []state {
+	return []state{{"0", "nobody gets in", worse}, {"1", "something fails", warning}, {"2", "well", good}}
+}
+
+// failingTable is the answer: what is broken, for how long, and why.
+func failingTable(s scope) *panel {
+	links := []link{to(targetUID, "Target ${__data.fields.target}", rowTarget)}
+	return newTable("Failing now, and why",
+		"Every probe whose last conclusive run failed, the longest first. Empty: all is well, as far as it is watched. \"Failing for\" looks back a day, minute by minute. "+
+			"The reason is that of the latest failure; the last column says what it means and where to look first. One agent alone in the list means that "+
+			"its own network may be the fault; all agents, that devices feel it too.",
+		"Failing for",
+		[]column{
+			{field: "target", title: "Target", width: 150, links: links},
+			{field: "kind", title: "Kind", width: 100},
+			{field: "probe", title: "Probe", width: 140},
+			{field: "profile", title: "Profile", width: 110},
+			{field: "instance", title: "Agent", width: 150},
+			{field: "Value", title: "Failing for", unit: "dtdurations", width: 170, steps: above(0, 300)},
+			{field: "reason", title: "Reason", width: 170},
+			{field: "phase", title: "Phase", width: 100},
+			{field: "hint", title: "What it means, where to look first", texts: hints()},
+		},
+		q(failing(s), "")).sized(24, 9)
+}

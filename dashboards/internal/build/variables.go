@@ -1,0 +1,135 @@
+package build
+
+import (
+	"fmt"
+
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/common"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
+)
+
+// source is the data source that the viewer chooses.
+func source() common.DataSourceRef {
+	kind, uid := "prometheus", "${datasource}"
+	return common.DataSourceRef{Type: &kind, Uid: &uid}
+}
+
+// scope is what the variables of a dashboard select: matchers of labels.
+type scope string
+
+// The scopes, each within the one before.
+const (
+	agents  scope = `job=~"$job", instance=~"$agent"`
+	targets scope = agents + `, target=~"$target"`
+	probes  scope = targets + `, probe=~"$probe", profile=~"$profile"`
+)
+
+// of is a selector in the scope, with further matchers.
+func (s scope) of(metric string, more ...string) string {
+	out := metric + "{" + string(s)
+	for _, m := range more {
+		out += ", " + m
+	}
+	return out + "}"
+}
+
+// What a dashboard is made of beside its panels.
+type (
+	variable   = cog.Builder[dashboard.VariableModel]
+	annotation = cog.Builder[dashboard.AnnotationQuery]
+	link       = cog.Builder[dashboard.DashboardLink]
+)
+
+func datasourceVariable() variable {
+	return dashboard.NewDatasourceVariableBuilder("datasource").Label("Data source").Type("prometheus")
+}
+
+// labelVariable has the values of a label for its options; many: several may be chosen, or all.
+func labelVariable(name, label, text, of string, s scope, many bool) variable {
+	selector := of
+	if s != "" {
+		selector = s.of(of)
+	}
+	query := fmt.Sprintf("label_values(%s, %s)", selector, label)
+	b := dashboard.NewQueryVariableBuilder(name).Label(text).Datasource(source()).
+		Query(dashboard.StringOrMap{String: &query}).Definition(query).
+		Refresh(dashboard.VariableRefreshOnTimeRangeChanged).Sort(dashboard.VariableSortNaturalAsc)
+	if many {
+		all, value := "All", "$__all"
+		b.Multi(true).IncludeAll(true).AllValue(".+").Current(dashboard.VariableOption{
+			Text:  dashboard.StringOrArrayOfString{ArrayOfString: []string{all}},
+			Value: dashboard.StringOrArrayOfString{ArrayOfString: []string{value}},
+		})
+	}
+	return b
+}
+
+// agentVariables choose who watches.
+func agentVariables() []variable {
+	return []variable{
+		datasourceVariable(),
+		labelVariable("job", "job", "Job", "pingreq_build_info", "", true),
+		labelVariable("agent", "instance", "Agent", "pingreq_build_info", `job=~"$job"`, true),
+	}
+}
+
+// targetVariables choose what is watched, too; of is a metric that every such target has.
+func targetVariables(of string, many bool) []variable {
+	return append(agentVariables(), labelVariable("target", "target", "Target", of, agents, many))
+}
+
+// probeVariables choose how, too.
+func probeVariables(many bool) []variable {
+	return append(targetVariables("mqtt_probe_info", many),
+		labelVariable("probe", "probe", "Probe", "mqtt_probe_info", targets, true),
+		labelVariable("profile", "profile", "Profile", "mqtt_probe_info", targets, true))
+}
+
+// others is the link to the other dashboards, which takes the variables along.
+func others() link {
+	return dashboard.NewDashboardLinkBuilder("pingreq").Type(dashboard.DashboardLinkTypeDashboards).
+		Tags([]string{tag}).AsDropdown(false).IncludeVars(true).KeepTime(true).
+		Tooltip("The other dashboards of pingreq, for the same agents and targets")
+}
+
+// to is a link from a value to a dashboard, for the target that the value belongs to.
+func to(uid, title, target string) link {
+	return dashboard.NewDashboardLinkBuilder(title).Type(dashboard.DashboardLinkTypeLink).
+		Url("/d/" + uid + "?${datasource:queryparam}&${job:queryparam}&${agent:queryparam}&var-target=" + target + "&${__url_time_range}")
+}
+
+// Where a link finds the target: in the row of a table, in the labels of a series.
+const (
+	rowTarget    = "${__data.fields.target}"
+	seriesTarget = "${__field.labels.target}"
+)
+
+// mark is an annotation for the times an expression gives something, looked at every minute.
+func mark(name, color, expr, title, text string) annotation {
+	return dashboard.NewAnnotationQueryBuilder().Name(name).Datasource(source()).Enable(true).IconColor(color).
+		Expr(expr).Step("60s").TitleFormat(title).TextFormat(text).
+		Target(prometheus.NewDataqueryBuilder().Expr(expr).RefId("Anno").Datasource(source()).Range().Interval("60s"))
+}
+
+// agentAnnotations mark what happens to the agents.
+func agentAnnotations() []annotation {
+	return []annotation{
+		mark("Configuration reloaded", "blue",
+			"changes("+agents.of("pingreq_config_last_reload_success_timestamp_seconds")+"[2m]) > 0",
+			"Configuration reloaded", "{{instance}}"),
+		mark("Configuration refused", "red",
+			agents.of("pingreq_config_last_reload_successful")+" == 0",
+			"Configuration refused, the one before is in use", "{{instance}}"),
+		mark("Agent started", "purple",
+			"time() - "+agents.of("process_start_time_seconds")+" < 120",
+			"Agent started", "{{instance}}"),
+	}
+}
+
+// brokerAnnotations mark restarts of brokers, too. A look at the age finds also those after an outage that is longer than any window.
+func brokerAnnotations() []annotation {
+	return append(agentAnnotations(), mark("Broker started", "orange",
+		"max by (target, node) ("+targets.of("mqtt_broker_uptime_seconds")+" or time() - "+targets.of("mqtt_broker_start_time_seconds")+") < 120",
+		"Broker started", "{{target}} {{node}}"))
+}

@@ -1,0 +1,267 @@
+// Package exported knows every metric family and label that the agent exports, and checks expressions in PromQL against
+// them. Tests and generators import it; the program does not, for the parser is large.
+package exported
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/pingreq/pingreq/collector"
+	"github.com/pingreq/pingreq/collector/events"
+	"github.com/pingreq/pingreq/collector/sys"
+	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+)
+
+// Type is what a series of Prometheus can be used for.
+type Type string
+
+// The types.
+const (
+	Counter Type = "counter" // also the _bucket, _sum and _count of a histogram
+	Gauge   Type = "gauge"
+	Native  Type = "native histogram"
+)
+
+// Labels are the names of labels, each with the values that it may have; nil: any.
+type Labels map[string][]string
+
+// Series is one name that can be selected in PromQL.
+type Series struct {
+	Name   string
+	Type   Type
+	Labels Labels // job and instance among them
+	// reasons are those that each kind of probe can give, where the series has a reason.
+	reasons     map[string][]string
+	classicOnly bool // the name of a histogram that has no native form: never a series
+}
+
+// Schema is all that can be selected. Make one with [New].
+type Schema struct {
+	series map[string]Series
+}
+
+// New makes the schema of what the agent exports, from the declarations of the probe kinds, of the collectors and of the
+// libraries that it uses, and of what Prometheus adds to each scrape. The error says which declarations contradict each other.
+func New() (*Schema, error) {
+	s := &Schema{series: make(map[string]Series)}
+	kinds := synthetic.Kinds()
+	b := builder{schema: s, kinds: kinds, values: closedValues()}
+
+	declaring := make(map[string][]string) // kinds by metric
+	for _, k := range kinds {
+		for _, m := range k.Metrics {
+			declaring[m.Name] = append(declaring[m.Name], k.Name)
+		}
+	}
+	var probes []*synthetic.Metric
+	for _, k := range kinds {
+		probes = append(probes, k.Metrics...)
+	}
+	for _, m := range append(synthetic.NewCommonMetrics().All(), probes...) {
+		names := declaring[m.Name]
+		if names == nil {
+			names = kindNames(kinds)
+		}
+		b.declared(m, collector.ProbeLabels(), Labels{"kind": names, "reason": probeReasons()})
+	}
+	for _, m := range slices.Concat(sys.Metrics(), events.Metrics()) {
+		b.declared(m, []string{"target"}, Labels{"reason": text(disconnect.Reasons())})
+	}
+	b.eventsState()
+	for _, m := range collector.AgentMetrics(kinds) {
+		b.declared(m, nil, Labels{"kind": kindNames(kinds)})
+	}
+	if err := b.gathered(); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling", "scrape_series_added"} {
+		b.add(Series{Name: name, Type: Gauge})
+	}
+	b.add(Series{Name: "ALERTS", Type: Gauge, Labels: Labels{"alertname": nil, "severity": nil, "alertstate": {"pending", "firing"},
+		"target": nil, "kind": kindNames(kinds), "probe": nil, "profile": nil}})
+	return s, errors.Join(b.errs...)
+}
+
+// With gives a schema that also has the series that recording rules make.
+func (s *Schema) With(recorded ...Series) *Schema {
+	all := maps.Clone(s.series)
+	for _, r := range recorded {
+		all[r.Name] = r
+	}
+	return &Schema{series: all}
+}
+
+// Names lists, sorted, all that can be selected.
+func (s *Schema) Names() []string {
+	var names []string
+	for name, x := range s.series {
+		if !x.classicOnly {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// closedValues are the values of labels whose vocabulary is closed wherever they occur, beyond those of the declarations.
+func closedValues() Labels {
+	return Labels{
+		"initiator": text(disconnect.Initiators()),
+		"evidence":  text(disconnect.Evidences()),
+		"phase":     text(disconnect.Phases()),
+		"qos":       {"0", "1", "2"},
+		"bound":     {"early", "late"},
+	}
+}
+
+// probeReasons are those of a probe's failure: endings and findings.
+func probeReasons() []string {
+	return slices.Concat(text(disconnect.Reasons()), text(disconnect.Findings()))
+}
+
+func kindNames(kinds []synthetic.Kind) (names []string) {
+	for _, k := range kinds {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+func text[T ~string](values []T) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = string(v)
+	}
+	return out
+}
+
+// builder fills a schema.
+type builder struct {
+	schema *Schema
+	kinds  []synthetic.Kind
+	values Labels
+	errs   []error
+}
+
+// declared adds a declaration; before are labels that it does not list, and values those of labels that it leaves open.
+func (b *builder) declared(m *synthetic.Metric, before []string, values Labels) {
+	labels := make(Labels)
+	for _, l := range slices.Concat(before, m.Labels) {
+		labels[l] = values[l]
+		if labels[l] == nil {
+			labels[l] = b.values[l]
+		}
+	}
+	for i, l := range m.Labels { // what is declared to start at 0 is all that there is, but for the reasons
+		if len(m.Zero) > 0 && l != "reason" {
+			labels[l] = nil
+			for _, z := range m.Zero {
+				if !slices.Contains(labels[l], z[i]) {
+					labels[l] = append(labels[l], z[i])
+				}
+			}
+		}
+	}
+	s := Series{Name: m.Name, Labels: labels}
+	if _, ok := labels["kind"]; ok && labels["reason"] != nil {
+		s.reasons = make(map[string][]string)
+		for _, k := range b.kinds {
+			s.reasons[k.Name] = k.Reasons
+		}
+	}
+	switch m.Type {
+	case synthetic.Counter:
+		s.Type = Counter
+	case synthetic.Gauge:
+		s.Type = Gauge
+	case synthetic.Histogram:
+		b.histogram(s, m.Native)
+		return
+	}
+	b.add(s)
+}
+
+// histogram adds the series of a histogram.
+func (b *builder) histogram(s Series, native bool) {
+	s.Type, s.classicOnly = Native, !native
+	b.add(s)
+	s.Type, s.classicOnly = Counter, false
+	name := s.Name
+	for _, suffix := range []string{"_sum", "_count", "_bucket"} {
+		s.Name = name + suffix
+		s.Labels = maps.Clone(s.Labels)
+		if suffix == "_bucket" {
+			s.Labels["le"] = nil
+		}
+		b.add(s)
+	}
+}
+
+// add adds a series; several kinds may declare it in the same way.
+func (b *builder) add(s Series) {
+	s.Labels = maps.Clone(s.Labels)
+	if s.Labels == nil {
+		s.Labels = make(Labels)
+	}
+	s.Labels["job"], s.Labels["instance"] = nil, nil
+	if known, ok := b.schema.series[s.Name]; ok {
+		if known.Type != s.Type || !slices.Equal(slices.Sorted(maps.Keys(known.Labels)), slices.Sorted(maps.Keys(s.Labels))) {
+			b.errs = append(b.errs, fmt.Errorf("%s is declared in two ways", s.Name))
+		}
+		return
+	}
+	b.schema.series[s.Name] = s
+}
+
+// gathered adds what libraries export: the build, the Go runtime, the process and the scrapes.
+func (b *builder) gathered() error {
+	reg := prometheus.NewRegistry()
+	if _, err := collector.NewAgent(reg, b.kinds); err != nil {
+		return err
+	}
+	promhttp.InstrumentMetricHandler(reg, promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
+	families, err := reg.Gather()
+	if err != nil {
+		return fmt.Errorf("gathering what libraries export: %w", err)
+	}
+	for _, f := range families {
+		if _, ok := b.schema.series[f.GetName()]; ok {
+			continue
+		}
+		labels := make(Labels)
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = nil
+			}
+		}
+		s := Series{Name: f.GetName(), Type: Gauge, Labels: labels}
+		switch f.GetType() {
+		case dto.MetricType_COUNTER:
+			s.Type = Counter
+		case dto.MetricType_HISTOGRAM:
+			b.histogram(s, false)
+			continue
+		case dto.MetricType_SUMMARY:
+			b.add(Series{Name: s.Name + "_sum", Type: Counter, Labels: labels})
+			b.add(Series{Name: s.Name + "_count", Type: Counter, Labels: labels})
+			s.Labels = maps.Clone(labels)
+			s.Labels["quantile"] = nil
+		}
+		b.add(s)
+	}
+	return nil
+}
+
+// eventsState adds the state of reading client events, where the collectors do not declare it.
+func (b *builder) eventsState() {
+	if _, ok := b.schema.series["mqtt_broker_client_events_state"]; !ok {
+		b.add(Series{Name: "mqtt_broker_client_events_state", Type: Gauge, Labels: Labels{"target": nil,
+			"state": {"subscribing", "silent", "receiving", "refused", "disconnected", "unsupported"}}})
+	}
+}

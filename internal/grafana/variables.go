@@ -1,0 +1,28 @@
+// Package grafana knows what Grafana replaces in the expressions of a dashboard.
+package grafana
+
+import "regexp"
+
+var variable = regexp.MustCompile(`\$\{(\w+)(?::\w+)?\}|\$([A-Za-z_]\w*)|\[\[(\w+)(?::\w+)?\]\]`)
+
+// Substitute replaces the variables ($name, ${name}, ${name:format}, [[name]]) in a text by what value gives.
+func Substitute(text string, value func(name string) string) string {
+	return variable.ReplaceAllStringFunc(text, func(match string) string {
+		for _, name := range variable.FindStringSubmatch(match)[1:] {
+			if name != "" {
+				return value(name)
+			}
+		}
+		return match
+	})
+}
+
+// Intervals gives the variables that Grafana itself sets, for a step of a minute, an hour that is shown, and Prometheus's
+// usual 15 s between scrapes.
+func Intervals() map[string]string {
+	return map[string]string{
+		"__rate_interval": "75s", "__interval": "1m", "__interval_ms": "60000",
+		"__range": "1h", "__range_s": "3600", "__range_ms": "3600000",
+		"__from": "1700000000000", "__to": "1700003600000",
+	}
+}
