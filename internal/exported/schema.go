@@ -74,7 +74,6 @@ func New() (*Schema, error) {
 	for _, m := range slices.Concat(sys.Metrics(), events.Metrics()) {
 		b.declared(m, []string{"target"}, Labels{"reason": text(disconnect.Reasons())})
 	}
-	b.eventsState()
 	for _, m := range collector.AgentMetrics(kinds) {
 		b.declared(m, nil, Labels{"kind": kindNames(kinds)})
 	}
@@ -256,12 +255,4 @@ func (b *builder) gathered() error {
 		b.add(s)
 	}
 	return nil
-}
-
-// eventsState adds the state of reading client events, where the collectors do not declare it.
-func (b *builder) eventsState() {
-	if _, ok := b.schema.series["mqtt_broker_client_events_state"]; !ok {
-		b.add(Series{Name: "mqtt_broker_client_events_state", Type: Gauge, Labels: Labels{"target": nil,
-			"state": {"subscribing", "silent", "receiving", "refused", "disconnected", "unsupported"}}})
-	}
 }

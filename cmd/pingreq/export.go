@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/pingreq/pingreq/dashboards"
+)
+
+// dashboardsCommand writes the dashboards for Grafana.
+func dashboardsCommand(app *kingpin.Application) subcommand {
+	c := app.Command("dashboards", "Write the dashboards for Grafana, and a file that provisions them, to a directory.")
+	return exportCommand(c, func() (fs.FS, error) { return dashboards.Files(), nil })
+}
+
+// exportCommand writes files that are part of the program to a directory.
+func exportCommand(c *kingpin.CmdClause, files func() (fs.FS, error)) subcommand {
+	output := c.Flag("output", "Directory to write to; it is made if it does not exist.").Required().PlaceHolder("DIR").String()
+	force := c.Flag("force", "Replace files that were changed since.").Bool()
+	return subcommand{c.FullCommand(), func(_ context.Context, e environment) error {
+		from, err := files()
+		if err != nil {
+			return usageError{err}
+		}
+		x := export{dir: *output, force: *force}
+		if err := x.plan(from); err != nil {
+			return err
+		}
+		if err := x.write(); err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+		for _, f := range x.files {
+			fmt.Fprintf(w, "%s\t%s\n", f.path, f.what)
+		}
+		return w.Flush()
+	}}
+}
+
+// export is a set of files on their way to a directory. Nothing is written unless all of it may be.
+type export struct {
+	dir   string
+	force bool
+	files []exported
+}
+
+type exported struct {
+	path    string
+	content []byte
+	what    string // written, replaced or unchanged
+}
+
+// plan looks at what is there already.
+func (x *export) plan(from fs.FS) error {
+	var changed []string
+	err := fs.WalkDir(from, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		f := exported{path: filepath.Join(x.dir, filepath.FromSlash(name)), what: "written"}
+		if f.content, err = fs.ReadFile(from, name); err != nil {
+			return err
+		}
+		switch there, err := os.ReadFile(f.path); {
+		case err == nil && bytes.Equal(there, f.content):
+			f.what = "unchanged"
+		case err == nil:
+			f.what = "replaced"
+			changed = append(changed, f.path)
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+		x.files = append(x.files, f)
+		return nil
+	})
+	if err == nil && len(changed) > 0 && !x.force {
+		err = fmt.Errorf("nothing was written, since these files are there and differ: %s; move them away, or replace them with --force", strings.Join(changed, ", "))
+	}
+	return err
+}
+
+func (x *export) write() error {
+	for _, f := range x.files {
+		if f.what == "unchanged" {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(f.path, f.content, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
