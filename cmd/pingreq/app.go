@@ -54,7 +54,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	promslogflag.AddFlags(app, logs)
 
 	runs := map[string]func(context.Context, environment) error{}
-	for _, c := range append([]subcommand{serveCommand(app), probeCommand(app), demoCommand(app), dashboardsCommand(app), versionCommand(app)}, configCommands(app)...) {
+	for _, c := range append([]subcommand{serveCommand(app), probeCommand(app), demoCommand(app), dashboardsCommand(app), alertsCommand(app), versionCommand(app)}, configCommands(app)...) {
 		runs[c.name] = c.run
 	}
 	name, err := app.Parse(args)

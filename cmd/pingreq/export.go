@@ -6,30 +6,57 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/pingreq/pingreq/alerts"
 	"github.com/pingreq/pingreq/dashboards"
 )
 
 // dashboardsCommand writes the dashboards for Grafana.
 func dashboardsCommand(app *kingpin.Application) subcommand {
 	c := app.Command("dashboards", "Write the dashboards for Grafana, and a file that provisions them, to a directory.")
-	return exportCommand(c, func() (fs.FS, error) { return dashboards.Files(), nil })
+	return exportCommand(c, func() (map[string][]byte, error) { return contents(dashboards.Files()) })
 }
 
-// exportCommand writes files that are part of the program to a directory.
-func exportCommand(c *kingpin.CmdClause, files func() (fs.FS, error)) subcommand {
+// alertsCommand writes the rules for Prometheus and an example for Alertmanager.
+func alertsCommand(app *kingpin.Application) subcommand {
+	c := app.Command("alerts", "Write the recording rules and alerts for Prometheus, and an example of an Alertmanager configuration, to a directory.")
+	scale := c.Flag("time-scale", "Divide every time in them by this, to try them out: with 60 a minute becomes a second.").Default("1").Float64()
+	return exportCommand(c, func() (map[string][]byte, error) {
+		files, err := alerts.Render(*scale)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--time-scale: %w", err)}
+		}
+		return files, nil
+	})
+}
+
+// contents reads all files, by path.
+func contents(from fs.FS) (map[string][]byte, error) {
+	files := map[string][]byte{}
+	return files, fs.WalkDir(from, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			files[name], err = fs.ReadFile(from, name)
+		}
+		return err
+	})
+}
+
+// exportCommand writes files that are part of the program, by path, to a directory.
+func exportCommand(c *kingpin.CmdClause, files func() (map[string][]byte, error)) subcommand {
 	output := c.Flag("output", "Directory to write to; it is made if it does not exist.").Required().PlaceHolder("DIR").String()
 	force := c.Flag("force", "Replace files that were changed since.").Bool()
 	return subcommand{c.FullCommand(), func(_ context.Context, e environment) error {
 		from, err := files()
 		if err != nil {
-			return usageError{err}
+			return err
 		}
 		x := export{dir: *output, force: *force}
 		if err := x.plan(from); err != nil {
@@ -60,16 +87,10 @@ type exported struct {
 }
 
 // plan looks at what is there already.
-func (x *export) plan(from fs.FS) error {
+func (x *export) plan(from map[string][]byte) error {
 	var changed []string
-	err := fs.WalkDir(from, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		f := exported{path: filepath.Join(x.dir, filepath.FromSlash(name)), what: "written"}
-		if f.content, err = fs.ReadFile(from, name); err != nil {
-			return err
-		}
+	for _, name := range slices.Sorted(maps.Keys(from)) {
+		f := exported{path: filepath.Join(x.dir, filepath.FromSlash(name)), content: from[name], what: "written"}
 		switch there, err := os.ReadFile(f.path); {
 		case err == nil && bytes.Equal(there, f.content):
 			f.what = "unchanged"
@@ -80,12 +101,11 @@ func (x *export) plan(from fs.FS) error {
 			return err
 		}
 		x.files = append(x.files, f)
-		return nil
-	})
-	if err == nil && len(changed) > 0 && !x.force {
-		err = fmt.Errorf("nothing was written, since these files are there and differ: %s; move them away, or replace them with --force", strings.Join(changed, ", "))
 	}
-	return err
+	if len(changed) > 0 && !x.force {
+		return fmt.Errorf("nothing was written, since these files are there and differ: %s; move them away, or replace them with --force", strings.Join(changed, ", "))
+	}
+	return nil
 }
 
 func (x *export) write() error {

@@ -70,10 +70,11 @@ func CommonName(name string) CertOption {
 	return func(c *x509.Certificate) { c.Subject.CommonName = name }
 }
 
-// NewCA returns a new certificate authority, valid for a day.
+// NewCA returns a new certificate authority, valid for ten years.
 func NewCA(t testing.TB) *CA {
 	t.Helper()
 	template := template("pingreq lab CA")
+	template.NotAfter = template.NotBefore.AddDate(10, 0, 0)
 	template.IsCA = true
 	template.BasicConstraintsValid = true
 	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign

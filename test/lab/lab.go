@@ -21,6 +21,7 @@ import (
 
 // packages names the Debian package of each program that the tests use; scripts/deps installs them.
 var packages = map[string]string{
+	"amtool":                  "prometheus-alertmanager",
 	"ejabberdctl":             "ejabberd",
 	"epmd":                    "erlang-base",
 	"erl":                     "erlang-base",

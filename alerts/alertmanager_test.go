@@ -1,0 +1,138 @@
+package alerts
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pingreq/pingreq/test/lab"
+)
+
+const alertmanagerFile = "alertmanager.yaml"
+
+func amtool(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), lab.Require(t, "amtool"), args...)
+	var warnings strings.Builder
+	cmd.Stderr = &warnings
+	output, err := cmd.Output()
+	if err != nil {
+		t.Errorf("amtool %s: %v\n%s%s", strings.Join(args, " "), err, output, &warnings)
+	}
+	return strings.TrimSpace(string(output))
+}
+
+// TestAlertmanagerAccepts checks the example with Alertmanager's own tool, also with shortened times.
+func TestAlertmanagerAccepts(t *testing.T) {
+	amtool(t, "check-config", alertmanagerFile)
+	rendered, err := Render(60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), alertmanagerFile)
+	if err := os.WriteFile(path, rendered[alertmanagerFile], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	amtool(t, "check-config", path)
+	if !strings.Contains(string(rendered[alertmanagerFile]), "group_wait: 500ms\n") {
+		t.Errorf("group_wait was not shortened:\n%s", rendered[alertmanagerFile])
+	}
+}
+
+// TestRoutes sends what is critical to the pager and the rest to the tickets.
+func TestRoutes(t *testing.T) {
+	for _, r := range rules(t, alertsFile) {
+		want := map[string]string{"critical": "pager", "warning": "tickets"}[r.Labels["severity"]]
+		if got := amtool(t, "config", "routes", "test", "--config.file="+alertmanagerFile,
+			"alertname="+r.Alert, "severity="+r.Labels["severity"], "target=plant", "job=pingreq", "instance=a"); got != want {
+			t.Errorf("%s goes to %q, want %q", r.Alert, got, want)
+		}
+	}
+	if got := amtool(t, "config", "routes", "test", "--config.file="+alertmanagerFile, "alertname=Other", "severity=critical"); got != "tickets" {
+		t.Errorf("what is not ours goes to %q", got)
+	}
+}
+
+type inhibition struct {
+	Source []string `yaml:"source_matchers"`
+	Target []string `yaml:"target_matchers"`
+	Equal  []string `yaml:"equal"`
+}
+
+// TestInhibition tells which alerts each one silences.
+func TestInhibition(t *testing.T) {
+	text, err := files.ReadFile(alertmanagerFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		Inhibit []inhibition `yaml:"inhibit_rules"`
+	}
+	decode(t, text, &config)
+
+	var all []string
+	for _, r := range rules(t, alertsFile) {
+		all = append(all, r.Alert)
+	}
+	// Every name in the file is an alert that exists.
+	for _, name := range regexp.MustCompile(`\b(?:MQTT|Pingreq)[A-Z]\w+`).FindAllString(string(text), -1) {
+		if !slices.Contains(all, name) {
+			t.Errorf("%s names %s, which is no alert", alertmanagerFile, name)
+		}
+	}
+
+	mqtt := slices.DeleteFunc(slices.Clone(all), func(n string) bool { return !strings.HasPrefix(n, "MQTT") })
+	// What a dead broker does not explain.
+	independent := []string{"MQTTBrokerUnreachable", "MQTTKeepaliveAbovePathLimit", "MQTTServerCertificateExpiring", "MQTTServerCertificateExpiresSoon",
+		"MQTTClientCertificateExpiring", "MQTTForbiddenAccessGranted"}
+	consequences := slices.DeleteFunc(slices.Clone(mqtt), func(n string) bool { return slices.Contains(independent, n) })
+	for _, c := range []struct {
+		source, equal string
+		want          []string
+	}{
+		{"MQTTBrokerUnreachable", "target", append(slices.Clone(consequences), "PingreqProbesInconclusive")},
+		{"PingreqAgentUplinkDead", "job,instance", mqtt},
+		{"PingreqAgentDown", "job,instance", append(slices.Clone(mqtt), "PingreqAgentUplinkDead", "PingreqAgentLate", "PingreqConfigReloadFailed", "PingreqInternalError", "PingreqProbesInconclusive")},
+		{"PingreqAgentDown", "", []string{"PingreqAgentsAbsent"}},
+		{"MQTTServerCertificateExpiresSoon", "job,instance,target", []string{"MQTTServerCertificateExpiring"}},
+	} {
+		var got []string
+		for _, i := range config.Inhibit {
+			if strings.Join(i.Equal, ",") != c.equal || !matches(t, i.Source, c.source) {
+				continue
+			}
+			for _, n := range all {
+				if matches(t, i.Target, n) {
+					got = append(got, n)
+				}
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(c.want)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s, equal %q, inhibits\n%v, want\n%v", c.source, c.equal, got, c.want)
+		}
+	}
+}
+
+var matcher = regexp.MustCompile(`^(\w+)(=~|=)"(.*)"$`)
+
+// matches tells whether matchers select an alert by its name; other labels are taken as they want them.
+func matches(t *testing.T, matchers []string, alert string) bool {
+	t.Helper()
+	for _, m := range matchers {
+		parts := matcher.FindStringSubmatch(m)
+		switch {
+		case parts == nil:
+			t.Fatalf("a matcher that this test does not understand: %s", m)
+		case parts[1] != "alertname":
+		case parts[2] == "=" && parts[3] != alert, parts[2] == "=~" && !regexp.MustCompile("^(?:"+parts[3]+")$").MatchString(alert):
+			return false
+		}
+	}
+	return true
+}

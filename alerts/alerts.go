@@ -1,0 +1,44 @@
+// Package alerts holds the Prometheus rules of pingreq and an example of a configuration for Alertmanager. They are plain files to be copied:
+//
+//	rules/pingreq-recording.yaml   what alerts and dashboards are made of
+//	rules/pingreq-alerts.yaml      the alerts
+//	alertmanager.yaml              routing, grouping and inhibition
+//
+// They need Prometheus 2.42. docs/runbooks has a page for each alert and says what the rules take for granted.
+package alerts
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+)
+
+//go:embed rules/*.yaml alertmanager.yaml
+var files embed.FS
+
+// Files holds the files as they are committed, by the paths above.
+func Files() fs.FS { return files }
+
+// Render gives the files by path with every time in them divided by scale, so that tests and demonstrations need not wait: with 60 a
+// minute becomes a second. With 1 they are byte for byte those of [Files]. The error says that scale is not a number above 0, or
+// which file has a time that cannot be divided.
+func Render(scale float64) (map[string][]byte, error) {
+	out := make(map[string][]byte)
+	err := fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := files.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if out[path], err = rescale(text, scale); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}

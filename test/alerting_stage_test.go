@@ -1,0 +1,208 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/pingreq/pingreq/dashboards"
+	"github.com/pingreq/pingreq/test/lab"
+)
+
+// alertStage is Prometheus with the rules, Alertmanager with its example, and the pagers.
+type alertStage struct {
+	t              *testing.T
+	prometheus     *lab.Prometheus
+	pager, tickets *lab.Pager
+}
+
+func newAlertStage(t *testing.T, agents ...string) *alertStage {
+	t.Helper()
+	s := &alertStage{t: t, pager: lab.StartPager(t), tickets: lab.StartPager(t)}
+	dir := t.TempDir()
+	if _, stderr, code := run(t, "alerts", "--output="+dir, fmt.Sprint("--time-scale=", alertScale)); code != 0 {
+		t.Fatal(stderr)
+	}
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	alertmanager := lab.StartAlertmanager(t, strings.NewReplacer("http://pager.example/alerts", s.pager.URL, "http://tickets.example/alerts", s.tickets.URL).
+		Replace(read("alertmanager.yaml")))
+	s.prometheus = lab.StartPrometheus(t, lab.PrometheusOptions{
+		Config: lab.ScrapeConfig("pingreq", time.Second, agents...) +
+			fmt.Sprintf("rule_files: [rules-*.yaml]\nalerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}\n", alertmanager.Address),
+		Files: map[string]string{"rules-recording.yaml": read("rules/pingreq-recording.yaml"), "rules-alerts.yaml": read("rules/pingreq-alerts.yaml")},
+	})
+	return s
+}
+
+// calm lets an hour of the rules pass, in which nothing may fire or be about to.
+func (s *alertStage) calm(start time.Time) {
+	s.t.Helper()
+	s.prometheus.Until("count(up == 1) == 4", lab.Some)
+	// What runs every five minutes may be inconclusive once, while this machine is busy.
+	s.prometheus.Until(`mqtt_probe_info{kind=~"connect|session|roundtrip|refuse"} unless on (instance, target, probe, profile) mqtt_probe_success == 1`, func(v model.Vector) string {
+		if len(v) > 0 {
+			return fmt.Sprintf("probes without success: %s", v)
+		}
+		return ""
+	})
+	s.prometheus.Until(fmt.Sprintf("vector(time()) > %d", start.Add(70*time.Second).Unix()), lab.Some)
+	if failed := s.prometheus.Query("mqtt_probe_success == 0"); len(failed) > 0 {
+		s.t.Errorf("nothing is wrong, and probes fail:\n%s", failed)
+	}
+	if firing := s.prometheus.Query("ALERTS"); len(firing) > 0 {
+		s.t.Errorf("nothing is wrong, and there are alerts:\n%s", firing)
+	}
+	if pages := s.pages(); len(pages) > 0 {
+		s.t.Errorf("nothing is wrong, and there are pages: %v", pages)
+	}
+}
+
+// pages are all, but for what comes of the time scale alone: Prometheus takes 5 s to find its targets when it starts, as long as the agents
+// may be absent.
+func (s *alertStage) pages() []lab.Page {
+	return slices.DeleteFunc(slices.Concat(s.pager.Pages(), s.tickets.Pages()), func(p lab.Page) bool { return p.CommonLabels["alertname"] == "PingreqAgentsAbsent" })
+}
+
+// pages are those of a group.
+func pages(p *lab.Pager, x *incident, status string) (out []lab.Page) {
+	for _, page := range p.Pages() {
+		of := page.Status == status
+		for k, v := range x.group {
+			of = of && page.GroupLabels[k] == v
+		}
+		if of {
+			out = append(out, page)
+		}
+	}
+	return out
+}
+
+// receiver is where the page of an incident goes.
+func (s *alertStage) receiver(x *incident) *lab.Pager {
+	if x.alert == "MQTTHalfOpenDetectedLate" || x.alert == "PingreqConfigReloadFailed" {
+		return s.tickets
+	}
+	return s.pager
+}
+
+// play waits for the page of each incident, repairs it, and waits for its end. It tells a time at which nothing was repaired yet.
+func (s *alertStage) play(incidents []*incident) (worst time.Time) {
+	s.t.Helper()
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(pollInterval) {
+		var open []string
+		for _, x := range incidents {
+			switch {
+			case x.resolved:
+				continue
+			case !x.paged:
+				if x.paged = len(pages(s.receiver(x), x, "firing")) > 0; x.paged {
+					if worst.IsZero() {
+						worst = time.Now()
+					}
+					s.t.Logf("%s: paged", x.name)
+					x.repair()
+				}
+			default:
+				if x.resolved = len(pages(s.receiver(x), x, "resolved")) > 0; x.resolved {
+					s.t.Logf("%s: resolved", x.name)
+				}
+			}
+			if !x.resolved {
+				open = append(open, fmt.Sprintf("%s (paged %v)", x.name, x.paged))
+			}
+			if x.meanwhile != nil {
+				x.meanwhile()
+			}
+		}
+		if len(open) == 0 {
+			return worst
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("still open: %s\nalerts:\n%s", strings.Join(open, ", "), s.prometheus.Query("ALERTS"))
+		}
+	}
+}
+
+// judge looks at what was paged.
+func (s *alertStage) judge(incidents []*incident) {
+	s.t.Helper()
+	for _, x := range incidents {
+		firing := pages(s.receiver(x), x, "firing")
+		if len(firing) != 1 {
+			s.t.Errorf("%s: %d pages, want one: %v", x.name, len(firing), firing)
+		}
+		for _, page := range firing {
+			for _, alert := range page.Alerts {
+				text := alert.Annotations["summary"] + "\n" + alert.Annotations["description"]
+				if alert.Labels["alertname"] != x.alert || !strings.Contains(text, x.says) {
+					s.t.Errorf("%s: paged %s, want %s and a word on %s: %s", x.name, alert.Labels["alertname"], x.alert, x.says, text)
+				}
+				if target := x.group["target"]; !strings.Contains(text, target) {
+					s.t.Errorf("%s: the page does not name the target: %s", x.name, text)
+				}
+				runbook := alert.Annotations["runbook_url"]
+				if _, err := os.Stat(filepath.Join("../docs/runbooks", filepath.Base(runbook))); err != nil {
+					s.t.Errorf("%s: runbook %s: %v", x.name, runbook, err)
+				}
+			}
+		}
+	}
+	for _, page := range s.pages() {
+		of := func(x *incident) bool {
+			for k, v := range x.group {
+				if page.GroupLabels[k] != v {
+					return false
+				}
+			}
+			return true
+		}
+		// A scaled hour holds 60 runs instead of 240, so that a few failures burn the budget of a month.
+		burnt := page.CommonLabels["alertname"] == "MQTTErrorBudgetBurnSlow"
+		if !burnt && !slices.ContainsFunc(incidents, of) {
+			s.t.Errorf("a page of what nothing happened to: %v", page)
+		}
+	}
+}
+
+// dashboards runs every query of every dashboard over the time of the test.
+func (s *alertStage) dashboards(start, worst time.Time) {
+	s.t.Helper()
+	queries, err := dashboards.Queries(map[string]string{"__rate_interval": "10s", "__range": "40s", "__interval": "2s"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var panels []string
+	data := map[string]bool{}
+	for _, q := range queries {
+		panel := q.Dashboard + ": " + q.Panel
+		if _, known := data[panel]; !known {
+			panels = append(panels, panel)
+		}
+		from := start
+		if q.Instant {
+			from = worst
+		}
+		data[panel] = data[panel] || len(s.prometheus.QueryRange(q.Expr, from, time.Now(), 2*time.Second)) > 0
+	}
+	without := []string{
+		"agent.json: Probes that have told nothing for long", // none has
+		"halfopen.json: Failed takeovers, by reason",         // none has
+	}
+	for _, panel := range panels {
+		if !data[panel] && !slices.Contains(without, panel) {
+			s.t.Errorf("no data in %s", panel)
+		}
+	}
+}

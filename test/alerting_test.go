@@ -1,0 +1,241 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pingreq/pingreq/test/lab"
+)
+
+// alertScale makes a minute of the rules a second: `pingreq alerts --time-scale`.
+const alertScale = 60
+
+// incident is something that goes wrong, what has to be paged for it, and how it is put right.
+type incident struct {
+	name string
+	// The group that the page is of, and the alert in it.
+	group map[string]string
+	alert string
+	says  string // part of the summary or the description, besides the target
+
+	strike, repair func()
+	// meanwhile is called again and again while the page, or its end, is awaited; may be nil.
+	meanwhile func()
+
+	paged, resolved bool
+}
+
+// TestAlerting runs agents, Prometheus and Alertmanager with the rules as they are shipped, lets an hour of the rules pass in which
+// nothing happens, and then everything at once: each incident is paged once, with its reason, and resolved when it is put
+// right. What is a consequence of something else is not paged. Every query of every dashboard has data in the end.
+func TestAlerting(t *testing.T) {
+	t.Parallel()
+	var incidents []*incident
+	var p plan
+	p.profiles = []string{"{name: default, keepalive: 10s, ping: {after: 0.1, timeout: 2s}}", "{name: quick, keepalive: 1s}"}
+	target := func(name, url, more string) {
+		p.targets = append(p.targets, fmt.Sprintf("{name: %s, url: %q, connect_rate: 100, %s}", name, url, more))
+	}
+	byTarget := func(name string) map[string]string { return map[string]string{"target": name} }
+
+	killed, frozen := lab.StartMosquitto(t, lab.MosquittoOptions{}), lab.StartMosquitto(t, lab.MosquittoOptions{Config: []string{"sys_interval 1"}})
+	target("killed", killed.URL, "")
+	target("frozen", frozen.URL, "sys: {enabled: true}")
+	const everySecond = "{name: connect, kind: connect, interval: 1s, timeout: 800ms}"
+	p.probes = append(p.probes, "{name: connect, kind: connect, interval: 1s, timeout: 800ms, targets: [killed, frozen, zombie, expiring, crowd, late]}",
+		"{name: hold, kind: session, targets: [killed, frozen], session: {backoff_max: 2s}}")
+	incidents = append(incidents,
+		&incident{name: "broker killed", group: byTarget("killed"), alert: "MQTTBrokerUnreachable", says: "connection_refused", strike: killed.Kill, repair: killed.Restart},
+		&incident{name: "broker frozen", group: byTarget("frozen"), alert: "MQTTBrokerUnreachable", says: "connack_timeout", strike: frozen.Suspend, repair: frozen.Resume})
+
+	zombie := newMoody(t, lab.Responder{}.Serve, lab.Zombie())
+	target("zombie", zombie.URL(), "")
+	p.probes = append(p.probes, "{name: echo, kind: session, targets: [zombie], session: {backoff_min: 1s, echo: {interval: 2s, ack_timeout: 900ms}}}")
+	incidents = append(incidents, &incident{name: "zombie", group: byTarget("zombie"), alert: "MQTTZombieSessions", says: "ack", strike: zombie.sicken, repair: zombie.heal})
+
+	open := newMoody(t, lab.Responder{Connack: []byte{0x20, 3, 0, 0x87, 0}}.Serve, lab.Responder{}.Serve)
+	target("open", open.URL(), "")
+	p.probes = append(p.probes, "{name: anonymous, kind: refuse, targets: [open], interval: 1s, timeout: 800ms, refuse: {anonymous: true, expect: not_authorized}}")
+	incidents = append(incidents, &incident{name: "negative test let in", group: byTarget("open"), alert: "MQTTForbiddenAccessGranted", says: "anonymous", strike: open.sicken, repair: open.heal})
+
+	ca := lab.NewCA(t)
+	certificate := ca.Server(t, lab.Names("127.0.0.1"), lab.NotAfter(time.Now().Add(20*24*time.Hour)))
+	expiring := lab.StartMosquitto(t, lab.MosquittoOptions{CA: ca, Certificate: certificate})
+	target("expiring", expiring.TLS, trust(ca))
+	present := func(left time.Duration) func() {
+		return func() {
+			next := ca.Server(t, lab.Names("127.0.0.1"), lab.NotAfter(time.Now().Add(left)))
+			for from, to := range map[string]string{next.CertFile: certificate.CertFile, next.KeyFile: certificate.KeyFile} {
+				if err := os.Rename(from, to); err != nil {
+					t.Fatal(err)
+				}
+			}
+			expiring.Signal(syscall.SIGHUP)
+		}
+	}
+	incidents = append(incidents, &incident{name: "certificate near its end", group: byTarget("expiring"), alert: "MQTTServerCertificateExpiresSoon", says: "expires in 1d",
+		strike: present(2 * 24 * time.Hour), repair: present(90 * 24 * time.Hour)})
+
+	crowd := lab.StartMosquitto(t, lab.MosquittoOptions{Users: map[string]string{"alice": "secret"}, Config: []string{"sys_interval 1", "log_dest topic"}})
+	target("crowd", crowd.URL, fmt.Sprintf("username: alice, password_file: %q, sys: {enabled: true}", writeFile(t, "password", "secret")))
+	incidents = append(incidents, &incident{name: "real clients leave", group: byTarget("crowd"), alert: "MQTTClientDisconnectSpike", says: "peer_closed", repair: func() {}, strike: func() {
+		for i := range 60 {
+			connect(t, crowd.URL, fmt.Sprint("device-", i), true, "alice", "secret").conn.Close()
+		}
+	}})
+
+	var grace atomic.Int64
+	grace.Store(3)
+	late := lab.StartBroker(t, lab.BrokerOptions{GraceOf: func(_ string, k time.Duration) time.Duration { return k * time.Duration(grace.Load()) / 2 }})
+	target("late", late.URL(), "")
+	// Each reload has another setting, and so begins with a run: it need not be waited for an interval.
+	halfopen := func(n int) string {
+		return fmt.Sprintf("{name: halfopen, kind: halfopen, targets: [late], profiles: [quick], interval: 5m, halfopen: {mode: silent, late: 3s, downstream_interval: %dms}}", 1000+n)
+	}
+	p.probes = append(p.probes, halfopen(0))
+	last, runs := len(p.probes)-1, 0
+	var a *agent
+	var file string
+	again := func() {
+		if n := int(a.scrape().sum("mqtt_probe_halfopen_verdicts_total{target=late}")); n > runs {
+			runs = n
+			p.probes[last] = halfopen(runs)
+			replace(t, file, p.yaml())
+			a.mustReload()
+		}
+	}
+	incidents = append(incidents, &incident{name: "half-open noticed late", group: byTarget("late"), alert: "MQTTHalfOpenDetectedLate", says: "profile quick 4.", strike: func() { grace.Store(9) }, meanwhile: again,
+		repair: func() { grace.Store(3) }})
+
+	// What nothing happens to, so that every panel has something to show: brokers that tell more of themselves than Mosquitto, a path with an
+	// idle limit, and a keepalive that is longer than what was found to survive.
+	emqx, flashmq := lab.StartBroker(t, lab.BrokerOptions{}), lab.StartBroker(t, lab.BrokerOptions{})
+	eachSecond(t, func(int) { publishDocumented(t, emqx, "emqx5"); publishDocumented(t, flashmq, "flashmq") })
+	target("emqx", emqx.URL(), "sys: {enabled: true, values: 5}")
+	target("flashmq", flashmq.URL(), "sys: {enabled: true}")
+	target("balanced", lab.StartBalancer(t, lab.BalancerOptions{Server: hostOf(t, expiring.URL), ClientTimeout: 3 * time.Second, ServerTimeout: 3 * time.Second}).URL, "")
+	p.probes = append(p.probes, "{name: idle, kind: idle, targets: [balanced, late], profiles: [quick], idle: {ladder: [1s, 2s, 5s]}}",
+		"{name: hold-late, kind: session, targets: [late]}")
+
+	// An agent that dies, and one that is cut off from all that it watches.
+	fallen := serve(t, lab.Command{Name: "pingreq serve", Path: program, Args: []string{"serve", "--agent.id=fallen",
+		"--config.file=" + plan{targets: []string{fmt.Sprintf("{name: lonely, url: %q}", killed.WS)}, probes: []string{everySecond}}.file(t),
+		fmt.Sprintf("--web.listen-address=127.0.0.1:%d", lab.Port(t))}})
+	far := lab.NewNamespace(t)
+	var beyond plan
+	for i := range 2 {
+		b := lab.StartMosquitto(t, lab.MosquittoOptions{Namespace: far})
+		beyond.targets = append(beyond.targets, fmt.Sprintf("{name: beyond-%d, url: %q}", i, b.URL))
+	}
+	beyond.probes = []string{everySecond}
+	cutOff := startAgent(t, "--agent.id=cut", "--config.file="+beyond.file(t))
+	incidents = append(incidents,
+		&incident{name: "agent killed", group: map[string]string{"instance": addressOf(fallen)}, alert: "PingreqAgentDown", says: "lonely", strike: fallen.Kill, repair: fallen.Restart},
+		&incident{name: "agent cut off", group: map[string]string{"instance": addressOf(cutOff)}, alert: "PingreqAgentUplinkDead", says: "network_", strike: far.LinkDown, repair: far.LinkUp})
+
+	healthy, healthyFile := startHealthy(t)
+	good, err := os.ReadFile(healthyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	incidents = append(incidents, &incident{name: "bad configuration", group: map[string]string{"instance": addressOf(healthy)}, alert: "PingreqConfigReloadFailed", says: "config check",
+		strike: func() { replace(t, healthyFile, "targets: none\n") }, repair: func() { replace(t, healthyFile, string(good)) }})
+
+	file = p.file(t)
+	a = startAgent(t, "--agent.id=main", "--config.file="+file)
+	s := newAlertStage(t, addressOf(a), addressOf(fallen), addressOf(cutOff), addressOf(healthy))
+	start := time.Now()
+	s.calm(start)
+	for _, x := range incidents {
+		t.Log(x.name)
+		x.strike()
+	}
+	worst := s.play(incidents)
+	s.judge(incidents)
+	s.dashboards(start, worst)
+}
+
+// startHealthy starts an agent that watches a healthy broker of each kind, with probes of every kind that find out within
+// minutes.
+func startHealthy(t *testing.T) (a *agent, file string) {
+	t.Helper()
+	mosquitto, nats, rabbit, jabber := lab.StartMosquitto(t, lab.MosquittoOptions{Config: []string{"sys_interval 1", "log_dest topic"}}),
+		lab.StartNATS(t, lab.NATSOptions{}), lab.StartRabbitMQ(t), lab.StartEjabberd(t)
+	login := fmt.Sprintf("username: %q, password_file: %q,", jabber.Username, writeFile(t, "password", jabber.Password))
+	p := plan{profiles: []string{`{name: default, protocol: "3.1.1", keepalive: 5s}`}}
+	for name, b := range map[string][2]string{"mosquitto": {mosquitto.URL}, "nats": {nats.URL}, "rabbitmq": {rabbit.URL}, "ejabberd": {jabber.URL, login}} {
+		p.targets = append(p.targets, fmt.Sprintf("{name: %s, url: %q, %s sys: {enabled: true}}", name, b[0], b[1]))
+	}
+	p.probes = []string{
+		"{name: connect, kind: connect, interval: 2s, timeout: 2s}",
+		"{name: hold, kind: session, session: {sessions: 2}}",
+		"{name: echo, kind: session, session: {echo: {interval: 4s, ack_timeout: 1900ms}}}",
+		"{name: roundtrip, kind: roundtrip, interval: 5s, timeout: 5s, roundtrip: {qos: [0, 1], delivery_timeout: 4s}}",
+		"{name: halfopen, kind: halfopen, interval: 5m}",
+		"{name: takeover, kind: takeover, interval: 5m}",
+		"{name: resume, kind: resume, interval: 5m, resume: {ordered: false}}",
+	}
+	file = p.file(t)
+	return startAgent(t, "--agent.id=healthy", "--config.file="+file), file
+}
+
+// publishDocumented publishes under $SYS what a broker does, by its documentation.
+func publishDocumented(t *testing.T, b *lab.Broker, dialect string) {
+	text, err := os.ReadFile("../collector/sys/testdata/documented/" + dialect + ".tsv")
+	if err != nil {
+		t.Error(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		topic, payload, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		b.Publish(topic, payload, false)
+	}
+}
+
+func addressOf(a *agent) string { return strings.TrimPrefix(a.url, "http://") }
+
+// moody is a scripted broker that has two minds.
+type moody struct {
+	*lab.ScriptedBroker
+	t    *testing.T
+	sick atomic.Bool
+
+	mu    sync.Mutex
+	conns []*lab.Conn
+}
+
+func newMoody(t *testing.T, well, sick lab.Script) *moody {
+	t.Helper()
+	m := &moody{t: t}
+	m.ScriptedBroker = lab.StartScriptedBroker(t, func(c *lab.Conn) error {
+		m.mu.Lock()
+		m.conns = append(m.conns, c)
+		m.mu.Unlock()
+		if m.sick.Load() {
+			return sick(c)
+		}
+		return well(c)
+	}, lab.ScriptedBrokerOptions{})
+	return m
+}
+
+// sicken changes its mind, and ends the connections that it had.
+func (m *moody) sicken() { m.turn(true) }
+
+// heal changes it back.
+func (m *moody) heal() { m.turn(false) }
+
+func (m *moody) turn(sick bool) {
+	m.sick.Store(sick)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.conns {
+		_ = c.Close() // most have ended
+	}
+	m.conns = nil
+}
