@@ -74,7 +74,9 @@ var (
 )
 
 func periodicPlan() Planned {
-	return Planned{Identity: periodicID, Profile: synthetic.DefaultProfile(), Transport: "mqtts",
+	profile := synthetic.DefaultProfile()
+	profile.TLS.Resumption = true
+	return Planned{Identity: periodicID, Profile: profile, Transport: "mqtts",
 		Schedule: synthetic.Schedule{Every: 15 * time.Second, Timeout: 5 * time.Second}, Slots: 1}
 }
 

@@ -190,6 +190,7 @@ type probe struct {
 	byMetric       map[*synthetic.Metric]*seriesSet
 	slots          Slots
 	keepalive      time.Duration // configured
+	resumes        bool          // the profile offers to resume TLS sessions
 	lastConclusive time.Time
 	lastFailure    time.Time
 }
@@ -205,6 +206,9 @@ func (x *probe) plan(p Planned, fresh bool) error {
 		x.take(c.Interval.Of(p.Schedule.Every.Seconds()))
 	} else {
 		x.take(synthetic.Sample{Metric: c.Interval, Op: synthetic.Forget})
+	}
+	if x.resumes = p.Profile.TLS.Resumption; !x.resumes {
+		x.take(synthetic.Sample{Metric: c.TLSResumed, Op: synthetic.Forget})
 	}
 	if x.keepalive != p.Profile.Keepalive { // else the effective one stays
 		x.keepalive = p.Profile.Keepalive
@@ -286,6 +290,9 @@ func (x *probe) tls(t *mqtt.TLSFacts) {
 	c := x.owner.common
 	if t.Version != "" {
 		x.take(c.TLSInfo.Replacing(1, t.Version, t.Cipher))
+		if x.resumes {
+			x.take(c.TLSResumed.Of(truth(t.Resumed)))
+		}
 	}
 	if !t.EarliestExpiry.IsZero() {
 		x.take(c.CertExpiry.Of(unix(t.EarliestExpiry)))
@@ -293,6 +300,14 @@ func (x *probe) tls(t *mqtt.TLSFacts) {
 	if !t.ClientCertExpiry.IsZero() {
 		x.take(c.ClientCertExpiry.Of(unix(t.ClientCertExpiry)))
 	}
+}
+
+// truth is 1 for what holds and 0 for what does not.
+func truth(holds bool) float64 {
+	if holds {
+		return 1
+	}
+	return 0
 }
 
 // conclude notes a conclusive result and when it came in; a result that was overtaken by a later one moves no time back.

@@ -36,7 +36,7 @@ func script(t *testing.T, p *Probes, periodic, held testMetrics) {
 	p.Report(periodicID, synthetic.Report{Start: epoch.Add(15 * time.Second), Elapsed: 5 * time.Second, Outcome: synthetic.Failure,
 		Phases: phases(3), Ending: ended(disconnect.ConnackTimeout, disconnect.PhaseMQTT),
 		TLS: &mqtt.TLSFacts{Version: "1.3", Cipher: "TLS_AES_128_GCM_SHA256", EarliestExpiry: epoch.AddDate(0, 2, 0),
-			ClientCertExpiry: epoch.AddDate(1, 0, 0), ClientCertAsked: true}})
+			ClientCertExpiry: epoch.AddDate(1, 0, 0), ClientCertAsked: true, Resumed: true}})
 	p.Report(periodicID, synthetic.Report{Start: epoch.Add(30 * time.Second), Elapsed: time.Second, Outcome: synthetic.Inconclusive, Phases: phases(4), Connected: true})
 	// Refused with a CONNACK in good time: that is no time to connect.
 	p.Report(periodicID, synthetic.Report{Start: epoch.Add(45 * time.Second), Elapsed: time.Second, Outcome: synthetic.Failure,
@@ -169,7 +169,7 @@ func TestAddAgain(t *testing.T) {
 	mustAdd(t, p, periodicPlan())
 	keepalive := synthetic.NewCommonMetrics().Keepalive
 	p.Event(periodicID, synthetic.Event{Time: epoch, Samples: []synthetic.Sample{keepalive.Of(60)}}) // Server Keep Alive
-	p.Report(periodicID, synthetic.Report{Start: epoch, Outcome: synthetic.Success})
+	p.Report(periodicID, synthetic.Report{Start: epoch, Outcome: synthetic.Success, TLS: &mqtt.TLSFacts{Version: "1.3"}})
 	check := func(want map[string]float64) {
 		t.Helper()
 		got := seriesOf(t, g)
@@ -186,8 +186,10 @@ func TestAddAgain(t *testing.T) {
 		"mqtt_probe_interval_seconds{probe=connect}":           15,
 		"mqtt_probe_runs_total{outcome=success,probe=connect}": 1,
 		"mqtt_probe_success{probe=connect}":                    1,
+		"mqtt_probe_tls_resumed{probe=connect}":                0,
 	})
 	changed := periodicPlan()
+	changed.Profile.TLS.Resumption = false
 	changed.Profile.Keepalive = 5 * time.Second
 	changed.Profile.TLS.MinVersion = "1.3"
 	changed.Schedule.Every = 0
@@ -195,6 +197,7 @@ func TestAddAgain(t *testing.T) {
 	check(map[string]float64{
 		"mqtt_probe_keepalive_seconds{probe=connect}":                                       5,
 		"mqtt_probe_interval_seconds{probe=connect}":                                        math.NaN(),
+		"mqtt_probe_tls_resumed{probe=connect}":                                             math.NaN(),
 		"mqtt_probe_info{probe=connect,protocol=5,tls_max=1.3,tls_min=1.2,transport=mqtts}": math.NaN(),
 		"mqtt_probe_info{probe=connect,protocol=5,tls_max=1.3,tls_min=1.3,transport=mqtts}": 1,
 		"mqtt_probe_runs_total{outcome=success,probe=connect}":                              1,

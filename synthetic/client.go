@@ -8,9 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -66,22 +64,29 @@ func newClientTo(env Env, p *Profile, t *Target, gate *rate.Limiter) (*client, e
 	if p.TLS.Resumption {
 		c.cache = tls.NewLRUClientSessionCache(4)
 	}
+	if len(p.ClientIDs) > 0 && c.env.IDs == nil {
+		c.env.IDs = NewClientIDs()
+	}
 	return c, nil
+}
+
+// clientID is the client identifier of a role; "" if the profile has a fixed pool and all of it is in use.
+func (c *client) clientID(role string) string {
+	if pool := c.profile.ClientIDs; len(pool) > 0 {
+		return c.env.IDs.lend(pool, c.target.Name, borrower{c.env.Identity, c.env.Slot, role})
+	}
+	return c.env.clientID(c.profile.ClientID, role)
 }
 
 // options makes the options of one connection. Password and certificates are read anew each time; what cannot be read is
 // our own fault and no [mqtt.End], which makes a run inconclusive.
-func (c *client) options(role string) (mqtt.Options, error) {
+func (c *client) options(ctx context.Context, role string) (mqtt.Options, error) {
 	p, t := c.profile, c.target
-	o := mqtt.Options{URL: c.url, Version: p.Protocol, ClientID: c.env.clientID(p.ClientID, role), Username: t.Username,
+	o := mqtt.Options{URL: c.url, Version: p.Protocol, ClientID: c.clientID(role), Username: t.Username,
 		Password: t.Password, CleanStart: p.CleanStart, SessionExpiry: p.SessionExpiry, Keepalive: p.Keepalive, Ping: p.Ping,
 		ReceiveMaximum: p.ReceiveMaximum, TCP: p.TCP, Proxy: c.proxy, Source: c.source, IPFamily: p.IPFamily, DialSocket: c.env.Dial}
-	if t.PasswordFile != "" {
-		b, err := os.ReadFile(t.PasswordFile)
-		if err != nil {
-			return o, fmt.Errorf("target %s: password_file: %w", t.Name, err)
-		}
-		o.Password = mqtt.Secret(strings.TrimRight(string(b), "\r\n"))
+	if o.ClientID == "" && len(p.ClientIDs) > 0 {
+		return o, fmt.Errorf("client_ids of profile %s: all %d are in use at target %s: add some (see `pingreq config check`)", p.Name, len(p.ClientIDs), t.Name)
 	}
 	if len(p.Websocket.Headers) > 0 {
 		o.WSHeader = http.Header{}
@@ -89,14 +94,23 @@ func (c *client) options(role string) (mqtt.Options, error) {
 			o.WSHeader.Set(k, v)
 		}
 	}
-	if c.url.Scheme == "mqtts" || c.url.Scheme == "wss" {
-		cfg, err := c.tls()
-		if err != nil {
-			return o, fmt.Errorf("target %s: %w", t.Name, err)
-		}
-		o.TLS = cfg
+	if err := patiently(ctx, func() error { return c.read(&o) }); err != nil {
+		return o, fmt.Errorf("target %s: %w", t.Name, err)
 	}
 	return o, nil
+}
+
+// read reads the files that a connection needs.
+func (c *client) read(o *mqtt.Options) (err error) {
+	if c.target.PasswordFile != "" {
+		if o.Password, err = readPassword(c.target.PasswordFile); err != nil {
+			return err
+		}
+	}
+	if c.url.Scheme == "mqtts" || c.url.Scheme == "wss" {
+		o.TLS, err = c.tls()
+	}
+	return err
 }
 
 // wait waits for the target's connect rate limit. Not to be let through before ctx ends is our own doing.
@@ -115,7 +129,7 @@ func (c *client) wait(ctx context.Context) error {
 
 // connect waits for the rate limit and connects.
 func (c *client) connect(ctx context.Context, role string, change func(*mqtt.Options)) (*mqtt.Session, error) {
-	o, err := c.options(role)
+	o, err := c.options(ctx, role)
 	if err != nil {
 		return nil, err
 	}

@@ -1,11 +1,10 @@
 package synthetic
 
 import (
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/pingreq/pingreq/test/lab"
 )
@@ -45,28 +44,6 @@ func TestClientIDs(t *testing.T) {
 	}
 }
 
-func TestFilesAreReadAnewAtEachConnect(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "password")
-	env := Env{Target: &Target{Name: "plant", URL: "mqtt://127.0.0.1", Username: "u", PasswordFile: file}}
-	c, err := newClient(env, new(DefaultProfile()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.options(""); err == nil || !strings.Contains(err.Error(), "password_file") {
-		t.Errorf("a missing file: %v", err)
-	}
-	for _, content := range []string{"first\n", "second"} {
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		o, err := c.options("")
-		if err != nil || string(o.Password) != strings.TrimSpace(content) {
-			t.Errorf("read %q as %q: %v", content, string(o.Password), err)
-		}
-	}
-}
-
 func TestTLSOfTargetAndProfile(t *testing.T) {
 	ca := lab.NewCA(t)
 	cert := ca.Client(t)
@@ -81,15 +58,17 @@ func TestTLSOfTargetAndProfile(t *testing.T) {
 		{"no PEM in it", func(t *Target, _ *Profile) { t.TLS.CAFile = cert.KeyFile }, "holds no PEM certificate"},
 		{"key of another", func(tg *Target, _ *Profile) { tg.TLS.KeyFile = ca.Client(t).KeyFile }, "tls.key_file"},
 	} {
-		tg, p := target, DefaultProfile()
-		tc.change(&tg, &p)
-		c, err := newClient(Env{Target: &tg}, &p)
-		if err == nil {
-			_, err = c.options("")
-		}
-		if (err == nil) != (tc.fault == "") || err != nil && !strings.Contains(err.Error(), tc.fault) {
-			t.Errorf("%s: %v", tc.name, err)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			tg, p := target, DefaultProfile()
+			tc.change(&tg, &p)
+			c, err := newClient(Env{Target: &tg}, &p)
+			if err == nil {
+				_, err = c.options(t.Context(), "")
+			}
+			if (err == nil) != (tc.fault == "") || err != nil && !strings.Contains(err.Error(), tc.fault) {
+				t.Errorf("%s: %v", tc.name, err)
+			}
+		})
 	}
 	p := DefaultProfile()
 	p.TLS = ProfileTLS{MinVersion: "1.2", MaxVersion: "1.2", CipherSuites: []string{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}, Curves: []string{"P256"}, WithoutClientCert: true}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"time"
 )
 
 // tls joins the target's side (whom to trust, who we are) with the profile's (what is offered).
@@ -31,24 +30,13 @@ func (c *client) tls() (*tls.Config, error) {
 		}
 	}
 	if t.CertFile != "" && !c.profile.TLS.WithoutClientCert {
-		pair, err := loadPair(t.CertFile, t.KeyFile)
+		pair, err := readPair(t.CertFile, t.KeyFile)
 		if err != nil {
 			return nil, err
 		}
 		cfg.Certificates = []tls.Certificate{pair}
 	}
 	return cfg, nil
-}
-
-// loadPair reads a certificate and its key. While they are being replaced they may not match for a moment.
-func loadPair(cert, key string) (pair tls.Certificate, err error) {
-	for range 3 {
-		if pair, err = tls.LoadX509KeyPair(cert, key); err == nil {
-			return pair, nil
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	return pair, fmt.Errorf("tls.cert_file and tls.key_file: %w", err)
 }
 
 // config is the profile's side of TLS.

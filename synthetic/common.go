@@ -15,6 +15,7 @@ type CommonMetrics struct {
 	ConnectDuration  *Metric
 	PhaseDuration    *Metric // phase
 	TLSInfo          *Metric // version, cipher
+	TLSResumed       *Metric
 	CertExpiry       *Metric
 	ClientCertExpiry *Metric
 }
@@ -22,7 +23,7 @@ type CommonMetrics struct {
 // All lists the common families in the order of the documentation.
 func (c *CommonMetrics) All() []*Metric {
 	return []*Metric{c.Info, c.Interval, c.Keepalive, c.Success, c.LastConclusive, c.LastFailure, c.Runs, c.Failures,
-		c.RunDuration, c.ConnectDuration, c.PhaseDuration, c.TLSInfo, c.CertExpiry, c.ClientCertExpiry}
+		c.RunDuration, c.ConnectDuration, c.PhaseDuration, c.TLSInfo, c.TLSResumed, c.CertExpiry, c.ClientCertExpiry}
 }
 
 // NewCommonMetrics declares the common families.
@@ -56,6 +57,8 @@ func NewCommonMetrics() *CommonMetrics {
 			Help: "Duration of one phase of a successful connect; a phase that did not run has no value."},
 		TLSInfo: &Metric{Name: "mqtt_probe_tls_info", Type: Gauge, Labels: []string{"version", "cipher"},
 			Help: "What the latest TLS handshake agreed on: always 1."},
+		TLSResumed: &Metric{Name: "mqtt_probe_tls_resumed", Type: Gauge,
+			Help: "Whether the latest TLS handshake resumed the session of an earlier connection: 1 or 0. Absent unless the profile offers to, by tls.resumption."},
 		CertExpiry: &Metric{Name: "mqtt_probe_tls_earliest_cert_expiry_timestamp_seconds", Type: Gauge, Unit: "seconds",
 			Help: "Earliest expiry in the certificate chain that the broker sent, Unix time, also when the chain did not verify."},
 		ClientCertExpiry: &Metric{Name: "mqtt_probe_tls_client_cert_expiry_timestamp_seconds", Type: Gauge, Unit: "seconds",

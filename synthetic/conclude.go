@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
@@ -59,11 +60,14 @@ func (r *Report) connected(s *mqtt.Session) {
 	r.Phases, r.TLS, r.Connected = a.Phases, a.TLS, true
 	r.fact("remote", "%s", a.Remote)
 	if t := a.TLS; t != nil {
-		resumed := ""
-		if t.Resumed {
-			resumed = ", resumed"
+		facts := []string{t.Version, t.Cipher}
+		if t.Curve != "" {
+			facts = append(facts, t.Curve)
 		}
-		r.fact("tls", "%s, %s%s", t.Version, t.Cipher, resumed)
+		if t.Resumed {
+			facts = append(facts, "resumed")
+		}
+		r.fact("tls", "%s", strings.Join(facts, ", "))
 	}
 	if k := s.Keepalive(); k > 0 {
 		r.fact("keepalive", "%s", k)

@@ -25,6 +25,8 @@ type Env struct {
 	Timeout        time.Duration // of one run; of a held kind: of one connection attempt
 	// Gate limits the connects per second to the target; all of the target's probes share it. nil = no limit.
 	Gate *rate.Limiter
+	// IDs lends client identifiers of fixed pools; all of the agent's probes share it. nil = no other probe has any.
+	IDs *ClientIDs
 	// Dial replaces the network in tests; nil = the network.
 	Dial mqtt.DialFunc
 	// Other finds another target with its gate, for probes that span two.

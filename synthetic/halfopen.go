@@ -55,6 +55,7 @@ func halfopenKind() Kind {
 			}
 			return c
 		},
+		Clients: func(Profile, any) int { return 5 }, // observer, control, twin, idler, victim
 		Needs: func(p Profile, options any) time.Duration {
 			k := p.Keepalive
 			return (halfopenSetup + k + halfopenLimits(k, options.(*HalfopenOptions)).deadline).Round(time.Second)

@@ -115,11 +115,11 @@ func (x *halfopenRun) assemble(ctx context.Context) error {
 }
 
 func (x *halfopenRun) willTopic(role string) string {
-	return x.c.env.topic(x.c.env.clientID(x.c.profile.ClientID, role), "will")
+	return x.c.env.topic(x.c.clientID(role), "will")
 }
 
 func (x *halfopenRun) downTopic() string {
-	return x.c.env.topic(x.c.env.clientID(x.c.profile.ClientID, "victim"), "down")
+	return x.c.env.topic(x.c.clientID("victim"), "down")
 }
 
 // downstream is what the observer does for the option of that name.

@@ -32,9 +32,10 @@ func idleKind() Kind {
 		Metrics:  m.all(),
 		Reasons:  slices.Concat(connectReasons(), reasons(disconnect.PathCut)),
 		Cost: func(p Profile, options any) Cost {
-			n := 1 + len(options.(*IdleOptions).steps(idleNeed(&p, p.Keepalive), 0)) // with the companion
+			n := idleClients(p, options)
 			return Cost{Connections: n, ConnectsPerRun: float64(n)}
 		},
+		Clients: idleClients,
 		Needs: func(p Profile, options any) time.Duration {
 			o := options.(*IdleOptions)
 			steps := o.steps(idleNeed(&p, p.Keepalive), 0)
@@ -48,6 +49,11 @@ func idleKind() Kind {
 			return &idleProbe{c: c, opts: *options.(*IdleOptions), m: m}, err
 		},
 	}
+}
+
+// idleClients counts the rungs, and the companion.
+func idleClients(p Profile, options any) int {
+	return 1 + len(options.(*IdleOptions).steps(idleNeed(&p, p.Keepalive), 0))
 }
 
 const (

@@ -29,6 +29,8 @@ type Kind struct {
 	// Cost is what the probe costs the broker, for `pingreq config check`; connects and messages in one run or, for a
 	// held kind, in an hour of a healthy session.
 	Cost func(p Profile, options any) Cost
+	// Clients is how many client identifiers of its own one probe needs, for a held kind each session; nil = one.
+	Clients func(p Profile, options any) int
 	// Needs is how long one run may take at most with a profile; it is the timeout where none is configured, and the
 	// least that is accepted. nil for kinds whose runs end at any timeout.
 	Needs func(p Profile, options any) time.Duration

@@ -50,7 +50,7 @@ func NewListener(env Env, p *Profile, role string, filters []string, heard Heard
 }
 
 // ClientID is the client identifier of its connection.
-func (l *Listener) ClientID() string { return l.c.env.clientID(l.c.profile.ClientID, l.role) }
+func (l *Listener) ClientID() string { return l.c.clientID(l.role) }
 
 // Run listens until ctx is done.
 func (l *Listener) Run(ctx context.Context) {
@@ -61,7 +61,7 @@ func (l *Listener) Run(ctx context.Context) {
 			}
 		},
 		Options: func() (mqtt.Options, error) {
-			o, err := l.c.options(l.role)
+			o, err := l.c.options(ctx, l.role)
 			clean(&o)
 			polite(&o)
 			o.Paced = true

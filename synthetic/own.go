@@ -11,13 +11,17 @@ import (
 func OwnClients(env Env, probes []string, profiles []Profile) func(clientID string) bool {
 	prefix := regexp.QuoteMeta(env.defaultPrefix())
 	shapes := []string{fmt.Sprintf("%s-[0-9a-f]{%d}", prefix, maxClientID-len(env.defaultPrefix())-1)}
+	fixed := map[string]bool{}
 	for _, p := range profiles {
+		for _, id := range p.ClientIDs {
+			fixed[id] = true
+		}
 		if p.ClientID != "" {
 			shapes = append(shapes, env.shape(p, probes))
 		}
 	}
 	all := regexp.MustCompile(`\A(?:` + strings.Join(shapes, "|") + `)\z`)
-	return all.MatchString
+	return func(id string) bool { return fixed[id] || all.MatchString(id) }
 }
 
 // shape is what a profile's template makes, as a regular expression.

@@ -5,7 +5,7 @@ import "testing"
 // TestOwnClients expects that every identifier a probe can have is known as ours, and that a device's is not.
 func TestOwnClients(t *testing.T) {
 	env := Env{Agent: "fra.1", ClientIDPrefix: "watch", Identity: Identity{Target: "plant"}}
-	profiles := []Profile{{Name: "default"}, {Name: "fixed", ClientID: "monitor+1"},
+	profiles := []Profile{{Name: "default"}, {Name: "fixed", ClientID: "monitor+1"}, {Name: "pool", ClientIDs: []string{"dev.1", "dev-2"}},
 		{Name: "template", ClientID: "{agent}/{target}/{probe}-{profile}-{role}.{slot}"}, {Name: "hashed", ClientID: "m{hash}"}}
 	probes := []string{"hold", "echo"}
 	own := OwnClients(env, probes, profiles)
@@ -23,7 +23,10 @@ func TestOwnClients(t *testing.T) {
 			}
 		}
 	}
-	for _, id := range []string{"", "watch-", "watch-1234", "watch-0123456789abcdefg", "watch-0123456789abcdef012", "xwatch-0123456789abcdef0", "monitor1",
+	if !own("dev.1") || !own("dev-2") {
+		t.Error("ids of a pool are not taken for ours")
+	}
+	for _, id := range []string{"devX1", "dev", "", "watch-", "watch-1234", "watch-0123456789abcdefg", "watch-0123456789abcdef012", "xwatch-0123456789abcdef0", "monitor1",
 		"monitor+12", "fraX1/plant/hold-template-.0", "fra.1/plant/other-template-.0", "m0123456789a", "sensor"} {
 		if own(id) {
 			t.Errorf("%q is taken for ours", id)

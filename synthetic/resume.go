@@ -45,6 +45,7 @@ func resumeKind() Kind {
 		Cost: func(_ Profile, options any) Cost {
 			return Cost{ConnectsPerRun: 5, MessagesPerRun: float64(2 * options.(*ResumeOptions).Messages), RefusalsPerRun: 1} // with 3.1.1; MQTT 5 needs 3 connects
 		},
+		Clients: func(Profile, any) int { return 2 },
 		Needs: func(p Profile, options any) time.Duration {
 			o := options.(*ResumeOptions)
 			return 4*connectTime + subscribeTime + fallTime(p) + o.Away + 2*o.DeliveryTimeout + o.Settle + cleanUpTime

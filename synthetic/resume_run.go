@@ -48,7 +48,7 @@ const subscribeTime = 10 * time.Second
 // Run implements [Probe].
 func (p *resumeProbe) Run(ctx context.Context, emit func(Event)) *Report {
 	x := &resumeRun{resumeProbe: p, r: &Report{}, emit: emit,
-		t: newTally(p.opts.DeliveryTimeout, p.c.env.topic(p.c.env.clientID(p.c.profile.ClientID, resumeRole), "resume"))}
+		t: newTally(p.opts.DeliveryTimeout, p.c.env.topic(p.c.clientID(resumeRole), "resume"))}
 	defer x.leave()
 	err := x.vanish(ctx)
 	if err == nil {

@@ -39,6 +39,7 @@ func roundtripKind() Kind {
 			o := options.(*RoundtripOptions)
 			return Cost{ConnectsPerRun: 2, MessagesPerRun: float64(2 * o.Messages * len(o.QoS))}
 		},
+		Clients: func(Profile, any) int { return 2 }, // the one that receives is elsewhere with ReceiveAt
 		New: func(env Env, p *Profile, options any) (Probe, error) {
 			o := *options.(*RoundtripOptions)
 			pub, err := newClient(env, p)

@@ -50,7 +50,13 @@ func sessionKind() Kind {
 			s := o.(*SessionOptions)
 			return mqtt.Backoff{Min: s.BackoffMin, Max: s.BackoffMax}
 		},
-		Cost:  sessionCost,
+		Cost: sessionCost,
+		Clients: func(_ Profile, options any) int {
+			if t := options.(*SessionOptions).Traffic; t == TrafficReceive || t == TrafficBoth {
+				return 2 // with the publisher
+			}
+			return 1
+		},
 		Check: checkSession,
 		New: func(env Env, p *Profile, options any) (Probe, error) {
 			c, err := newClient(env, p)

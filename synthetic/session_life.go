@@ -84,7 +84,7 @@ func (l *life) open(ctx context.Context) error {
 
 // connect makes the connection; the wait for the rate limit is not part of the attempt.
 func (l *life) connect(ctx context.Context) error {
-	o, err := l.c.options("")
+	o, err := l.c.options(ctx, "")
 	if err != nil {
 		return err
 	}
@@ -338,7 +338,7 @@ func (l *life) conclude(r *Report, err error) {
 func (l *life) publishTo(ctx context.Context, topic string) {
 	link := mqtt.Link{Timeout: l.c.env.Timeout, Wait: l.c.wait, Backoff: mqtt.Backoff{Min: l.opts.BackoffMin, Max: l.opts.BackoffMax},
 		Options: func() (mqtt.Options, error) {
-			o, err := l.c.options("publisher")
+			o, err := l.c.options(ctx, "publisher")
 			clean(&o)
 			return o, err
 		},

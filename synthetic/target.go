@@ -52,7 +52,8 @@ type Profile struct {
 	Protocol       mqtt.Version
 	Keepalive      time.Duration // whole seconds; 0 = none
 	Ping           mqtt.PingPolicy
-	ClientID       string // template with {agent} {target} {probe} {profile} {role} {slot} {hash}; empty: "pingreq-{hash}"
+	ClientID       string   // template with {agent} {target} {probe} {profile} {role} {slot} {hash}; empty: "pingreq-{hash}"
+	ClientIDs      []string // fixed pool, of which each client of a target takes one; empty: ClientID
 	CleanStart     bool
 	SessionExpiry  time.Duration // MQTT 5
 	ReceiveMaximum uint16        // MQTT 5; 0 = 32

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -81,6 +82,15 @@ func printCost(e environment, cfg *config.Config) error {
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if pools := cfg.Pools(); len(pools) > 0 {
+		fmt.Fprintln(w, "\ntarget\tclient ids\tneeded at once\tprofiles\t")
+		for _, p := range pools {
+			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t\n", p.Target, p.IDs, p.Needed, strings.Join(p.Profiles, ", "))
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
 	}
 	for _, c := range costs {
 		if c.Warning != "" {

@@ -79,8 +79,12 @@ func (s *brokerSpec) same(o *brokerSpec) bool {
 
 // listener makes a listener at the broker.
 func (s *brokerSpec) listener(env clientEnv, role string, filters []string, h synthetic.Heard) (*synthetic.Listener, error) {
-	id := synthetic.Identity{Target: s.target.Name, Kind: role, Probe: role, Profile: s.profile.Name}
-	return synthetic.NewListener(env(&s.target, id, brokerTimeout), &s.profile, role, filters, h)
+	return synthetic.NewListener(env(&s.target, s.identity(role), brokerTimeout), &s.profile, role, filters, h)
+}
+
+// identity names the client of a role.
+func (s *brokerSpec) identity(role string) synthetic.Identity {
+	return synthetic.Identity{Target: s.target.Name, Kind: role, Probe: role, Profile: s.profile.Name}
 }
 
 // newBroker makes the reader of a broker, and its series.

@@ -26,7 +26,7 @@ type Planned struct {
 
 // Plan makes the probes of a configuration. The error says what is wrong with which probe.
 func Plan(cfg *config.Config) ([]Planned, error) {
-	return build(cfg, newClientEnv(cfg, newGates(cfg, nil)))
+	return build(cfg, newClientEnv(cfg, newGates(cfg, nil), synthetic.NewClientIDs()))
 }
 
 // gates are the connect rate limits of the targets, by name.
@@ -55,14 +55,14 @@ func (g gates) adjust(cfg *config.Config) {
 // clientEnv gives what the agent has for a client of a target. Clients of one target share its connect rate limit.
 type clientEnv func(t *synthetic.Target, id synthetic.Identity, timeout time.Duration) synthetic.Env
 
-func newClientEnv(cfg *config.Config, g gates) clientEnv {
+func newClientEnv(cfg *config.Config, g gates, ids *synthetic.ClientIDs) clientEnv {
 	other := func(name string) (*synthetic.Target, *rate.Limiter, bool) {
 		t, ok := cfg.Target(name)
 		return &t, g[name], ok
 	}
 	return func(t *synthetic.Target, id synthetic.Identity, timeout time.Duration) synthetic.Env {
 		return synthetic.Env{Agent: cfg.Agent.ID, TopicPrefix: cfg.Agent.TopicPrefix, ClientIDPrefix: cfg.Agent.ClientIDPrefix,
-			Identity: id, Target: t, Timeout: timeout, Gate: g[t.Name], Other: other}
+			Identity: id, Target: t, Timeout: timeout, Gate: g[t.Name], IDs: ids, Other: other}
 	}
 }
 

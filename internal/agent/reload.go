@@ -172,7 +172,10 @@ func (x *swap) leave(ids ...[]synthetic.Identity) {
 	var all sync.WaitGroup
 	for _, some := range ids {
 		for _, id := range some {
-			all.Go(func() { x.runner.Stop(id) })
+			all.Go(func() {
+				x.runner.Stop(id)
+				x.state.ids.Release(id)
+			})
 		}
 	}
 	all.Wait()
@@ -204,7 +207,12 @@ func (x *swap) retireBrokers(next *state) {
 		if spec == nil || spec.events == nil {
 			x.clients.Remove(name)
 		}
-		all.Go(b.stop)
+		all.Go(func() {
+			b.stop()
+			for _, role := range []string{sysRole, eventsRole} {
+				x.state.ids.Release(b.spec.identity(role))
+			}
+		})
 	}
 	all.Wait()
 }

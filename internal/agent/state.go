@@ -11,6 +11,7 @@ import (
 type state struct {
 	cfg   *config.Config
 	gates gates
+	ids   *synthetic.ClientIDs // lent to the clients of this and of every other configuration
 	env   clientEnv
 	plan  []Planned
 	specs map[string]*brokerSpec // by target
@@ -20,12 +21,12 @@ type state struct {
 
 // prepare makes all of a configuration that can fail, and changes nothing of what runs. before is the state in use, if any.
 func prepare(cfg *config.Config, before *state) (*state, error) {
-	s := &state{cfg: cfg, brokers: map[string]*broker{}}
+	s := &state{cfg: cfg, ids: synthetic.NewClientIDs(), brokers: map[string]*broker{}}
 	if before != nil {
-		s.gates = before.gates
+		s.gates, s.ids = before.gates, before.ids
 	}
 	s.gates = newGates(cfg, s.gates)
-	s.env = newClientEnv(cfg, s.gates)
+	s.env = newClientEnv(cfg, s.gates, s.ids)
 	var errs [2]error
 	s.plan, errs[0] = build(cfg, s.env)
 	s.specs, errs[1] = brokerSpecs(cfg, s.env)

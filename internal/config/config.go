@@ -85,6 +85,7 @@ func (l *loader) config(raw map[string]any) *Config {
 	l.profiles(raw, c)
 	l.probes(raw, c)
 	l.combinations(c)
+	l.pools(c)
 	return c
 }
 

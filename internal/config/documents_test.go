@@ -178,7 +178,7 @@ var beyondSchema = []string{
 	"key-is-cert", "key-missing", "option-file", "password-file-directory", "password-file-empty", "password-file-missing", "password-variable-missing",
 	// what stands elsewhere
 	"duplicate-probe", "duplicate-profile", "duplicate-target", "keepalive-bounds", "password-twice", "password-without-username-311",
-	"receive-at-unknown", "session-expiry-311", "source-address-family", "timeout-longer", "timeout-longer-than-default", "tls-cipher-no-effect",
+	"client-ids-too-few", "receive-at-unknown", "session-expiry-311", "source-address-family", "timeout-longer", "timeout-longer-than-default", "tls-cipher-no-effect",
 	"tls-order", "refuse-tls", "refuse-nothing", "refuse-expect", "unknown-profile", "unknown-target",
 	// how long a duration is
 	"keepalive-fraction", "keepalive-range", "short-interval", "zero-interval",

@@ -27,9 +27,10 @@ var rules = map[string]rule{
 	"clientid": {pattern: regexp.MustCompile(`^[0-9A-Za-z-]+$`), problem: `may hold only letters, digits and "-", which every broker takes in a client id`},
 	"clientidtemplate": {pattern: regexp.MustCompile(`^([^{}]|\{(agent|target|probe|profile|role|slot|hash)\})+$`),
 		problem: "may hold in braces only {agent}, {target}, {probe}, {profile}, {role}, {slot} and {hash}"},
-	"topic":  {pattern: regexp.MustCompile(`^[^$/+#\x00-\x1f][^+#\x00-\x1f]*$`), problem: `must be the beginning of a topic without "+" and "#", and not begin with "$" or "/"`},
-	"envref": {pattern: envOnly, problem: `a password must not stand here: use password_file, or "${NAME}" with the environment variable that holds it`},
-	"cipher": {words: cipherSuites, problem: "cipher suite"},
+	"fixedid": {pattern: regexp.MustCompile(`^[^+#\x00-\x1f\x7f]{1,256}$`), problem: `must be a client id of at most 256 characters, without "+", "#" and control characters, since it is part of topics`},
+	"topic":   {pattern: regexp.MustCompile(`^[^$/+#\x00-\x1f][^+#\x00-\x1f]*$`), problem: `must be the beginning of a topic without "+" and "#", and not begin with "$" or "/"`},
+	"envref":  {pattern: envOnly, problem: `a password must not stand here: use password_file, or "${NAME}" with the environment variable that holds it`},
+	"cipher":  {words: cipherSuites, problem: "cipher suite"},
 }
 
 // cipherSuites lists the suites that can be chosen, which are those of TLS 1.2 and older.

@@ -64,7 +64,7 @@ func Load(src Source) (*Config, Warnings, error) {
 		return nil, nil, Errors{{File: name, Problem: "the working directory is gone"}}
 	}
 	l := &loader{
-		findings: newFindings(name), dir: dir, env: environment(src.Env), referenced: map[string]bool{},
+		findings: newFindings(name), dir: dir, env: environment(src.Env), referenced: map[string]bool{}, profilePath: map[string]string{},
 		reserved: src.Reserved, kinds: src.Kinds, validate: newValidator(),
 	}
 	if l.kinds == nil {
@@ -106,9 +106,11 @@ type loader struct {
 	dir        string            // of the file
 	env        map[string]string // the environment
 	referenced map[string]bool   // variables that a ${NAME} names
-	reserved   []string
-	kinds      []synthetic.Kind
-	validate   *validator.Validate
+	// profilePath is where a profile stands, by name.
+	profilePath map[string]string
+	reserved    []string
+	kinds       []synthetic.Kind
+	validate    *validator.Validate
 }
 
 // layers merges file, environment and flags; defaults are below, in the structs that the values are decoded into. It

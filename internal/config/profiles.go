@@ -38,6 +38,7 @@ func (l *loader) profiles(raw map[string]any, c *Config) {
 
 // profile checks one profile and completes its section.
 func (l *loader) profile(path string, s *profileSection) synthetic.Profile {
+	l.profilePath[s.Name] = path
 	version, err := mqtt.ParseVersion(s.Protocol)
 	if err == nil && version == mqtt.V311 && s.SessionExpiry > 0 {
 		l.bad(path+".session_expiry", "MQTT 3.1.1 has none: remove it, or set protocol to 5")
@@ -50,8 +51,11 @@ func (l *loader) profile(path string, s *profileSection) synthetic.Profile {
 	}
 	l.source(path+".source_address", s)
 	l.clientID(path+".client_id", s.ClientID)
+	if s.ClientID != "" && len(s.ClientIDs) > 0 {
+		l.bad(path+".client_ids", "stand beside client_id: keep one of them")
+	}
 	return synthetic.Profile{
-		Name: s.Name, Protocol: version, Keepalive: s.Keepalive, ClientID: s.ClientID, CleanStart: s.CleanStart,
+		Name: s.Name, Protocol: version, Keepalive: s.Keepalive, ClientID: s.ClientID, ClientIDs: s.ClientIDs, CleanStart: s.CleanStart,
 		Ping:          mqtt.PingPolicy{When: mqtt.PingWhen(s.Ping.When), After: s.Ping.After, Timeout: s.Ping.Timeout},
 		SessionExpiry: s.SessionExpiry, ReceiveMaximum: s.ReceiveMaximum,
 		TLS: synthetic.ProfileTLS(s.TLS), TCP: mqtt.TCPOptions(s.TCP),

@@ -69,6 +69,7 @@ type profileSection struct {
 	Keepalive      time.Duration     `koanf:"keepalive" validate:"min=0,max=65535s,seconds" desc:"keepalive of CONNECT, whole seconds; 0s: none"`
 	Ping           pingSection       `koanf:"ping" desc:"when PINGREQ is sent, and how long PINGRESP may take"`
 	ClientID       string            `koanf:"client_id" validate:"omitempty,clientidtemplate" desc:"template of the client id, with {agent} {target} {probe} {profile} {role} {slot} {hash}, where role tells the clients of one probe apart and slot the sessions it holds; empty: the agent's client_id_prefix, a hyphen and a hash of all these, 23 bytes in all"`
+	ClientIDs      []string          `koanf:"client_ids" validate:"max=10000,unique,dive,fixedid" desc:"instead of client_id, for brokers that let in certain ids only: each client of a target takes one for itself as long as it is in the plan. config check says how many a target needs. Another agent, and another target at the same broker, need others"`
 	CleanStart     bool              `koanf:"clean_start" desc:"start a new session; in MQTT 3.1.1 Clean Session"`
 	SessionExpiry  time.Duration     `koanf:"session_expiry" validate:"min=0,max=4294967295s,seconds" desc:"Session Expiry Interval, whole seconds, MQTT 5 only"`
 	ReceiveMaximum uint16            `koanf:"receive_maximum" validate:"min=1,max=65535" desc:"QoS 1 and 2 messages we take at once, MQTT 5 only"`

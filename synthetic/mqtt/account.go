@@ -16,6 +16,7 @@ type PhaseTime struct {
 // TLSFacts are what the TLS handshake agreed on.
 type TLSFacts struct {
 	Version, Cipher string
+	Curve           string // of the key exchange, such as X25519MLKEM768; empty: none
 	Resumed         bool
 	// EarliestExpiry is the earliest NotAfter in the chain that the server sent, also when it did not verify; zero
 	// when the server sent none, as on a resumed session.

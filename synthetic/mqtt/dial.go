@@ -285,6 +285,9 @@ func (a *attempt) handshake() (*tls.Conn, error) {
 		return nil, err
 	}
 	facts.Version, facts.Cipher, facts.Resumed = tls.VersionName(st.Version), tls.CipherSuiteName(st.CipherSuite), st.DidResume
+	if st.CurveID != 0 {
+		facts.Curve = st.CurveID.String()
+	}
 	return t, nil
 }
 

@@ -11,6 +11,7 @@ import (
 type Facts struct {
 	State            State
 	RTT              time.Duration // smoothed round-trip time
+	MinRTT           time.Duration // the shortest seen lately: what the path takes, without the peer's delays
 	RTO              time.Duration // until the next retransmission, growing with each
 	Unacked          uint32        // segments sent and not acknowledged
 	Pending          uint64        // bytes written and not acknowledged, sent or not

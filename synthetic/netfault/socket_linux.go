@@ -55,7 +55,7 @@ func factsOf(fd int) (Facts, error) {
 		us := func(v uint32) time.Duration { return time.Duration(v) * time.Microsecond }
 		ms := func(v uint32) time.Duration { return time.Duration(v) * time.Millisecond }
 		return Facts{
-			State: State(info.State), RTT: us(info.Rtt), RTO: us(info.Rto),
+			State: State(info.State), RTT: us(info.Rtt), MinRTT: us(info.Min_rtt), RTO: us(info.Rto),
 			Unacked: info.Unacked, Pending: uint64(pending), Retransmits: info.Retransmits, Backoff: info.Backoff,
 			BytesAcked: info.Bytes_acked, BytesReceived: info.Bytes_received, SegmentsReceived: info.Segs_in,
 			LastAckReceived: ms(info.Last_ack_recv),

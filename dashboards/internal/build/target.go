@@ -57,7 +57,7 @@ func target() page {
 			}},
 			{"Connect", []*panel{
 				newSeries("Phases of a connect", "s",
-					"Mean duration of each phase, which sum to the whole: name, TCP, proxy, TLS, websocket, and CONNECT to CONNACK (mqtt). Slow tcp: the path. Slow tls: the server's load. Slow mqtt: the broker, or what checks its users. 40 ms in mqtt are often Nagle's algorithm: set TCP_NODELAY at the broker.",
+					"Mean duration of each phase, which sum to the whole: name, TCP, proxy, TLS, websocket, and CONNECT to CONNACK (mqtt). Slow tcp: the path. Slow tls: the server's load. Slow mqtt: the broker, or what checks its users. 40 ms in mqtt are often Nagle's algorithm: see below.",
 					q(phaseDuration.mean(step, "phase", probes, connect), "{{phase}}")).stacked().every("1m"),
 				newHeat("Connect durations",
 					"How long connects took, from the start of an attempt to CONNACK. Two bands mean two populations: two nodes, two ways, IPv4 and IPv6.",
@@ -83,6 +83,12 @@ func target() page {
 						" * on ("+identity+") group_left (version, cipher) "+probes.of("mqtt_probe_tls_info")+
 						" or "+probes.of("mqtt_probe_keepalive_seconds")+" * on ("+identity+") group_left (protocol, transport) "+probes.of("mqtt_probe_info")+
 						" unless on ("+identity+") "+probes.of("mqtt_probe_tls_info")+")", "")).sized(24, 8),
+				newSeries("Answers that wait for our acknowledgement", "short",
+					"1: CONNACK comes 40 ms late, and without that delay when we acknowledge at once: Nagle's algorithm at the broker, which real devices feel too. Set TCP_NODELAY there, in Mosquitto set_tcp_nodelay true.",
+					q("max by (profile, instance) ("+probes.of("mqtt_probe_connect_delayed_ack")+")", "{{profile}} · {{instance}}")).from(0).digits(0),
+				newSeries("TLS sessions resumed", "percentunit",
+					"Share of the probes whose latest TLS handshake resumed an earlier session; only profiles with tls.resumption offer to. If it stays 0, the broker gives no tickets, or its nodes do not share their keys.",
+					q("avg by (profile, instance) ("+probes.of("mqtt_probe_tls_resumed")+")", "{{profile}} · {{instance}}")).within(0, 1),
 			}},
 			{"Held sessions", []*panel{
 				newTimeline("Session states",
