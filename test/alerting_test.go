@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,11 +35,22 @@ type incident struct {
 // TestAlerting runs agents, Prometheus and Alertmanager with the rules as they are shipped, lets an hour of the rules pass in which
 // nothing happens, and then everything at once: each incident is paged once, with its reason, and resolved when it is put
 // right. What is a consequence of something else is not paged. Every query of every dashboard has data in the end.
+//
+// It has the machine for itself, and agents without the race detector: a minute of the rules is a second, in which nothing may be late.
 func TestAlerting(t *testing.T) {
-	t.Parallel()
+	plain := filepath.Join(t.TempDir(), "pingreq")
+	if err := build(plain, false); err != nil {
+		t.Fatal(err)
+	}
+	serving := func(id string, p plan) (a *agent, file string) {
+		t.Helper()
+		file = p.file(t)
+		return serve(t, lab.Command{Name: "pingreq serve", Path: plain, Args: []string{"serve", "--agent.id=" + id, "--config.file=" + file,
+			fmt.Sprintf("--web.listen-address=127.0.0.1:%d", lab.Port(t))}}), file
+	}
 	var incidents []*incident
 	var p plan
-	p.profiles = []string{"{name: default, keepalive: 10s, ping: {after: 0.1, timeout: 2s}}", "{name: quick, keepalive: 1s}"}
+	p.profiles = []string{"{name: default, keepalive: 10s, ping: {after: 0.1, timeout: 2s}}", "{name: quick, keepalive: 1s}", "{name: resuming, tls: {resumption: true}}"}
 	target := func(name, url, more string) {
 		p.targets = append(p.targets, fmt.Sprintf("{name: %s, url: %q, connect_rate: 100, %s}", name, url, more))
 	}
@@ -68,6 +80,7 @@ func TestAlerting(t *testing.T) {
 	certificate := ca.Server(t, lab.Names("127.0.0.1"), lab.NotAfter(time.Now().Add(20*24*time.Hour)))
 	expiring := lab.StartMosquitto(t, lab.MosquittoOptions{CA: ca, Certificate: certificate})
 	target("expiring", expiring.TLS, trust(ca))
+	p.probes = append(p.probes, "{name: resuming, kind: connect, targets: [expiring], profiles: [resuming], interval: 2s, timeout: 2s}")
 	present := func(left time.Duration) func() {
 		return func() {
 			next := ca.Server(t, lab.Names("127.0.0.1"), lab.NotAfter(time.Now().Add(left)))
@@ -103,7 +116,7 @@ func TestAlerting(t *testing.T) {
 	var a *agent
 	var file string
 	again := func() {
-		if n := int(a.scrape().sum("mqtt_probe_halfopen_verdicts_total{target=late}")); n > runs {
+		if n := int(a.scrape().sum("mqtt_probe_runs_total{target=late,kind=halfopen}")); n > runs {
 			runs = n
 			p.probes[last] = halfopen(runs)
 			replace(t, file, p.yaml())
@@ -124,9 +137,7 @@ func TestAlerting(t *testing.T) {
 		"{name: hold-late, kind: session, targets: [late]}")
 
 	// An agent that dies, and one that is cut off from all that it watches.
-	fallen := serve(t, lab.Command{Name: "pingreq serve", Path: program, Args: []string{"serve", "--agent.id=fallen",
-		"--config.file=" + plan{targets: []string{fmt.Sprintf("{name: lonely, url: %q}", killed.WS)}, probes: []string{everySecond}}.file(t),
-		fmt.Sprintf("--web.listen-address=127.0.0.1:%d", lab.Port(t))}})
+	fallen, _ := serving("fallen", plan{targets: []string{fmt.Sprintf("{name: lonely, url: %q}", killed.WS)}, probes: []string{everySecond}})
 	far := lab.NewNamespace(t)
 	var beyond plan
 	for i := range 2 {
@@ -134,12 +145,12 @@ func TestAlerting(t *testing.T) {
 		beyond.targets = append(beyond.targets, fmt.Sprintf("{name: beyond-%d, url: %q}", i, b.URL))
 	}
 	beyond.probes = []string{everySecond}
-	cutOff := startAgent(t, "--agent.id=cut", "--config.file="+beyond.file(t))
+	cutOff, _ := serving("cut", beyond)
 	incidents = append(incidents,
 		&incident{name: "agent killed", group: map[string]string{"instance": addressOf(fallen)}, alert: "PingreqAgentDown", says: "lonely", strike: fallen.Kill, repair: fallen.Restart},
 		&incident{name: "agent cut off", group: map[string]string{"instance": addressOf(cutOff)}, alert: "PingreqAgentUplinkDead", says: "network_", strike: far.LinkDown, repair: far.LinkUp})
 
-	healthy, healthyFile := startHealthy(t)
+	healthy, healthyFile := serving("healthy", allIsWell(t))
 	good, err := os.ReadFile(healthyFile)
 	if err != nil {
 		t.Fatal(err)
@@ -147,8 +158,7 @@ func TestAlerting(t *testing.T) {
 	incidents = append(incidents, &incident{name: "bad configuration", group: map[string]string{"instance": addressOf(healthy)}, alert: "PingreqConfigReloadFailed", says: "config check",
 		strike: func() { replace(t, healthyFile, "targets: none\n") }, repair: func() { replace(t, healthyFile, string(good)) }})
 
-	file = p.file(t)
-	a = startAgent(t, "--agent.id=main", "--config.file="+file)
+	a, file = serving("main", p)
 	s := newAlertStage(t, addressOf(a), addressOf(fallen), addressOf(cutOff), addressOf(healthy))
 	start := time.Now()
 	s.calm(start)
@@ -161,9 +171,8 @@ func TestAlerting(t *testing.T) {
 	s.dashboards(start, worst)
 }
 
-// startHealthy starts an agent that watches a healthy broker of each kind, with probes of every kind that find out within
-// minutes.
-func startHealthy(t *testing.T) (a *agent, file string) {
+// allIsWell watches a healthy broker of each kind, with probes of every kind that find out within minutes.
+func allIsWell(t *testing.T) plan {
 	t.Helper()
 	mosquitto, nats, rabbit, jabber := lab.StartMosquitto(t, lab.MosquittoOptions{Config: []string{"sys_interval 1", "log_dest topic"}}),
 		lab.StartNATS(t, lab.NATSOptions{}), lab.StartRabbitMQ(t), lab.StartEjabberd(t)
@@ -181,8 +190,7 @@ func startHealthy(t *testing.T) (a *agent, file string) {
 		"{name: takeover, kind: takeover, interval: 5m}",
 		"{name: resume, kind: resume, interval: 5m, resume: {ordered: false}}",
 	}
-	file = p.file(t)
-	return startAgent(t, "--agent.id=healthy", "--config.file="+file), file
+	return p
 }
 
 // publishDocumented publishes under $SYS what a broker does, by its documentation.

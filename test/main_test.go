@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	}
 	if err == nil {
 		program = filepath.Join(dir, "pingreq")
-		err = build(program)
+		err = build(program, raceDetector())
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -51,10 +51,10 @@ func sideBySide(n int) {
 	}
 }
 
-// build builds the program, with the race detector when the tests have it.
-func build(path string) error {
+// build builds the program.
+func build(path string, race bool) error {
 	args := []string{"build", "-o", path}
-	if raceDetector() {
+	if race {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, "./cmd/pingreq")...)
