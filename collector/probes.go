@@ -309,7 +309,8 @@ func (x *probe) conclude(r *synthetic.Report, at time.Time) {
 	}
 	if r.Outcome == synthetic.Failure && !at.Before(x.lastFailure) {
 		x.lastFailure = at
-		x.take(c.LastFailure.Replacing(unix(at), r.Reason(), string(r.Phase())))
+		initiator, evidence := r.By()
+		x.take(c.LastFailure.Replacing(unix(at), r.Reason(), string(r.Phase()), string(initiator), string(evidence)))
 	}
 }
 

@@ -339,7 +339,7 @@ func TestTimesDoNotGoBack(t *testing.T) {
 	got := seriesOf(t, g)
 	for _, name := range []string{
 		"mqtt_probe_last_conclusive_timestamp_seconds{probe=hold}",
-		"mqtt_probe_last_failure_timestamp_seconds{phase=established,probe=hold,reason=zombie}",
+		"mqtt_probe_last_failure_timestamp_seconds{evidence=,initiator=,phase=established,probe=hold,reason=zombie}",
 	} {
 		if got[name] != unix(epoch.Add(time.Minute)) {
 			t.Errorf("%s = %v", name, got[name])

@@ -8,7 +8,7 @@ type CommonMetrics struct {
 	Keepalive        *Metric // filled by samples, since CONNACK may change it
 	Success          *Metric
 	LastConclusive   *Metric
-	LastFailure      *Metric // reason, phase; only the latest
+	LastFailure      *Metric // reason, phase, initiator, evidence; only the latest
 	Runs             *Metric // outcome
 	Failures         *Metric // reason
 	RunDuration      *Metric
@@ -42,8 +42,8 @@ func NewCommonMetrics() *CommonMetrics {
 			Help: "1 if the last conclusive run succeeded, 0 if it failed; for held sessions 1 while all of them are proven alive. Absent before the first."},
 		LastConclusive: &Metric{Name: "mqtt_probe_last_conclusive_timestamp_seconds", Type: Gauge, Unit: "seconds",
 			Help: "When the last conclusive result came in, Unix time."},
-		LastFailure: &Metric{Name: "mqtt_probe_last_failure_timestamp_seconds", Type: Gauge, Unit: "seconds", Labels: []string{"reason", "phase"},
-			Help: "When the latest failure was seen, Unix time, with its reason and the phase in which it happened: one series for each probe."},
+		LastFailure: &Metric{Name: "mqtt_probe_last_failure_timestamp_seconds", Type: Gauge, Unit: "seconds", Labels: []string{"reason", "phase", "initiator", "evidence"},
+			Help: "When the latest failure was seen, Unix time, with its reason, the phase in which it happened and, where a connection was refused or ended, by whom and how we know: one series for each probe."},
 		Runs: &Metric{Name: "mqtt_probe_runs_total", Type: Counter, Labels: []string{"outcome"}, Zero: outcomes,
 			Help: "Runs by outcome; a held session's whole life is one run."},
 		Failures: &Metric{Name: "mqtt_probe_failures_total", Type: Counter, Labels: []string{"reason"},
