@@ -324,7 +324,9 @@ func (x *probe) conclude(r *synthetic.Report, at time.Time) {
 	}
 	if r.Outcome == synthetic.Failure && !at.Before(x.lastFailure) {
 		x.lastFailure = at
+		initiator, evidence := r.By()
 		x.take(c.LastFailure.Replacing(unix(at), r.Reason(), string(r.Phase())))
+		x.take(c.LastFailureInfo.Replacing(1, r.Reason(), string(r.Phase()), string(initiator), string(evidence)))
 	}
 }
 

@@ -9,6 +9,7 @@ type CommonMetrics struct {
 	Success          *Metric
 	LastConclusive   *Metric
 	LastFailure      *Metric // reason, phase; only the latest
+	LastFailureInfo  *Metric // reason, phase, initiator, evidence; only the latest
 	Runs             *Metric // outcome
 	Failures         *Metric // reason
 	RunDuration      *Metric
@@ -22,7 +23,7 @@ type CommonMetrics struct {
 
 // All lists the common families in the order of the documentation.
 func (c *CommonMetrics) All() []*Metric {
-	return []*Metric{c.Info, c.Interval, c.Keepalive, c.Success, c.LastConclusive, c.LastFailure, c.Runs, c.Failures,
+	return []*Metric{c.Info, c.Interval, c.Keepalive, c.Success, c.LastConclusive, c.LastFailure, c.LastFailureInfo, c.Runs, c.Failures,
 		c.RunDuration, c.ConnectDuration, c.PhaseDuration, c.TLSInfo, c.TLSResumed, c.CertExpiry, c.ClientCertExpiry}
 }
 
@@ -45,6 +46,8 @@ func NewCommonMetrics() *CommonMetrics {
 			Help: "When the last conclusive result came in, Unix time."},
 		LastFailure: &Metric{Name: "mqtt_probe_last_failure_timestamp_seconds", Type: Gauge, Unit: "seconds", Labels: []string{"reason", "phase"},
 			Help: "When the latest failure was seen, Unix time, with its reason and the phase in which it happened: one series for each probe."},
+		LastFailureInfo: &Metric{Name: "mqtt_probe_last_failure_info", Type: Gauge, Labels: []string{"reason", "phase", "initiator", "evidence"},
+			Help: "The latest failure, always 1: its reason and phase and, where a connection was refused or ended, by whom and how we know: one series for each probe."},
 		Runs: &Metric{Name: "mqtt_probe_runs_total", Type: Counter, Labels: []string{"outcome"}, Zero: outcomes,
 			Help: "Runs by outcome; a held session's whole life is one run."},
 		Failures: &Metric{Name: "mqtt_probe_failures_total", Type: Counter, Labels: []string{"reason"},

@@ -85,6 +85,14 @@ func (r *Report) Phase() disconnect.Phase {
 	return disconnect.PhaseEstablished
 }
 
+// By tells who refused or ended the connection of a failure and what told us; both are "" for a finding, which ends none.
+func (r *Report) By() (disconnect.Initiator, disconnect.Evidence) {
+	if r.Outcome != Failure || r.Finding != "" || r.Ending == nil {
+		return "", ""
+	}
+	return r.Ending.Initiator, r.Ending.Evidence
+}
+
 // Sentence says in plain words what happened and where to look first.
 func (r *Report) Sentence() string {
 	switch {

@@ -36,8 +36,9 @@ func verification(err error) error { return &tls.CertificateVerificationError{Er
 const second = time.Second
 
 var (
-	acked   = &TCPFacts{State: 1}
-	unacked = &TCPFacts{State: 1, Unacked: 2, Retransmits: 3, Backoff: 3}
+	acked    = &TCPFacts{State: 1}
+	unacked  = &TCPFacts{State: 1, Unacked: 2, Retransmits: 3, Backoff: 3}
+	justSent = &TCPFacts{State: 1, Unacked: 1}
 	// A window of 0 is probed with backoff; the probes are answered, or they are not.
 	probed    = &TCPFacts{State: 1, Backoff: 2, LastAckRecv: second}
 	backedOff = &TCPFacts{State: 1, Backoff: 2, LastAckRecv: 20 * second}
@@ -195,6 +196,9 @@ var decisions = []struct {
 	{"no CONNACK, nothing acknowledged", Observation{Phase: PhaseMQTT, Deadline: DeadlineConnack, Err: timeout, TCP: unacked}, "connack_timeout network deadline"},
 	{"no CONNACK, deadline not named", Observation{Phase: PhaseMQTT, Err: timeout}, "connack_timeout unknown deadline"},
 	{"no acknowledgement", Observation{Phase: PhaseEstablished, Deadline: DeadlineAck, TCP: acked}, "ack_timeout server deadline"},
+	{"no acknowledgement, a PINGREQ just left", Observation{Phase: PhaseEstablished, Deadline: DeadlineAck, TCP: justSent, SendIdle: second / 1000}, "ack_timeout server deadline"},
+	{"no acknowledgement, and the PINGREQ before it had none", Observation{Phase: PhaseEstablished, Deadline: DeadlineAck, TCP: unacked, SendIdle: second / 1000}, "ack_timeout network deadline"},
+	{"no acknowledgement, what was sent a while ago has none", Observation{Phase: PhaseEstablished, Deadline: DeadlineAck, TCP: justSent, SendIdle: second}, "ack_timeout network deadline"},
 	{"no acknowledgement, path gone", Observation{Phase: PhaseEstablished, Deadline: DeadlineAck, TCP: unacked}, "ack_timeout network deadline"},
 	{"write stuck, peer does not read", Observation{Phase: PhaseEstablished, Deadline: DeadlineWrite, Err: timeout, TCP: probed, SendIdle: second / 2}, "network_timeout server deadline"},
 	{"write stuck, nothing acknowledged", Observation{Phase: PhaseEstablished, Deadline: DeadlineWrite, Err: timeout, TCP: unacked}, "network_timeout network deadline"},
@@ -417,6 +421,7 @@ func TestDetail(t *testing.T) {
 		{Observation{Phase: PhaseEstablished, Err: io.EOF, SendIdle: 15234567 * time.Microsecond, Keepalive: 10 * second}, "FIN 15.235 s after our last packet, keepalive 10 s"},
 		{Observation{Phase: PhaseEstablished, Deadline: DeadlinePingresp, TCP: unacked}, "no PINGRESP in time: 2 segments not acknowledged, retransmitted 3 times"},
 		{Observation{Phase: PhaseEstablished, Deadline: DeadlinePingresp, TCP: acked}, "no PINGRESP in time: all sent is acknowledged"},
+		{Observation{Phase: PhaseEstablished, Deadline: DeadlineAck, TCP: justSent, SendIdle: second / 1000}, "no acknowledgement in time: all sent is acknowledged, but for what left just now"},
 		{Observation{Phase: PhaseEstablished, Deadline: DeadlineWrite, TCP: probed}, "a write did not finish in time: all sent is acknowledged, but more cannot be sent"},
 		{Observation{Phase: PhaseEstablished, Err: fmt.Errorf("%w: PUBLISH with QoS 3", ErrProtocol)}, "protocol error: PUBLISH with QoS 3"},
 		{Observation{Phase: PhaseEstablished, Err: fmt.Errorf("dial wss://alice:s3cret@broker/mqtt: %w", errors.New("bad ws://bob:s3cret@b:99999 port"))}, "bad ws://b:99999 port"},

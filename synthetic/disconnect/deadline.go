@@ -3,6 +3,7 @@ package disconnect
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // fromDeadline reads a deadline of ours that passed: the one named or, for a timeout error without one, the one that
@@ -12,7 +13,7 @@ func fromDeadline(o *Observation) (Ending, bool) {
 		return Ending{}, false
 	}
 	missing := func(reason Reason, what string) (Ending, bool) {
-		return ending(reason, owed(o), FromDeadline, what+tcpDetail(o.TCP)), true
+		return ending(reason, owed(o), FromDeadline, what+tcpDetail(o)), true
 	}
 	switch o.Deadline {
 	case DeadlinePingresp:
@@ -36,7 +37,7 @@ func fromDeadline(o *Observation) (Ending, bool) {
 		if initiator == ByServer {
 			initiator = ByUnknown // the proxy's host is up, and may be waiting for what is behind it
 		}
-		return ending(NetworkTimeout, initiator, FromDeadline, "no answer from the proxy in time"+tcpDetail(o.TCP)), true
+		return ending(NetworkTimeout, initiator, FromDeadline, "no answer from the proxy in time"+tcpDetail(o)), true
 	case PhaseTLS, PhaseWebsocket:
 		return missing(HandshakeTimeout, "the handshake did not finish in time")
 	case PhaseMQTT:
@@ -64,7 +65,7 @@ func owed(o *Observation) Initiator {
 		return ByServer // no path in between
 	case t == nil:
 		return ByUnknown
-	case t.Unacked > 0:
+	case t.Unacked > 0 && !underway(o):
 		return ByNetwork
 	case t.Backoff == 0:
 		return ByServer
@@ -76,6 +77,15 @@ func owed(o *Observation) Initiator {
 	return ByNetwork // our packet never left: its route is gone
 }
 
+// underwayTime is the least time after which TCP sends again what is not acknowledged (Linux: TCP_RTO_MIN).
+const underwayTime = 200 * time.Millisecond
+
+// underway tells that all which is not acknowledged left just now: what we waited for is not among it.
+func underway(o *Observation) bool {
+	t := o.TCP
+	return t.Unacked > 0 && t.Retransmits == 0 && t.Backoff == 0 && o.SendIdle > 0 && o.SendIdle < underwayTime
+}
+
 // network is who is to blame where nobody has answered yet.
 func network(o *Observation) Initiator {
 	if o.LocalFault {
@@ -84,10 +94,13 @@ func network(o *Observation) Initiator {
 	return ByNetwork
 }
 
-func tcpDetail(t *TCPFacts) string {
+func tcpDetail(o *Observation) string {
+	t := o.TCP
 	switch {
 	case t == nil:
 		return ""
+	case underway(o):
+		return ": all sent is acknowledged, but for what left just now"
 	case t.Unacked > 0:
 		return fmt.Sprintf(": %d segments not acknowledged, retransmitted %d times", t.Unacked, t.Retransmits)
 	case t.Backoff > 0:

@@ -91,6 +91,7 @@
 //	EMFILE ENFILE EADDRNOTAVAIL EADDRINUSE ENOBUFS    other by client, evidence local
 //	ENOMEM EAFNOSUPPORT
 //	deadline, bytes not acknowledged                  by network
+//	the same, if they left just now                   by server: what we waited for is not among them
 //	deadline, all acknowledged                        by server; also a full window whose probes are answered
 //	deadline, TCP_INFO unknown                        by unknown; by server on a unix socket
 //	deadline, our own timers late                     by client

@@ -229,6 +229,44 @@ func TestClientCertificate(t *testing.T) {
 	}
 }
 
+// TestRefusedBeforeConnect has a server that refuses our certificate and resets the connection before CONNECT is out, which
+// then cannot be written: what the server said still counts.
+func TestRefusedBeforeConnect(t *testing.T) {
+	server, client := tlsPair(t)
+	server.ClientAuth, server.MinVersion = tls.RequireAnyClientCert, tls.VersionTLS13
+	gone := make(chan struct{})
+	addr := listen(t, func(c net.Conn) {
+		_ = tls.Server(c, server).Handshake()
+		hangUp(c)
+		close(gone)
+	})
+	_, err := Dial(t.Context(), Options{URL: &url.URL{Scheme: "mqtts", Host: addr.String()}, TLS: client,
+		DialSocket: func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+			return &patient{Conn: c, gone: gone}, err
+		}})
+	end, ok := errors.AsType[*End](err)
+	if !ok {
+		t.Fatal(err)
+	}
+	checkEnd(t, end, ending{disconnect.CertificateError, disconnect.ByServer, disconnect.FromTLSAlert, disconnect.PhaseTLS})
+}
+
+// patient writes its third and further records, of which the two of the handshake are none, after the server has gone.
+type patient struct {
+	net.Conn
+	writes int
+	gone   <-chan struct{}
+}
+
+// Write implements net.Conn.
+func (p *patient) Write(b []byte) (int, error) {
+	if p.writes++; p.writes > 2 {
+		<-p.gone
+	}
+	return p.Conn.Write(b)
+}
+
 // TestResumption resumes a TLS session when the options hold a cache.
 func TestResumption(t *testing.T) {
 	server, client := tlsPair(t)

@@ -78,7 +78,7 @@ func (a *attempt) hello(ctx context.Context) (*Session, *End) {
 	}
 	a.frames = &s.frames
 	if _, err := s.stream.Write(b); err != nil {
-		return nil, a.fail(ctx, err)
+		return nil, a.fail(ctx, s.lastRefusal(ctx, err))
 	}
 	_, s.lastSent = s.stream.written()
 	a.account.LastSent = s.lastSent
@@ -116,6 +116,19 @@ func (a *attempt) hello(ctx context.Context) (*Session, *End) {
 		e.ServerReference = p.serverReference
 	}
 	return nil, e
+}
+
+// lastRefusal gives what the broker said before our CONNECT could not be written, or that error if it said nothing. A TLS
+// 1.3 server refuses a client certificate after our handshake, and resets the connection if CONNECT comes too late to be read.
+func (s *Session) lastRefusal(ctx context.Context, err error) error {
+	if ctx.Err() != nil || isTimeout(err) {
+		return err
+	}
+	_ = s.stream.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if _, _, last := s.frames.next(s.stream); last != nil && !isTimeout(last) {
+		return last
+	}
+	return err
 }
 
 // welcome takes what CONNACK announces; keepalive is the one we asked for.

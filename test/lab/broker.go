@@ -29,6 +29,10 @@ type BrokerOptions struct {
 	// GraceOf, when set, says in place of Grace how long a client may be silent; 0: for ever. The keepalive is the
 	// one that is in force.
 	GraceOf func(clientID string, keepAlive time.Duration) time.Duration
+	// Tick, when set, makes the broker look at each client's silence only this often, for the first time 1.5 ticks after
+	// CONNECT, and count ticks instead of time, as NanoMQ does: it cuts a client at the tick after the one at which the ticks
+	// since its last packet exceed its grace.
+	Tick time.Duration
 	// SendingCounts makes what the broker sends to a client an end of the client's silence, as rumqttd does.
 	SendingCounts bool
 	// ServerKeepAlive is announced to every MQTT 5 client, and is its keepalive; 0: the client's own.
@@ -182,7 +186,7 @@ func (b *Broker) admit(conn *Conn) *brokerClient {
 	if conn.Level >= v5 && b.o.ServerKeepAlive > 0 {
 		keepAlive = b.o.ServerKeepAlive
 	}
-	c := newBrokerClient(conn, b.silence(conn.ClientID, keepAlive))
+	c := newBrokerClient(conn, b.silence(conn.ClientID, keepAlive), b.o.Tick)
 	b.clients[c] = true
 	b.record(ClientConnected, conn.ClientID)
 	present := b.attach(c)

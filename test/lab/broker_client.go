@@ -17,6 +17,8 @@ const (
 type brokerClient struct {
 	conn    *Conn
 	silence time.Duration // how long it may be silent; 0: for ever; constant
+	tick    time.Duration // how often the broker looks; 0: always; constant
+	began   time.Time     // constant
 	out     outbox
 
 	session *session
@@ -26,8 +28,8 @@ type brokerClient struct {
 	lingers bool // its connection ends by FIN, and the client is given time to close its side
 }
 
-func newBrokerClient(conn *Conn, silence time.Duration) *brokerClient {
-	c := &brokerClient{conn: conn, silence: silence, expiry: conn.SessionExpiry, will: conn.Will}
+func newBrokerClient(conn *Conn, silence, tick time.Duration) *brokerClient {
+	c := &brokerClient{conn: conn, silence: silence, tick: tick, began: time.Now(), expiry: conn.SessionExpiry, will: conn.Will}
 	c.out.changed.L = &c.out.mu
 	return c
 }
@@ -111,9 +113,21 @@ func (b *Broker) arm(c *brokerClient) {
 	}
 	var deadline time.Time
 	if c.silence > 0 {
-		deadline = time.Now().Add(c.silence)
+		deadline = c.deadline(time.Now())
 	}
 	c.conn.SetReadDeadline(deadline)
+}
+
+// deadline is when a client whose latest packet came now is cut.
+func (c *brokerClient) deadline(now time.Time) time.Time {
+	if c.tick == 0 {
+		return now.Add(c.silence)
+	}
+	next := c.began.Add(c.tick * 3 / 2)
+	if passed := now.Sub(next); passed >= 0 {
+		next = next.Add((passed/c.tick + 1) * c.tick)
+	}
+	return next.Add((c.silence/c.tick + 1) * c.tick)
 }
 
 func (b *Broker) handle(c *brokerClient, p Packet) error {

@@ -204,6 +204,9 @@ func TestBrokerGrace(t *testing.T) {
 		{name: "standard", o: BrokerOptions{Grace: 1.5}, v311: 15 * time.Second, v5: 15 * time.Second},
 		{name: "early", o: BrokerOptions{Grace: 1, Ending: EndFIN}, v311: 10 * time.Second, v5: 10 * time.Second, noCode: true},
 		{name: "late", o: BrokerOptions{Grace: 4}, v311: 40 * time.Second, v5: 40 * time.Second},
+		// Looks 1.5 ticks after CONNECT and each tick from then on; the last packet comes after 7 s.
+		{name: "ticks", o: BrokerOptions{Grace: 1.25, Tick: 4 * time.Second}, v311: 19 * time.Second, v5: 19 * time.Second},
+		{name: "ticks, NanoMQ's defaults", o: BrokerOptions{Grace: 1.5, Tick: 10 * time.Second}, v311: 28 * time.Second, v5: 28 * time.Second},
 		{name: "announced keepalive", o: BrokerOptions{Grace: 1.5, ServerKeepAlive: 20 * time.Second}, v311: 15 * time.Second, v5: 30 * time.Second},
 		{name: "by client", o: BrokerOptions{Grace: 9, GraceOf: func(id string, k time.Duration) time.Duration {
 			if id == "victim" && k == keepAlive {

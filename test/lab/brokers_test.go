@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 func TestMosquitto(t *testing.T) {
@@ -75,6 +77,52 @@ func TestMosquittoUsersAndACL(t *testing.T) {
 		if p.Type() != PUBACK || len(p.Body) < 3 || p.Body[2] != want {
 			t.Errorf("publishing to %s gives %#x % x, want reason %#x", topic, p.First, p.Body, want)
 		}
+	}
+}
+
+// A user that is disabled is thrown off (0x98), another may not subscribe.
+func TestDynamicSecurity(t *testing.T) {
+	t.Parallel()
+	m := StartDynamicSecurity(t)
+	device := mustConnect(t, m.URL, nil, v5, credentials{DynsecUser, DynsecPassword})
+	publisher := mustConnect(t, m.URL, nil, v5, credentials{DynsecPublisher, DynsecPassword})
+	for c, want := range map[*client]byte{device: 0, publisher: 0x87} {
+		c.write(Frame(0x82, []byte{0, 1, 0, 0, 1, 'a', 0}))
+		if p := c.read(); p.Type() != SUBACK || p.Body[len(p.Body)-1] != want {
+			t.Errorf("SUBSCRIBE gives %#x % x, want %#x", p.First, p.Body, want)
+		}
+	}
+	m.DisableUser(DynsecUser)
+	if p := device.read(); p.Type() != DISCONNECT || len(p.Body) == 0 || p.Body[0] != 0x98 {
+		t.Errorf("a client of a disabled user gets %#x % x", p.First, p.Body)
+	}
+	publisher.ping()
+}
+
+// How a gateway ends its connections.
+func TestGateway(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		idle time.Duration
+		end  func(*Gateway, *Broker)
+		code int
+	}{
+		{"idle", 300 * time.Millisecond, func(*Gateway, *Broker) {}, 3008},
+		{"broker gone", 0, func(_ *Gateway, b *Broker) { b.Close() }, websocket.CloseInternalServerErr},
+		{"restart", 0, func(g *Gateway, _ *Broker) { g.Restart() }, websocket.CloseServiceRestart},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			b := StartBroker(t, BrokerOptions{})
+			g := StartGateway(t, GatewayOptions{Broker: b.Addr().String(), Idle: test.idle})
+			c := mustConnect(t, g.URL, nil, v5, credentials{})
+			test.end(g, b)
+			_, err := c.tryRead()
+			if closed, ok := errors.AsType[*websocket.CloseError](err); !ok || closed.Code != test.code {
+				t.Errorf("the connection ends by %v, want code %d", err, test.code)
+			}
+		})
 	}
 }
 

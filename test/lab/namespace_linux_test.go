@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // dialIn connects from inside a namespace to a broker's plain listener, without saying anything.
@@ -168,6 +171,58 @@ func TestRoutedNetwork(t *testing.T) {
 	r.Client.LinkUp()
 	if _, err := dialIn(t, r.Client, address); err != nil {
 		t.Errorf("after the link came up: %v", err)
+	}
+}
+
+func TestResolver(t *testing.T) {
+	t.Parallel()
+	r := NewRoutedNetwork(t)
+	r.Client.StartResolver(map[string]Lookup{
+		"known.example":  {Addr: r.Broker.Addr},
+		"fails.example":  {ServFail: true},
+		"silent.example": {Silent: true},
+	})
+	for _, server := range append(nameservers(t), netip.MustParseAddr("127.0.0.1")) {
+		conn, err := r.Client.DialContext(t.Context(), "udp", netip.AddrPortFrom(server, 53).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		ask := func(name string) (dnsmessage.Message, error) {
+			question := dnsmessage.Question{Name: dnsmessage.MustNewName(name + "."), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}
+			query, err := (&dnsmessage.Message{Header: dnsmessage.Header{ID: 7}, Questions: []dnsmessage.Question{question}}).Pack()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.Write(query); err != nil {
+				t.Fatal(err)
+			}
+			buf := make([]byte, 512)
+			size, err := conn.Read(buf)
+			var answer dnsmessage.Message
+			if err == nil {
+				err = answer.Unpack(buf[:size])
+			}
+			return answer, err
+		}
+		conn.SetReadDeadline(time.Now().Add(patience))
+		for name, want := range map[string]dnsmessage.RCode{
+			"known.example": dnsmessage.RCodeSuccess, "unknown.example": dnsmessage.RCodeNameError, "fails.example": dnsmessage.RCodeServerFailure,
+		} {
+			got, err := ask(name)
+			if err != nil || got.ID != 7 || got.RCode != want || (len(got.Answers) == 1) != (want == dnsmessage.RCodeSuccess) {
+				t.Errorf("%s: %v, %v", name, got.GoString(), err)
+			}
+			if len(got.Answers) == 1 {
+				if a, ok := got.Answers[0].Body.(*dnsmessage.AResource); !ok || a.A != r.Broker.Addr.As4() {
+					t.Errorf("%s: %v", name, got.GoString())
+				}
+			}
+		}
+		conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		if got, err := ask("silent.example"); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("silent.example: %v, %v", got.GoString(), err)
+		}
 	}
 }
 

@@ -25,6 +25,9 @@ type Responder struct {
 	Delay time.Duration
 	// NoDelivery leaves out the deliveries.
 	NoDelivery bool
+	// Jam is the fault of NanoMQ 0.21.8: an acknowledgement of a PUBLISH that has to wait for the one before goes out so
+	// many times; the next such one jams, with all that follow on the connection. 0: it never jams.
+	Jam int
 }
 
 // Zombie answers pings and subscriptions but never a PUBLISH, at any QoS.
@@ -46,6 +49,9 @@ type responder struct {
 	filters map[string]byte // granted QoS
 	nextID  uint16
 	later   chan answer
+
+	acked  time.Time // the latest acknowledgement
+	waited int       // those that had to wait
 }
 
 // Serve is the responder's script.
@@ -132,8 +138,11 @@ func (s *responder) publish(qos byte, b *body) error {
 		if qos == 2 {
 			ack = PUBREC
 		}
-		if err := s.answer(Frame(byte(ack)<<4, b.take(2))); err != nil {
-			return err
+		id := b.take(2)
+		if !s.jammed() {
+			if err := s.answer(Frame(byte(ack)<<4, id)); err != nil {
+				return err
+			}
 		}
 	}
 	granted, subscribed := s.granted(topic)
@@ -148,6 +157,22 @@ func (s *responder) publish(qos byte, b *body) error {
 	}
 	properties := b.properties(s.conn.Level)
 	return s.answer(Frame(byte(PUBLISH)<<4|qos<<1, appendString(nil, topic), id, properties, b.rest))
+}
+
+// ackTime is how long the acknowledgement of a broker that jams is on its way out.
+const ackTime = 50 * time.Millisecond
+
+// jammed notes that an acknowledgement is due, and says whether it is stuck.
+func (s *responder) jammed() bool {
+	if s.Jam == 0 {
+		return false
+	}
+	now := time.Now()
+	if now.Sub(s.acked) < ackTime {
+		s.waited++
+	}
+	s.acked = now
+	return s.waited > s.Jam
 }
 
 // granted returns the highest QoS of the subscriptions that a topic matches.

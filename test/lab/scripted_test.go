@@ -237,6 +237,38 @@ func TestZombie(t *testing.T) {
 	})
 }
 
+// Acknowledgements that have to wait jam in the end, those of lone messages before that do not; pings and deliveries go on.
+func TestJam(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := pipeClient(t, Responder{Jam: 2}.Serve)
+		c.connect(v311, 0, credentials{})
+		c.write(Frame(0x82, []byte{0, 1, 0, 1, 'a', 0}))
+		c.want([]byte{0x90, 3, 0, 1, 0})
+		publish := func(id byte, qos byte) {
+			c.write(Frame(0x30|qos<<1, []byte{0, 1, 'a', 0, id}))
+		}
+		delivered := []byte{0x30, 3, 0, 1, 'a'}
+		for id := range byte(5) { // each alone
+			publish(id, 1)
+			c.want([]byte{0x40, 2, 0, id})
+			c.want(delivered)
+			time.Sleep(time.Second)
+		}
+		for id := range byte(3) { // the last two have to wait
+			publish(id, 2)
+			c.want([]byte{0x50, 2, 0, id})
+			c.want(delivered)
+		}
+		publish(3, 1)
+		c.want(delivered)
+		time.Sleep(time.Hour)
+		publish(4, 1)
+		c.want(delivered)
+		c.ping()
+		c.wantNothing()
+	})
+}
+
 func TestSequence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewPipeListener()

@@ -113,7 +113,7 @@ func agent() page {
 			}},
 			{"The process", []*panel{
 				newSeries("Memory", "bytes",
-					"Resident memory, and the live heap of Go. 10 000 held sessions need about 200 MB.",
+					"Resident memory, and the live heap of Go. It grows with the sessions that are held and with the series that are exported.",
 					q(agents.of("process_resident_memory_bytes"), "resident {{instance}}"),
 					q(agents.of("go_memstats_heap_alloc_bytes"), "heap {{instance}}")).from(0).sized(6, 8),
 				newSeries("CPU", "percentunit",

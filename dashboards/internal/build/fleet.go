@@ -13,7 +13,7 @@ func fleet() page {
 		return "sum by (target) (increase(" + targets.of("mqtt_probe_messages_lost_total") + "[" + window + "]))"
 	}
 	sessions := "sum by (target) (" + targets.of("mqtt_probe_sessions", `state="connected"`) + ") / sum by (target) (" + targets.of("mqtt_probe_sessions") + ")"
-	expiry := "(min by (target) (" + targets.of("mqtt_probe_tls_earliest_cert_expiry_timestamp_seconds") + ") - time()) / 86400"
+	expiry := "min by (target) (" + daysLeft(targets, serverExpiry) + ")"
 	toTarget := to(targetUID, "Target ${__data.fields.target}", rowTarget)
 	objective := thresholds.ConnectObjective
 
@@ -24,8 +24,8 @@ func fleet() page {
 		annotations: agentAnnotations(),
 		sections: []section{
 			{"", []*panel{
-				newStat("Targets down", "none", "sum(max by (target) ("+targets.of(success, connect)+") == bool 0)", "no agent",
-					"Targets whose connect probes fail for every agent and profile: devices cannot connect either. Look at the table below for the reason.").colored(over(0.5)),
+				newStat("Targets down", "none", "sum((max by (target) ("+targets.of(success, connect)+") or max by (target) ("+targets.of(success, `kind=~"session|roundtrip"`)+")) == bool 0)", "no agent",
+					"Targets whose connect probes, or without any the sessions and roundtrips, fail for every agent and profile: devices cannot connect either. Look at the table below for the reason.").colored(over(0.5)),
 				newStat("Targets in trouble", "none", "sum(min by (target) ("+targets.of(success)+") == bool 0)", "no agent",
 					"Targets of which at least one probe fails, of any kind, for any agent.").colored(from(1)),
 				newStat("Probes failing", "none", "sum("+targets.of(success)+" == bool 0)", "no agent",
@@ -111,7 +111,7 @@ func fleet() page {
 						{field: "whose", title: "Whose", width: 140},
 						{field: "Value", title: "Days", unit: "d", width: 140, steps: below(thresholds.CertWarningDays, thresholds.CertCriticalDays)},
 					},
-					q(`label_replace(`+expiry+`, "whose", "broker", "", "") or label_replace((min by (target) (`+targets.of("mqtt_probe_tls_client_cert_expiry_timestamp_seconds")+`) - time()) / 86400, "whose", "ours", "", "")`, "")).ascending().sized(12, 8),
+					q("min by (target, whose) ("+expiries(targets)+")", "")).ascending().sized(12, 8),
 				newTable("Keepalives longer than the path allows",
 					"Profiles of held sessions whose effective keepalive is longer than what the path to the target lets a connection idle, with a reserve. Such connections are cut while they are silent, and devices notice late. Lower the keepalive, or raise the idle limit of the balancer, firewall or NAT. Empty: none is too long, or no idle probe has found a limit.",
 					"Too long by",

@@ -99,13 +99,13 @@ func ratio(window, by string, s scope, more ...string) string {
 	return rate(`outcome="success"`) + " / " + rate(`outcome=~"success|failure"`)
 }
 
-// failing is how long each failing probe has been failing, in seconds, with the reason and phase of its latest failure. Nothing
+// failing is how long each failing probe has been failing, in seconds, with what is known of its latest failure. Nothing
 // remembers when it was well last, so that is looked for minute by minute, for a day; then when it was first seen failing.
 func failing(s scope) string {
 	success := s.of("mqtt_probe_success")
-	return "max by (" + identity + ", reason, phase, hint) (label_replace(" +
+	return "max by (" + identity + ", reason, phase, initiator, evidence, hint) (label_replace(" +
 		"((time() - max_over_time(timestamp(" + success + " == 1)[1d:1m]) or time() - min_over_time(timestamp(" + success + " == 0)[1d:1m])) and " + success + " == 0)" +
-		" * on (" + identity + ") group_left (reason, phase) (" + s.of("mqtt_probe_last_failure_timestamp_seconds") + " > bool 0)" +
+		" * on (" + identity + ") group_left (reason, phase, initiator, evidence) " + s.of("mqtt_probe_last_failure_info") +
 		`, "hint", "$1", "reason", "(.*)"))`
 }
 
@@ -133,3 +133,22 @@ func worst(by string, states []string, selector func(state string) string) strin
 
 // matcher is the matcher of a label.
 func matcher(label, value string) string { return label + `="` + value + `"` }
+
+const (
+	serverExpiry = "mqtt_probe_tls_earliest_cert_expiry_timestamp_seconds"
+	clientExpiry = "mqtt_probe_tls_client_cert_expiry_timestamp_seconds"
+)
+
+// daysLeft is in how many days a certificate expires, for each agent and target. The kinds that connect often are asked first: a held session
+// knows only the certificate of the day it connected.
+func daysLeft(s scope, metric string) string {
+	of := func(kind string) string {
+		return "min by (job, instance, target) (" + s.of(metric, kind) + ")"
+	}
+	return "((" + of(`kind="connect"`) + " or " + of(`kind="roundtrip"`) + " or " + of(`kind!~"connect|roundtrip"`) + ") - time()) / 86400"
+}
+
+// expiries are the days left of the broker's chain and of our own certificate, told apart by the label whose.
+func expiries(s scope) string {
+	return `label_replace(` + daysLeft(s, serverExpiry) + `, "whose", "broker", "", "") or label_replace(` + daysLeft(s, clientExpiry) + `, "whose", "ours", "", "")`
+}

@@ -102,16 +102,25 @@ func TestQueriesInPrometheus(t *testing.T) {
 			Name: "how long, and why", Interval: "1m",
 			Input: []series{
 				{`mqtt_probe_success{` + probe + `}`, "1x10 0x50"},
-				{`mqtt_probe_last_failure_timestamp_seconds{` + probe + `, reason="zombie", phase="established"}`, "_x10 660x50"},
+				{`mqtt_probe_last_failure_info{` + probe + `, reason="zombie", phase="established"}`, "_x10 1x50"},
 				{`mqtt_probe_success{` + a + `, target="never", kind="connect", probe="c", profile="p"}`, "_x5 0x50"},
-				{`mqtt_probe_last_failure_timestamp_seconds{` + a + `, target="never", kind="connect", probe="c", profile="p", reason="dns_error", phase="resolve"}`, "_x5 300x50"},
+				{`mqtt_probe_last_failure_info{` + a + `, target="never", kind="connect", probe="c", profile="p", reason="dns_error", phase="resolve", initiator="network", evidence="resolver"}`, "_x5 1x50"},
 				{`mqtt_probe_success{` + a + `, target="well", kind="connect", probe="c", profile="p"}`, "1x60"},
-				{`mqtt_probe_last_failure_timestamp_seconds{` + a + `, target="well", kind="connect", probe="c", profile="p", reason="dns_error", phase="resolve"}`, "1x60"},
+				{`mqtt_probe_last_failure_info{` + a + `, target="well", kind="connect", probe="c", profile="p", reason="dns_error", phase="resolve"}`, "1x60"},
 			},
 			Moments: []moment{{failing, "30m", []sample{
 				{`{` + probe + `, reason="zombie", phase="established", hint="zombie"}`, 20 * 60},
-				{`{` + a + `, target="never", kind="connect", probe="c", profile="p", reason="dns_error", phase="resolve", hint="dns_error"}`, 25 * 60},
+				{`{` + a + `, target="never", kind="connect", probe="c", profile="p", reason="dns_error", phase="resolve", initiator="network", evidence="resolver", hint="dns_error"}`, 25 * 60},
 			}}},
+		},
+		{
+			Name: "certificates: the newest of the broker's that a probe has seen, and ours", Interval: "1m",
+			Input: []series{
+				{serverExpiry + `{` + a + `, target="t", kind="connect", probe="c", profile="p"}`, "8640000x5"},
+				{serverExpiry + `{` + a + `, target="t", kind="session", probe="s", profile="p"}`, "86400x5"},
+				{clientExpiry + `{` + a + `, target="t", kind="session", probe="s", profile="p"}`, "864000x5"},
+			},
+			Moments: []moment{{expr("min by (target, whose) (" + expiries(targets) + ")"), "0m", []sample{{`{target="t", whose="broker"}`, 100}, {`{target="t", whose="ours"}`, 10}}}},
 		},
 		{
 			Name: "the worst state of a step", Interval: "1m",

@@ -53,6 +53,8 @@ func failingTable(s scope) *panel {
 			{field: "Value", title: "Failing for", unit: "dtdurations", width: 170, steps: above(0, 300)},
 			{field: "reason", title: "Reason", width: 170},
 			{field: "phase", title: "Phase", width: 100},
+			{field: "initiator", title: "By", width: 80},
+			{field: "evidence", title: "Evidence", width: 130},
 			{field: "hint", title: "What it means, where to look first", texts: hints()},
 		},
 		q(failing(s), "")).sized(24, 9)

@@ -38,7 +38,7 @@ func target() page {
 					colored(below(thresholds.SessionObjective, 0.9)).digits(3),
 				newStat("Messages lost", "short", "sum(increase("+probes.of("mqtt_probe_messages_lost_total")+"[$__range]))", "none sent",
 					"Messages in the time range that never arrived.").colored(from(0.5)).digits(0),
-				newStat("Certificate expires in", "d", "(min("+probes.of("mqtt_probe_tls_earliest_cert_expiry_timestamp_seconds")+" or "+probes.of("mqtt_probe_tls_client_cert_expiry_timestamp_seconds")+") - time()) / 86400", "no TLS",
+				newStat("Certificate expires in", "d", "min("+expiries(probes)+")", "no TLS",
 					"The earliest expiry in the chain that the broker sends, or of our client certificate. Orange at {cert warning}, red at {cert critical}.").
 					colored(below(thresholds.CertWarningDays, thresholds.CertCriticalDays)).digits(1),
 			}},

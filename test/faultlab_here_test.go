@@ -1,0 +1,166 @@
+package test
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/pingreq/pingreq/test/lab"
+)
+
+// place is where a fault happens.
+type place struct {
+	target string // keys of the target
+	strike func() // makes it happen; nil: it is there from the start
+}
+
+// at is a target of which nothing but the URL is to be said.
+func at(url string) place { return place{target: fmt.Sprintf("url: %q", url)} }
+
+// with adds keys to the target.
+func (p place) with(keys string) place {
+	p.target += ", " + keys
+	return p
+}
+
+// when says what makes the fault happen.
+func (p place) when(strike func()) place {
+	p.strike = strike
+	return p
+}
+
+// faultsHere sets up the places of the faults that need no network, on the loopback interface.
+func faultsHere(t *testing.T) *faultLab {
+	scripted := func(s lab.Script) place { return at(lab.StartScriptedBroker(t, s, lab.ScriptedBrokerOptions{}).URL()) }
+	host := func(url string) string { return url[strings.Index(url, "://")+3:] }
+	ca := lab.NewCA(t)
+
+	open := lab.StartMosquitto(t, lab.MosquittoOptions{CA: ca})
+	stopped := lab.StartMosquitto(t, lab.MosquittoOptions{CA: ca})
+	orderly := lab.StartMosquitto(t, lab.MosquittoOptions{CA: ca})
+	killed := lab.StartMosquitto(t, lab.MosquittoOptions{CA: ca})
+	closed := lab.StartMosquitto(t, lab.MosquittoOptions{Users: map[string]string{"known": "right"}})
+	acl := lab.StartMosquitto(t, lab.MosquittoOptions{Users: map[string]string{"reader": "r"},
+		ACL: "user reader\ntopic read pingreq/#\n"})
+	expired := lab.StartMosquitto(t, lab.MosquittoOptions{CA: ca, Certificate: ca.Server(t, lab.Expired())})
+	misnamed := lab.StartMosquitto(t, lab.MosquittoOptions{CA: ca, Certificate: ca.Server(t, lab.Names("other.example"))})
+	managed := lab.StartDynamicSecurity(t)
+	nats := lab.StartNATS(t, lab.NATSOptions{})
+	lockedNATS := lab.StartNATS(t, lab.NATSOptions{User: "known", Password: "right"})
+	ejabberd := lab.StartEjabberd(t)
+	mochi := lab.StartMochi(t)
+	balancer := lab.StartBalancer(t, lab.BalancerOptions{Server: host(open.URL), ClientTimeout: idleSecond})
+	behind := lab.StartBroker(t, lab.BrokerOptions{})
+	alone, gateway := lab.StartGateway(t, lab.GatewayOptions{Broker: behind.Addr().String()}), lab.StartGateway(t, lab.GatewayOptions{Broker: host(open.URL)})
+	idling := lab.StartGateway(t, lab.GatewayOptions{Broker: host(open.URL), Idle: idleSecond})
+	jammed := lab.StartScriptedBroker(t, lab.Responder{Jam: 8}.Serve,
+		lab.ScriptedBrokerOptions{TLS: &tls.Config{Certificates: []tls.Certificate{ca.Server(t).TLS}}})
+	http := hostPort(lab.Port(t))
+	lab.StartHAProxy(t, fmt.Sprintf(`userlist users
+    user known insecure-password right
+frontend http
+    mode http
+    bind %s
+    timeout client 30s
+    http-request return status 502 if METH_CONNECT
+    http-request deny deny_status 404 if { path /missing }
+    http-request auth if { path /private }
+    http-request redirect location http://other.example/ if { path /moved }
+    http-request deny deny_status 429 if { path /limited }
+    default_backend none
+backend none
+    mode http
+    timeout connect 1s
+    timeout server 1s
+`, http))
+
+	known := func(p place, user, password string) place {
+		return p.with(fmt.Sprintf("username: %q, password_file: %q", user, writeFile(t, "password", password)))
+	}
+	login := func(p place) place { return known(p, ejabberd.Username, ejabberd.Password) }
+	stop := func() { stopped.Signal(syscall.SIGSTOP) }
+	nothing := func() {} // one strike is enough
+	return &faultLab{proxy: "http://" + http, places: map[string]place{
+		"lifetime": at(open.URL),
+
+		"silent-mosquitto":     at(open.URL),
+		"silent-mosquitto-tls": at(open.TLS).with(trust(ca)),
+		"silent-ejabberd":      login(at(ejabberd.URL)),
+
+		"idle-gateway": at(idling.URL),
+
+		"stopped-established": at(stopped.URL).when(stop),
+		"stopped-mqtt":        at(stopped.URL).when(nothing),
+		"stopped-tls":         at(stopped.TLS).with(trust(ca)).when(nothing),
+		"stopped-websocket":   at(stopped.WS).when(nothing),
+
+		"jammed":    at(jammed.URL()).with(trust(ca)),
+		"no-puback": scripted(lab.Responder{Ignore: []lab.PacketType{lab.PUBLISH}}.Serve),
+
+		"idle-balancer":    at(balancer.URL),
+		"killed":           at(killed.URL).when(killed.Kill),
+		"twins-mosquitto":  at(open.URL),
+		"stopped-in-order": at(orderly.TLS).with(trust(ca)).when(orderly.Stop),
+		"says-0x00":        scripted(lab.Disconnects(0xe0, 0)),
+
+		"broker-rst": scripted(func(c *lab.Conn) error {
+			if err := c.Accept(); err != nil {
+				return err
+			}
+			return c.Reset()
+		}),
+
+		"closed-port": at("mqtt://" + hostPort(lab.Port(t))),
+		"no-socket":   at("unix://" + filepath.Join(t.TempDir(), "none")),
+		"proxy-502":   at(open.URL),
+
+		"tls-to-http": at("mqtts://" + http).with(trust(ca)),
+		"old-tls":     at(open.TLS).with(trust(ca)),
+
+		"expired":               at(expired.TLS).with(trust(ca)),
+		"unknown-authority":     at(open.TLS).with(trust(lab.NewCA(t))),
+		"wrong-name":            at(misnamed.TLS).with(trust(ca)),
+		"no-client-certificate": at(open.MutualTLS).with(trust(ca)),
+
+		"http-404": at("ws://" + http + "/missing"),
+		"http-401": at("ws://" + http + "/private"),
+		"http-302": at("ws://" + http + "/moved"),
+		"http-503": at("ws://" + http + "/mqtt"),
+		"http-429": at("ws://" + http + "/limited"),
+
+		"connack-3":    scripted(lab.Refuses(3)),
+		"connack-4":    scripted(lab.Refuses(4)),
+		"connack-0x86": scripted(lab.Refuses(0x86)),
+		"connack-0x8a": scripted(lab.Refuses(0x8a)),
+		"connack-0x9d": scripted(lab.Refuses(0x9d)),
+		"connack-0x9f": scripted(lab.Refuses(0x9f)),
+
+		"wrong-password":      known(at(closed.URL), "known", "wrong"),
+		"wrong-password-nats": known(at(lockedNATS.URL), "known", "wrong"),
+		"may-not-subscribe":   known(at(managed.URL), lab.DynsecPublisher, lab.DynsecPassword),
+		"may-not-publish":     known(at(acl.URL), "reader", "r"),
+
+		"twins-ejabberd": login(at(ejabberd.URL)),
+		"disabled":       known(at(managed.URL), lab.DynsecUser, lab.DynsecPassword).when(func() { managed.DisableUser(lab.DynsecUser) }),
+
+		"says-0x82": scripted(lab.Disconnects(0xe0, 1, 0x82)),
+		"says-0x83": scripted(lab.Disconnects(0xe0, 1, 0x83)),
+		"says-0x97": scripted(lab.Disconnects(0xe0, 1, 0x97)),
+		"says-0x9c": scripted(lab.Disconnects(0xe0, 1, 0x9c)),
+		"says-0xa0": scripted(lab.Disconnects(0xe0, 1, 0xa0)),
+
+		"ejabberd-stops":   login(at(ejabberd.URL)).when(ejabberd.Stop),
+		"mochi-stops":      at(mochi.URL).when(mochi.Stop),
+		"gateway-restarts": at(gateway.URL).when(gateway.Restart),
+		"gateway-alone":    at(alone.URL).when(behind.Close),
+
+		"mqtt-to-http":  at("mqtt://" + http),
+		"mqtt5-to-nats": at(nats.URL),
+	}}
+}
+
+func hostPort(port int) string { return net.JoinHostPort("127.0.0.1", fmt.Sprint(port)) }

@@ -1,0 +1,145 @@
+package test
+
+// The fault lab: what can go wrong between a client and a broker, each thing by a real cause, and what pingreq must say of
+// it. Every ending is here at least once; TestFaultTable asserts so, and that /metrics names each of them as this table does.
+
+// fault is one thing that goes wrong.
+type fault struct {
+	reason    string
+	initiator string // who refused or ended the connection
+	evidence  string // what told
+	phase     string // how far the connection had come
+	cause     string // what is done
+	client    client
+	target    string // where it is done; faultlab_here_test.go and faultlab_routed_test.go set it up
+	verdict   string // the reason of the failed run where it is not the ending's, or the outcome of a run that did not fail
+}
+
+// client is what the client does, as keys of a probe, and how it behaves, by profile.
+type client struct{ probe, profile string }
+
+// The clients. One that is held is not to come back within the test, so that it ends once.
+var (
+	connects   = client{"kind: connect, interval: 5s, timeout: 5s", "default"}
+	impatient  = client{"kind: connect, interval: 2s, timeout: 2s", "default"}
+	connects3  = client{"kind: connect, interval: 5s, timeout: 5s", "v311"}
+	oldTLS     = client{"kind: connect, interval: 5s, timeout: 5s", "tls11"}
+	proxied    = client{"kind: connect, interval: 5s, timeout: 5s", "proxied"}
+	held       = client{"kind: session, timeout: 5s, session: {backoff_min: 10m, backoff_max: 10m}", "default"}
+	neverPings = client{"kind: session, timeout: 5s, session: {backoff_min: 10m, backoff_max: 10m}", "never-pings"}
+	stingy     = client{"kind: session, timeout: 5s, session: {backoff_min: 10m, backoff_max: 10m}", "user-timeout"}
+	twins      = client{"kind: session, timeout: 5s, session: {sessions: 2, backoff_min: 10m, backoff_max: 10m}", "one-id"}
+	mortal     = client{"kind: session, timeout: 5s, session: {max_lifetime: 1s, backoff_min: 10m, backoff_max: 10m}", "default"}
+	echoes     = client{"kind: session, timeout: 5s, session: {backoff_min: 10m, backoff_max: 10m, echo: {interval: 2s, ack_timeout: 900ms}}", "default"}
+	publishes  = client{"kind: roundtrip, interval: 5s, timeout: 5s, roundtrip: {qos: [1], delivery_timeout: 2s}", "default"}
+)
+
+// faultProfiles are the profiles of the clients.
+func faultProfiles(proxy string) []string {
+	return []string{
+		"{name: default, keepalive: 2s, ping: {timeout: 2s}}",
+		`{name: v311, protocol: "3.1.1", keepalive: 2s, ping: {timeout: 2s}}`,
+		`{name: tls11, keepalive: 2s, tls: {min_version: "1.0", max_version: "1.1"}}`,
+		"{name: never-pings, keepalive: 2s, ping: {when: never}}",
+		"{name: user-timeout, keepalive: 2s, ping: {timeout: 20s}, tcp: {user_timeout: 1s}}",
+		`{name: one-id, keepalive: 2s, client_id: "the-same-for-both"}`,
+		"{name: proxied, keepalive: 2s, proxy: \"" + proxy + "\"}",
+	}
+}
+
+var faults = []fault{
+	{"client_disconnect", "client", "disconnect_packet", "established", "a session reaches its max_lifetime", mortal, "lifetime", "success"},
+
+	{"keepalive_timeout", "server", "fin", "established", "the client never pings; Mosquitto closes without a word", neverPings, "silent-mosquitto", ""},
+	{"keepalive_timeout", "server", "close_notify", "established", "the same over TLS", neverPings, "silent-mosquitto-tls", ""},
+	{"keepalive_timeout", "server", "disconnect_packet", "established", "the client never pings; ejabberd says 0x8D", neverPings, "silent-ejabberd", ""},
+
+	{"idle_timeout", "server", "disconnect_packet", "established", "a websocket gateway closes what idles for a second, with 3008", held, "idle-gateway", ""},
+
+	{"pingresp_timeout", "server", "deadline", "established", "the broker's process stands still (SIGSTOP)", held, "stopped-established", ""},
+	{"pingresp_timeout", "network", "deadline", "established", "a router drops everything, both ways", held, "path-cut", ""},
+
+	{"connack_timeout", "server", "deadline", "mqtt", "the broker's process stands still", impatient, "stopped-mqtt", ""},
+	{"handshake_timeout", "server", "deadline", "tls", "the same over TLS", impatient, "stopped-tls", ""},
+	{"handshake_timeout", "server", "deadline", "websocket", "the same over a websocket", impatient, "stopped-websocket", ""},
+
+	{"ack_timeout", "server", "deadline", "established", "the broker's acknowledgements are jammed, as NanoMQ 0.21.8's over TLS", echoes, "jammed", "zombie"},
+	{"ack_timeout", "server", "deadline", "established", "the same in a round trip", publishes, "no-puback", ""},
+
+	{"peer_closed", "unknown", "fin", "established", "a balancer (HAProxy) cuts what idles for a second", held, "idle-balancer", ""},
+	{"peer_closed", "unknown", "fin", "established", "the broker is killed (SIGKILL)", held, "killed", ""},
+	{"peer_closed", "unknown", "fin", "established", "Mosquitto 2.0.11 lets another client with our id in, and tells us nothing", twins, "twins-mosquitto", ""},
+	{"peer_closed", "unknown", "fin", "established", "ejabberd 23.01 is stopped, and tells nobody", held, "ejabberd-stops", ""},
+	{"peer_closed", "server", "close_notify", "established", "Mosquitto is stopped (SIGTERM); only TLS closes in order", held, "stopped-in-order", ""},
+	{"peer_closed", "server", "disconnect_packet", "established", "the broker says goodbye, 0x00", held, "says-0x00", ""},
+
+	{"connection_reset", "unknown", "rst", "established", "a firewall begins to answer by RST", held, "reset-established", ""},
+	{"connection_reset", "unknown", "rst", "established", "the broker ends the connection by RST", held, "broker-rst", ""},
+
+	{"connection_refused", "server", "errno", "tcp", "nobody listens at the port", connects, "closed-port", ""},
+	{"connection_refused", "server", "errno", "tcp", "there is no such unix socket", connects, "no-socket", ""},
+	{"connection_refused", "server", "errno", "tcp", "a firewall answers the SYN by RST", connects, "reset-syn", ""},
+	{"connection_refused", "server", "errno", "tcp", "a router answers the SYN by ICMP port unreachable", connects, "icmp-port", ""},
+	{"connection_refused", "server", "http_status", "proxy", "the proxy (HAProxy) answers 502", proxied, "proxy-502", ""},
+
+	{"network_timeout", "network", "deadline", "tcp", "a firewall drops the SYN", impatient, "dropped-syn", ""},
+	{"network_timeout", "network", "errno", "established", "the path is cut, and TCP_USER_TIMEOUT is a second", stingy, "path-cut-user-timeout", ""},
+
+	{"network_unreachable", "network", "errno", "tcp", "this machine has no route", connects, "no-route-here", ""},
+	{"network_unreachable", "network", "errno", "tcp", "a router has no route, and says so by ICMP", connects, "no-route-there", ""},
+	{"network_unreachable", "network", "errno", "tcp", "a firewall answers by ICMP administratively prohibited", connects, "icmp-prohibited", ""},
+
+	{"dns_error", "network", "resolver", "resolve", "the name does not exist (NXDOMAIN)", connects, "dns-nxdomain", ""},
+	{"dns_error", "network", "resolver", "resolve", "the resolver fails (SERVFAIL)", connects, "dns-servfail", ""},
+	{"dns_error", "network", "resolver", "resolve", "the resolver says nothing", impatient, "dns-silent", ""},
+
+	{"tls_error", "server", "local", "tls", "the port speaks HTTP", connects, "tls-to-http", ""},
+	{"tls_error", "server", "tls_alert", "tls", "the client offers nothing above TLS 1.1", oldTLS, "old-tls", ""},
+
+	{"certificate_error", "server", "local", "tls", "the server's certificate has expired", connects, "expired", ""},
+	{"certificate_error", "server", "local", "tls", "an authority signed it that we do not know", connects, "unknown-authority", ""},
+	{"certificate_error", "server", "local", "tls", "it is for another name", connects, "wrong-name", ""},
+	{"certificate_error", "server", "tls_alert", "tls", "the server demands a certificate, and we have none", connects, "no-client-certificate", ""},
+
+	{"websocket_error", "server", "http_status", "websocket", "there is nothing at the path of the URL (404)", connects, "http-404", ""},
+
+	{"authentication_failed", "server", "http_status", "websocket", "HAProxy demands a password (401)", connects, "http-401", ""},
+	{"authentication_failed", "server", "connack", "mqtt", "CONNACK 4, 3.1.1's bad user name or password", connects3, "connack-4", ""},
+	{"authentication_failed", "server", "connack", "mqtt", "CONNACK 0x86, that of MQTT 5", connects, "connack-0x86", ""},
+
+	{"not_authorized", "server", "connack", "mqtt", "Mosquitto knows the user, but not this password (0x87)", connects, "wrong-password", ""},
+	{"not_authorized", "server", "connack", "mqtt", "NATS does (3.1.1: 5)", connects3, "wrong-password-nats", ""},
+	{"not_authorized", "server", "suback", "established", "Mosquitto's dynamic security does not let us subscribe", publishes, "may-not-subscribe", ""},
+	{"not_authorized", "server", "puback", "established", "Mosquitto's ACL does not let us publish", publishes, "may-not-publish", ""},
+
+	{"banned", "server", "connack", "mqtt", "CONNACK 0x8A, as EMQX's ban list says", connects, "connack-0x8a", ""},
+
+	{"session_taken_over", "server", "disconnect_packet", "established", "ejabberd lets another client with our id in (0x8E)", twins, "twins-ejabberd", ""},
+
+	{"admin_action", "server", "disconnect_packet", "established", "somebody disables our user at Mosquitto (0x98)", held, "disabled", ""},
+
+	{"redirected", "server", "http_status", "websocket", "HAProxy sends us elsewhere (302)", connects, "http-302", ""},
+	{"redirected", "server", "connack", "mqtt", "CONNACK 0x9D, server moved", connects, "connack-0x9d", ""},
+	{"redirected", "server", "disconnect_packet", "established", "DISCONNECT 0x9C, as EMQX's eviction says", held, "says-0x9c", ""},
+
+	{"lifetime_expired", "server", "disconnect_packet", "established", "DISCONNECT 0xA0, as VerneMQ's longest lifetime says", held, "says-0xa0", ""},
+
+	{"server_shutdown", "server", "disconnect_packet", "established", "mochi is stopped (0x8B)", held, "mochi-stops", ""},
+	{"server_shutdown", "server", "disconnect_packet", "established", "a websocket gateway restarts, and says so (1012)", held, "gateway-restarts", ""},
+
+	{"server_busy", "server", "http_status", "websocket", "HAProxy has no broker left (503)", connects, "http-503", ""},
+	{"server_busy", "server", "connack", "mqtt", "CONNACK 3, 3.1.1's server unavailable", connects3, "connack-3", ""},
+
+	{"rate_or_quota", "server", "http_status", "websocket", "HAProxy limits the rate (429)", connects, "http-429", ""},
+	{"rate_or_quota", "server", "connack", "mqtt", "CONNACK 0x9F, connection rate exceeded", connects, "connack-0x9f", ""},
+	{"rate_or_quota", "server", "disconnect_packet", "established", "DISCONNECT 0x97, quota exceeded", held, "says-0x97", ""},
+
+	{"protocol_error", "server", "local", "mqtt", "the port speaks HTTP", connects, "mqtt-to-http", ""},
+	{"protocol_error", "server", "disconnect_packet", "established", "the broker finds fault with us, DISCONNECT 0x82", held, "says-0x82", ""},
+
+	{"not_supported", "server", "connack", "mqtt", "NATS speaks MQTT 3.1.1 alone", connects, "mqtt5-to-nats", ""},
+
+	{"other", "server", "disconnect_packet", "established", "the broker behind a websocket gateway dies (1011)", held, "gateway-alone", ""},
+	{"other", "server", "disconnect_packet", "established", "DISCONNECT 0x83, which says nothing", held, "says-0x83", ""},
+	{"", "", "", "", "this machine's own firewall forbids it (EACCES), which is no news of the broker", connects, "forbidden-here", "inconclusive"},
+}

@@ -1,0 +1,197 @@
+package test
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/test/lab"
+)
+
+// idleSecond is after how long the middleboxes of the fault table cut what idles: before the first PINGREQ.
+const idleSecond = time.Second
+
+// TestFaultTable lets everything in the fault table happen, side by side.
+func TestFaultTable(t *testing.T) {
+	t.Parallel()
+	t.Run("covers every ending", func(t *testing.T) {
+		for _, r := range disconnect.Reasons() {
+			if !slices.ContainsFunc(faults, func(f fault) bool { return f.reason == string(r) }) {
+				t.Errorf("no cause of %s", r)
+			}
+		}
+	})
+	t.Run("has each at a place of its own", func(t *testing.T) {
+		targets := map[string]bool{}
+		for _, f := range faults {
+			if targets[f.target] {
+				t.Errorf("two faults at %s", f.target)
+			}
+			targets[f.target] = true
+		}
+	})
+	var met atomic.Int32
+	t.Run("names each", func(t *testing.T) {
+		t.Run("here", func(t *testing.T) {
+			t.Parallel()
+			met.Add(letHappen(t, func() *faultLab { return faultsHere(t) }))
+		})
+		t.Run("across a router", func(t *testing.T) {
+			t.Parallel()
+			met.Add(letHappen(t, func() *faultLab { return faultsAcross(t) }))
+		})
+	})
+	if n := met.Load(); !t.Failed() && n != int32(len(faults)) {
+		t.Errorf("%d of %d faults happened", n, len(faults))
+	}
+}
+
+// faultLab is where an agent meets faults.
+type faultLab struct {
+	places map[string]place
+	agent  *lab.Namespace // that the agent is in; nil: the machine's
+	proxy  string
+}
+
+// inTime measures until what is found is what is wanted, but again only if this machine was too slow for that to mean anything.
+func inTime(t *testing.T, want []string, measure func() (a *agent, found []string)) {
+	t.Helper()
+	for again := 2; ; again-- {
+		a, found := measure()
+		diff := gocmp.Diff(want, found)
+		if diff == "" {
+			return
+		}
+		if again == 0 || a == nil || a.stalled() == 0 && !strings.Contains(a.Log(), "our own timers were") {
+			t.Fatalf("found (-want +got):\n%s", diff)
+		}
+		a.Stop()
+	}
+}
+
+// letHappen lets the faults of a lab happen, and looks at what an agent says of them. It tells how many there were.
+func letHappen(t *testing.T, setUp func() *faultLab) (n int32) {
+	inTime(t, nil, func() (*agent, []string) {
+		l := setUp()
+		n = int32(len(l.places))
+		return l.run(t)
+	})
+	return n
+}
+
+// run has those faults that are there from the start first; the others are to be well before they are struck. It gives what
+// the agent says differently.
+func (l *faultLab) run(t *testing.T) (a *agent, wrong []string) {
+	p := plan{profiles: faultProfiles(l.proxy)}
+	var standing, struck []fault
+	for _, f := range faults {
+		at, ok := l.places[f.target]
+		if !ok {
+			continue
+		}
+		p.targets = append(p.targets, fmt.Sprintf("{name: %s, connect_rate: 100, %s}", f.target, at.target))
+		p.probes = append(p.probes, fmt.Sprintf("{name: %s, targets: [%s], profiles: [%s], %s}", f.target, f.target, f.client.profile, f.client.probe))
+		if at.strike == nil {
+			standing = append(standing, f)
+		} else {
+			struck = append(struck, f)
+		}
+	}
+	if n := len(standing) + len(struck); n != len(l.places) {
+		t.Fatalf("%d places, and %d faults that happen there", len(l.places), n)
+	}
+	a = startPlanWithin(t, l.agent, p)
+	wrong = compare(a, standing)
+	var well []func(metrics) string
+	for _, f := range struck {
+		well = append(well, atLeast(1, "mqtt_probe_success{target="+f.target+"}"))
+	}
+	a.until(all(well...))
+	for _, f := range struck {
+		l.places[f.target].strike()
+	}
+	wrong = append(wrong, compare(a, struck)...)
+	t.Logf("%d faults in %v", len(l.places), time.Since(a.start).Round(100*time.Millisecond))
+	return a, wrong
+}
+
+// compare waits until the agent has named each of the faults, and gives the differences.
+func compare(a *agent, faults []fault) (wrong []string) {
+	giveUp := time.Now().Add(patience * 3 / 4)
+	a.until(func(m metrics) string {
+		wrong = nil
+		open := false
+		for _, f := range faults {
+			if diff := f.differs(a, m); diff != "" {
+				wrong = append(wrong, f.target+", "+f.cause+":\n"+diff)
+				ended := f.client.held() && m.sum("mqtt_probe_session_disconnects_total{target="+f.target+"}") > 0 // for good
+				open = open || !ended
+			}
+		}
+		if open && time.Now().Before(giveUp) {
+			return "not all faults are named"
+		}
+		return ""
+	})
+	return wrong
+}
+
+// held says whether the client's sessions are held.
+func (c client) held() bool { return strings.HasPrefix(c.probe, "kind: session") }
+
+// named is what /metrics says of a fault, in the words of the table.
+type named struct {
+	ends    []string // of held sessions
+	latest  []string // failure
+	verdict []string // reasons of failures or, without any, outcomes
+}
+
+// differs compares what the agent says of a fault with what it has to say.
+func (f fault) differs(a *agent, m metrics) string {
+	of := "{target=" + f.target + "}"
+	got := named{
+		ends:    m.nonzero("mqtt_probe_session_disconnects_total"+of, "reason", "initiator", "evidence"),
+		latest:  m.nonzero("mqtt_probe_last_failure_info"+of, "reason", "initiator", "evidence", "phase"),
+		verdict: m.nonzero("mqtt_probe_failures_total"+of, "reason"),
+	}
+	if len(got.verdict) == 0 {
+		got.verdict = m.nonzero("mqtt_probe_runs_total"+of, "outcome")
+	}
+	want := named{verdict: []string{cmp.Or(f.verdict, f.reason)}}
+	if f.client.held() {
+		want.ends = []string{strings.Join([]string{f.reason, f.initiator, f.evidence}, " ")}
+	}
+	switch f.verdict {
+	case "":
+		want.latest = []string{strings.Join([]string{f.reason, f.initiator, f.evidence, f.phase}, " ")}
+	case "zombie":
+		want.latest = []string{"zombie   established"}
+	}
+	if a.stalled() > 0 { // whoever was late may have met something else, too
+		got.ends, got.verdict = among(got.ends, want.ends), among(got.verdict, want.verdict)
+	}
+	return gocmp.Diff(want, got, gocmp.AllowUnexported(named{}))
+}
+
+// among are those of a list that are wanted.
+func among(list, wanted []string) []string {
+	return slices.DeleteFunc(list, func(s string) bool { return !slices.Contains(wanted, s) })
+}
+
+// startPlanWithin starts an agent inside a namespace, nil: here.
+func startPlanWithin(t testing.TB, ns *lab.Namespace, p plan) *agent {
+	t.Helper()
+	a := serve(t, lab.Command{Name: "pingreq serve", Path: program, Namespace: ns,
+		Args: []string{"serve", "--web.listen-address=127.0.0.1:0", "--config.file=" + p.file(t)}})
+	if ns != nil {
+		a.transport.DialContext = ns.DialContext
+	}
+	return a
+}
