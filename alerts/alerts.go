@@ -1,6 +1,6 @@
 // Package alerts holds the Prometheus rules of pingreq and an example of a configuration for Alertmanager. They are plain files to be copied:
 //
-//	rules/pingreq-recording.yaml   what alerts and dashboards are made of
+//	rules/pingreq-recording.yaml   what the alerts are made of, service levels, quantiles
 //	rules/pingreq-alerts.yaml      the alerts
 //	alertmanager.yaml              routing, grouping and inhibition
 //

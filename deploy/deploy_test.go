@@ -41,7 +41,7 @@ func TestCompose(t *testing.T) {
 		}
 	}
 
-	cfg, warnings, err := config.Load(config.Source{Path: "compose/pingreq.yaml"})
+	cfg, warnings, err := config.Load(config.Source{Path: "compose/pingreq/pingreq.yaml"})
 	if err != nil || len(warnings) > 0 {
 		t.Errorf("pingreq.yaml: %v %v", err, warnings)
 	} else if _, ok := stack.Services[strings.TrimSuffix(strings.TrimPrefix(cfg.Targets[0].URL, "mqtt://"), ":1883")]; !ok {

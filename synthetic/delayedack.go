@@ -70,6 +70,7 @@ func (d *delayedAck) judge(r *Report, first answer, again func(quick bool) (answ
 		r.Samples = append(r.Samples, d.metric.Of(0))
 		return
 	case !first.delayed(): // for another reason as well, or alone: who knows
+		r.Samples = append(r.Samples, d.metric.Forgetting())
 		return
 	}
 	if time.Since(d.since) >= delayHolds {
@@ -80,6 +81,8 @@ func (d *delayedAck) judge(r *Report, first answer, again func(quick bool) (answ
 		d.ask(first, again)
 	}
 	switch d.verdict {
+	case delayUnknown:
+		r.Samples = append(r.Samples, d.metric.Forgetting())
 	case delayOurs:
 		r.Samples = append(r.Samples, d.metric.Of(1))
 		r.Detail += "; the answer waited for our delayed acknowledgement (Nagle's algorithm at the broker, which real devices feel too): set TCP_NODELAY there, in Mosquitto set_tcp_nodelay true"

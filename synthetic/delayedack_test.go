@@ -67,7 +67,9 @@ func TestDelayedAckJudge(t *testing.T) {
 					})
 					value := none
 					for _, s := range r.Samples {
-						value = s.Value
+						if value = s.Value; s.Op == Forget {
+							value = none
+						}
 					}
 					fact := fmt.Sprint(r.Facts)
 					if diff := cmp.Diff([]any{run.asked, run.value}, []any{strings.Join(asked, " "), value}); diff != "" {

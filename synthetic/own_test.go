@@ -4,11 +4,17 @@ import "testing"
 
 // TestOwnClients expects that every identifier a probe can have is known as ours, and that a device's is not.
 func TestOwnClients(t *testing.T) {
-	env := Env{Agent: "fra.1", ClientIDPrefix: "watch", Identity: Identity{Target: "plant"}}
+	env := Env{Agent: "fra.1", ClientIDPrefix: "watch"}
 	profiles := []Profile{{Name: "default"}, {Name: "fixed", ClientID: "monitor+1"}, {Name: "pool", ClientIDs: []string{"dev.1", "dev-2"}},
 		{Name: "template", ClientID: "{agent}/{target}/{probe}-{profile}-{role}.{slot}"}, {Name: "hashed", ClientID: "m{hash}"}}
 	probes := []string{"hold", "echo"}
-	own := OwnClients(env, probes, profiles)
+	var named []Named
+	for i := range profiles {
+		for _, probe := range probes {
+			named = append(named, Named{Identity{Target: "plant", Kind: "session", Probe: probe, Profile: profiles[i].Name}, &profiles[i]})
+		}
+	}
+	own := OwnClients(env, named)
 	for _, p := range profiles {
 		for _, probe := range probes {
 			for _, role := range []string{"", "publisher", "idler-2"} {

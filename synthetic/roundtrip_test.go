@@ -21,6 +21,8 @@ type exchange struct {
 	grant  byte // highest QoS granted
 	puback byte // reason code of every PUBACK
 	noAck  bool
+	// noPubrec leaves PUBREC out.
+	noPubrec bool
 	// fate gives when, and how often, the n-th message (from 0) is delivered; nil: at once, once.
 	fate func(n int) (after time.Duration, times int)
 
@@ -59,7 +61,7 @@ func (x *exchange) serve(c *lab.Conn) error {
 				if qos == 2 {
 					ack = byte(lab.PUBREC) << 4
 				}
-				if !x.noAck {
+				if !x.noAck && !(qos == 2 && x.noPubrec) {
 					_, err = c.Write(lab.Frame(ack, id, []byte{x.puback}))
 				}
 			}
@@ -135,6 +137,8 @@ func TestRoundtrip(t *testing.T) {
 		{"QoS 2 alone, which is not offered", &exchange{grant: 1}, []int{2}, Unsupported, "", nil},
 		{"publish refused", &exchange{grant: 2, puback: 0x87}, []int{1}, Failure, "not_authorized", nil},
 		{"no acknowledgement", &exchange{grant: 2, noAck: true}, []int{1}, Failure, "ack_timeout", nil},
+		{"acknowledgements that have no time left after a loss", &exchange{grant: 2, fate: only(1, 0, 0), noPubrec: true}, []int{0, 1, 2}, Failure, "message_lost", nil},
+		{"no acknowledgement at QoS 2", &exchange{grant: 2, noPubrec: true}, []int{0, 1, 2}, Failure, "ack_timeout", nil},
 		{"subscription refused", &exchange{grant: 0x87}, []int{0}, Failure, "not_authorized", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

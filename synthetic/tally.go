@@ -208,6 +208,11 @@ func (t *tally) count(qos byte) count {
 	return c
 }
 
+// incomplete tells whether a message that was published has not arrived yet.
+func (t *tally) incomplete() bool {
+	return t.count(0).lost+t.count(1).lost+t.count(2).lost > 0
+}
+
 // report turns the account into samples and an outcome.
 func (t *tally) report(m *messageMetrics, r *Report) {
 	r.Outcome = Success

@@ -85,7 +85,7 @@ func (s *alertStage) pages() []lab.Page {
 }
 
 // pages are those of a group.
-func pages(p *lab.Pager, x *incident, status string) (out []lab.Page) {
+func pages(p *lab.Pager, x *emergency, status string) (out []lab.Page) {
 	for _, page := range p.Pages() {
 		of := page.Status == status && !ofScale(page)
 		for k, v := range x.group {
@@ -98,20 +98,20 @@ func pages(p *lab.Pager, x *incident, status string) (out []lab.Page) {
 	return out
 }
 
-// receiver is where the page of an incident goes.
-func (s *alertStage) receiver(x *incident) *lab.Pager {
+// receiver is where the page of an emergency goes.
+func (s *alertStage) receiver(x *emergency) *lab.Pager {
 	if x.alert == "MQTTHalfOpenDetectedLate" || x.alert == "PingreqConfigReloadFailed" {
 		return s.tickets
 	}
 	return s.pager
 }
 
-// play waits for the page of each incident, repairs it, and waits for its end. It tells a time at which nothing was repaired yet.
-func (s *alertStage) play(incidents []*incident) (worst time.Time) {
+// play waits for the page of each emergency, repairs it, and waits for its end. It tells a time at which nothing was repaired yet.
+func (s *alertStage) play(emergencies []*emergency) (worst time.Time) {
 	s.t.Helper()
 	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(pollInterval) {
 		var open []string
-		for _, x := range incidents {
+		for _, x := range emergencies {
 			switch {
 			case x.resolved:
 				continue
@@ -145,9 +145,9 @@ func (s *alertStage) play(incidents []*incident) (worst time.Time) {
 }
 
 // judge looks at what was paged.
-func (s *alertStage) judge(incidents []*incident) {
+func (s *alertStage) judge(emergencies []*emergency) {
 	s.t.Helper()
-	for _, x := range incidents {
+	for _, x := range emergencies {
 		firing := pages(s.receiver(x), x, "firing")
 		if len(firing) != 1 {
 			s.t.Errorf("%s: %d pages, want one: %v", x.name, len(firing), firing)
@@ -169,7 +169,7 @@ func (s *alertStage) judge(incidents []*incident) {
 		}
 	}
 	for _, page := range s.pages() {
-		of := func(x *incident) bool {
+		of := func(x *emergency) bool {
 			for k, v := range x.group {
 				if page.GroupLabels[k] != v {
 					return false
@@ -177,7 +177,7 @@ func (s *alertStage) judge(incidents []*incident) {
 			}
 			return true
 		}
-		if !slices.ContainsFunc(incidents, of) {
+		if !slices.ContainsFunc(emergencies, of) {
 			s.t.Errorf("a page of what nothing happened to: %v", page)
 		}
 	}

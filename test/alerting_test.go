@@ -17,8 +17,8 @@ import (
 // alertScale makes a minute of the rules a second: `pingreq alerts --time-scale`.
 const alertScale = 60
 
-// incident is something that goes wrong, what has to be paged for it, and how it is put right.
-type incident struct {
+// emergency is something that goes wrong, what has to be paged for it, and how it is put right.
+type emergency struct {
 	name string
 	// The group that the page is of, and the alert in it.
 	group map[string]string
@@ -33,7 +33,7 @@ type incident struct {
 }
 
 // TestAlerting runs agents, Prometheus and Alertmanager with the rules as they are shipped, lets an hour of the rules pass in which
-// nothing happens, and then everything at once: each incident is paged once, with its reason, and resolved when it is put
+// nothing happens, and then everything at once: each emergency is paged once, with its reason, and resolved when it is put
 // right. What is a consequence of something else is not paged. Every query of every dashboard has data in the end.
 //
 // It has the machine for itself, and agents without the race detector: a minute of the rules is a second, in which nothing may be late.
@@ -48,7 +48,7 @@ func TestAlerting(t *testing.T) {
 		return serve(t, lab.Command{Name: "pingreq serve", Path: plain, Args: []string{"serve", "--agent.id=" + id, "--config.file=" + file,
 			fmt.Sprintf("--web.listen-address=127.0.0.1:%d", lab.Port(t))}}), file
 	}
-	var incidents []*incident
+	var emergencies []*emergency
 	var p plan
 	p.profiles = []string{"{name: default, keepalive: 10s, ping: {after: 0.1, timeout: 2s}}", "{name: quick, keepalive: 1s}", "{name: resuming, tls: {resumption: true}}"}
 	target := func(name, url, more string) {
@@ -62,19 +62,19 @@ func TestAlerting(t *testing.T) {
 	const everySecond = "{name: connect, kind: connect, interval: 1s, timeout: 800ms}"
 	p.probes = append(p.probes, "{name: connect, kind: connect, interval: 1s, timeout: 800ms, targets: [killed, frozen, zombie, expiring, crowd, late]}",
 		"{name: hold, kind: session, targets: [killed, frozen], session: {backoff_max: 2s}}")
-	incidents = append(incidents,
-		&incident{name: "broker killed", group: byTarget("killed"), alert: "MQTTBrokerUnreachable", says: "connection_refused", strike: killed.Kill, repair: killed.Restart},
-		&incident{name: "broker frozen", group: byTarget("frozen"), alert: "MQTTBrokerUnreachable", says: "connack_timeout", strike: frozen.Suspend, repair: frozen.Resume})
+	emergencies = append(emergencies,
+		&emergency{name: "broker killed", group: byTarget("killed"), alert: "MQTTBrokerUnreachable", says: "connection_refused", strike: killed.Kill, repair: killed.Restart},
+		&emergency{name: "broker frozen", group: byTarget("frozen"), alert: "MQTTBrokerUnreachable", says: "connack_timeout", strike: frozen.Suspend, repair: frozen.Resume})
 
 	zombie := newMoody(t, lab.Responder{}.Serve, lab.Zombie())
 	target("zombie", zombie.URL(), "")
 	p.probes = append(p.probes, "{name: echo, kind: session, targets: [zombie], session: {backoff_min: 1s, echo: {interval: 2s, ack_timeout: 900ms}}}")
-	incidents = append(incidents, &incident{name: "zombie", group: byTarget("zombie"), alert: "MQTTZombieSessions", says: "ack", strike: zombie.sicken, repair: zombie.heal})
+	emergencies = append(emergencies, &emergency{name: "zombie", group: byTarget("zombie"), alert: "MQTTZombieSessions", says: "ack", strike: zombie.sicken, repair: zombie.heal})
 
 	open := newMoody(t, lab.Responder{Connack: []byte{0x20, 3, 0, 0x87, 0}}.Serve, lab.Responder{}.Serve)
 	target("open", open.URL(), "")
 	p.probes = append(p.probes, "{name: anonymous, kind: refuse, targets: [open], interval: 1s, timeout: 800ms, refuse: {anonymous: true, expect: not_authorized}}")
-	incidents = append(incidents, &incident{name: "negative test let in", group: byTarget("open"), alert: "MQTTForbiddenAccessGranted", says: "anonymous", strike: open.sicken, repair: open.heal})
+	emergencies = append(emergencies, &emergency{name: "negative test let in", group: byTarget("open"), alert: "MQTTForbiddenAccessGranted", says: "anonymous", strike: open.sicken, repair: open.heal})
 
 	ca := lab.NewCA(t)
 	certificate := ca.Server(t, lab.Names("127.0.0.1"), lab.NotAfter(time.Now().Add(20*24*time.Hour)))
@@ -92,12 +92,12 @@ func TestAlerting(t *testing.T) {
 			expiring.Signal(syscall.SIGHUP)
 		}
 	}
-	incidents = append(incidents, &incident{name: "certificate near its end", group: byTarget("expiring"), alert: "MQTTServerCertificateExpiresSoon", says: "expires in 1d",
+	emergencies = append(emergencies, &emergency{name: "certificate near its end", group: byTarget("expiring"), alert: "MQTTServerCertificateExpiresSoon", says: "expires in 1d",
 		strike: present(2 * 24 * time.Hour), repair: present(90 * 24 * time.Hour)})
 
 	crowd := lab.StartMosquitto(t, lab.MosquittoOptions{Users: map[string]string{"alice": "secret"}, Config: []string{"sys_interval 1", "log_dest topic"}})
 	target("crowd", crowd.URL, fmt.Sprintf("username: alice, password_file: %q, sys: {enabled: true}", writeFile(t, "password", "secret")))
-	incidents = append(incidents, &incident{name: "real clients leave", group: byTarget("crowd"), alert: "MQTTClientDisconnectSpike", says: "peer_closed", repair: func() {}, strike: func() {
+	emergencies = append(emergencies, &emergency{name: "real clients leave", group: byTarget("crowd"), alert: "MQTTClientDisconnectSpike", says: "peer_closed", repair: func() {}, strike: func() {
 		for i := range 60 {
 			connect(t, crowd.URL, fmt.Sprint("device-", i), true, "alice", "secret").conn.Close()
 		}
@@ -123,7 +123,7 @@ func TestAlerting(t *testing.T) {
 			a.mustReload()
 		}
 	}
-	incidents = append(incidents, &incident{name: "half-open noticed late", group: byTarget("late"), alert: "MQTTHalfOpenDetectedLate", says: "profile quick 4.", strike: func() { grace.Store(9) }, meanwhile: again,
+	emergencies = append(emergencies, &emergency{name: "half-open noticed late", group: byTarget("late"), alert: "MQTTHalfOpenDetectedLate", says: "profile quick 4.", strike: func() { grace.Store(9) }, meanwhile: again,
 		repair: func() { grace.Store(3) }})
 
 	// What nothing happens to, so that every panel has something to show: brokers that tell more of themselves than Mosquitto, a path with an
@@ -146,28 +146,28 @@ func TestAlerting(t *testing.T) {
 	}
 	beyond.probes = []string{everySecond}
 	cutOff, _ := serving("cut", beyond)
-	incidents = append(incidents,
-		&incident{name: "agent killed", group: map[string]string{"instance": addressOf(fallen)}, alert: "PingreqAgentDown", says: "lonely", strike: fallen.Kill, repair: fallen.Restart},
-		&incident{name: "agent cut off", group: map[string]string{"instance": addressOf(cutOff)}, alert: "PingreqAgentUplinkDead", says: "network_", strike: far.LinkDown, repair: far.LinkUp})
+	emergencies = append(emergencies,
+		&emergency{name: "agent killed", group: map[string]string{"instance": addressOf(fallen)}, alert: "PingreqAgentDown", says: "lonely", strike: fallen.Kill, repair: fallen.Restart},
+		&emergency{name: "agent cut off", group: map[string]string{"instance": addressOf(cutOff)}, alert: "PingreqAgentUplinkDead", says: "network_", strike: far.LinkDown, repair: far.LinkUp})
 
 	healthy, healthyFile := serving("healthy", allIsWell(t))
 	good, err := os.ReadFile(healthyFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	incidents = append(incidents, &incident{name: "bad configuration", group: map[string]string{"instance": addressOf(healthy)}, alert: "PingreqConfigReloadFailed", says: "config check",
+	emergencies = append(emergencies, &emergency{name: "bad configuration", group: map[string]string{"instance": addressOf(healthy)}, alert: "PingreqConfigReloadFailed", says: "config check",
 		strike: func() { replace(t, healthyFile, "targets: none\n") }, repair: func() { replace(t, healthyFile, string(good)) }})
 
 	a, file = serving("main", p)
 	s := newAlertStage(t, addressOf(a), addressOf(fallen), addressOf(cutOff), addressOf(healthy))
 	start := time.Now()
 	s.calm(start)
-	for _, x := range incidents {
+	for _, x := range emergencies {
 		t.Log(x.name)
 		x.strike()
 	}
-	worst := s.play(incidents)
-	s.judge(incidents)
+	worst := s.play(emergencies)
+	s.judge(emergencies)
 	s.dashboards(start, worst)
 }
 

@@ -101,7 +101,7 @@ func TestReload(t *testing.T) {
 		}
 	}
 	gone.WaitState(lab.BrokerState{})
-	m = a.until(all(atLeast(2, connects+"{probe=other}"), atLeast(40, "mqtt_probe_keepalive_seconds{probe=other}")))
+	m = a.until(all(atLeast(1, connects+"{probe=other}"), atLeast(40, "mqtt_probe_keepalive_seconds{probe=other}")))
 	if n := m.sum("mqtt_probe_keepalive_seconds{probe=other}"); n != 40 {
 		t.Errorf("the keepalive is %g s after it was changed to 40 s", n)
 	}
@@ -112,7 +112,7 @@ func TestReload(t *testing.T) {
 	if status, text := a.reload(); status != http.StatusInternalServerError || !strings.Contains(text, file+":") || !strings.Contains(text, "profiles[1].keepalive") {
 		t.Errorf("a bad file is answered with %d: %s", status, text)
 	}
-	if m = a.scrape(); m.sum(reloadGood) != 0 || m.sum(connects+"{probe=other}") != 2 {
+	if m = a.scrape(); m.sum(reloadGood) != 0 || m.sum(connects+"{probe=other}") != 1 {
 		t.Errorf("after a bad file:%s", m.show(reloadGood, connects))
 	}
 
@@ -120,7 +120,7 @@ func TestReload(t *testing.T) {
 	replace(t, file, good)
 	a.Signal(syscall.SIGHUP)
 	m = a.until(atLeast(1, reloadGood))
-	if n := m.sum(connects + "{probe=other}"); n != 2 {
+	if n := m.sum(connects + "{probe=other}"); n != 1 {
 		t.Errorf("a file like the one in use had probes connect anew:%s", m.show(connects))
 	}
 	a.blameless(m, "target=kept")
@@ -233,4 +233,42 @@ func TestReloadsLeaveNothing(t *testing.T) {
 		t.Error("there was no load")
 	}
 	a.blameless(m, "target=kept")
+}
+
+// TestReloadForgets changes what a target is, and takes probes away: nothing of what was before is told of what is now, and our
+// own clients that leave are not taken for real ones.
+func TestReloadForgets(t *testing.T) {
+	t.Parallel()
+	before := lab.StartMosquitto(t, lab.MosquittoOptions{Config: []string{"sys_interval 1", "log_dest topic"}})
+	dumb := lab.StartScriptedBroker(t, func(c *lab.Conn) error { return c.Hold() }, lab.ScriptedBrokerOptions{})
+	p := plan{
+		targets:  []string{fmt.Sprintf("{name: t, url: %q, sys: {enabled: true}}", before.URL), fmt.Sprintf("{name: secure, url: %q, %s}", before.TLS, trust(before.CA))},
+		profiles: []string{"{name: named, client_id: \"dev-{probe}-{slot}-{role}\"}"},
+		probes: []string{"{name: hold, kind: session, targets: [t], profiles: [named], session: {sessions: 5}}",
+			"{name: connect, kind: connect, interval: 1s, timeout: 1s, targets: [t, secure]}"},
+	}
+	file := p.file(t)
+	a := startAgent(t, "--config.file="+file)
+	const expiry = "mqtt_probe_tls_earliest_cert_expiry_timestamp_seconds"
+	a.until(all(atLeast(1, eventsState+"{state=receiving}", "mqtt_broker_sys_state{state=fresh}", "mqtt_broker_clients_connected", expiry),
+		atLeast(5, "mqtt_probe_session_connects_total")))
+
+	t.Log("sessions with ids of their own leave")
+	p.probes = p.probes[1:]
+	replace(t, file, p.yaml())
+	a.mustReload()
+	ended := a.scrape().sum(ownEvents + "{event=disconnect}")
+	m := a.until(atLeast(ended+3, ownEvents+"{event=disconnect}"))
+	if n := m.sum(clientEnds); n != 0 {
+		t.Errorf("our own clients are taken for real ones:%s", m.show(clientEnds))
+	}
+
+	t.Log("other addresses")
+	p.targets = []string{fmt.Sprintf("{name: t, url: %q, sys: {enabled: true}}", dumb.URL()), fmt.Sprintf("{name: secure, url: %q}", before.URL)}
+	replace(t, file, p.yaml())
+	a.mustReload()
+	m = a.scrape()
+	if n := len(m.series("mqtt_broker_clients_connected")) + len(m.series(expiry)); n != 0 || m.sum("mqtt_broker_sys_state{state=fresh}") != 0 {
+		t.Errorf("what was true of the addresses before is still told:%s", m.show("mqtt_broker_clients_connected", expiry, "mqtt_broker_sys_state"))
+	}
 }

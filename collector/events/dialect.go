@@ -81,7 +81,7 @@ func (p *Parser) Parse(m *mqtt.Message, at time.Time) (e Event, ok bool, err err
 		return Event{}, false, err
 	}
 	t.Own = t.client != "" && p.own != nil && p.own(t.client)
-	if t.Kind == Connect && t.client == p.self && t.Node != "" && p.onNode != nil {
+	if t.Kind == Connect && p.self != "" && t.client == p.self && t.Node != "" && p.onNode != nil {
 		p.onNode(t.Node)
 	}
 	return t.Event, true, nil

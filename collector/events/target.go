@@ -51,7 +51,7 @@ type Options struct {
 // the dialect, [Target.Subscribed] or [Target.Refused] when SUBACK came, [Target.Handle] for each message, in their order,
 // and [Target.Disconnected] when the connection is gone.
 //
-// The counters of a target appear with the first message, since zeros of a broker that tells nothing would be untrue.
+// The counters of a target appear with the first message that tells of a client, since zeros of a broker that tells nothing would be untrue.
 type Target struct {
 	collector *Collector
 	name      string
@@ -137,15 +137,18 @@ func (t *Target) Handle(m *mqtt.Message, at time.Time) {
 	if t.removed || t.parser == nil || m.Retain {
 		return
 	}
+	e, ok, err := t.parser.Parse(m, at)
+	if !ok && err == nil {
+		return
+	}
 	if t.state != Receiving {
 		t.become(Receiving, "")
 		t.zero()
 	}
-	e, ok, err := t.parser.Parse(m, at)
 	switch {
 	case err != nil:
 		t.unparsed.Inc()
-	case !ok, e.Node != "" && t.options.Node != nil && !t.options.Node(e.Node):
+	case e.Node != "" && t.options.Node != nil && !t.options.Node(e.Node):
 	case e.Own:
 		t.own[e.Kind].Inc()
 	default:

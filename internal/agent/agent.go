@@ -49,13 +49,14 @@ type Agent struct {
 	board    *web.Board
 
 	requests chan *request
+	stopped  chan struct{}                                // closed when no request is taken any more
 	state    *state                                       // in use; changed by the goroutine that runs the plan alone
 	labels   atomic.Pointer[map[string]map[string]string] // of the targets, by name
 }
 
 // New builds everything that can fail before anything is started. The error says what of the configuration cannot be used.
 func New(o Options) (*Agent, error) {
-	a := &Agent{log: o.Logger, load: o.Load, hangups: o.Hangups, registry: prometheus.NewRegistry(), board: web.NewBoard(), requests: make(chan *request)}
+	a := &Agent{log: o.Logger, load: o.Load, hangups: o.Hangups, registry: prometheus.NewRegistry(), board: web.NewBoard(), requests: make(chan *request), stopped: make(chan struct{})}
 	if o.File != "" && o.Load != nil {
 		a.watched = newWatched(o.File)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,10 +20,12 @@ import (
 
 // broker reads what one broker publishes of itself and of its clients.
 type broker struct {
-	spec   brokerSpec
-	own    atomic.Pointer[ownFunc] // tells our clients from others; may change while it runs
-	sys    *sysReader              // nil: not read
-	events *eventsReader           // nil: not read
+	spec    brokerSpec
+	log     *slog.Logger
+	own     atomic.Pointer[ownFunc] // tells our clients from others, and those that a reload has just stopped
+	current ownFunc                 // the first of the two alone
+	sys     *sysReader              // nil: not read
+	events  *eventsReader           // nil: not read
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -34,7 +37,7 @@ type ownFunc func(clientID string) bool
 type brokerSpec struct {
 	target  synthetic.Target
 	profile synthetic.Profile
-	client  config.Agent
+	agent   config.Agent
 	sys     *sys.Options   // nil: not to be read
 	events  *config.Events // nil: not to be read
 }
@@ -54,7 +57,7 @@ func brokerSpecs(cfg *config.Config, env clientEnv) (map[string]*brokerSpec, err
 	specs := map[string]*brokerSpec{}
 	var errs []error
 	for _, t := range cfg.Targets {
-		s := &brokerSpec{target: t, profile: profile, client: cfg.Agent}
+		s := &brokerSpec{target: t, profile: profile, agent: cfg.Agent}
 		if o, ok := cfg.Sys(t.Name); ok {
 			s.sys = &o
 		}
@@ -73,7 +76,7 @@ func brokerSpecs(cfg *config.Config, env clientEnv) (map[string]*brokerSpec, err
 }
 
 func (s *brokerSpec) same(o *brokerSpec) bool {
-	return sameTarget(s.target, o.target) && sameClient(s.client, o.client) && reflect.DeepEqual(s.profile, o.profile) &&
+	return sameTarget(s.target, o.target) && sameAgent(s.agent, o.agent) && reflect.DeepEqual(s.profile, o.profile) &&
 		reflect.DeepEqual(s.sys, o.sys) && reflect.DeepEqual(s.events, o.events)
 }
 
@@ -88,15 +91,16 @@ func (s *brokerSpec) identity(role string) synthetic.Identity {
 }
 
 // newBroker makes the reader of a broker, and its series.
-func newBroker(spec *brokerSpec, env clientEnv, own ownFunc, fleet *sys.Fleet, clients *events.Collector) (*broker, error) {
-	b := &broker{spec: *spec}
+func newBroker(spec *brokerSpec, env clientEnv, own ownFunc, fleet *sys.Fleet, clients *events.Collector, log *slog.Logger) (*broker, error) {
+	log = log.With("target", spec.target.Name)
+	b := &broker{spec: *spec, log: log, current: own}
 	b.own.Store(&own)
 	if spec.sys != nil {
 		target, err := fleet.Add(spec.target.Name, *spec.sys)
 		if err != nil {
 			return nil, err
 		}
-		b.sys = &sysReader{sys: target}
+		b.sys = &sysReader{sys: target, log: partlyRefused{log: log, what: "$SYS"}}
 		if b.sys.listen, err = b.spec.listener(env, sysRole, target.Filters(), b.sys); err != nil {
 			return nil, err
 		}
@@ -107,42 +111,56 @@ func newBroker(spec *brokerSpec, env clientEnv, own ownFunc, fleet *sys.Fleet, c
 		}
 		o := events.Options{Own: func(id string) bool { return (*b.own.Load())(id) }}
 		var err error
-		if b.events, err = newEventsReader(spec, o, b.sys, clients, listen); err != nil {
+		if b.events, err = newEventsReader(spec, o, b.sys, clients, listen, log); err != nil {
 			return nil, err
 		}
 	}
 	return b, nil
 }
 
-// ownClients tells the agent's own clients of a target from others.
-func ownClients(cfg *config.Config, env clientEnv, t *synthetic.Target) ownFunc {
-	return synthetic.OwnClients(env(t, synthetic.Identity{Target: t.Name}, 0), probeNames(cfg, t.Name), cfg.Profiles)
-}
-
-// probeNames are the names that the agent's clients of a target go by.
-func probeNames(cfg *config.Config, target string) []string {
-	names := []string{sysRole, eventsRole}
-	for _, e := range cfg.Plan() {
-		if e.ID.Target == target && !slices.Contains(names, e.ID.Probe) {
-			names = append(names, e.ID.Probe)
+// ownClients tells the agent's own clients at a target from others: those of its probes, of probes of other targets that come here,
+// too, and those that listen.
+func (s *state) ownClients(spec *brokerSpec) ownFunc {
+	var named []synthetic.Named
+	for _, role := range []string{sysRole, eventsRole} {
+		named = append(named, synthetic.Named{Identity: spec.identity(role), Profile: &spec.profile})
+	}
+	here := func(t synthetic.Target) bool { return t.Name == spec.target.Name }
+	for i := range s.plan {
+		if p := &s.plan[i]; here(p.Target) || slices.ContainsFunc(p.others, here) {
+			named = append(named, synthetic.Named{Identity: p.ID, Profile: &p.Profile})
 		}
 	}
-	return names
+	return synthetic.OwnClients(s.env(&spec.target, synthetic.Identity{}, 0), named)
+}
+
+// disown tells our clients from others anew. What is told of those that leave now comes later, so they stay ours until the next time.
+func (b *broker) disown(next ownFunc) {
+	before := b.current
+	b.current = next
+	either := ownFunc(func(id string) bool { return next(id) || before(id) })
+	b.own.Store(&either)
 }
 
 // start reads until stop, or until ctx is done, and logs what changes.
-func (b *broker) start(ctx context.Context, log *slog.Logger) {
+func (b *broker) start(ctx context.Context) {
 	ctx, b.cancel = context.WithCancel(ctx)
-	b.running.Go(func() { b.read(ctx, log.With("target", b.spec.target.Name)) })
+	b.running.Go(func() { b.read(ctx) })
 }
 
-// stop ends the reading in order.
+// stop ends the reading in order. What was read is of the past.
 func (b *broker) stop() {
 	b.cancel()
 	b.running.Wait()
+	if b.sys != nil {
+		b.sys.sys.Disconnected("")
+	}
+	if b.events != nil {
+		b.events.events.Disconnected("")
+	}
 }
 
-func (b *broker) read(ctx context.Context, log *slog.Logger) {
+func (b *broker) read(ctx context.Context) {
 	if b.sys != nil {
 		b.running.Go(func() { b.sys.listen.Run(ctx) })
 	}
@@ -154,11 +172,11 @@ func (b *broker) read(ctx context.Context, log *slog.Logger) {
 	for {
 		now := time.Now()
 		if b.sys != nil {
-			b.sys.tell(now, log)
+			b.sys.tell(now, b.log)
 		}
 		if b.events != nil {
 			b.events.follow(ctx, now)
-			b.events.tell(now, log)
+			b.events.tell(now, b.log)
 		}
 		select {
 		case <-ctx.Done():
@@ -171,4 +189,18 @@ func (b *broker) read(ctx context.Context, log *slog.Logger) {
 // askAgain is the end of a sentence on a refusal.
 func askAgain(why error, filters []string, again time.Duration) string {
 	return fmt.Sprintf("%s; allow the client to read %v; asking again in %s", why, filters, again)
+}
+
+// partlyRefused logs which topic filters a broker refuses while it grants others, each time that this changes.
+type partlyRefused struct {
+	log  *slog.Logger
+	what string
+	last []string
+}
+
+func (p *partlyRefused) tell(refused []string) {
+	if len(refused) > 0 && !slices.Equal(refused, p.last) {
+		p.log.Warn(p.what+" partly refused: allow the client to read these topics, too", "topics", strings.Join(refused, ", "))
+	}
+	p.last = refused
 }

@@ -15,10 +15,12 @@ import (
 // eventsReader reads what one broker tells of its clients, in the dialect that is configured or found under $SYS.
 type eventsReader struct {
 	events *events.Target
+	log    partlyRefused
 	set    string     // dialect; sys.Auto: found under $SYS
 	sys    *sysReader // nil: not read
 	listen listenFunc
 
+	first     string // node, until that of the $SYS values is known; read and written by the listener alone
 	dialect   string // that is followed; "" = none yet
 	filters   []string
 	cancel    context.CancelFunc // of the listener; nil: there is none
@@ -34,20 +36,28 @@ var _ synthetic.Heard = (*eventsReader)(nil)
 // listenFunc makes a listener at the broker for topic filters.
 type listenFunc func(filters []string, h synthetic.Heard) (*synthetic.Listener, error)
 
-func newEventsReader(spec *brokerSpec, o events.Options, s *sysReader, clients *events.Collector, listen listenFunc) (*eventsReader, error) {
-	r := &eventsReader{set: spec.events.Dialect, sys: s, listen: listen}
+func newEventsReader(spec *brokerSpec, o events.Options, s *sysReader, clients *events.Collector, listen listenFunc, log *slog.Logger) (*eventsReader, error) {
+	r := &eventsReader{log: partlyRefused{log: log, what: "client events"}, set: spec.events.Dialect, sys: s, listen: listen}
 	if s != nil {
 		o.Self, o.OnNode = s.listen.ClientID(), s.sys.PreferNode
 		if !spec.events.AllNodes {
-			o.Node = func(node string) bool {
-				ours := s.sys.Node()
-				return ours == "" || ours == node
-			}
+			o.Node = r.isOwn
 		}
 	}
 	var err error
 	r.events, err = clients.Add(spec.target.Name, o)
 	return r, err
+}
+
+// isOwn tells whether a node is the one whose events count: that of the $SYS values or, while there are none, the first that told anything.
+func (r *eventsReader) isOwn(node string) bool {
+	if ours := r.sys.sys.Node(); ours != "" {
+		r.first = ours
+	}
+	if r.first == "" {
+		r.first = node
+	}
+	return node == r.first
 }
 
 // follow listens in the dialect that is known by now; another one than before takes its place.
@@ -95,7 +105,10 @@ func (r *eventsReader) stop() {
 func (r *eventsReader) Subscribing(time.Time) { r.events.Waiting("") }
 
 // Subscribed implements synthetic.Heard.
-func (r *eventsReader) Subscribed([]string) { r.events.Subscribed() }
+func (r *eventsReader) Subscribed(refused []string) {
+	r.log.tell(refused)
+	r.events.Subscribed()
+}
 
 // Message implements synthetic.Heard.
 func (r *eventsReader) Message(m *mqtt.Message, at time.Time) { r.events.Handle(m, at) }

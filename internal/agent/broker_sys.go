@@ -13,6 +13,7 @@ import (
 // sysReader reads what one broker says of itself.
 type sysReader struct {
 	sys    *sys.Target
+	log    partlyRefused
 	listen *synthetic.Listener
 	told   sys.State
 }
@@ -23,7 +24,10 @@ var _ synthetic.Heard = (*sysReader)(nil)
 func (r *sysReader) Subscribing(at time.Time) { r.sys.Subscribing(at) }
 
 // Subscribed implements synthetic.Heard.
-func (r *sysReader) Subscribed([]string) { r.sys.Subscribed() }
+func (r *sysReader) Subscribed(refused []string) {
+	r.log.tell(refused)
+	r.sys.Subscribed()
+}
 
 // Message implements synthetic.Heard.
 func (r *sysReader) Message(m *mqtt.Message, at time.Time) {

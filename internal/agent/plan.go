@@ -20,7 +20,7 @@ type Planned struct {
 	config.Entry
 	Job synthetic.Job
 
-	client config.Agent
+	agent  config.Agent
 	others []synthetic.Target // that its probes talk to beside their own
 }
 
@@ -71,7 +71,7 @@ func build(cfg *config.Config, env clientEnv) ([]Planned, error) {
 	var out []Planned
 	var errs []error
 	for _, e := range cfg.Plan() {
-		p := Planned{Entry: e, Job: synthetic.Job{ID: e.ID, Schedule: e.Schedule}, client: cfg.Agent}
+		p := Planned{Entry: e, Job: synthetic.Job{ID: e.ID, Schedule: e.Schedule}, agent: cfg.Agent}
 		slots := 1
 		if e.Kind.Keep != nil {
 			slots = e.Kind.Keep(e.Options)
@@ -108,12 +108,12 @@ func (p *Planned) noting(other otherFunc) otherFunc {
 
 // same tells whether a probe of another configuration would do the same in every respect, so that it need not be stopped.
 func (p *Planned) same(q *Planned) bool {
-	return p.Kind.Name == q.Kind.Name && p.Schedule == q.Schedule && sameClient(p.client, q.client) && sameTarget(p.Target, q.Target) &&
+	return p.Kind.Name == q.Kind.Name && p.Schedule == q.Schedule && sameAgent(p.agent, q.agent) && sameTarget(p.Target, q.Target) &&
 		slices.EqualFunc(p.others, q.others, sameTarget) && reflect.DeepEqual(p.Profile, q.Profile) && reflect.DeepEqual(p.Options, q.Options)
 }
 
-// sameClient compares what clients are named by.
-func sameClient(a, b config.Agent) bool {
+// sameAgent compares what clients are named by.
+func sameAgent(a, b config.Agent) bool {
 	a.OldNames, b.OldNames = false, false
 	return a == b
 }

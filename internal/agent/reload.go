@@ -23,16 +23,22 @@ func (a *Agent) Reload(ctx context.Context) error {
 	r := &request{make(chan error, 1)}
 	select {
 	case a.requests <- r:
+	case <-a.stopped:
+		return errStopping
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	select {
 	case err := <-r.answer:
 		return err
+	case <-a.stopped:
+		return errStopping
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
+
+var errStopping = errors.New("the agent is stopping")
 
 // Forgetter is a sink that keeps something of each probe.
 type Forgetter interface {
@@ -42,6 +48,7 @@ type Forgetter interface {
 
 // runPlan runs the plan until ctx is done, and changes it as asked.
 func (a *Agent) runPlan(ctx context.Context, sinks synthetic.Sinks) error {
+	defer close(a.stopped)
 	runner := synthetic.NewRunner(sinks, a.self, a.log)
 	defer runner.Close()
 	x := &swap{Agent: a, ctx: ctx, runner: runner, sinks: sinks}
@@ -57,6 +64,9 @@ func (a *Agent) runPlan(ctx context.Context, sinks synthetic.Sinks) error {
 		case <-ctx.Done():
 			return nil
 		case r := <-a.requests:
+			if ctx.Err() != nil {
+				return nil
+			}
 			err := x.reload()
 			a.self.Reloaded(err == nil, time.Now())
 			if err != nil {
@@ -114,11 +124,14 @@ func (x *swap) reload() error {
 	if cfg.Agent.OldNames != x.state.cfg.Agent.OldNames {
 		x.log.Warn("configuration", "warning", "agent.old_sys_names changes with the next start of the agent, not with a reload")
 	}
-	return x.use(next)
+	if err := x.use(next); err != nil { // which nothing in a configuration can cause
+		x.log.Error("parts of the new configuration do not run: please report this", "err", err)
+	}
+	return nil
 }
 
 // use puts a state in the place of the one that runs: first what is gone leaves, then what is new comes. Probes that changed
-// do both, since they may have the same client identifiers.
+// do both, since they may have the same client identifiers, and begin anew.
 func (x *swap) use(next *state) error {
 	before, after := x.state.probes(), next.probes()
 	var gone, changed, fresh []synthetic.Identity
@@ -141,6 +154,11 @@ func (x *swap) use(next *state) error {
 	}
 	x.retireBrokers(next)
 	x.leave(gone, changed)
+	for _, ids := range [][]synthetic.Identity{gone, changed} { // and their last reports
+		for _, id := range ids {
+			x.forget(id)
+		}
+	}
 	next.gates.adjust(next.cfg)
 	x.state = next
 
@@ -196,8 +214,7 @@ func (x *swap) retireBrokers(next *state) {
 	for name, b := range x.state.brokers {
 		spec := next.specs[name]
 		if spec != nil && spec.same(&b.spec) {
-			own := ownClients(next.cfg, next.env, &spec.target)
-			b.own.Store(&own)
+			b.disown(next.ownClients(spec))
 			next.brokers[name] = b
 			continue
 		}
@@ -224,12 +241,12 @@ func (x *swap) startBrokers(s *state) error {
 		if s.brokers[name] != nil {
 			continue
 		}
-		b, err := newBroker(spec, s.env, ownClients(s.cfg, s.env, &spec.target), x.fleet, x.clients)
+		b, err := newBroker(spec, s.env, s.ownClients(spec), x.fleet, x.clients, x.log)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("what target %s publishes of itself: %w", name, err))
 			continue
 		}
-		b.start(x.ctx, x.log)
+		b.start(x.ctx)
 		s.brokers[name] = b
 	}
 	return errors.Join(errs...)

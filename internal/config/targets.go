@@ -87,7 +87,7 @@ func (l *loader) url(path string, s *targetSection) {
 // isAWS tells whether a URL is an endpoint of AWS IoT Core.
 func isAWS(raw string) bool {
 	u, err := mqtt.ParseURL(raw)
-	return err == nil && strings.Contains(u.Hostname(), ".iot.") && strings.HasSuffix(u.Hostname(), ".amazonaws.com")
+	return err == nil && strings.Contains(u.Hostname(), ".iot.") && (strings.HasSuffix(u.Hostname(), ".amazonaws.com") || strings.HasSuffix(u.Hostname(), ".amazonaws.com.cn"))
 }
 
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
