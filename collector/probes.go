@@ -131,6 +131,29 @@ func (p *Probes) Add(planned Planned) error {
 	return nil
 }
 
+// Renew drops what a probe measured before it changed: its gauges, and the results of its sessions. What was counted stays. An Add
+// comes next.
+func (p *Probes) Renew(id synthetic.Identity) {
+	x := p.lock(id)
+	if x == nil {
+		return
+	}
+	defer x.mu.Unlock()
+	for _, s := range x.byMetric {
+		if s.family.Type == synthetic.Gauge {
+			s.clear()
+		}
+	}
+	for _, f := range x.kind.byName {
+		if f.Type == synthetic.Gauge {
+			for _, labels := range f.Zero {
+				x.zero(f.Metric, labels...)
+			}
+		}
+	}
+	x.slots, x.keepalive, x.lastConclusive, x.lastFailure = Slots{}, -1, time.Time{}, time.Time{}
+}
+
 // Remove deletes every series of a probe that left the plan, and tells how many there were. What it still reports afterwards is dropped.
 func (p *Probes) Remove(id synthetic.Identity) int {
 	// The lock is held to the end so that an Add of the same probe comes after the deletion.

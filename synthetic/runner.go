@@ -214,10 +214,21 @@ func (r *Runner) once(ctx context.Context, j *Job, slot int, p Probe, due time.T
 	})
 }
 
-// doubt makes a report inconclusive that our own late timers may have spoiled. What the broker itself said stands.
+// lateEnough is how late we have to be for a broker to give us up: it grants half a keepalive, which is a second at least.
+const lateEnough = 500 * time.Millisecond
+
+// doubt makes a report inconclusive that our own late timers may have spoiled. What the broker itself said stands; that it
+// closed without a word says nothing if we were silent for too long.
 func (rep *Report) doubt(late time.Duration) {
-	byDeadline := rep.Outcome == Failure && (rep.Ending == nil || rep.Ending.Evidence == disconnect.FromDeadline) && rep.Finding != disconnect.Panic
-	if rep.Outcome == Success || byDeadline {
+	doubtful := rep.Outcome == Success
+	if rep.Outcome == Failure && rep.Finding != disconnect.Panic {
+		doubtful = rep.Ending == nil
+		if e := rep.Ending; e != nil {
+			wordless := e.Evidence == disconnect.FromFIN || e.Evidence == disconnect.FromRST || e.Evidence == disconnect.FromCloseNotify
+			doubtful = e.Evidence == disconnect.FromDeadline || wordless && rep.Phase() == disconnect.PhaseEstablished && late >= lateEnough
+		}
+	}
+	if doubtful {
 		rep.Detail = fmt.Sprintf("our own timers were %s late: %s", late.Round(time.Millisecond), rep.Detail)
 		rep.Outcome, rep.Finding, rep.Ending, rep.Samples = Inconclusive, "", nil, nil
 		rep.Connected = false

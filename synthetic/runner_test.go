@@ -225,6 +225,8 @@ func TestWhatRanWhileWeWereLateIsInconclusive(t *testing.T) {
 		{"success, late", time.Second, Report{Outcome: Success}, Inconclusive},
 		{"our deadline, late", time.Second, Report{Outcome: Failure, Ending: &disconnect.Ending{Reason: disconnect.ConnackTimeout, Evidence: disconnect.FromDeadline}}, Inconclusive},
 		{"finding, late", time.Second, Report{Outcome: Failure, Finding: disconnect.MessageLost}, Inconclusive},
+		{"closed without a word, later than a broker waits", time.Second, Report{Outcome: Failure, Ending: &disconnect.Ending{Reason: disconnect.PeerClosed, Evidence: disconnect.FromFIN, Phase: disconnect.PhaseEstablished}}, Inconclusive},
+		{"closed without a word, sooner", 400 * time.Millisecond, Report{Outcome: Failure, Ending: &disconnect.Ending{Reason: disconnect.PeerClosed, Evidence: disconnect.FromFIN, Phase: disconnect.PhaseEstablished}}, Failure},
 		{"what the broker said stands", time.Second, Report{Outcome: Failure, Ending: &disconnect.Ending{Reason: disconnect.NotAuthorized, Evidence: disconnect.FromConnack}}, Failure},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -80,8 +81,21 @@ func startPlan(t testing.TB, p plan) *agent {
 // raced, panicked, or failed to turn what it found into metrics.
 func startAgent(t testing.TB, args ...string) *agent {
 	t.Helper()
-	return serve(t, lab.Command{Name: "pingreq serve", Path: program,
+	path := program
+	if stresses(t) {
+		path = raced
+	}
+	return serve(t, lab.Command{Name: "pingreq serve", Path: path,
 		Args: append([]string{"serve", "--web.listen-address=127.0.0.1:0"}, args...)})
+}
+
+// stressing are the tests whose agent runs with the race detector.
+var stressing = []string{"TestFaults", "TestNetworkFaults", "TestReload", "TestReloadsLeaveNothing", "TestHostileBrokers", "TestSysHostile", "TestEvents", "TestZombies",
+	"TestBrokers", "TestExposition", "TestTakeoverFaults", "TestResumeFaults"}
+
+func stresses(t testing.TB) bool {
+	name, _, _ := strings.Cut(t.Name(), "/")
+	return slices.Contains(stressing, name)
 }
 
 // listening is what the agent logs before the address that it got.

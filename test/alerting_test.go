@@ -3,7 +3,6 @@ package test
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,16 +35,12 @@ type emergency struct {
 // nothing happens, and then everything at once: each emergency is paged once, with its reason, and resolved when it is put
 // right. What is a consequence of something else is not paged. Every query of every dashboard has data in the end.
 //
-// It has the machine for itself, and agents without the race detector: a minute of the rules is a second, in which nothing may be late.
+// No other test of the package runs beside it: a minute of the rules is a second, in which nothing may be late.
 func TestAlerting(t *testing.T) {
-	plain := filepath.Join(t.TempDir(), "pingreq")
-	if err := build(plain, false); err != nil {
-		t.Fatal(err)
-	}
 	serving := func(id string, p plan) (a *agent, file string) {
 		t.Helper()
 		file = p.file(t)
-		return serve(t, lab.Command{Name: "pingreq serve", Path: plain, Args: []string{"serve", "--agent.id=" + id, "--config.file=" + file,
+		return serve(t, lab.Command{Name: "pingreq serve", Path: program, Args: []string{"serve", "--agent.id=" + id, "--config.file=" + file,
 			fmt.Sprintf("--web.listen-address=127.0.0.1:%d", lab.Port(t))}}), file
 	}
 	var emergencies []*emergency
@@ -123,7 +118,7 @@ func TestAlerting(t *testing.T) {
 			a.mustReload()
 		}
 	}
-	emergencies = append(emergencies, &emergency{name: "half-open noticed late", group: byTarget("late"), alert: "MQTTHalfOpenDetectedLate", says: "profile quick 4.", strike: func() { grace.Store(9) }, meanwhile: again,
+	emergencies = append(emergencies, &emergency{name: "half-open noticed late", group: byTarget("late"), alert: "MQTTHalfOpenDetectedLate", says: "notices dead devices late", strike: func() { grace.Store(9) }, meanwhile: again,
 		repair: func() { grace.Store(3) }})
 
 	// What nothing happens to, so that every panel has something to show: brokers that tell more of themselves than Mosquitto, a path with an

@@ -16,8 +16,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// program is the path of pingreq, built once before the tests run.
-var program string
+// program is the path of pingreq, built once before the tests run, and raced that with the race detector, when the tests have it: the
+// detector makes a program several times slower, so that it is kept for the tests that stress one.
+var program, raced string
 
 func TestMain(m *testing.M) {
 	sideBySide(8)
@@ -27,7 +28,12 @@ func TestMain(m *testing.M) {
 	}
 	if err == nil {
 		program = filepath.Join(dir, "pingreq")
-		err = build(program, raceDetector())
+		raced = program
+		err = build(program, false)
+	}
+	if err == nil && raceDetector() {
+		raced = filepath.Join(dir, "pingreq-race")
+		err = build(raced, true)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

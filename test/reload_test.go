@@ -101,7 +101,7 @@ func TestReload(t *testing.T) {
 		}
 	}
 	gone.WaitState(lab.BrokerState{})
-	m = a.until(all(atLeast(1, connects+"{probe=other}"), atLeast(40, "mqtt_probe_keepalive_seconds{probe=other}")))
+	m = a.until(all(atLeast(2, connects+"{probe=other}"), atLeast(40, "mqtt_probe_keepalive_seconds{probe=other}")))
 	if n := m.sum("mqtt_probe_keepalive_seconds{probe=other}"); n != 40 {
 		t.Errorf("the keepalive is %g s after it was changed to 40 s", n)
 	}
@@ -112,7 +112,7 @@ func TestReload(t *testing.T) {
 	if status, text := a.reload(); status != http.StatusInternalServerError || !strings.Contains(text, file+":") || !strings.Contains(text, "profiles[1].keepalive") {
 		t.Errorf("a bad file is answered with %d: %s", status, text)
 	}
-	if m = a.scrape(); m.sum(reloadGood) != 0 || m.sum(connects+"{probe=other}") != 1 {
+	if m = a.scrape(); m.sum(reloadGood) != 0 || m.sum(connects+"{probe=other}") != 2 {
 		t.Errorf("after a bad file:%s", m.show(reloadGood, connects))
 	}
 
@@ -120,7 +120,7 @@ func TestReload(t *testing.T) {
 	replace(t, file, good)
 	a.Signal(syscall.SIGHUP)
 	m = a.until(atLeast(1, reloadGood))
-	if n := m.sum(connects + "{probe=other}"); n != 1 {
+	if n := m.sum(connects + "{probe=other}"); n != 2 {
 		t.Errorf("a file like the one in use had probes connect anew:%s", m.show(connects))
 	}
 	a.blameless(m, "target=kept")

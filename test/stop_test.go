@@ -151,7 +151,7 @@ const exitCode = "exit code "
 func forExit(t testing.TB, args ...string) lab.Command {
 	t.Helper()
 	const script = `"$@" & trap "kill $!" TERM; wait $!; wait $!; echo "` + exitCode + `$?"`
-	return lab.Command{Name: "pingreq " + args[0], Path: lab.Require(t, "sh"), Args: append([]string{"-c", script, "sh", program}, args...)}
+	return lab.Command{Name: "pingreq " + args[0], Path: lab.Require(t, "sh"), Args: append([]string{"-c", script, "sh", raced}, args...)}
 }
 
 // sessionsLeft asks a Mosquitto for a session of each client that it has ever seen.

@@ -131,7 +131,7 @@ func (x *swap) reload() error {
 }
 
 // use puts a state in the place of the one that runs: first what is gone leaves, then what is new comes. Probes that changed
-// do both, since they may have the same client identifiers, and begin anew.
+// do both, since they may have the same client identifiers, and measure anew.
 func (x *swap) use(next *state) error {
 	before, after := x.state.probes(), next.probes()
 	var gone, changed, fresh []synthetic.Identity
@@ -154,10 +154,12 @@ func (x *swap) use(next *state) error {
 	}
 	x.retireBrokers(next)
 	x.leave(gone, changed)
-	for _, ids := range [][]synthetic.Identity{gone, changed} { // and their last reports
-		for _, id := range ids {
-			x.forget(id)
-		}
+	for _, id := range gone { // and its last report
+		x.forget(id)
+	}
+	for _, id := range changed {
+		x.probes.Renew(id)
+		x.drop(id)
 	}
 	next.gates.adjust(next.cfg)
 	x.state = next
@@ -177,6 +179,11 @@ func (x *swap) use(next *state) error {
 // forget deletes what is kept of a probe.
 func (x *swap) forget(id synthetic.Identity) {
 	x.probes.Remove(id)
+	x.drop(id)
+}
+
+// drop deletes what is shown of a probe.
+func (x *swap) drop(id synthetic.Identity) {
 	x.board.Remove(id)
 	for _, s := range x.sinks {
 		if f, ok := s.(Forgetter); ok {
