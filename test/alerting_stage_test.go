@@ -84,14 +84,20 @@ func (s *alertStage) pages() []lab.Page {
 	return slices.DeleteFunc(slices.Concat(s.pager.Pages(), s.tickets.Pages()), ofScale)
 }
 
+// isOf tells whether a page is of the emergency's group.
+func (x *emergency) isOf(p lab.Page) bool {
+	for k, v := range x.group {
+		if p.GroupLabels[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
 // pages are those of a group.
 func pages(p *lab.Pager, x *emergency, status string) (out []lab.Page) {
 	for _, page := range p.Pages() {
-		of := page.Status == status && !ofScale(page)
-		for k, v := range x.group {
-			of = of && page.GroupLabels[k] == v
-		}
-		if of {
+		if page.Status == status && !ofScale(page) && x.isOf(page) {
 			out = append(out, page)
 		}
 	}
@@ -169,15 +175,7 @@ func (s *alertStage) judge(emergencies []*emergency) {
 		}
 	}
 	for _, page := range s.pages() {
-		of := func(x *emergency) bool {
-			for k, v := range x.group {
-				if page.GroupLabels[k] != v {
-					return false
-				}
-			}
-			return true
-		}
-		if !slices.ContainsFunc(emergencies, of) {
+		if !slices.ContainsFunc(emergencies, func(x *emergency) bool { return x.isOf(page) }) {
 			s.t.Errorf("a page of what nothing happened to: %v", page)
 		}
 	}

@@ -131,7 +131,7 @@ func TestPrometheus(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p := lab.StartPrometheus(t, lab.PrometheusOptions{Args: tt.args, Config: lab.ScrapeConfig("pingreq", time.Second, strings.TrimPrefix(a.url, "http://"))})
+			p := lab.StartPrometheus(t, lab.PrometheusOptions{Args: tt.args, Config: lab.ScrapeConfig("pingreq", time.Second, addressOf(a))})
 			for _, q := range tt.queries {
 				p.Until("("+q+") > 0", lab.Some)
 			}

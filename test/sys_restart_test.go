@@ -49,7 +49,7 @@ func TestSysRestart(t *testing.T) {
 
 	const samples = 5 // fill the window of rate() with an interval of 1 s
 	start := time.Now()
-	p := lab.StartPrometheus(t, lab.PrometheusOptions{Config: lab.ScrapeConfig("pingreq", time.Second, strings.TrimPrefix(a.url, "http://"))})
+	p := lab.StartPrometheus(t, lab.PrometheusOptions{Config: lab.ScrapeConfig("pingreq", time.Second, addressOf(a))})
 	for name := range counters {
 		p.Until(fmt.Sprintf("count_over_time(%s[5m]) >= %d", name, samples), lab.Some)
 	}
