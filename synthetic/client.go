@@ -15,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/internal/clock"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
@@ -58,7 +59,7 @@ func newClientTo(env Env, p *Profile, t *Target, gate *rate.Limiter) (*client, e
 			return nil, fmt.Errorf("profile %s: source_address %q is not an IP address", p.Name, p.SourceAddress)
 		}
 	}
-	if _, err := p.TLS.config(); err != nil {
+	if _, err := tlsOffer(p.TLS); err != nil {
 		return nil, fmt.Errorf("profile %s: %w", p.Name, err)
 	}
 	if p.TLS.Resumption {
@@ -142,9 +143,6 @@ func (c *client) connect(ctx context.Context, role string, change func(*mqtt.Opt
 	return c.dial(ctx, role, o)
 }
 
-// connectTime is how long one of the clients of a run may take to connect.
-const connectTime = 10 * time.Second
-
 // join connects one of the clients of a run; it leaves no session behind, unless change says otherwise.
 func (c *client) join(ctx context.Context, role string, change func(*mqtt.Options)) (*mqtt.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
@@ -208,7 +206,7 @@ func (c *client) settle(role string) {
 			c.owe(role, false)
 			return
 		}
-		if end, ok := errors.AsType[*mqtt.End](err); !ok || end.Phase != disconnect.PhaseMQTT || !sleep(ctx, settleAgain) {
+		if end, ok := errors.AsType[*mqtt.End](err); !ok || end.Phase != disconnect.PhaseMQTT || !clock.Sleep(ctx, settleAgain) {
 			return
 		}
 	}

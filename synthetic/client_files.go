@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pingreq/pingreq/synthetic/internal/clock"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
@@ -24,7 +25,7 @@ const (
 func patiently(ctx context.Context, read func() error) error {
 	for until := time.Now().Add(filePatience); ; {
 		err := read()
-		if err == nil || time.Now().Add(fileRetry).After(until) || !sleep(ctx, fileRetry) {
+		if err == nil || time.Now().Add(fileRetry).After(until) || !clock.Sleep(ctx, fileRetry) {
 			return err
 		}
 	}

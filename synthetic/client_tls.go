@@ -10,7 +10,7 @@ import (
 
 // tls joins the target's side (whom to trust, who we are) with the profile's (what is offered).
 func (c *client) tls() (*tls.Config, error) {
-	cfg, err := c.profile.TLS.config()
+	cfg, err := tlsOffer(c.profile.TLS)
 	if err != nil {
 		return nil, err
 	}
@@ -39,8 +39,8 @@ func (c *client) tls() (*tls.Config, error) {
 	return cfg, nil
 }
 
-// config is the profile's side of TLS.
-func (p ProfileTLS) config() (*tls.Config, error) {
+// tlsOffer is the profile's side of TLS: what is offered.
+func tlsOffer(p ProfileTLS) (*tls.Config, error) {
 	cfg := &tls.Config{}
 	for _, v := range []struct {
 		key, name string

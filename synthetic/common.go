@@ -68,3 +68,8 @@ func NewCommonMetrics() *CommonMetrics {
 			Help: "Expiry of our client certificate, Unix time, when the broker asked for one."},
 	}
 }
+
+// runBuckets spans whole runs of a probe.
+func runBuckets() []float64 {
+	return []float64{1e-3, 5e-3, 10e-3, 50e-3, 100e-3, 500e-3, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600}
+}

@@ -11,6 +11,9 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
+// errStopped says that a run ended because the agent, or the command, was stopped.
+var errStopped = errors.New("it was stopped")
+
 // conclude sets the outcome of a report from the error of a connection or a session.
 func (r *Report) conclude(err error) {
 	end, isEnd := errors.AsType[*mqtt.End](err)

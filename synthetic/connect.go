@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
@@ -30,24 +29,6 @@ func connectKind() Kind {
 			return &connectProbe{c: c, opts: *options.(*ConnectOptions), keepalive: common.Keepalive, delay: delayedAck{metric: delayed}}, err
 		},
 	}
-}
-
-// connectReasons are the reasons for which a connect can fail.
-func connectReasons() []string {
-	return reasons(disconnect.ConnackTimeout, disconnect.HandshakeTimeout, disconnect.PeerClosed, disconnect.ConnectionReset,
-		disconnect.ConnectionRefused, disconnect.NetworkTimeout, disconnect.NetworkUnreachable, disconnect.DNSError,
-		disconnect.TLSError, disconnect.CertificateError, disconnect.WebsocketError, disconnect.AuthenticationFailed,
-		disconnect.NotAuthorized, disconnect.Banned, disconnect.Redirected, disconnect.ServerShutdown, disconnect.ServerBusy,
-		disconnect.RateOrQuota, disconnect.ProtocolError, disconnect.NotSupported, disconnect.Other)
-}
-
-// reasons turns endings and findings into label values.
-func reasons[R ~string](rs ...R) []string {
-	out := make([]string, len(rs))
-	for i, r := range rs {
-		out[i] = string(r)
-	}
-	return out
 }
 
 // connectProbe opens a connection, times each phase, and disconnects.

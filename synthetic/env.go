@@ -76,3 +76,11 @@ func (e *Env) topic(clientID, what string) string {
 func (e *Env) prefix() string {
 	return cmp.Or(e.TopicPrefix, "pingreq")
 }
+
+// other finds another target.
+func (e *Env) other(name string) (*Target, *rate.Limiter, bool) {
+	if e.Other == nil {
+		return nil, nil, false
+	}
+	return e.Other(name)
+}

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 	"github.com/pingreq/pingreq/synthetic/netfault"
 )
@@ -84,28 +83,6 @@ func (f *faller) fall(ctx context.Context, s *mqtt.Session) (*fallen, error) {
 	return done, nil
 }
 
-// lastPing sends a PINGREQ, awaits its answer, and gives when it left.
-func lastPing(s *mqtt.Session) (time.Time, error) {
-	if err := s.Ping(); err != nil {
-		return time.Time{}, err
-	}
-	sent := s.Account().LastSent
-	for {
-		e, err := s.Await(time.Now().Add(s.PingTimeout()+time.Second), func(e *mqtt.Event) bool { return e.Kind == mqtt.Pong })
-		switch {
-		case err != nil:
-			return sent, err
-		case e.Kind == mqtt.Interrupted:
-			return sent, errStopped
-		case e.Kind == mqtt.Due:
-			return sent, s.Fail(disconnect.DeadlinePingresp)
-		}
-		if _, waiting := s.Unanswered(); !waiting {
-			return sent, nil
-		}
-	}
-}
-
 // tell notes in a report how the session fell, and warns when that is not the best way.
 func (d *fallen) tell(r *Report, emit func(Event)) {
 	r.fact("mode", "%s", d.mode)
@@ -160,9 +137,6 @@ func (d *fallen) mute(ctx context.Context, s *mqtt.Session) error {
 // fallTime is how long a session of a profile may take to fall: a PINGREQ that is answered, and to make sure that the
 // broker does not hear it any more.
 func fallTime(p Profile) time.Duration { return pingTime(p) + 6*time.Second }
-
-// pingTime is how long the answer to a PINGREQ may take with a profile.
-func pingTime(p Profile) time.Duration { return max(p.Ping.Timeout, 10*time.Second) + time.Second }
 
 // end ends a session that fell, so that nothing of it stays, neither here nor at the broker.
 func (d *fallen) end(s *mqtt.Session) {

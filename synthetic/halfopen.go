@@ -131,3 +131,9 @@ func newHalfopenMetrics() *halfopenMetrics {
 func (m *halfopenMetrics) all() []*Metric {
 	return []*Metric{m.detection, m.closed, m.last, m.ratio, m.limit, m.runs}
 }
+
+// detectionBuckets spans what brokers take to notice a dead client, at keepalives from a second to ten minutes, with the
+// multiples of the usual ones.
+func detectionBuckets() []float64 {
+	return []float64{1, 2, 3, 5, 7.5, 10, 15, 20, 22.5, 30, 37.5, 45, 52.5, 60, 67.5, 75, 90, 97.5, 112.5, 135, 180, 270, 450, 600, 900, 1800}
+}

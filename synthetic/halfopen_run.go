@@ -291,15 +291,6 @@ func (x *halfopenRun) closed() error {
 	return nil
 }
 
-// told tells whether an end was the broker's word about something else than the keepalive: a takeover, an operator, a
-// shutdown.
-func told(end *mqtt.End) bool {
-	return end != nil && (end.Evidence == disconnect.FromDisconnectPacket && end.Reason != disconnect.KeepaliveTimeout && end.Reason != disconnect.IdleTimeout)
-}
-
-// afterwards is how long we look, after a detection, whether what ended the victim befell others, too.
-const afterwards = 2 * time.Second
-
 // detected concludes from the Will, which arrived t after the victim's last packet.
 func (x *halfopenRun) detected(ctx context.Context, t time.Duration) error {
 	if err := x.others(ctx, t); err != nil {

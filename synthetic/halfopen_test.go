@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/internal/clock"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 	"github.com/pingreq/pingreq/test/lab"
 )
@@ -132,11 +133,11 @@ func TestHalfopen(t *testing.T) {
 // whenFallen does something to the broker a while after the victim connected and had lived for a keepalive.
 func whenFallen(ctx context.Context, b *lab.Broker, who roles, after time.Duration, do func(*lab.Broker, roles)) {
 	for len(b.Events(who.id("victim"))) == 0 {
-		if !sleep(ctx, 100*time.Millisecond) {
+		if !clock.Sleep(ctx, 100*time.Millisecond) {
 			return
 		}
 	}
-	if sleep(ctx, 10*time.Second+after) {
+	if clock.Sleep(ctx, 10*time.Second+after) {
 		do(b, who)
 	}
 }

@@ -1,7 +1,6 @@
 package synthetic
 
 import (
-	"context"
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
@@ -60,20 +59,6 @@ type Cost struct {
 	RefusalsPerRun    float64 // provoked refusals or abnormal disconnects in one run
 }
 
-// Probe is one probe of one target with one profile.
-type Probe interface {
-	// Run does one run, which for a held kind is the whole life of one session, and reports it. It returns soon after
-	// ctx is done, having left nothing behind at the broker. emit may be called until Run returns.
-	Run(ctx context.Context, emit func(Event)) *Report
-}
-
-// Leaver is a [Probe] that may break off with a session left at the broker, when its agent stops in the middle of a
-// connect or between two lives.
-type Leaver interface {
-	// Leave ends such a session; it is called once, after the last run.
-	Leave()
-}
-
 // Kinds lists every kind of probe, in the order of the documentation.
 func Kinds() []Kind {
 	kinds := []Kind{connectKind(), refuseKind(), sessionKind(), roundtripKind(), halfopenKind(), takeoverKind(), resumeKind(), idleKind()}
@@ -91,4 +76,13 @@ func KindByName(name string) (Kind, bool) {
 		}
 	}
 	return Kind{}, false
+}
+
+// reasons turns endings and findings into label values.
+func reasons[R ~string](rs ...R) []string {
+	out := make([]string, len(rs))
+	for i, r := range rs {
+		out[i] = string(r)
+	}
+	return out
 }

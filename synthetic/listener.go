@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/internal/clock"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
@@ -101,12 +102,7 @@ func (l *Listener) closed(ctx context.Context, why error) error {
 		return why
 	}
 	l.heard.Refused(end, listenAgain)
-	again := time.NewTimer(listenAgain)
-	defer again.Stop()
-	select {
-	case <-ctx.Done():
-	case <-again.C:
-	}
+	clock.Sleep(ctx, listenAgain)
 	return errRefused
 }
 

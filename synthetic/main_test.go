@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -191,4 +192,43 @@ func (l *ledger) states() string {
 		}
 	}
 	return strings.Join(out, ", ")
+}
+
+// virtually runs a test in virtual time, once with each version.
+func virtually(t *testing.T, name string, test func(t *testing.T, v mqtt.Version)) {
+	t.Helper()
+	for _, v := range []mqtt.Version{mqtt.V5, mqtt.V311} {
+		t.Run(name+", "+v.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { test(t, v) })
+		})
+	}
+}
+
+// once runs a periodic probe once, for as long as it needs.
+func once(t *testing.T, ctx context.Context, p Probe) *ledger {
+	t.Helper()
+	l := newLedger()
+	l.Report(Identity{}, *p.Run(ctx, func(e Event) { l.Event(Identity{}, e) }))
+	return l
+}
+
+// verdictOf gives outcome and reason.
+func verdictOf(r Report) string { return strings.TrimSpace(string(r.Outcome) + " " + r.Reason()) }
+
+// factOf gives what a report says under a name, "" if nothing.
+func factOf(r Report, name string) string {
+	for _, f := range r.Facts {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
+}
+
+// near compares durations of virtual time; millisecond delays of the scripted broker are let pass.
+func near(t *testing.T, what string, got float64, want time.Duration) {
+	t.Helper()
+	if d := got - want.Seconds(); d < -0.05 || d > 0.05 {
+		t.Errorf("%s: %.3f s, want %.3f s", what, got, want.Seconds())
+	}
 }

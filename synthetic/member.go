@@ -1,8 +1,6 @@
 package synthetic
 
 import (
-	"context"
-	"errors"
 	"sync/atomic"
 	"time"
 
@@ -58,30 +56,6 @@ func drive(c *client, role string, s *mqtt.Session, every time.Duration, duty fu
 		}
 	}()
 	return m
-}
-
-// linger drives a session until a moment has come. The error is the session's end, or that ctx is done.
-func linger(ctx context.Context, s *mqtt.Session, until time.Time) error {
-	defer context.AfterFunc(ctx, s.Interrupt)()
-	for {
-		e, err := s.Next(until)
-		switch {
-		case err != nil:
-			return err
-		case e.Kind == mqtt.Interrupted && ctx.Err() != nil:
-			return ctxError(ctx)
-		case e.Kind == mqtt.Due:
-			return nil
-		}
-	}
-}
-
-// ctxError tells why ctx is done.
-func ctxError(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return errors.New("the run's timeout passed before there was a verdict: raise it")
-	}
-	return errStopped
 }
 
 // stop stops driving and gives the session back; nil when there is none.

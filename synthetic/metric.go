@@ -72,12 +72,6 @@ func (m *Metric) Replacing(value float64, labels ...string) Sample {
 
 // Buckets that fit what is measured, in seconds. They are functions so that nobody can change a shared slice.
 
-// detectionBuckets spans what brokers take to notice a dead client, at keepalives from a second to ten minutes, with the
-// multiples of the usual ones.
-func detectionBuckets() []float64 {
-	return []float64{1, 2, 3, 5, 7.5, 10, 15, 20, 22.5, 30, 37.5, 45, 52.5, 60, 67.5, 75, 90, 97.5, 112.5, 135, 180, 270, 450, 600, 900, 1800}
-}
-
 // rttBuckets spans a ping on loopback (50 µs) to one that is nearly overdue (10 s).
 func rttBuckets() []float64 {
 	return []float64{50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5, 10}
@@ -86,19 +80,4 @@ func rttBuckets() []float64 {
 // phaseBuckets spans one phase of a connect: from a loopback handshake to a SYN retransmitted four times.
 func phaseBuckets() []float64 {
 	return []float64{100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2, 3, 5, 10, 15, 30}
-}
-
-// runBuckets spans whole runs of a probe.
-func runBuckets() []float64 {
-	return []float64{1e-3, 5e-3, 10e-3, 50e-3, 100e-3, 500e-3, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600}
-}
-
-// blindBuckets spans the time from the broker's last sign of life to the moment its loss was noticed.
-func blindBuckets() []float64 {
-	return []float64{.1, .5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600}
-}
-
-// lifetimeBuckets spans the life of a held session, from one that is dropped at once to one that lasts a month.
-func lifetimeBuckets() []float64 {
-	return []float64{1, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 3 * 3600, 12 * 3600, 86400, 7 * 86400, 30 * 86400}
 }

@@ -165,12 +165,6 @@ func (p *refuseProbe) ask(ctx context.Context, s *mqtt.Session) error {
 	return errAccepted
 }
 
-// refusedBy is the ending of what a SUBACK or PUBACK refused; the connection itself lives.
-func refusedBy(s *mqtt.Session, packet disconnect.PacketType, code byte, reason string) *mqtt.End {
-	return &mqtt.End{Ending: disconnect.Classify(disconnect.Observation{Phase: disconnect.PhaseEstablished, Version: byte(s.Version()),
-		Packet: packet, Code: code, ReasonString: reason}), Account: s.Account(), Time: time.Now()}
-}
-
 // judge turns what happened into an outcome.
 func (p *refuseProbe) judge(r *Report, err error) {
 	end, isEnd := errors.AsType[*mqtt.End](err)

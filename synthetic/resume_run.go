@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/internal/clock"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 	"github.com/pingreq/pingreq/synthetic/netfault"
 )
@@ -135,7 +136,7 @@ func (x *resumeRun) subscribe(ctx context.Context, s *mqtt.Session) error {
 
 // publish publishes the messages, after a while.
 func (x *resumeRun) publish(ctx context.Context) error {
-	if !sleep(ctx, x.opts.Away) {
+	if !clock.Sleep(ctx, x.opts.Away) {
 		return ctxError(ctx)
 	}
 	x.who = "publisher"

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
@@ -59,14 +57,6 @@ func roundtripKind() Kind {
 	}
 }
 
-// other finds another target.
-func (e *Env) other(name string) (*Target, *rate.Limiter, bool) {
-	if e.Other == nil {
-		return nil, nil, false
-	}
-	return e.Other(name)
-}
-
 // roundtripProbe publishes on one connection and receives on another.
 type roundtripProbe struct {
 	pub, sub  *client
@@ -74,9 +64,6 @@ type roundtripProbe struct {
 	m         *messageMetrics
 	keepalive *Metric
 }
-
-// cleanUpTime is kept back from a run's timeout to end the connections in order.
-const cleanUpTime = 500 * time.Millisecond
 
 // Run implements [Probe].
 func (p *roundtripProbe) Run(ctx context.Context, _ func(Event)) *Report {

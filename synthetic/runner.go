@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/internal/clock"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
@@ -134,7 +135,7 @@ func (r *Runner) periodic(ctx context.Context, j *Job, p Probe) {
 	for next.Sub(due) < every/2 {
 		next = next.Add(every)
 	}
-	for sleep(ctx, time.Until(due)) {
+	for clock.Sleep(ctx, time.Until(due)) {
 		rctx, cancel := context.WithTimeout(ctx, j.Schedule.Timeout)
 		r.run(rctx, j, 0, p, due)
 		cancel()
@@ -155,7 +156,7 @@ const keepSpread = 2 * time.Second
 func (r *Runner) keep(ctx context.Context, j *Job, slot int, p Probe) {
 	defer leave(p)
 	b := j.Backoff
-	for due := time.Now().Add(spread(j.ID, slot, keepSpread)); sleep(ctx, time.Until(due)); {
+	for due := time.Now().Add(spread(j.ID, slot, keepSpread)); clock.Sleep(ctx, time.Until(due)); {
 		if r.run(ctx, j, slot, p, due) > b.Max {
 			b.Reset()
 		}
@@ -232,20 +233,5 @@ func (rep *Report) doubt(late time.Duration) {
 		rep.Detail = fmt.Sprintf("our own timers were %s late: %s", late.Round(time.Millisecond), rep.Detail)
 		rep.Outcome, rep.Finding, rep.Ending, rep.Samples = Inconclusive, "", nil, nil
 		rep.Connected = false
-	}
-}
-
-// sleep waits, and tells whether ctx still lives.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }

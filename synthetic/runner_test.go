@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/internal/clock"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
@@ -24,7 +25,7 @@ func (f probeFunc) Run(ctx context.Context, emit func(Event)) *Report { return f
 // takes is a probe that succeeds after a time, or is inconclusive when it is stopped before.
 func takes(d time.Duration) probeFunc {
 	return func(ctx context.Context, _ func(Event)) *Report {
-		if !sleep(ctx, d) {
+		if !clock.Sleep(ctx, d) {
 			return &Report{Outcome: Inconclusive}
 		}
 		return &Report{Outcome: Success}

@@ -165,3 +165,13 @@ func (p *sessionProbe) Run(ctx context.Context, emit func(Event)) *Report {
 
 // Leave implements [Leaver].
 func (p *sessionProbe) Leave() { p.c.settle("") }
+
+// blindBuckets spans the time from the broker's last sign of life to the moment its loss was noticed.
+func blindBuckets() []float64 {
+	return []float64{.1, .5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600}
+}
+
+// lifetimeBuckets spans the life of a held session, from one that is dropped at once to one that lasts a month.
+func lifetimeBuckets() []float64 {
+	return []float64{1, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 3 * 3600, 12 * 3600, 86400, 7 * 86400, 30 * 86400}
+}

@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pingreq/pingreq/internal/aside"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/internal/aside"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
@@ -30,11 +30,8 @@ type life struct {
 	}
 }
 
-// The ways in which we end a session ourselves.
-var (
-	errStopped  = errors.New("it was stopped")
-	errLifetime = errors.New("max_lifetime")
-)
+// errLifetime ends a session that has lived for as long as it should.
+var errLifetime = errors.New("max_lifetime")
 
 // zombieError says that pings are answered and publishes are not.
 type zombieError struct{ missing string }
@@ -359,35 +356,4 @@ func (l *life) publishTo(ctx context.Context, topic string) {
 			}
 		}}
 	_ = link.Run(ctx) // ends with ctx alone
-}
-
-// subscribe subscribes and waits for the SUBACK; the granted QoS is returned. A refusal is an *mqtt.End with evidence
-// suback, though the connection lives.
-func subscribe(s *mqtt.Session, until time.Time, f mqtt.Filter) (byte, error) {
-	id, err := s.Subscribe(f)
-	if err != nil {
-		return 0, err
-	}
-	e, err := awaitSuback(s, id, 1, until)
-	switch {
-	case err != nil:
-		return 0, err
-	case e.Codes[0] >= 0x80:
-		return 0, refusedBy(s, disconnect.Suback, e.Codes[0], e.Reason)
-	}
-	return e.Codes[0], nil
-}
-
-// awaitSuback waits for the SUBACK to a SUBSCRIBE of n filters.
-func awaitSuback(s *mqtt.Session, id uint16, n int, until time.Time) (*mqtt.Event, error) {
-	e, err := s.Await(until, func(e *mqtt.Event) bool { return e.Kind == mqtt.Suback && e.ID == id })
-	switch {
-	case err != nil:
-		return nil, err
-	case e.Kind == mqtt.Interrupted:
-		return nil, errStopped
-	case e.Kind == mqtt.Due, len(e.Codes) != n:
-		return nil, s.Fail(disconnect.DeadlineAck)
-	}
-	return e, nil
 }

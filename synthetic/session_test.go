@@ -11,14 +11,6 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// near compares durations of virtual time; millisecond delays of the scripted broker are let pass.
-func near(t *testing.T, what string, got float64, want time.Duration) {
-	t.Helper()
-	if d := got - want.Seconds(); d < -0.05 || d > 0.05 {
-		t.Errorf("%s: %.3f s, want %.3f s", what, got, want.Seconds())
-	}
-}
-
 func TestIdleSessionPingsAtKeepalive(t *testing.T) {
 	for _, v := range []mqtt.Version{mqtt.V5, mqtt.V311} {
 		t.Run(v.String(), func(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -123,13 +122,6 @@ func (x *takeoverRun) takeOver(ctx context.Context, kind string) error {
 	defer context.AfterFunc(ctx, s.Interrupt)()
 	_, err = lastPing(second.stop()) // to be let in is one thing, to be served another
 	return err
-}
-
-// mqttPhase is the time from CONNECT to CONNACK.
-func mqttPhase(s *mqtt.Session) time.Duration {
-	phases := s.Account().Phases
-	i := slices.IndexFunc(phases, func(p mqtt.PhaseTime) bool { return p.Phase == disconnect.PhaseMQTT })
-	return phases[i].Duration.Round(time.Microsecond)
 }
 
 // closed waits for the end of a live victim, and makes sure that it was the takeover's. The second client was let in when

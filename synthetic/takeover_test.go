@@ -2,7 +2,6 @@ package synthetic
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,37 +11,6 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 	"github.com/pingreq/pingreq/test/lab"
 )
-
-// virtually runs a test in virtual time, once with each version.
-func virtually(t *testing.T, name string, test func(t *testing.T, v mqtt.Version)) {
-	t.Helper()
-	for _, v := range []mqtt.Version{mqtt.V5, mqtt.V311} {
-		t.Run(name+", "+v.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { test(t, v) })
-		})
-	}
-}
-
-// once runs a periodic probe once, for as long as it needs.
-func once(t *testing.T, ctx context.Context, p Probe) *ledger {
-	t.Helper()
-	l := newLedger()
-	l.Report(Identity{}, *p.Run(ctx, func(e Event) { l.Event(Identity{}, e) }))
-	return l
-}
-
-// verdictOf gives outcome and reason.
-func verdictOf(r Report) string { return strings.TrimSpace(string(r.Outcome) + " " + r.Reason()) }
-
-// factOf gives what a report says under a name, "" if nothing.
-func factOf(r Report, name string) string {
-	for _, f := range r.Facts {
-		if f.Name == name {
-			return f.Value
-		}
-	}
-	return ""
-}
 
 func TestTakeover(t *testing.T) {
 	for _, tc := range []struct {

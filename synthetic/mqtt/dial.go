@@ -14,7 +14,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/pingreq/pingreq/internal/aside"
+	"github.com/pingreq/pingreq/synthetic/internal/aside"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 

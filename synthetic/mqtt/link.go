@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/pingreq/pingreq/synthetic/internal/clock"
 )
 
 // Link is a connection that comes back by itself, for whoever must stay connected: observers, `$SYS` readers.
@@ -42,12 +44,7 @@ func (l *Link) Run(ctx context.Context) error {
 		if l.Down != nil {
 			l.Down(err, wait)
 		}
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-		case <-t.C:
-		}
+		clock.Sleep(ctx, wait)
 	}
 	return ctx.Err()
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pingreq/pingreq/internal/aside"
+	"github.com/pingreq/pingreq/synthetic/internal/aside"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 

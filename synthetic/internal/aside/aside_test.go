@@ -3,7 +3,7 @@ package aside_test
 import (
 	"testing"
 
-	"github.com/pingreq/pingreq/internal/aside"
+	"github.com/pingreq/pingreq/synthetic/internal/aside"
 )
 
 func TestRun(t *testing.T) {
