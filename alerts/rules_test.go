@@ -16,7 +16,7 @@ import (
 
 	"github.com/pingreq/pingreq/internal/exported"
 	"github.com/pingreq/pingreq/internal/thresholds"
-	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/probe"
 	"github.com/pingreq/pingreq/test/lab"
 )
 
@@ -374,7 +374,7 @@ func TestRunbookCommands(t *testing.T) {
 		}
 	}
 	var kinds []string
-	for _, k := range synthetic.Kinds() {
+	for _, k := range probe.Catalog().Kinds {
 		kinds = append(kinds, k.Name)
 	}
 	commands := 0

@@ -14,8 +14,10 @@ import (
 
 // Agent holds what the agent exports about itself. Its methods may be called from many goroutines.
 type Agent struct {
-	mu                                               sync.Mutex
-	lag, skipped, panics, reloadGood, reloadGoodTime *seriesSet
+	metrics *agentMetrics
+
+	mu     sync.Mutex
+	series map[*synthetic.Metric]*seriesSet // of the metrics
 }
 
 // agentMetrics declare the agent's own families; they do not have the labels of a probe.
@@ -57,9 +59,8 @@ func rejectedMetric() *synthetic.Metric {
 // NewAgent registers the agent's own metrics: its lateness, its faults, its configuration, its build, the Go runtime
 // and the process. The error names the metric that reg refused.
 func NewAgent(reg prometheus.Registerer, kinds []synthetic.Kind) (*Agent, error) {
-	var sets []*seriesSet
-	m := newAgentMetrics(kinds)
-	for _, decl := range m.all() {
+	a := &Agent{metrics: newAgentMetrics(kinds), series: map[*synthetic.Metric]*seriesSet{}}
+	for _, decl := range a.metrics.all() {
 		s := &seriesSet{family: newFamily(decl)}
 		if err := reg.Register(s.vec); err != nil {
 			return nil, fmt.Errorf("registering metric %s: %w", decl.Name, err)
@@ -69,7 +70,7 @@ func NewAgent(reg prometheus.Registerer, kinds []synthetic.Kind) (*Agent, error)
 				return nil, fmt.Errorf("metric %s: %w", decl.Name, err)
 			}
 		}
-		sets = append(sets, s)
+		a.series[decl] = s
 	}
 	for name, c := range map[string]prometheus.Collector{
 		"pingreq_build_info": versioncollector.NewCollector("pingreq"),
@@ -80,37 +81,37 @@ func NewAgent(reg prometheus.Registerer, kinds []synthetic.Kind) (*Agent, error)
 			return nil, fmt.Errorf("registering metric %s: %w", name, err)
 		}
 	}
-	return &Agent{lag: sets[0], skipped: sets[1], panics: sets[2], reloadGood: sets[3], reloadGoodTime: sets[4]}, nil
+	return a, nil
 }
 
 // StartLag notes how late a run of the probe began.
 func (a *Agent) StartLag(_ synthetic.Identity, d time.Duration) {
-	a.take(a.lag, max(0, d).Seconds())
+	a.take(a.metrics.Lag, max(0, d).Seconds())
 }
 
 // Skipped notes that n runs of the probe were due and did not happen.
 func (a *Agent) Skipped(id synthetic.Identity, n int) {
-	a.take(a.skipped, float64(n), id.Kind)
+	a.take(a.metrics.Skipped, float64(n), id.Kind)
 }
 
 // Panicked notes that a run of the probe ended in a panic.
 func (a *Agent) Panicked(id synthetic.Identity) {
-	a.take(a.panics, 1, id.Kind)
+	a.take(a.metrics.Panics, 1, id.Kind)
 }
 
 // Reloaded notes an attempt to load the configuration, the first one included, and when it ended.
 func (a *Agent) Reloaded(ok bool, at time.Time) {
 	if !ok {
-		a.take(a.reloadGood, 0)
+		a.take(a.metrics.ReloadGood, 0)
 		return
 	}
-	a.take(a.reloadGood, 1)
-	a.take(a.reloadGoodTime, unix(at))
+	a.take(a.metrics.ReloadGood, 1)
+	a.take(a.metrics.ReloadGoodTime, unix(at))
 }
 
 // take applies a value. What cannot be applied, such as a negative count, would be a fault of the caller and changes nothing.
-func (a *Agent) take(s *seriesSet, value float64, labels ...string) {
+func (a *Agent) take(m *synthetic.Metric, value float64, labels ...string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	_ = s.apply(synthetic.Observe, value, labels...)
+	_ = a.series[m].apply(synthetic.Observe, value, labels...)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 // BenchmarkReport takes in a run with its phases and ten samples.
@@ -97,7 +98,7 @@ func (d *discard) Write(p []byte) (int, error) {
 
 // fleet has so many targets, each with the probes of a default suite, all of whose metrics have something to tell.
 func fleet(b *testing.B, targets int) (*Probes, map[string]map[string]string) {
-	p, err := NewProbes(prometheus.NewRegistry(), synthetic.Kinds())
+	p, err := NewProbes(prometheus.NewRegistry(), probe.Catalog().Kinds)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -110,14 +111,14 @@ func fleet(b *testing.B, targets int) (*Probes, map[string]map[string]string) {
 			labels      int // how many QoS, or the like, have values
 		}{{"connect", "connect", 0}, {"hold", "session", 0}, {"echo", "session", 1}, {"roundtrip", "roundtrip", 3},
 			{"halfopen", "halfopen", 1}, {"takeover", "takeover", 2}, {"idle", "idle", 0}, {"resume", "resume", 0}} {
-			kind, ok := synthetic.KindByName(x.kind)
+			kind, ok := probe.Catalog().Kind(x.kind)
 			if !ok {
 				b.Fatalf("no kind %s", x.kind)
 			}
 			planned := periodicPlan()
-			planned.Identity = synthetic.Identity{Target: target, Kind: x.kind, Probe: x.probe, Profile: "default"}
+			planned.ID = synthetic.Identity{Target: target, Kind: x.kind, Probe: x.probe, Profile: "default"}
 			mustAdd(b, p, planned)
-			p.Report(planned.Identity, synthetic.Report{Start: epoch, Elapsed: time.Second, Outcome: synthetic.Success,
+			p.Report(planned.ID, synthetic.Report{Start: epoch, Elapsed: time.Second, Outcome: synthetic.Success,
 				Phases: phases(4), Connected: true, Samples: someSamples(kind.Metrics, x.labels)})
 		}
 	}

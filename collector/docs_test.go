@@ -12,12 +12,12 @@ import (
 
 	"github.com/pingreq/pingreq/collector/events"
 	"github.com/pingreq/pingreq/collector/sys"
-	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 func TestDocsAreUpToDate(t *testing.T) {
 	var b bytes.Buffer
-	if err := WriteDocs(&b, synthetic.Kinds()); err != nil {
+	if err := WriteDocs(&b, probe.Catalog().Kinds); err != nil {
 		t.Fatal(err)
 	}
 	committed, err := os.ReadFile("../docs/metrics.md")

@@ -208,14 +208,12 @@ func (s *seriesSet) keepOnly(labels []string) {
 	})
 }
 
-// clear removes every series and tells how many there were.
-func (s *seriesSet) clear() int {
-	n := len(s.own)
+// clear removes every series.
+func (s *seriesSet) clear() {
 	for _, x := range s.own {
 		s.remove(x)
 	}
 	s.own = nil
-	return n
 }
 
 // apply does what a sample says. Nothing that a sample holds makes it panic, as client_golang would.

@@ -73,17 +73,19 @@ var (
 	epoch      = time.Date(2026, 5, 4, 3, 2, 1, 500e6, time.UTC)
 )
 
-func periodicPlan() Planned {
+func periodicPlan() synthetic.Entry {
 	profile := synthetic.DefaultProfile()
 	profile.TLS.Resumption = true
-	return Planned{Identity: periodicID, Profile: profile, Transport: "mqtts",
-		Schedule: synthetic.Schedule{Every: 15 * time.Second, Timeout: 5 * time.Second}, Slots: 1}
+	return synthetic.Entry{ID: periodicID, Profile: profile, Target: synthetic.Target{URL: "mqtts://plant"},
+		Schedule: synthetic.Schedule{Every: 15 * time.Second, Timeout: 5 * time.Second}}
 }
 
-func heldPlan(slots int) Planned {
+func heldPlan(sessions int) synthetic.Entry {
 	profile := synthetic.DefaultProfile()
 	profile.Name, profile.Protocol, profile.Keepalive = "v311", mqtt.V311, 10*time.Second
-	return Planned{Identity: heldID, Profile: profile, Transport: "mqtt", Schedule: synthetic.Schedule{Timeout: 5 * time.Second}, Slots: slots}
+	kind := synthetic.Declare(synthetic.Declaration[int]{Sessions: func(n *int) int { return *n }})
+	return synthetic.Entry{ID: heldID, Kind: kind, Profile: profile, Target: synthetic.Target{URL: "mqtt://plant"},
+		Schedule: synthetic.Schedule{Timeout: 5 * time.Second}, Options: &sessions}
 }
 
 // newTestProbes gives the metrics of testKinds, and all that is gathered.
@@ -98,7 +100,7 @@ func newTestProbes(t testing.TB) (prometheus.Gatherer, *Probes, testMetrics, tes
 	return Join(reg, p), p, periodic, held
 }
 
-func mustAdd(t testing.TB, p *Probes, planned Planned) {
+func mustAdd(t testing.TB, p *Probes, planned synthetic.Entry) {
 	t.Helper()
 	if err := p.Add(planned); err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ type Probes struct {
 	rejected *prometheus.CounterVec
 
 	mu     sync.RWMutex
-	probes map[synthetic.Identity]*probe
+	probes map[synthetic.Identity]*probeState
 }
 
 var (
@@ -48,7 +48,7 @@ func NewProbes(reg prometheus.Registerer, kinds []synthetic.Kind) (*Probes, erro
 		common:   synthetic.NewCommonMetrics(),
 		kinds:    make(map[string]*kindFamilies),
 		families: make(map[string]*family),
-		probes:   make(map[synthetic.Identity]*probe),
+		probes:   make(map[synthetic.Identity]*probeState),
 	}
 	metrics, err := declared(p.common, kinds)
 	if err != nil {
@@ -102,8 +102,8 @@ func (p *Probes) Gather() ([]*dto.MetricFamily, error) {
 // Add makes the series of a probe that enters the plan: outcomes, the reasons that its kind can give and whatever else
 // is declared to start at 0, and what the plan itself tells. For a probe that is already there it updates what the
 // plan tells and keeps the rest. The error says which kind is unknown or which label value is not UTF-8; then the probe is not added.
-func (p *Probes) Add(planned Planned) error {
-	id := planned.Identity
+func (p *Probes) Add(e synthetic.Entry) error {
+	id := e.ID
 	kind, ok := p.kinds[id.Kind]
 	if !ok {
 		return fmt.Errorf("metrics of probe %s: unknown kind %q", id, id.Kind)
@@ -112,7 +112,7 @@ func (p *Probes) Add(planned Planned) error {
 	defer p.mu.Unlock()
 	x, known := p.probes[id]
 	if !known {
-		x = &probe{
+		x = &probeState{
 			owner: p, kind: kind,
 			labels:    []string{id.Target, id.Kind, id.Probe, id.Profile},
 			byMetric:  make(map[*synthetic.Metric]*seriesSet),
@@ -121,7 +121,7 @@ func (p *Probes) Add(planned Planned) error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if err := x.plan(planned, !known); err != nil {
+	if err := x.plan(&e, !known); err != nil {
 		if !known {
 			x.remove()
 		}
@@ -151,22 +151,23 @@ func (p *Probes) Renew(id synthetic.Identity) {
 			}
 		}
 	}
-	x.slots, x.keepalive, x.lastConclusive, x.lastFailure = Slots{}, -1, time.Time{}, time.Time{}
+	x.slots, x.keepalive, x.lastConclusive, x.lastFailure = synthetic.Slots{}, -1, time.Time{}, time.Time{}
 }
 
-// Remove deletes every series of a probe that left the plan, and tells how many there were. What it still reports afterwards is dropped.
-func (p *Probes) Remove(id synthetic.Identity) int {
+// Forget implements [synthetic.Sink]: it deletes every series of a probe that has left the plan. What
+// the probe still reports afterwards is dropped.
+func (p *Probes) Forget(id synthetic.Identity) {
 	// The lock is held to the end so that an Add of the same probe comes after the deletion.
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	x, ok := p.probes[id]
 	if !ok {
-		return 0
+		return
 	}
 	delete(p.probes, id)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.remove()
+	x.remove()
 }
 
 // Report implements [synthetic.Sink].
@@ -186,7 +187,7 @@ func (p *Probes) Event(id synthetic.Identity, e synthetic.Event) {
 }
 
 // lock finds a probe of the plan and locks it; nil when it is not, or no longer, there.
-func (p *Probes) lock(id synthetic.Identity) *probe {
+func (p *Probes) lock(id synthetic.Identity) *probeState {
 	p.mu.RLock()
 	x := p.probes[id]
 	p.mu.RUnlock()
@@ -201,8 +202,8 @@ func (p *Probes) lock(id synthetic.Identity) *probe {
 	return x
 }
 
-// probe is the state of one probe of the plan: its series, and what they cannot tell back.
-type probe struct {
+// probeState is the state of one probe of the plan: its series, and what they cannot tell back.
+type probeState struct {
 	owner  *Probes
 	kind   *kindFamilies
 	labels []string // target, kind, probe, profile
@@ -211,7 +212,7 @@ type probe struct {
 	removed bool
 	// byMetric finds the series by declaration; a kind may declare anew for each probe, so several keys may share a set.
 	byMetric       map[*synthetic.Metric]*seriesSet
-	slots          Slots
+	slots          synthetic.Slots
 	keepalive      time.Duration // configured
 	resumes        bool          // the profile offers to resume TLS sessions
 	lastConclusive time.Time
@@ -219,25 +220,25 @@ type probe struct {
 }
 
 // plan sets what the plan tells and, for a new probe, makes the series that start at 0.
-func (x *probe) plan(p Planned, fresh bool) error {
+func (x *probeState) plan(e *synthetic.Entry, fresh bool) error {
 	c := x.owner.common
-	lowest, highest := p.tlsVersions()
-	if err := x.apply(c.Info.Replacing(1, p.Profile.Protocol.String(), p.Transport, lowest, highest)); err != nil {
-		return fmt.Errorf("a label value is not UTF-8 in %q", append(slices.Clone(x.labels), p.Transport, lowest, highest))
+	lowest, highest := tlsVersions(e)
+	if err := x.apply(c.Info.Replacing(1, e.Profile.Protocol.String(), e.Transport(), lowest, highest)); err != nil {
+		return fmt.Errorf("a label value is not UTF-8 in %q", append(slices.Clone(x.labels), e.Transport(), lowest, highest))
 	}
-	if p.Schedule.Every > 0 {
-		x.take(c.Interval.Of(p.Schedule.Every.Seconds()))
+	if e.Schedule.Every > 0 {
+		x.take(c.Interval.Of(e.Schedule.Every.Seconds()))
 	} else {
 		x.take(synthetic.Sample{Metric: c.Interval, Op: synthetic.Forget})
 	}
-	if x.resumes = p.Profile.TLS.Resumption; !x.resumes {
+	if x.resumes = e.Profile.TLS.Resumption; !x.resumes {
 		x.take(synthetic.Sample{Metric: c.TLSResumed, Op: synthetic.Forget})
 	}
-	if x.keepalive != p.Profile.Keepalive { // else the effective one stays
-		x.keepalive = p.Profile.Keepalive
-		x.take(c.Keepalive.Of(p.Profile.Keepalive.Seconds()))
+	if x.keepalive != e.Profile.Keepalive { // else the effective one stays
+		x.keepalive = e.Profile.Keepalive
+		x.take(c.Keepalive.Of(e.Profile.Keepalive.Seconds()))
 	}
-	x.slots.Resize(max(1, p.Slots))
+	x.slots.Resize(max(1, e.Sessions()))
 	x.success()
 	if fresh {
 		for _, reason := range x.kind.Reasons {
@@ -253,16 +254,15 @@ func (x *probe) plan(p Planned, fresh bool) error {
 }
 
 // remove deletes every series.
-func (x *probe) remove() (n int) {
+func (x *probeState) remove() {
 	x.removed = true
 	for _, s := range x.byMetric {
-		n += s.clear()
+		s.clear()
 	}
-	return n
 }
 
 // report takes in what a run found.
-func (x *probe) report(r *synthetic.Report) {
+func (x *probeState) report(r *synthetic.Report) {
 	c := x.owner.common
 	x.take(c.Runs.Of(1, string(r.Outcome)))
 	if r.Outcome.Conclusive() {
@@ -282,7 +282,7 @@ func (x *probe) report(r *synthetic.Report) {
 }
 
 // event takes in what happened in the middle of a run.
-func (x *probe) event(e *synthetic.Event) {
+func (x *probeState) event(e *synthetic.Event) {
 	x.conclude(&synthetic.Report{Slot: e.Slot, Outcome: e.Outcome, Finding: e.Finding, Ending: e.Ending}, e.Time)
 	x.connected(e.Phases)
 	x.tls(e.TLS)
@@ -292,7 +292,7 @@ func (x *probe) event(e *synthetic.Event) {
 }
 
 // connected takes in the phases of a connect that succeeded, if any.
-func (x *probe) connected(phases []mqtt.PhaseTime) {
+func (x *probeState) connected(phases []mqtt.PhaseTime) {
 	if len(phases) == 0 {
 		return
 	}
@@ -306,7 +306,7 @@ func (x *probe) connected(phases []mqtt.PhaseTime) {
 }
 
 // tls takes in what is known of a TLS handshake, also of one that failed.
-func (x *probe) tls(t *mqtt.TLSFacts) {
+func (x *probeState) tls(t *mqtt.TLSFacts) {
 	if t == nil {
 		return
 	}
@@ -334,7 +334,7 @@ func truth(holds bool) float64 {
 }
 
 // conclude notes a conclusive result and when it came in; a result that was overtaken by a later one moves no time back.
-func (x *probe) conclude(r *synthetic.Report, at time.Time) {
+func (x *probeState) conclude(r *synthetic.Report, at time.Time) {
 	if !r.Outcome.Conclusive() {
 		return
 	}
@@ -354,7 +354,7 @@ func (x *probe) conclude(r *synthetic.Report, at time.Time) {
 }
 
 // success sets mqtt_probe_success to the worst of the slots, and leaves it absent while none told anything.
-func (x *probe) success() {
+func (x *probeState) success() {
 	m := x.owner.common.Success
 	switch x.slots.Worst() {
 	case synthetic.Success:
@@ -367,7 +367,7 @@ func (x *probe) success() {
 }
 
 // take applies a sample, and counts it when it cannot be used.
-func (x *probe) take(s synthetic.Sample) {
+func (x *probeState) take(s synthetic.Sample) {
 	if err := x.apply(s); err != nil {
 		name := ""
 		if s.Metric != nil && x.owner.families[s.Metric.Name] != nil {
@@ -377,7 +377,7 @@ func (x *probe) take(s synthetic.Sample) {
 	}
 }
 
-func (x *probe) apply(s synthetic.Sample) error {
+func (x *probeState) apply(s synthetic.Sample) error {
 	set := x.set(s.Metric)
 	if set == nil {
 		return errUndeclared
@@ -386,14 +386,14 @@ func (x *probe) apply(s synthetic.Sample) error {
 }
 
 // zero makes a series, which starts at 0.
-func (x *probe) zero(m *synthetic.Metric, labels ...string) {
+func (x *probeState) zero(m *synthetic.Metric, labels ...string) {
 	if _, err := x.set(m).get(labels...); err != nil {
 		x.owner.rejected.WithLabelValues(m.Name, err.Error()).Inc()
 	}
 }
 
 // set finds the series of a metric; nil when the kind does not declare it.
-func (x *probe) set(m *synthetic.Metric) *seriesSet {
+func (x *probeState) set(m *synthetic.Metric) *seriesSet {
 	if s, ok := x.byMetric[m]; ok {
 		return s
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 // script lets both kinds of probe live through all that they may report.
@@ -106,28 +107,29 @@ func TestPromtoolAcceptsExposition(t *testing.T) {
 	}
 }
 
-// TestRemove adds two probes to one that stays, lets them report, and removes them.
-func TestRemove(t *testing.T) {
+// TestForgetProbe adds two probes to one that stays, lets them report, and removes them.
+func TestForgetProbe(t *testing.T) {
 	g, p, periodic, held := newTestProbes(t)
 	stays := periodicPlan()
-	stays.Identity.Target = "stays"
+	stays.ID.Target = "stays"
 	mustAdd(t, p, stays)
 	before := seriesOf(t, g)
 
 	script(t, p, periodic, held)
-	with := countSeries(t, g, "")
-	removed := p.Remove(periodicID) + p.Remove(heldID)
-	if left := countSeries(t, g, ""); removed == 0 || left != with-removed {
-		t.Errorf("of %d series %d are said to be removed, and %d are left", with, removed, left)
+	if with := len(seriesOf(t, g)); with <= len(before) {
+		t.Fatalf("%d series with the two probes, %d without them", with, len(before))
 	}
+	p.Forget(periodicID)
+	p.Forget(heldID)
 	late := synthetic.Report{Start: epoch, Outcome: synthetic.Success, Samples: []synthetic.Sample{periodic.ping.Of(1)}}
 	p.Report(periodicID, late)
 	p.Event(heldID, synthetic.Event{Time: epoch, Outcome: synthetic.Success, Samples: []synthetic.Sample{held.ping.Of(1)}})
 	if diff := cmp.Diff(before, seriesOf(t, g)); diff != "" {
 		t.Errorf("after the removal (-before +after):\n%s", diff)
 	}
-	if n := p.Remove(periodicID); n != 0 {
-		t.Errorf("a second removal deleted %d series", n)
+	p.Forget(periodicID) // a second time
+	if diff := cmp.Diff(before, seriesOf(t, g)); diff != "" {
+		t.Errorf("after a second removal (-before +after):\n%s", diff)
 	}
 
 	mustAdd(t, p, periodicPlan())
@@ -207,10 +209,10 @@ func TestAddAgain(t *testing.T) {
 func TestAddRefuses(t *testing.T) {
 	g, p, _, _ := newTestProbes(t)
 	unknown, notText := periodicPlan(), periodicPlan()
-	unknown.Identity.Kind = "seance"
-	notText.Identity.Target = "plant\xff"
+	unknown.ID.Kind = "seance"
+	notText.ID.Target = "plant\xff"
 	for name, c := range map[string]struct {
-		planned Planned
+		planned synthetic.Entry
 		want    string
 	}{
 		"unknown kind": {unknown, `unknown kind "seance"`},
@@ -219,7 +221,7 @@ func TestAddRefuses(t *testing.T) {
 		if err := p.Add(c.planned); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
 		}
-		p.Report(c.planned.Identity, synthetic.Report{Start: epoch, Outcome: synthetic.Success})
+		p.Report(c.planned.ID, synthetic.Report{Start: epoch, Outcome: synthetic.Success})
 	}
 	if got := seriesOf(t, g); len(got) != 0 {
 		t.Errorf("series of probes that were refused: %v", got)
@@ -308,29 +310,10 @@ func TestGatherAsARegistryDoes(t *testing.T) {
 		t.Errorf("%d series are kept for one", n)
 	}
 	compare("after many replacements")
-	p.Remove(heldID)
+	p.Forget(heldID)
 	compare("after a removal")
-	p.Remove(periodicID)
+	p.Forget(periodicID)
 	compare("after all are gone")
-}
-
-func TestSlotsResize(t *testing.T) {
-	var s Slots
-	s.Set(0, synthetic.Failure)
-	s.Resize(3)
-	s.Set(0, synthetic.Success)
-	s.Set(2, synthetic.Failure)
-	if s.Worst() != synthetic.Failure {
-		t.Errorf("worst of three is %q", s.Worst())
-	}
-	s.Resize(2)
-	if all, succeeding, failed := s.Counts(); s.Worst() != synthetic.Success || all != 2 || succeeding != 1 || failed != 0 {
-		t.Errorf("after shrinking: worst %q, counts %d %d %d", s.Worst(), all, succeeding, failed)
-	}
-	s.Resize(3)
-	if all, succeeding, failed := s.Counts(); all != 3 || succeeding != 1 || failed != 0 {
-		t.Errorf("after growing: counts %d %d %d", all, succeeding, failed)
-	}
 }
 
 // TestTimesDoNotGoBack lets two slots report out of order.
@@ -478,7 +461,7 @@ func TestConcurrency(t *testing.T) {
 						t.Error(err)
 					}
 				case 1:
-					p.Remove(periodicID)
+					p.Forget(periodicID)
 				case 2:
 					if err := p.Add(heldPlan(n%4 + 1)); err != nil {
 						t.Error(err)
@@ -498,8 +481,8 @@ func TestConcurrency(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	p.Remove(periodicID)
-	p.Remove(heldID)
+	p.Forget(periodicID)
+	p.Forget(heldID)
 	if got := seriesOf(t, g); len(got) != 0 {
 		t.Errorf("left behind: %v", got)
 	}
@@ -570,7 +553,7 @@ func TestLint(t *testing.T) {
 // everything gives a registry with one series or more of every family that the program has.
 func everything(t *testing.T) prometheus.Gatherer {
 	t.Helper()
-	kinds := synthetic.Kinds()
+	kinds := probe.Catalog().Kinds
 	reg := prometheus.NewPedanticRegistry()
 	p, err := NewProbes(reg, kinds)
 	if err != nil {
@@ -584,16 +567,16 @@ func everything(t *testing.T) prometheus.Gatherer {
 	agent.StartLag(periodicID, time.Millisecond)
 	for _, k := range kinds {
 		planned := periodicPlan()
-		planned.Identity.Kind = k.Name
+		planned.ID.Kind = k.Name
 		mustAdd(t, p, planned)
 		r := synthetic.Report{Start: epoch, Outcome: synthetic.Success, Phases: phases(4), Connected: true,
 			TLS: &mqtt.TLSFacts{Version: "1.3", Cipher: "TLS_AES_128_GCM_SHA256", EarliestExpiry: epoch, ClientCertExpiry: epoch}}
 		for _, m := range k.Metrics {
 			r.Samples = append(r.Samples, m.Of(1, make([]string, len(m.Labels))...))
 		}
-		p.Report(planned.Identity, r)
+		p.Report(planned.ID, r)
 		r.Outcome, r.Samples = synthetic.Failure, nil
-		p.Report(planned.Identity, r)
+		p.Report(planned.ID, r)
 	}
 	if n := testutil.CollectAndCount(p.rejected); n != 0 {
 		t.Fatalf("samples of declared metrics were rejected: %v", seriesOf(t, reg))

@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 // labelled gives two targets and one metric of the agent, with labels and without.
@@ -25,7 +25,7 @@ func labelled(t *testing.T, labels map[string]map[string]string) (inner, outer p
 	g, p, periodic, held := newTestProbes(t)
 	script(t, p, periodic, held)
 	other := periodicPlan()
-	other.Identity.Target = "depot"
+	other.ID.Target = "depot"
 	mustAdd(t, p, other)
 	agent := prometheus.NewRegistry()
 	agent.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "pingreq_alone", Help: "No target."}))
@@ -205,7 +205,7 @@ func TestReservedLabels(t *testing.T) {
 		}
 	}
 	// All that is ever gathered for a probe is reserved.
-	reserved := ReservedLabels(synthetic.Kinds())
+	reserved := ReservedLabels(probe.Catalog().Kinds)
 	families, err := everything(t).Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -23,6 +23,7 @@ import (
 	"github.com/pingreq/pingreq/internal/grafana"
 	"github.com/pingreq/pingreq/internal/thresholds"
 	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 // board is a dashboard as Grafana reads it, as far as the tests look.
@@ -591,7 +592,7 @@ func TestNothingIsHidden(t *testing.T) {
 	for _, q := range queries {
 		fmt.Fprintln(&all, q.Expr)
 	}
-	kinds := synthetic.Kinds()
+	kinds := probe.Catalog().Kinds
 	families := slices.Concat(synthetic.NewCommonMetrics().All(), sys.Metrics(), events.Metrics(), collector.AgentMetrics(kinds))
 	for _, k := range kinds {
 		families = append(families, k.Metrics...)

@@ -12,10 +12,10 @@ import (
 )
 
 // errStopped says that a run ended because the agent, or the command, was stopped.
-var errStopped = errors.New("it was stopped")
+var ErrStopped = errors.New("it was stopped")
 
 // conclude sets the outcome of a report from the error of a connection or a session.
-func (r *Report) conclude(err error) {
+func (r *Report) Conclude(err error) {
 	end, isEnd := errors.AsType[*mqtt.End](err)
 	switch {
 	case err == nil:
@@ -23,7 +23,7 @@ func (r *Report) conclude(err error) {
 	case errors.Is(err, mqtt.ErrUnsupported):
 		r.Outcome, r.Detail = Unsupported, err.Error()
 	case errors.Is(err, context.Canceled):
-		r.Outcome, r.Detail = Inconclusive, errStopped.Error()
+		r.Outcome, r.Detail = Inconclusive, ErrStopped.Error()
 	case !isEnd:
 		r.Outcome, r.Detail = Inconclusive, err.Error()
 	default:
@@ -39,29 +39,29 @@ func (r *Report) conclude(err error) {
 }
 
 // concludeFor concludes from an error of one of several clients of a run, and says of which.
-func (r *Report) concludeFor(who string, err error) {
-	r.conclude(err)
+func (r *Report) ConcludeFor(who string, err error) {
+	r.Conclude(err)
 	if _, isEnd := errors.AsType[*mqtt.End](err); isEnd {
 		r.Detail = fmt.Sprintf("the %s: %s", who, r.Detail)
 	}
 }
 
 // found makes the report a failure by a finding.
-func (r *Report) found(f disconnect.Finding, format string, args ...any) {
+func (r *Report) Fail(f disconnect.Finding, format string, args ...any) {
 	r.Outcome, r.Finding, r.Ending = Failure, f, nil
 	r.Detail = fmt.Sprintf(format, args...)
 }
 
 // fact adds a detail for people.
-func (r *Report) fact(name, format string, args ...any) {
+func (r *Report) AddFact(name, format string, args ...any) {
 	r.Facts = append(r.Facts, Fact{name, fmt.Sprintf(format, args...)})
 }
 
 // connected takes the phases and the TLS facts of a connect that succeeded.
-func (r *Report) connected(s *mqtt.Session) {
+func (r *Report) SetConnected(s *mqtt.Session) {
 	a := s.Account()
 	r.Phases, r.TLS, r.Connected = a.Phases, a.TLS, true
-	r.fact("remote", "%s", a.Remote)
+	r.AddFact("remote", "%s", a.Remote)
 	if t := a.TLS; t != nil {
 		facts := []string{t.Version, t.Cipher}
 		if t.Curve != "" {
@@ -70,15 +70,15 @@ func (r *Report) connected(s *mqtt.Session) {
 		if t.Resumed {
 			facts = append(facts, "resumed")
 		}
-		r.fact("tls", "%s", strings.Join(facts, ", "))
+		r.AddFact("tls", "%s", strings.Join(facts, ", "))
 	}
 	if k := s.Keepalive(); k > 0 {
-		r.fact("keepalive", "%s", k)
+		r.AddFact("keepalive", "%s", k)
 	}
 }
 
 // forPeople writes a duration for people.
-func forPeople(d time.Duration) string {
+func FormatDuration(d time.Duration) string {
 	if d < time.Second {
 		return d.Round(time.Millisecond).String()
 	}

@@ -8,11 +8,11 @@ import (
 
 func TestClientIDs(t *testing.T) {
 	env := Env{Agent: "fra-1", Identity: Identity{"plant", "session", "hold", "default"}}
-	id := env.clientID("", "")
+	id := env.ClientID("", "")
 	if !regexp.MustCompile(`^pingreq-[0-9a-f]{15}$`).MatchString(id) {
 		t.Errorf("%q is not pingreq-hash of 23 bytes", id)
 	}
-	if again := env.clientID("", ""); again != id {
+	if again := env.ClientID("", ""); again != id {
 		t.Errorf("%q, then %q: ids must be stable", id, again)
 	}
 	seen := map[string]bool{id: true}
@@ -26,17 +26,17 @@ func TestClientIDs(t *testing.T) {
 	} {
 		e := env
 		role := change(&e)
-		if other := e.clientID("", role); seen[other] {
+		if other := e.ClientID("", role); seen[other] {
 			t.Errorf("%q is used twice: agents or probes would take over each other", other)
 		} else {
 			seen[other] = true
 		}
 	}
 	env.ClientIDPrefix = "a-very-long-prefix"
-	if id := env.clientID("", ""); len(id) != 23 || !strings.HasPrefix(id, "a-very-lon-") {
+	if id := env.ClientID("", ""); len(id) != 23 || !strings.HasPrefix(id, "a-very-lon-") {
 		t.Errorf("%q", id)
 	}
-	if id := env.clientID("dev-{agent}-{slot}", ""); id != "dev-fra-1-0" {
+	if id := env.ClientID("dev-{agent}-{slot}", ""); id != "dev-fra-1-0" {
 		t.Errorf("template gives %q", id)
 	}
 }

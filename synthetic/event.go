@@ -28,6 +28,8 @@ type Event struct {
 type Sink interface {
 	Report(Identity, Report)
 	Event(Identity, Event)
+	// Forget drops what the sink keeps of a probe that has left the plan.
+	Forget(Identity)
 }
 
 // Sinks hands everything to each of several sinks, in order.
@@ -44,5 +46,12 @@ func (s Sinks) Report(id Identity, r Report) {
 func (s Sinks) Event(id Identity, e Event) {
 	for _, k := range s {
 		k.Event(id, e)
+	}
+}
+
+// Forget implements [Sink].
+func (s Sinks) Forget(id Identity) {
+	for _, k := range s {
+		k.Forget(id)
 	}
 }

@@ -3,74 +3,251 @@ package synthetic
 import (
 	"time"
 
-	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// Kind declares everything about one kind of probe: one value of it in one file. The collector, the configuration
-// schema and the documentation derive from it.
-type Kind struct {
+// Declaration is everything that one kind of probe says about itself, in the package of the kind.
+// O is the struct of its options. The collector, the configuration schema and the documentation
+// derive from it through [Declare], so that nothing else has to know the kind by name.
+type Declaration[O any] struct {
+	// Name is the value of `kind` in the configuration, of the label kind, and the key of the
+	// block with the options.
 	Name string
-	Help string // one sentence: the question it answers
-	// Schedule is the default; a configured interval or timeout replaces its parts.
+	// Help is one sentence: the question that the kind answers.
+	Help string
+	// Schedule is the default. A configured interval or timeout replaces its part.
 	Schedule Schedule
-	// Options gives a pointer to a fresh options struct with the defaults filled in. Its fields carry the tags
-	// `koanf` (key), `desc` (documentation) and optionally `validate`.
-	Options func() any
-	// Metrics are the families that only this kind fills; the common ones are in [CommonMetrics].
+	// Options returns fresh options with the defaults filled in. The fields carry the tags `koanf`
+	// (key), `desc` (documentation), `validate` (limits) where there are any, and `names:"target"`
+	// where the value is the name of a target. A field whose key ends in `_file` is the path of a
+	// file. A pointer to a struct is a block that may be absent; if its type has SetDefaults, that
+	// fills in the defaults of a block that is present.
+	Options func() *O
+	// Example changes default options so that every key shows, in a combination that makes sense,
+	// for the reference configuration. Nil means that the defaults do.
+	Example func(*O)
+	// Metrics are the families that this kind fills beside the common ones of [CommonMetrics].
 	Metrics []*Metric
-	// Reasons are the failure reasons this kind can reach; mqtt_probe_failures_total{reason} starts at 0 for them.
+	// Reasons are the failure reasons that this kind can report. mqtt_probe_failures_total{reason}
+	// starts at 0 for them.
 	Reasons []string
-	// Keep tells how many sessions a held kind keeps alive with these options; nil for a periodic kind.
-	Keep func(options any) int
-	// Backoff bounds the wait between the lives of a held session; nil for a periodic kind.
-	Backoff func(options any) mqtt.Backoff
-	// Cost is what the probe costs the broker, for `pingreq config check`; connects and messages in one run or, for a
-	// held kind, in an hour of a healthy session.
-	Cost func(p Profile, options any) Cost
-	// Clients is how many client identifiers of its own one probe needs, for a held kind each session; nil = one.
-	Clients func(p Profile, options any) int
-	// Needs is how long one run may take at most with a profile; it is the timeout where none is configured, and the
-	// least that is accepted. nil for kinds whose runs end at any timeout.
-	Needs func(p Profile, options any) time.Duration
-	// CheckProfile tells what keeps a profile from being used with these options, "" if nothing does; may be nil.
-	CheckProfile func(p Profile, options any) string
-	// Check finds faults of the options that tags cannot express, each as "key: what is wrong, what would be right".
-	Check func(options any) []OptionError
-	// New builds the probe, for a held kind one for each session (Env.Slot); options is what Options gave, decoded. An error is a fault of the configuration.
-	New func(env Env, profile *Profile, options any) (Probe, error)
+	// Sessions returns how many sessions the probe keeps alive. It is set for a held kind, which is
+	// one whose Schedule has no interval, and nil for a periodic kind.
+	Sessions func(*O) int
+	// Backoff returns the bounds of the wait between the lives of a held session; nil for a periodic
+	// kind.
+	Backoff func(*O) mqtt.Backoff
+	// Cost returns the load that the probe puts on the broker, for `pingreq config check`.
+	Cost func(Profile, *O) Cost
+	// Clients returns how many client identifiers one probe needs and at which targets; for a held
+	// kind, how many each of its sessions needs. Nil means one at the probe's own target.
+	Clients func(Profile, *O) Clients
+	// Needs returns the longest time that one run may take with a profile. It is the timeout where
+	// none is configured, and the shortest timeout that the configuration accepts. Nil is for kinds
+	// whose runs can end at any timeout.
+	Needs func(Profile, *O) time.Duration
+	// CheckProfile returns what prevents the use of a profile with these options. A fault with a key
+	// is a fault of that option, one without a key a fault of the profile, and its text continues
+	// the sentence "profile NAME …". Nil means that every profile can be used.
+	CheckProfile func(Profile, *O) []OptionError
+	// Check returns the faults of the options that their tags cannot express. Nil means that there
+	// are none.
+	Check func(*O) []OptionError
+	// New builds the probe, for a held kind one for each session (Env.Slot). An error is a fault of
+	// the configuration.
+	New func(Env, *Profile, *O) (Probe, error)
 }
 
-// OptionError is a fault in a kind's options: Key is the path below the block of the kind ("echo.interval").
-type OptionError struct{ Key, Problem string }
+// Kind is one kind of probe, for those that handle all kinds alike. Its options are an opaque value
+// for them: the pointer that Options returned, with the configured values decoded into it.
+type Kind struct {
+	Name     string
+	Help     string
+	Schedule Schedule
+	Metrics  []*Metric
+	Reasons  []string
+
+	options      func() any
+	example      func() any
+	sessions     func(any) int
+	backoff      func(any) mqtt.Backoff
+	cost         func(Profile, any) Cost
+	clients      func(Profile, any) Clients
+	needs        func(Profile, any) time.Duration
+	checkProfile func(Profile, any) []OptionError
+	check        func(any) []OptionError
+	build        func(Env, *Profile, any) (Probe, error)
+}
+
+// Declare makes the kind of a declaration.
+func Declare[O any](d Declaration[O]) Kind {
+	return Kind{
+		Name: d.Name, Help: d.Help, Schedule: d.Schedule, Metrics: d.Metrics, Reasons: d.Reasons,
+		options: func() any { return d.Options() },
+		example: func() any {
+			o := d.Options()
+			if d.Example != nil {
+				d.Example(o)
+			}
+			return o
+		},
+		sessions:     ofOptions(d.Sessions),
+		backoff:      ofOptions(d.Backoff),
+		cost:         ofProfile(d.Cost),
+		clients:      ofProfile(d.Clients),
+		needs:        ofProfile(d.Needs),
+		checkProfile: ofProfile(d.CheckProfile),
+		check:        ofOptions(d.Check),
+		build:        func(env Env, p *Profile, o any) (Probe, error) { return d.New(env, p, o.(*O)) },
+	}
+}
+
+// ofOptions hides the type of the options of f; nil stays nil.
+func ofOptions[O, R any](f func(*O) R) func(any) R {
+	if f == nil {
+		return nil
+	}
+	return func(o any) R { return f(o.(*O)) }
+}
+
+// ofProfile hides the type of the options of f; nil stays nil.
+func ofProfile[O, R any](f func(Profile, *O) R) func(Profile, any) R {
+	if f == nil {
+		return nil
+	}
+	return func(p Profile, o any) R { return f(p, o.(*O)) }
+}
+
+// Held reports whether the probe is kept alive instead of repeated.
+func (k Kind) Held() bool { return k.Schedule.Every == 0 }
+
+// Options returns a pointer to fresh options with the defaults filled in.
+func (k Kind) Options() any { return k.options() }
+
+// Example returns a pointer to options in which every key shows, for the reference configuration.
+func (k Kind) Example() any { return k.example() }
+
+// Sessions returns how many sessions the probe keeps alive; 1 for a periodic kind.
+func (k Kind) Sessions(options any) int {
+	if k.sessions == nil {
+		return 1
+	}
+	return k.sessions(options)
+}
+
+// Backoff returns the bounds of the wait between two lives of a held session.
+func (k Kind) Backoff(options any) mqtt.Backoff {
+	if k.backoff == nil {
+		return mqtt.Backoff{}
+	}
+	return k.backoff(options)
+}
+
+// Cost returns the load that the probe puts on its broker.
+func (k Kind) Cost(p Profile, options any) Cost {
+	if k.cost == nil {
+		return Cost{}
+	}
+	return k.cost(p, options)
+}
+
+// Clients returns how many client identifiers one probe needs and where; for a held kind, how many
+// each of its sessions needs.
+func (k Kind) Clients(p Profile, options any) Clients {
+	if k.clients == nil {
+		return Clients{Here: 1}
+	}
+	return k.clients(p, options)
+}
+
+// Needs returns the longest time that one run may take with a profile; 0 for a kind whose runs can
+// end at any timeout.
+func (k Kind) Needs(p Profile, options any) time.Duration {
+	if k.needs == nil {
+		return 0
+	}
+	return k.needs(p, options)
+}
+
+// EndsAnytime reports whether a run can end at any timeout.
+func (k Kind) EndsAnytime() bool { return k.needs == nil }
+
+// CheckProfile returns what prevents the use of a profile with these options.
+func (k Kind) CheckProfile(p Profile, options any) []OptionError {
+	if k.checkProfile == nil {
+		return nil
+	}
+	return k.checkProfile(p, options)
+}
+
+// Check returns the faults of the options that their tags cannot express.
+func (k Kind) Check(options any) []OptionError {
+	if k.check == nil {
+		return nil
+	}
+	return k.check(options)
+}
+
+// New builds the probe, for a held kind one for each session (Env.Slot). An error is a fault of the
+// configuration.
+func (k Kind) New(env Env, p *Profile, options any) (Probe, error) { return k.build(env, p, options) }
+
+// OptionError is a fault in the options of a kind.
+type OptionError struct {
+	Key     string // path below the block of the kind, such as "echo.interval"; "" is the whole block
+	Problem string // what is wrong, and what would be right
+}
+
+// Clients counts the client identifiers that one probe needs.
+type Clients struct {
+	Here int            // at the probe's own target
+	At   map[string]int // at targets that its options name, by their names
+}
 
 // Schedule says when a probe runs: every so often, or kept alive.
 type Schedule struct {
-	Every   time.Duration // of a periodic probe
+	Every   time.Duration // time between the starts of two runs; 0 for a kind that is kept alive
 	Timeout time.Duration // of one run; for a held kind, of one connection attempt
 }
 
-// Cost is the load a probe puts on its broker.
+// Cost is the load that a probe puts on its broker.
 type Cost struct {
 	Connections       int     // held at once
 	ConnectsPerRun    float64 // periodic kinds: in one run
-	MessagesPerRun    float64 // PUBLISH in one run, both ways
-	MessagesPerMinute float64 // held kinds
-	RefusalsPerRun    float64 // provoked refusals or abnormal disconnects in one run
+	MessagesPerRun    float64 // periodic kinds: PUBLISH in one run, both ways
+	MessagesPerMinute float64 // held kinds: PUBLISH, both ways, while the session is healthy
+	RefusalsPerRun    float64 // refusals and abnormal disconnects that one run provokes
 }
 
-// Kinds lists every kind of probe, in the order of the documentation.
-func Kinds() []Kind {
-	kinds := []Kind{connectKind(), refuseKind(), sessionKind(), roundtripKind(), halfopenKind(), takeoverKind(), resumeKind(), idleKind()}
-	for i := range kinds { // the runner makes every panic a failure
-		kinds[i].Reasons = append(kinds[i].Reasons, string(disconnect.Panic))
+// ReasonLabels returns endings or findings as label values.
+func ReasonLabels[R ~string](rs ...R) []string {
+	out := make([]string, len(rs))
+	for i, r := range rs {
+		out[i] = string(r)
 	}
-	return kinds
+	return out
 }
 
-// KindByName finds a kind.
-func KindByName(name string) (Kind, bool) {
-	for _, k := range Kinds() {
+// Catalog is what an agent can do: every kind of probe, and the probes that run when the
+// configuration names none.
+type Catalog struct {
+	Kinds []Kind // in the order of the documentation
+	// Suite returns the probes that run when none is configured, for a default profile with this
+	// keepalive.
+	Suite func(keepalive time.Duration) []Preset
+}
+
+// Preset is one probe of the default suite.
+type Preset struct {
+	Name    string // of the probe
+	Kind    string // name of its kind
+	Title   string // how the documentation names it, such as "an idle session"
+	Options any    // of the kind; nil means the defaults
+}
+
+// Kind finds a kind by its name.
+func (c Catalog) Kind(name string) (Kind, bool) {
+	for _, k := range c.Kinds {
 		if k.Name == name {
 			return k, true
 		}
@@ -78,11 +255,11 @@ func KindByName(name string) (Kind, bool) {
 	return Kind{}, false
 }
 
-// reasons turns endings and findings into label values.
-func reasons[R ~string](rs ...R) []string {
-	out := make([]string, len(rs))
-	for i, r := range rs {
-		out[i] = string(r)
+// Names lists the names of the kinds, in the order of the documentation.
+func (c Catalog) Names() []string {
+	names := make([]string, len(c.Kinds))
+	for i, k := range c.Kinds {
+		names[i] = k.Name
 	}
-	return out
+	return names
 }

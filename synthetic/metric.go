@@ -73,11 +73,11 @@ func (m *Metric) Replacing(value float64, labels ...string) Sample {
 // Buckets that fit what is measured, in seconds. They are functions so that nobody can change a shared slice.
 
 // rttBuckets spans a ping on loopback (50 µs) to one that is nearly overdue (10 s).
-func rttBuckets() []float64 {
+func RTTBuckets() []float64 {
 	return []float64{50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5, 10}
 }
 
 // phaseBuckets spans one phase of a connect: from a loopback handshake to a SYN retransmitted four times.
-func phaseBuckets() []float64 {
+func PhaseBuckets() []float64 {
 	return []float64{100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2, 3, 5, 10, 15, 30}
 }

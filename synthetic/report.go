@@ -58,7 +58,7 @@ type Report struct {
 	Facts []Fact
 
 	// tolerance is how late our own timers may have been without spoiling the run; 0 = [mqtt.LateTolerance].
-	tolerance time.Duration
+	Tolerance time.Duration
 }
 
 // Fact is a named detail of a report, for people.

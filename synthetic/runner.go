@@ -15,15 +15,6 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// Job is one probe to be run: every so often, or kept alive.
-type Job struct {
-	ID       Identity
-	Schedule Schedule
-	// Probes has one element for a periodic probe, and one for each session of a held one.
-	Probes  []Probe
-	Backoff mqtt.Backoff // between the lives of a held one
-}
-
 // Watch is told how the runner itself is doing.
 type Watch interface {
 	StartLag(Identity, time.Duration) // how late a run began
@@ -53,8 +44,19 @@ type running struct {
 	done   sync.WaitGroup
 }
 
-// NewRunner makes a runner that hands what the probes find to sink. Close stops it.
+// unwatched is for runners that nobody watches.
+type unwatched struct{}
+
+func (unwatched) StartLag(Identity, time.Duration) {}
+func (unwatched) Skipped(Identity, int)            {}
+func (unwatched) Panicked(Identity)                {}
+
+// NewRunner makes a runner that hands what the probes find to sink. watch may be nil. Close stops
+// the runner.
 func NewRunner(sink Sink, watch Watch, log *slog.Logger) *Runner {
+	if watch == nil {
+		watch = unwatched{}
+	}
 	r := &Runner{sink: sink, watch: watch, log: log, late: &Lateness{}, jobs: map[Identity]*running{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.all.Go(func() { r.late.Run(r.ctx) })
@@ -199,10 +201,10 @@ func (r *Runner) once(ctx context.Context, j *Job, slot int, p Probe, due time.T
 			r.log.Error("probe panicked: please report this", "target", j.ID.Target, "probe", j.ID.Probe, "profile", j.ID.Profile,
 				"panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			rep = &Report{}
-			rep.found(disconnect.Panic, "the probe panicked; see the agent's log")
+			rep.Fail(disconnect.Panic, "the probe panicked; see the agent's log")
 		}
 		rep.ID, rep.Slot, rep.Start, rep.Elapsed = rand.Text(), slot, start, time.Since(start)
-		if late := r.late.Since(due); late > max(mqtt.LateTolerance, rep.tolerance) && j.Schedule.Every > 0 {
+		if late := r.late.Since(due); late > max(mqtt.LateTolerance, rep.Tolerance) && j.Schedule.Every > 0 {
 			rep.doubt(late)
 		}
 	}()

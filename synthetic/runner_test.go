@@ -1,4 +1,4 @@
-package synthetic
+package synthetic_test
 
 import (
 	"context"
@@ -11,40 +11,46 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/internal/clock"
+	"github.com/pingreq/pingreq/synthetic/internal/probetest"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
 // probeFunc is a probe made of a function.
-type probeFunc func(ctx context.Context, emit func(Event)) *Report
+type probeFunc func(ctx context.Context, emit func(synthetic.Event)) *synthetic.Report
 
 // Run implements Probe.
-func (f probeFunc) Run(ctx context.Context, emit func(Event)) *Report { return f(ctx, emit) }
+func (f probeFunc) Run(ctx context.Context, emit func(synthetic.Event)) *synthetic.Report {
+	return f(ctx, emit)
+}
 
 // takes is a probe that succeeds after a time, or is inconclusive when it is stopped before.
 func takes(d time.Duration) probeFunc {
-	return func(ctx context.Context, _ func(Event)) *Report {
+	return func(ctx context.Context, _ func(synthetic.Event)) *synthetic.Report {
 		if !clock.Sleep(ctx, d) {
-			return &Report{Outcome: Inconclusive}
+			return &synthetic.Report{Outcome: synthetic.Inconclusive}
 		}
-		return &Report{Outcome: Success}
+		return &synthetic.Report{Outcome: synthetic.Success}
 	}
 }
 
-func testRunner(l *ledger, w *watch) *Runner {
-	return NewRunner(l, w, slog.New(slog.DiscardHandler))
+func testRunner(l *probetest.Ledger, w *probetest.Watch) *synthetic.Runner {
+	return synthetic.NewRunner(l, w, slog.New(slog.DiscardHandler))
 }
 
-func jobOf(name string, every, timeout time.Duration, probes ...Probe) Job {
-	return Job{ID: Identity{"broker", "kind", name, "default"}, Schedule: Schedule{every, timeout}, Probes: probes,
+func jobOf(name string, every, timeout time.Duration, probes ...synthetic.Probe) synthetic.Job {
+	id := probetest.ID()
+	id.Probe = name
+	return synthetic.Job{Entry: synthetic.Entry{ID: id, Schedule: synthetic.Schedule{Every: every, Timeout: timeout}}, Probes: probes,
 		Backoff: mqtt.Backoff{Min: time.Second, Max: 8 * time.Second}}
 }
 
 // run starts jobs, lets virtual time pass, and stops them.
-func run(t *testing.T, d time.Duration, jobs ...Job) (*ledger, *watch) {
+func run(t *testing.T, d time.Duration, jobs ...synthetic.Job) (*probetest.Ledger, *probetest.Watch) {
 	t.Helper()
-	l, w := newLedger(), &watch{}
+	l, w := probetest.NewLedger(), &probetest.Watch{}
 	r := testRunner(l, w)
 	for _, j := range jobs {
 		if err := r.Start(j); err != nil {
@@ -60,21 +66,21 @@ func TestRunnerSpreadsStarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		starts := map[string][]time.Time{}
-		var jobs []Job
+		var jobs []synthetic.Job
 		for i := range 60 {
 			name := fmt.Sprintf("p%d", i)
-			jobs = append(jobs, jobOf(name, time.Minute, 10*time.Second, probeFunc(func(context.Context, func(Event)) *Report {
+			jobs = append(jobs, jobOf(name, time.Minute, 10*time.Second, probeFunc(func(context.Context, func(synthetic.Event)) *synthetic.Report {
 				mu.Lock()
 				defer mu.Unlock()
 				starts[name] = append(starts[name], time.Now())
-				return &Report{Outcome: Success}
+				return &synthetic.Report{Outcome: synthetic.Success}
 			})))
 		}
 		begin := time.Now()
 		run(t, 5*time.Minute, jobs...)
 		seconds := map[int]int{} // of the second minute in which a probe started
 		for name, ts := range starts {
-			if first := ts[0].Sub(begin); first > firstWithin {
+			if first := ts[0].Sub(begin); first > synthetic.FirstWithin {
 				t.Errorf("%s waited %s for its first run", name, first)
 			}
 			for i := 2; i < len(ts); i++ {
@@ -97,7 +103,7 @@ func TestRunnerStartsAtTheSameMomentsEveryTime(t *testing.T) {
 			begin := time.Now()
 			l, _ := run(t, time.Minute, jobOf("p", 20*time.Second, time.Second, takes(0)))
 			var at []time.Duration
-			for _, r := range l.reports {
+			for _, r := range l.Reports {
 				at = append(at, r.Start.Sub(begin))
 			}
 			if first != nil && !slices.Equal(first, at) {
@@ -111,22 +117,22 @@ func TestRunnerStartsAtTheSameMomentsEveryTime(t *testing.T) {
 func TestRunnerNeverOverlapsAndCountsWhatItSkips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		running, most := 0, 0
-		slow := probeFunc(func(ctx context.Context, _ func(Event)) *Report {
+		slow := probeFunc(func(ctx context.Context, _ func(synthetic.Event)) *synthetic.Report {
 			running++
 			most = max(most, running)
 			time.Sleep(25 * time.Second) // a probe that does not obey its timeout
 			running--
-			return &Report{Outcome: Success}
+			return &synthetic.Report{Outcome: synthetic.Success}
 		})
 		l, w := run(t, 5*time.Minute, jobOf("slow", 10*time.Second, 5*time.Second, slow))
 		if most != 1 {
 			t.Errorf("%d runs at once", most)
 		}
-		if n := len(l.reports); n < 9 || n > 11 {
+		if n := len(l.Reports); n < 9 || n > 11 {
 			t.Errorf("%d runs in five minutes of 25 s each", n)
 		}
-		if w.skipped < 18 {
-			t.Errorf("%d skipped", w.skipped)
+		if w.SkippedRuns < 18 {
+			t.Errorf("%d skipped", w.SkippedRuns)
 		}
 	})
 }
@@ -134,7 +140,7 @@ func TestRunnerNeverOverlapsAndCountsWhatItSkips(t *testing.T) {
 func TestRunnerEndsRunsByTheirTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, _ := run(t, 30*time.Second, jobOf("p", 10*time.Second, 3*time.Second, takes(time.Hour)))
-		for _, r := range l.reports[:2] {
+		for _, r := range l.Reports[:2] {
 			if r.Elapsed != 3*time.Second {
 				t.Errorf("took %s", r.Elapsed)
 			}
@@ -145,19 +151,19 @@ func TestRunnerEndsRunsByTheirTimeout(t *testing.T) {
 func TestRunnerIsolatesPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, w := run(t, time.Minute,
-			jobOf("bad", 10*time.Second, time.Second, probeFunc(func(context.Context, func(Event)) *Report { panic("boom") })),
+			jobOf("bad", 10*time.Second, time.Second, probeFunc(func(context.Context, func(synthetic.Event)) *synthetic.Report { panic("boom") })),
 			jobOf("good", 10*time.Second, time.Second, takes(0)))
 		good, bad := 0, 0
-		for _, r := range l.reports {
+		for _, r := range l.Reports {
 			switch {
-			case r.Outcome == Success:
+			case r.Outcome == synthetic.Success:
 				good++
-			case r.Outcome == Failure && r.Finding == disconnect.Panic && r.Reason() == "panic":
+			case r.Outcome == synthetic.Failure && r.Finding == disconnect.Panic && r.Reason() == "panic":
 				bad++
 			}
 		}
-		if good < 5 || bad < 5 || w.panics != bad {
-			t.Errorf("%d good runs, %d panics as failures, %d counted", good, bad, w.panics)
+		if good < 5 || bad < 5 || w.Panics != bad {
+			t.Errorf("%d good runs, %d panics as failures, %d counted", good, bad, w.Panics)
 		}
 	})
 }
@@ -165,9 +171,9 @@ func TestRunnerIsolatesPanics(t *testing.T) {
 func TestRunnerKeepsSessionsAliveWithBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lives []time.Time
-		dying := probeFunc(func(ctx context.Context, _ func(Event)) *Report {
+		dying := probeFunc(func(ctx context.Context, _ func(synthetic.Event)) *synthetic.Report {
 			lives = append(lives, time.Now())
-			return &Report{Outcome: Failure}
+			return &synthetic.Report{Outcome: synthetic.Failure}
 		})
 		run(t, 10*time.Minute, jobOf("p", 0, time.Second, dying))
 		var longest time.Duration
@@ -186,15 +192,15 @@ func TestRunnerKeepsSessionsAliveWithBackoff(t *testing.T) {
 
 func TestRunnerStopsOneJobAndWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLedger()
-		r := testRunner(l, &watch{})
+		l := probetest.NewLedger()
+		r := testRunner(l, &probetest.Watch{})
 		defer r.Close()
 		left := false
-		j := jobOf("p", 0, time.Second, probeFunc(func(ctx context.Context, _ func(Event)) *Report {
+		j := jobOf("p", 0, time.Second, probeFunc(func(ctx context.Context, _ func(synthetic.Event)) *synthetic.Report {
 			<-ctx.Done()
 			time.Sleep(300 * time.Millisecond) // says goodbye
 			left = true
-			return &Report{Outcome: Success}
+			return &synthetic.Report{Outcome: synthetic.Success}
 		}))
 		if err := r.Start(j); err != nil {
 			t.Fatal(err)
@@ -218,28 +224,26 @@ func TestWhatRanWhileWeWereLateIsInconclusive(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		late time.Duration
-		in   Report
-		want Outcome
+		in   synthetic.Report
+		want synthetic.Outcome
 	}{
-		{"success on time", 0, Report{Outcome: Success}, Success},
-		{"success, a little late", 200 * time.Millisecond, Report{Outcome: Success}, Success},
-		{"success, late", time.Second, Report{Outcome: Success}, Inconclusive},
-		{"our deadline, late", time.Second, Report{Outcome: Failure, Ending: &disconnect.Ending{Reason: disconnect.ConnackTimeout, Evidence: disconnect.FromDeadline}}, Inconclusive},
-		{"finding, late", time.Second, Report{Outcome: Failure, Finding: disconnect.MessageLost}, Inconclusive},
-		{"closed without a word, later than a broker waits", time.Second, Report{Outcome: Failure, Ending: &disconnect.Ending{Reason: disconnect.PeerClosed, Evidence: disconnect.FromFIN, Phase: disconnect.PhaseEstablished}}, Inconclusive},
-		{"closed without a word, sooner", 400 * time.Millisecond, Report{Outcome: Failure, Ending: &disconnect.Ending{Reason: disconnect.PeerClosed, Evidence: disconnect.FromFIN, Phase: disconnect.PhaseEstablished}}, Failure},
-		{"what the broker said stands", time.Second, Report{Outcome: Failure, Ending: &disconnect.Ending{Reason: disconnect.NotAuthorized, Evidence: disconnect.FromConnack}}, Failure},
+		{"success on time", 0, synthetic.Report{Outcome: synthetic.Success}, synthetic.Success},
+		{"success, a little late", 200 * time.Millisecond, synthetic.Report{Outcome: synthetic.Success}, synthetic.Success},
+		{"success, late", time.Second, synthetic.Report{Outcome: synthetic.Success}, synthetic.Inconclusive},
+		{"our deadline, late", time.Second, synthetic.Report{Outcome: synthetic.Failure, Ending: &disconnect.Ending{Reason: disconnect.ConnackTimeout, Evidence: disconnect.FromDeadline}}, synthetic.Inconclusive},
+		{"finding, late", time.Second, synthetic.Report{Outcome: synthetic.Failure, Finding: disconnect.MessageLost}, synthetic.Inconclusive},
+		{"closed without a word, later than a broker waits", time.Second, synthetic.Report{Outcome: synthetic.Failure, Ending: &disconnect.Ending{Reason: disconnect.PeerClosed, Evidence: disconnect.FromFIN, Phase: disconnect.PhaseEstablished}}, synthetic.Inconclusive},
+		{"closed without a word, sooner", 400 * time.Millisecond, synthetic.Report{Outcome: synthetic.Failure, Ending: &disconnect.Ending{Reason: disconnect.PeerClosed, Evidence: disconnect.FromFIN, Phase: disconnect.PhaseEstablished}}, synthetic.Failure},
+		{"what the broker said stands", time.Second, synthetic.Report{Outcome: synthetic.Failure, Ending: &disconnect.Ending{Reason: disconnect.NotAuthorized, Evidence: disconnect.FromConnack}}, synthetic.Failure},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			l := newLedger()
-			r := testRunner(l, &watch{})
+			l := probetest.NewLedger()
+			r := testRunner(l, &probetest.Watch{})
 			defer r.Close()
-			j := jobOf("p", 10*time.Second, 5*time.Second, probeFunc(func(context.Context, func(Event)) *Report {
+			j := jobOf("p", 10*time.Second, 5*time.Second, probeFunc(func(context.Context, func(synthetic.Event)) *synthetic.Report {
 				time.Sleep(time.Second)
 				if tc.late > 0 {
-					r.late.mu.Lock()
-					r.late.seen = append(r.late.seen, lateTime{time.Now(), tc.late})
-					r.late.mu.Unlock()
+					r.RecordLate(tc.late)
 				}
 				return &tc.in
 			}))
@@ -247,30 +251,11 @@ func TestWhatRanWhileWeWereLateIsInconclusive(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(12 * time.Second)
-			if got := l.last(t).Outcome; got != tc.want {
+			if got := l.Last(t).Outcome; got != tc.want {
 				t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
 			}
 		})
 	}
-}
-
-func TestLatenessNoticesAFreeze(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		start := time.Now()
-		l := &Lateness{next: start.Add(-10 * time.Second)} // a tick that should have come 10 s ago
-		if got := l.Since(start.Add(-time.Minute)); got != 10*time.Second {
-			t.Errorf("a freeze that just ended: %s", got)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() { l.Run(ctx) })
-		time.Sleep(time.Minute)
-		if got := l.Since(start); got > 0 {
-			t.Errorf("%s late in virtual time, which is never late", got)
-		}
-		cancel()
-		wg.Wait()
-	})
 }
 
 func TestConcludeOfErrors(t *testing.T) {
@@ -278,17 +263,17 @@ func TestConcludeOfErrors(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		err  error
-		want Outcome
+		want synthetic.Outcome
 	}{
-		{"nothing", nil, Success},
-		{"refused", end(disconnect.Ending{Reason: disconnect.NotAuthorized, Initiator: disconnect.ByServer}), Failure},
-		{"we stopped", end(disconnect.Ending{Reason: disconnect.ClientDisconnect, Initiator: disconnect.ByClient}), Inconclusive},
-		{"our own fault", end(disconnect.Ending{Reason: disconnect.Other, Initiator: disconnect.ByClient}), Inconclusive},
-		{"a file is missing", errors.New("no such file"), Inconclusive},
-		{"not offered", fmt.Errorf("%w: QoS 2", mqtt.ErrUnsupported), Unsupported},
+		{"nothing", nil, synthetic.Success},
+		{"refused", end(disconnect.Ending{Reason: disconnect.NotAuthorized, Initiator: disconnect.ByServer}), synthetic.Failure},
+		{"we stopped", end(disconnect.Ending{Reason: disconnect.ClientDisconnect, Initiator: disconnect.ByClient}), synthetic.Inconclusive},
+		{"our own fault", end(disconnect.Ending{Reason: disconnect.Other, Initiator: disconnect.ByClient}), synthetic.Inconclusive},
+		{"a file is missing", errors.New("no such file"), synthetic.Inconclusive},
+		{"not offered", fmt.Errorf("%w: QoS 2", mqtt.ErrUnsupported), synthetic.Unsupported},
 	} {
-		var r Report
-		if r.conclude(tc.err); r.Outcome != tc.want {
+		var r synthetic.Report
+		if r.Conclude(tc.err); r.Outcome != tc.want {
 			t.Errorf("%s: %s, want %s", tc.name, r.Outcome, tc.want)
 		}
 	}

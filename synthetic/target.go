@@ -27,7 +27,7 @@ type Target struct {
 type KeepaliveBounds struct{ Min, Max time.Duration }
 
 // effective is the keepalive that the broker holds a session to.
-func (t *Target) effective(s *mqtt.Session) time.Duration {
+func (t *Target) EffectiveKeepalive(s *mqtt.Session) time.Duration {
 	k := s.Keepalive()
 	if b := t.KeepaliveBounds; s.Connack().ServerKeepAlive == nil && k > 0 {
 		if k = max(k, b.Min); b.Max > 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 	"github.com/pingreq/pingreq/synthetic/netfault"
+	"github.com/pingreq/pingreq/synthetic/probe/halfopen"
 	"github.com/pingreq/pingreq/test/lab"
 )
 
@@ -21,7 +22,7 @@ const detection = "mqtt_probe_halfopen_detection_seconds"
 
 // mode sets the way in which victims vanish.
 func mode(m netfault.Mode) func(any) {
-	return func(o any) { o.(*synthetic.HalfopenOptions).Mode = string(m) }
+	return func(o any) { o.(*halfopen.Options).Mode = string(m) }
 }
 
 // times gives the detection times of runs that must all have found them in order, and logs how they are distributed.
@@ -198,7 +199,7 @@ func TestHalfopenVerdicts(t *testing.T) {
 			t.Parallel()
 			broker := lab.StartBroker(t, lab.BrokerOptions{Grace: tt.grace})
 			x := trial{target: synthetic.Target{Name: "broker", URL: broker.URL()}, profile: profileWith(3 * time.Second), change: func(o any) {
-				o.(*synthetic.HalfopenOptions).Late = 8 * time.Second
+				o.(*halfopen.Options).Late = 8 * time.Second
 			}}
 			for _, r := range x.runs(t, "halfopen", 3) {
 				if r.Reason() != tt.want || r.Outcome == synthetic.Inconclusive {

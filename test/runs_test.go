@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 // trial is what the runs of one probe need, beside the kind.
@@ -24,7 +25,7 @@ type trial struct {
 // i-th are called <prefix><i>-<role>. Runs that this machine was too slow for are done again.
 func (x trial) runs(t testing.TB, kind string, n int) []synthetic.Report {
 	t.Helper()
-	k, ok := synthetic.KindByName(kind)
+	k, ok := probe.Catalog().Kind(kind)
 	if !ok {
 		t.Errorf("no kind %s", kind) // no Fatal: it may be called from any goroutine
 		return nil
@@ -33,11 +34,8 @@ func (x trial) runs(t testing.TB, kind string, n int) []synthetic.Report {
 	if x.change != nil {
 		x.change(options)
 	}
-	timeout := k.Schedule.Timeout
-	if k.Needs != nil {
-		timeout = k.Needs(x.profile, options)
-	}
-	runner := synthetic.NewRunner(synthetic.Sinks{}, nothingWatched{}, slog.New(slog.DiscardHandler))
+	timeout := cmp.Or(k.Needs(x.profile, options), k.Schedule.Timeout)
+	runner := synthetic.NewRunner(synthetic.Sinks{}, nil, slog.New(slog.DiscardHandler))
 	defer runner.Close()
 	reports := make([]synthetic.Report, n)
 	var all sync.WaitGroup
@@ -51,7 +49,7 @@ func (x trial) runs(t testing.TB, kind string, n int) []synthetic.Report {
 			return nil
 		}
 		all.Go(func() {
-			j := synthetic.Job{ID: id, Schedule: synthetic.Schedule{Every: timeout, Timeout: timeout}, Probes: []synthetic.Probe{p}}
+			j := synthetic.Job{Entry: synthetic.Entry{ID: id, Schedule: synthetic.Schedule{Every: timeout, Timeout: timeout}}, Probes: []synthetic.Probe{p}}
 			for range 3 {
 				reports[i] = runner.Once(t.Context(), j, timeout)
 				if !strings.HasPrefix(reports[i].Detail, "our own timers were") {
@@ -63,13 +61,6 @@ func (x trial) runs(t testing.TB, kind string, n int) []synthetic.Report {
 	all.Wait()
 	return reports
 }
-
-// nothingWatched is a watch that does nothing.
-type nothingWatched struct{}
-
-func (nothingWatched) StartLag(synthetic.Identity, time.Duration) {}
-func (nothingWatched) Skipped(synthetic.Identity, int)            {}
-func (nothingWatched) Panicked(synthetic.Identity)                {}
 
 // profileWith is the default profile with another keepalive.
 func profileWith(k time.Duration) synthetic.Profile {

@@ -11,6 +11,7 @@ import (
 	promslogflag "github.com/prometheus/common/promslog/flag"
 
 	"github.com/pingreq/pingreq/internal/config"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 // Exit codes.
@@ -54,7 +55,9 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	promslogflag.AddFlags(app, logs)
 
 	runs := map[string]func(context.Context, environment) error{}
-	for _, c := range append([]subcommand{serveCommand(app), probeCommand(app), demoCommand(app), dashboardsCommand(app), alertsCommand(app), versionCommand(app)}, configCommands(app)...) {
+	catalog := probe.Catalog()
+	all := []subcommand{serveCommand(app, catalog), probeCommand(app, catalog), demoCommand(app, catalog), dashboardsCommand(app), alertsCommand(app), versionCommand(app)}
+	for _, c := range append(all, configCommands(app, catalog)...) {
 		runs[c.name] = c.run
 	}
 	name, err := app.Parse(args)

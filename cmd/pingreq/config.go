@@ -14,7 +14,7 @@ import (
 )
 
 // configCommands are the subcommands of config.
-func configCommands(app *kingpin.Application) []subcommand {
+func configCommands(app *kingpin.Application, catalog synthetic.Catalog) []subcommand {
 	c := app.Command("config", "Check, print or document the configuration.")
 	check := c.Command("check", "Check a configuration and say what its plan costs each broker.")
 	checkFile := configFile(check)
@@ -23,8 +23,7 @@ func configCommands(app *kingpin.Application) []subcommand {
 	schema := c.Command("schema", "Print the JSON Schema of the configuration, for editors.")
 	reference := c.Command("reference", "Print a configuration file with every key and its documentation.")
 	load := func(e environment, file string) (*config.Config, error) {
-		kinds := synthetic.Kinds()
-		return loadConfig(e, file, nil, fileOptions(e, kinds, nil))
+		return loadConfig(e, file, nil, fileOptions(e, catalog, nil))
 	}
 	return []subcommand{
 		{check.FullCommand(), func(_ context.Context, e environment) error {
@@ -45,14 +44,14 @@ func configCommands(app *kingpin.Application) []subcommand {
 			return cfg.Print(e.stdout)
 		}},
 		{schema.FullCommand(), func(_ context.Context, e environment) error {
-			b, err := config.Schema()
+			b, err := config.Schema(catalog)
 			if err == nil {
 				_, err = e.stdout.Write(b)
 			}
 			return err
 		}},
 		{reference.FullCommand(), func(_ context.Context, e environment) error {
-			_, err := e.stdout.Write(config.Reference())
+			_, err := e.stdout.Write(config.Reference(catalog))
 			return err
 		}},
 	}

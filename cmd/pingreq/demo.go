@@ -30,7 +30,7 @@ import (
 var demoConfig string
 
 // demoCommand shows the main job with brokers of its own.
-func demoCommand(app *kingpin.Application) subcommand {
+func demoCommand(app *kingpin.Application, catalog synthetic.Catalog) subcommand {
 	c := app.Command("demo", "Start brokers in this process, a healthy one and some that are broken on purpose, watch them, and show what is found. Nothing to install.")
 	listen := c.Flag("web.listen-address", "Address of the metrics and the web page; when it is taken, a free port is used.").Default("127.0.0.1:10883").String()
 	duration := c.Flag("duration", "Stop after this time; 0s = until interrupted.").Default("0s").Duration()
@@ -40,14 +40,14 @@ func demoCommand(app *kingpin.Application) subcommand {
 			ctx, cancel = context.WithTimeout(ctx, *duration)
 			defer cancel()
 		}
-		return runDemo(ctx, e, *listen)
+		return runDemo(ctx, e, catalog, *listen)
 	}}
 }
 
 // demoPatience is within how long everything should have been seen.
 const demoPatience = 40 * time.Second
 
-func runDemo(ctx context.Context, e environment, listen string) (err error) {
+func runDemo(ctx context.Context, e environment, catalog synthetic.Catalog, listen string) (err error) {
 	dir, err := os.MkdirTemp("", "pingreq-demo-")
 	if err != nil {
 		return err
@@ -60,11 +60,11 @@ func runDemo(ctx context.Context, e environment, listen string) (err error) {
 	}
 	defer func() { err = errors.Join(err, brokers.Close()) }()
 
-	cfg, file, err := demoConfiguration(e, brokers, dir)
+	cfg, file, err := demoConfiguration(catalog, brokers, dir)
 	if err != nil {
 		return err
 	}
-	a, err := agent.New(agent.Options{Config: cfg, Kinds: synthetic.Kinds(), Logger: log})
+	a, err := agent.New(agent.Options{Config: cfg, Kinds: catalog.Kinds, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func runDemo(ctx context.Context, e environment, listen string) (err error) {
 }
 
 // demoConfiguration writes the configuration that the demo runs, for people to read, and loads it.
-func demoConfiguration(e environment, brokers *demo.Brokers, dir string) (*config.Config, string, error) {
+func demoConfiguration(catalog synthetic.Catalog, brokers *demo.Brokers, dir string) (*config.Config, string, error) {
 	scheme := func(url string) string { s, _, _ := strings.Cut(url, ":"); return s }
 	t, err := template.New("demo").Funcs(template.FuncMap{"scheme": scheme}).Parse(demoConfig)
 	if err != nil {
@@ -103,8 +103,7 @@ func demoConfiguration(e environment, brokers *demo.Brokers, dir string) (*confi
 	if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
 		return nil, "", err
 	}
-	kinds := synthetic.Kinds()
-	cfg, _, err := config.Load(config.Source{Path: file, Reserved: collector.ReservedLabels(kinds), Kinds: kinds,
+	cfg, _, err := config.Load(config.Source{Path: file, Reserved: collector.ReservedLabels(catalog.Kinds), Catalog: catalog,
 		Flags: map[string]any{"agent.id": "demo"}})
 	return cfg, file, err
 }

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pingreq/pingreq/internal/agent"
 	"github.com/pingreq/pingreq/internal/demo"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
@@ -50,7 +49,7 @@ const (
 	foundIdleLimit   = "idle limit"
 )
 
-func newDemoScreen(ctx context.Context, w io.Writer, brokers []demo.Broker, plan []agent.Planned) *demoScreen {
+func newDemoScreen(ctx context.Context, w io.Writer, brokers []demo.Broker, plan []synthetic.Job) *demoScreen {
 	s := &demoScreen{w: w, redraw: isTerminal(w), c: paletteFor(w), brokers: brokers, start: time.Now(), done: ctx.Done(),
 		healthy: map[synthetic.Identity]synthetic.Outcome{}, found: map[string][]*finding{}}
 	s.awaited = map[string][]string{"zombie": {foundZombie}, "expiring": {foundCertificate}, "dropper": {foundDisconnect},
@@ -138,6 +137,9 @@ func (s *demoScreen) Event(id synthetic.Identity, e synthetic.Event) {
 	defer s.mu.Unlock()
 	s.outcome(id, e.Outcome)
 }
+
+// Forget implements synthetic.Sink. The demo never reloads its configuration.
+func (s *demoScreen) Forget(synthetic.Identity) {}
 
 func (s *demoScreen) outcome(id synthetic.Identity, o synthetic.Outcome) {
 	if _, ok := s.healthy[id]; ok && o.Conclusive() {

@@ -17,19 +17,18 @@ import (
 )
 
 // probeCommand runs each probe once.
-func probeCommand(app *kingpin.Application) subcommand {
+func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcommand {
 	c := app.Command("probe", "Run each probe once against brokers, and say what was found. Exit 0: all well; 1: something failed; 2: usage.")
 	urls := c.Arg("url", "Broker: mqtt://host:1883, mqtts://host:8883, ws://host/mqtt, wss://host/mqtt or unix:///path.").Strings()
 	file := c.Flag("config.file", "Probe the targets of this configuration instead of URLs.").PlaceHolder("FILE").String()
-	kinds := c.Flag("kind", "Only this kind of probe; repeat for more. Default: all of the suite that take three minutes at most.").PlaceHolder("KIND").Enums(kindNames()...)
+	kinds := c.Flag("kind", "Only this kind of probe; repeat for more. Default: all of the suite that take three minutes at most.").PlaceHolder("KIND").Enums(catalog.Names()...)
 	hold := c.Flag("hold", "How long to hold sessions.").Default("12s").Duration()
 	output := c.Flag("output", "table, json, or nagios (one line, plugin exit codes 0 to 3).").Default("table").Enum("table", "json", "nagios")
 	uf := addURLFlags(c)
 	return subcommand{c.FullCommand(), func(ctx context.Context, e environment) error {
-		all := synthetic.Kinds()
 		// Another id than the agent's on the same host: they must not take over each other's sessions.
 		host, _ := os.Hostname()
-		o := uf.options(e, all, map[string]any{"agent.id": fmt.Sprintf("probe-%.32s-%d", host, os.Getpid())})
+		o := uf.options(e, catalog, map[string]any{"agent.id": fmt.Sprintf("probe-%.32s-%d", host, os.Getpid())})
 		if o.Keepalive == 0 {
 			o.Keepalive = 5 * time.Second // so that a short hold sees pings
 		}
@@ -42,7 +41,7 @@ func probeCommand(app *kingpin.Application) subcommand {
 			return usageError{err}
 		}
 		if len(*kinds) > 0 {
-			plan = slices.DeleteFunc(plan, func(p agent.Planned) bool { return !slices.Contains(*kinds, p.ID.Kind) })
+			plan = slices.DeleteFunc(plan, func(p synthetic.Job) bool { return !slices.Contains(*kinds, p.ID.Kind) })
 		} else {
 			plan = withoutLong(e.stderr, plan)
 		}
@@ -64,21 +63,14 @@ func probeCommand(app *kingpin.Application) subcommand {
 const longRun = 3 * time.Minute
 
 // withoutLong leaves out what may take long, and says so.
-func withoutLong(w io.Writer, plan []agent.Planned) []agent.Planned {
-	return slices.DeleteFunc(plan, func(p agent.Planned) bool {
-		long := p.Schedule.Every > 0 && p.Schedule.Timeout > longRun
+func withoutLong(w io.Writer, plan []synthetic.Job) []synthetic.Job {
+	return slices.DeleteFunc(plan, func(p synthetic.Job) bool {
+		long := !p.Kind.Held() && p.Schedule.Timeout > longRun
 		if long {
 			fmt.Fprintf(w, "not run: %s, which may take %s; ask for it with --kind=%s\n", p.ID, p.Schedule.Timeout, p.ID.Kind)
 		}
 		return long
 	})
-}
-
-func kindNames() (names []string) {
-	for _, k := range synthetic.Kinds() {
-		names = append(names, k.Name)
-	}
-	return names
 }
 
 // result is the report of one probe, run once.
@@ -88,20 +80,20 @@ type result struct {
 }
 
 // oneShot runs every probe of a plan once, side by side, and shows on a terminal how far it is.
-func oneShot(ctx context.Context, e environment, plan []agent.Planned, hold time.Duration) []result {
+func oneShot(ctx context.Context, e environment, plan []synthetic.Job, hold time.Duration) []result {
 	progress := newProgress(e.stderr, len(plan))
 	defer progress.clear()
-	r := synthetic.NewRunner(synthetic.Sinks{}, noWatch{}, promslog.New(e.log))
+	r := synthetic.NewRunner(synthetic.Sinks{}, nil, promslog.New(e.log))
 	defer r.Close()
 	results := make([]result, len(plan))
 	var wg sync.WaitGroup
 	for i, p := range plan {
 		wg.Go(func() {
 			timeout := p.Schedule.Timeout
-			if p.Schedule.Every == 0 {
+			if p.Kind.Held() {
 				timeout = hold
 			}
-			rep := r.Once(ctx, p.Job, timeout)
+			rep := r.Once(ctx, p, timeout)
 			results[i] = result{p.ID, rep}
 			progress.done(p.ID.String(), rep)
 		})
@@ -109,18 +101,6 @@ func oneShot(ctx context.Context, e environment, plan []agent.Planned, hold time
 	wg.Wait()
 	return results
 }
-
-// noWatch has no metrics to keep.
-type noWatch struct{}
-
-// StartLag implements synthetic.Watch.
-func (noWatch) StartLag(synthetic.Identity, time.Duration) {}
-
-// Skipped implements synthetic.Watch.
-func (noWatch) Skipped(synthetic.Identity, int) {}
-
-// Panicked implements synthetic.Watch.
-func (noWatch) Panicked(synthetic.Identity) {}
 
 // progress shows on a terminal how far a one-shot run is; elsewhere it is silent.
 type progress struct {

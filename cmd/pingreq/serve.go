@@ -19,7 +19,7 @@ import (
 )
 
 // serveCommand is the agent.
-func serveCommand(app *kingpin.Application) subcommand {
+func serveCommand(app *kingpin.Application, catalog synthetic.Catalog) subcommand {
 	c := app.Command("serve", "Watch brokers and export metrics: those of a configuration file, or of URLs with a default suite of probes.")
 	urls := c.Arg("url", "Broker: mqtt://host:1883, mqtts://host:8883, ws://host/mqtt, wss://host/mqtt or unix:///path.").Strings()
 	file := c.Flag("config.file", "Configuration file; default: "+defaultConfigFile+" if it exists.").PlaceHolder("FILE").String()
@@ -27,12 +27,11 @@ func serveCommand(app *kingpin.Application) subcommand {
 	uf := addURLFlags(c)
 	wf := kingpinflag.AddFlags(c, ":10883")
 	return subcommand{c.FullCommand(), func(ctx context.Context, e environment) error {
-		kinds := synthetic.Kinds()
 		flags := map[string]any{}
 		if *agentID != "" {
 			flags["agent.id"] = *agentID
 		}
-		options := uf.options(e, kinds, flags)
+		options := uf.options(e, catalog, flags)
 		cfg, err := loadConfig(e, *file, *urls, options)
 		if err != nil {
 			return err
@@ -41,7 +40,7 @@ func serveCommand(app *kingpin.Application) subcommand {
 		hangups := make(chan os.Signal, 1)
 		signal.Notify(hangups, syscall.SIGHUP)
 		defer signal.Stop(hangups)
-		o := agent.Options{Config: cfg, Kinds: kinds, Logger: log, Hangups: hangups}
+		o := agent.Options{Config: cfg, Kinds: catalog.Kinds, Logger: log, Hangups: hangups}
 		if len(*urls) == 0 {
 			o.File = fileOrDefault(*file)
 			o.Load = func() (*config.Config, config.Warnings, error) { return readConfig(o.File, nil, options) }

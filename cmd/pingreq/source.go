@@ -36,15 +36,15 @@ func addURLFlags(c *kingpin.CmdClause) urlFlags {
 }
 
 // options turns the flags into what the configuration takes.
-func (f urlFlags) options(e environment, kinds []synthetic.Kind, flags map[string]any) config.URLOptions {
+func (f urlFlags) options(e environment, catalog synthetic.Catalog, flags map[string]any) config.URLOptions {
 	return config.URLOptions{Username: *f.username, PasswordFile: *f.passwordFile, CAFile: *f.caFile, CertFile: *f.certFile,
 		KeyFile: *f.keyFile, ServerName: *f.serverName, InsecureSkipVerify: *f.insecure, Protocol: *f.protocol,
-		Keepalive: *f.keepalive, Env: e.env, Flags: flags, Reserved: collector.ReservedLabels(kinds), Kinds: kinds}
+		Keepalive: *f.keepalive, Env: e.env, Flags: flags, Reserved: collector.ReservedLabels(catalog.Kinds), Catalog: catalog}
 }
 
 // fileOptions is what loading a file takes beside its name.
-func fileOptions(e environment, kinds []synthetic.Kind, flags map[string]any) config.URLOptions {
-	return config.URLOptions{Env: e.env, Flags: flags, Reserved: collector.ReservedLabels(kinds), Kinds: kinds}
+func fileOptions(e environment, catalog synthetic.Catalog, flags map[string]any) config.URLOptions {
+	return config.URLOptions{Env: e.env, Flags: flags, Reserved: collector.ReservedLabels(catalog.Kinds), Catalog: catalog}
 }
 
 // defaultConfigFile is read when it exists and nothing else is given.
@@ -71,7 +71,7 @@ func readConfig(file string, urls []string, o config.URLOptions) (*config.Config
 			return nil, nil, usageError{fmt.Errorf("nothing to watch: give the URL of a broker (pingreq serve mqtt://host:1883), or --config.file=FILE, or put a %s here", defaultConfigFile)}
 		}
 	}
-	return config.Load(config.Source{Path: file, Env: o.Env, Flags: o.Flags, Reserved: o.Reserved, Kinds: o.Kinds})
+	return config.Load(config.Source{Path: file, Env: o.Env, Flags: o.Flags, Reserved: o.Reserved, Catalog: o.Catalog})
 }
 
 // fileOrDefault gives the file to read, which is the default one if none is given and it exists; "" if not.

@@ -24,7 +24,7 @@ import (
 // Options are what an agent is made of.
 type Options struct {
 	Config *config.Config
-	Kinds  []synthetic.Kind
+	Kinds  []synthetic.Kind // those that the configuration was loaded with
 	Logger *slog.Logger
 	// Load loads the configuration anew, for [Agent.Reload]; nil: it cannot change.
 	Load func() (*config.Config, config.Warnings, error)
@@ -86,7 +86,7 @@ func New(o Options) (*Agent, error) {
 }
 
 // Plan lists the probes that the agent begins with.
-func (a *Agent) Plan() []Planned { return a.state.plan }
+func (a *Agent) Plan() []synthetic.Job { return a.state.plan }
 
 // Run runs the probes and has serve serve the metrics until ctx is done or serve fails; then it stops in order.
 func (a *Agent) Run(ctx context.Context, serve func(context.Context, http.Handler) error, more ...synthetic.Sink) error {
@@ -94,7 +94,7 @@ func (a *Agent) Run(ctx context.Context, serve func(context.Context, http.Handle
 	defer cancel()
 	var g oklog.Group
 	g.Add(func() error {
-		return a.runPlan(ctx, append(synthetic.Sinks{a.probes, a.board}, more...))
+		return a.runPlan(ctx, more)
 	}, func(error) { cancel() })
 	g.Add(func() error {
 		a.obey(ctx)

@@ -96,7 +96,7 @@ func (s *logSink) Event(id synthetic.Identity, e synthetic.Event) {
 	s.write(id, level, e.Name, append(attrs, slog.String("detail", e.Detail)))
 }
 
-// Forget implements Forgetter.
+// Forget implements synthetic.Sink.
 func (s *logSink) Forget(id synthetic.Identity) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

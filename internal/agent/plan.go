@@ -2,31 +2,18 @@ package agent
 
 import (
 	"errors"
-	"fmt"
-	"net/url"
 	"reflect"
-	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
 
-	"github.com/pingreq/pingreq/collector"
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// Planned is an entry of the plan with its probes, ready to be run.
-type Planned struct {
-	config.Entry
-	Job synthetic.Job
-
-	agent  config.Agent
-	others []synthetic.Target // that its probes talk to beside their own
-}
-
-// Plan makes the probes of a configuration. The error says what is wrong with which probe.
-func Plan(cfg *config.Config) ([]Planned, error) {
-	return build(cfg, newClientEnv(cfg, newGates(cfg, nil), synthetic.NewClientIDs()))
+// Plan builds the probes of a configuration. The error says what is wrong with which probe.
+func Plan(cfg *config.Config) ([]synthetic.Job, error) {
+	return build(cfg, newClientEnv(cfg, newGates(cfg, nil), synthetic.NewIDPools()))
 }
 
 // gates are the connect rate limits of the targets, by name.
@@ -55,7 +42,7 @@ func (g gates) adjust(cfg *config.Config) {
 // clientEnv gives what the agent has for a client of a target. Clients of one target share its connect rate limit.
 type clientEnv func(t *synthetic.Target, id synthetic.Identity, timeout time.Duration) synthetic.Env
 
-func newClientEnv(cfg *config.Config, g gates, ids *synthetic.ClientIDs) clientEnv {
+func newClientEnv(cfg *config.Config, g gates, ids *synthetic.IDPools) clientEnv {
 	other := func(name string) (*synthetic.Target, *rate.Limiter, bool) {
 		t, ok := cfg.Target(name)
 		return &t, g[name], ok
@@ -66,50 +53,18 @@ func newClientEnv(cfg *config.Config, g gates, ids *synthetic.ClientIDs) clientE
 	}
 }
 
-// build makes the probes of a plan.
-func build(cfg *config.Config, env clientEnv) ([]Planned, error) {
-	var out []Planned
+// build builds the probes of a plan.
+func build(cfg *config.Config, env clientEnv) ([]synthetic.Job, error) {
+	var jobs []synthetic.Job
 	var errs []error
 	for _, e := range cfg.Plan() {
-		p := Planned{Entry: e, Job: synthetic.Job{ID: e.ID, Schedule: e.Schedule}, agent: cfg.Agent}
-		slots := 1
-		if e.Kind.Keep != nil {
-			slots = e.Kind.Keep(e.Options)
-			p.Job.Backoff = e.Kind.Backoff(e.Options)
+		j, err := synthetic.NewJob(e, env(&e.Target, e.ID, e.Schedule.Timeout))
+		if err != nil {
+			errs = append(errs, err)
 		}
-		for slot := range slots {
-			of := env(&e.Target, e.ID, e.Schedule.Timeout)
-			of.Slot = slot
-			of.Other = p.noting(of.Other)
-			probe, err := e.Kind.New(of, &e.Profile, e.Options)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("probe %s: %w", e.ID, err))
-				break
-			}
-			p.Job.Probes = append(p.Job.Probes, probe)
-		}
-		out = append(out, p)
+		jobs = append(jobs, j)
 	}
-	return out, errors.Join(errs...)
-}
-
-type otherFunc = func(name string) (*synthetic.Target, *rate.Limiter, bool)
-
-// noting notes the targets that a probe asks for while it is made.
-func (p *Planned) noting(other otherFunc) otherFunc {
-	return func(name string) (*synthetic.Target, *rate.Limiter, bool) {
-		t, g, ok := other(name)
-		if ok {
-			p.others = append(p.others, *t)
-		}
-		return t, g, ok
-	}
-}
-
-// same tells whether a probe of another configuration would do the same in every respect, so that it need not be stopped.
-func (p *Planned) same(q *Planned) bool {
-	return p.Kind.Name == q.Kind.Name && p.Schedule == q.Schedule && sameAgent(p.agent, q.agent) && sameTarget(p.Target, q.Target) &&
-		slices.EqualFunc(p.others, q.others, sameTarget) && reflect.DeepEqual(p.Profile, q.Profile) && reflect.DeepEqual(p.Options, q.Options)
+	return jobs, errors.Join(errs...)
 }
 
 // sameAgent compares what clients are named by.
@@ -124,13 +79,4 @@ func sameTarget(a, b synthetic.Target) bool {
 	a.Labels, b.Labels = nil, nil
 	a.ConnectRate, b.ConnectRate = 0, 0
 	return reflect.DeepEqual(a, b)
-}
-
-// announcement is what the sinks need to know before the first run.
-func (p *Planned) announcement() collector.Planned {
-	transport := ""
-	if u, err := url.Parse(p.Target.URL); err == nil {
-		transport = u.Scheme
-	}
-	return collector.Planned{Identity: p.ID, Profile: p.Profile, Transport: transport, Schedule: p.Schedule, Slots: len(p.Job.Probes)}
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/pingreq/pingreq/internal/config"
-	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 // base is a configuration of one target and another that its probe receives at.
@@ -19,22 +19,22 @@ probes:
   - {name: p, kind: roundtrip, targets: [t], interval: 10s, timeout: 5s, roundtrip: {receive_at: u}}
 `
 
-func planOf(t *testing.T, yaml string) *Planned {
+func stateOf(t *testing.T, yaml string) *state {
 	t.Helper()
-	cfg, _, err := config.Load(config.Source{Name: "test", Bytes: []byte(yaml), Kinds: synthetic.Kinds()})
+	cfg, _, err := config.Load(config.Source{Name: "test", Bytes: []byte(yaml), Catalog: probe.Catalog()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := Plan(cfg)
+	s, err := prepare(cfg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &plan[0]
+	return s
 }
 
 // TestSame changes a configuration in one place, and expects the probe to run on just where the change does not concern it.
 func TestSame(t *testing.T) {
-	before := planOf(t, base)
+	before := stateOf(t, base)
 	for _, tt := range []struct {
 		old, new string
 		same     bool
@@ -57,7 +57,8 @@ func TestSame(t *testing.T) {
 		{"receive_at: u", "receive_at: u, qos: [1]", false},
 		{"receive_at: u", "qos: [0, 1]", false},
 	} {
-		if got := before.same(planOf(t, strings.Replace(base, tt.old, tt.new, 1))); got != tt.same {
+		next := stateOf(t, strings.Replace(base, tt.old, tt.new, 1))
+		if got := before.same(&before.plan[0], next, &next.plan[0]); got != tt.same {
 			t.Errorf("%q for %q: same is %v, want %v", tt.new, tt.old, got, tt.same)
 		}
 	}

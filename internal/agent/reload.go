@@ -40,23 +40,17 @@ func (a *Agent) Reload(ctx context.Context) error {
 
 var errStopping = errors.New("the agent is stopping")
 
-// Forgetter is a sink that keeps something of each probe.
-type Forgetter interface {
-	// Forget drops what is kept of a probe that left the plan.
-	Forget(synthetic.Identity)
-}
-
 // runPlan runs the plan until ctx is done, and changes it as asked.
-func (a *Agent) runPlan(ctx context.Context, sinks synthetic.Sinks) error {
+func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 	defer close(a.stopped)
-	runner := synthetic.NewRunner(sinks, a.self, a.log)
-	defer runner.Close()
-	x := &swap{Agent: a, ctx: ctx, runner: runner, sinks: sinks}
-	defer x.stopBrokers()
+	x := &running{Agent: a, ctx: ctx, views: append(synthetic.Sinks{a.board}, more...)}
+	x.runner = synthetic.NewRunner(synthetic.Sinks{a.probes, x.views}, a.self, a.log)
+	defer x.runner.Close()
+	defer x.stopReaders()
 	if err := x.start(a.state.plan); err != nil {
 		return err
 	}
-	if err := x.startBrokers(a.state); err != nil {
+	if err := x.startReaders(a.state); err != nil {
 		return err
 	}
 	for {
@@ -89,24 +83,23 @@ func (a *Agent) announce(s *state) error {
 	return nil
 }
 
-func (a *Agent) admit(p *Planned) error {
-	ann := p.announcement()
-	if err := a.probes.Add(ann); err != nil {
+func (a *Agent) admit(j *synthetic.Job) error {
+	if err := a.probes.Add(j.Entry); err != nil {
 		return err
 	}
-	a.board.Add(ann)
+	a.board.Add(j.ID, j.Sessions())
 	return nil
 }
 
-// swap puts states to use in a running agent.
-type swap struct {
+// running is an agent that runs: it puts states to use.
+type running struct {
 	*Agent
 	ctx    context.Context // of the agent
 	runner *synthetic.Runner
-	sinks  synthetic.Sinks
+	views  synthetic.Sinks // the sinks beside the metrics
 }
 
-func (x *swap) reload() error {
+func (x *running) reload() error {
 	if x.watched != nil {
 		x.watched.note()
 	}
@@ -132,7 +125,7 @@ func (x *swap) reload() error {
 
 // use puts a state in the place of the one that runs: first what is gone leaves, then what is new comes. Probes that changed
 // do both, since they may have the same client identifiers, and measure anew.
-func (x *swap) use(next *state) error {
+func (x *running) use(next *state) error {
 	before, after := x.state.probes(), next.probes()
 	var gone, changed, fresh []synthetic.Identity
 	for i := range next.plan {
@@ -140,10 +133,10 @@ func (x *swap) use(next *state) error {
 		switch old := before[p.ID]; {
 		case old == nil:
 			fresh = append(fresh, p.ID)
-		case !old.same(p):
+		case !x.state.same(old, next, p):
 			changed = append(changed, p.ID)
 		default:
-			p.Job = old.Job // that runs on
+			p.Probes = old.Probes // that run on
 		}
 	}
 	for id := range before {
@@ -152,48 +145,38 @@ func (x *swap) use(next *state) error {
 			x.forget(id) // so that nothing of it is served while it leaves its broker
 		}
 	}
-	x.retireBrokers(next)
+	x.retireReaders(next)
 	x.leave(gone, changed)
 	for _, id := range gone { // and its last report
 		x.forget(id)
 	}
 	for _, id := range changed {
 		x.probes.Renew(id)
-		x.drop(id)
+		x.views.Forget(id)
 	}
 	next.gates.adjust(next.cfg)
 	x.state = next
 
 	errs := []error{x.announce(next)}
-	var jobs []Planned
+	var jobs []synthetic.Job
 	for _, ids := range [][]synthetic.Identity{changed, fresh} {
 		for _, id := range ids {
 			jobs = append(jobs, *after[id])
 		}
 	}
-	errs = append(errs, x.start(jobs), x.startBrokers(next))
+	errs = append(errs, x.start(jobs), x.startReaders(next))
 	x.log.Info("configuration reloaded", "probes", len(next.plan), "new", len(fresh), "changed", len(changed), "gone", len(gone))
 	return errors.Join(errs...)
 }
 
 // forget deletes what is kept of a probe.
-func (x *swap) forget(id synthetic.Identity) {
-	x.probes.Remove(id)
-	x.drop(id)
-}
-
-// drop deletes what is shown of a probe.
-func (x *swap) drop(id synthetic.Identity) {
-	x.board.Remove(id)
-	for _, s := range x.sinks {
-		if f, ok := s.(Forgetter); ok {
-			f.Forget(id)
-		}
-	}
+func (x *running) forget(id synthetic.Identity) {
+	x.probes.Forget(id)
+	x.views.Forget(id)
 }
 
 // leave stops probes side by side.
-func (x *swap) leave(ids ...[]synthetic.Identity) {
+func (x *running) leave(ids ...[]synthetic.Identity) {
 	var all sync.WaitGroup
 	for _, some := range ids {
 		for _, id := range some {
@@ -206,23 +189,23 @@ func (x *swap) leave(ids ...[]synthetic.Identity) {
 	all.Wait()
 }
 
-func (x *swap) start(plan []Planned) error {
-	for i := range plan {
-		if err := x.runner.Start(plan[i].Job); err != nil {
+func (x *running) start(jobs []synthetic.Job) error {
+	for _, j := range jobs {
+		if err := x.runner.Start(j); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// retireBrokers hands the readers that need no change to the next state, and stops the others.
-func (x *swap) retireBrokers(next *state) {
+// retireReaders hands the readers that need no change to the next state, and stops the others.
+func (x *running) retireReaders(next *state) {
 	var all sync.WaitGroup
-	for name, b := range x.state.brokers {
+	for name, b := range x.state.readers {
 		spec := next.specs[name]
 		if spec != nil && spec.same(&b.spec) {
 			b.disown(next.ownClients(spec))
-			next.brokers[name] = b
+			next.readers[name] = b
 			continue
 		}
 		if spec == nil || spec.sys == nil {
@@ -241,28 +224,28 @@ func (x *swap) retireBrokers(next *state) {
 	all.Wait()
 }
 
-// startBrokers starts the readers that are missing.
-func (x *swap) startBrokers(s *state) error {
+// startReaders starts the readers that are missing.
+func (x *running) startReaders(s *state) error {
 	var errs []error
 	for name, spec := range s.specs {
-		if s.brokers[name] != nil {
+		if s.readers[name] != nil {
 			continue
 		}
-		b, err := newBroker(spec, s.env, s.ownClients(spec), x.fleet, x.clients, x.log)
+		b, err := newReader(spec, s.env, s.ownClients(spec), x.fleet, x.clients, x.log)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("what target %s publishes of itself: %w", name, err))
 			continue
 		}
 		b.start(x.ctx)
-		s.brokers[name] = b
+		s.readers[name] = b
 	}
 	return errors.Join(errs...)
 }
 
-// stopBrokers stops all readers side by side.
-func (x *swap) stopBrokers() {
+// stopReaders stops all readers side by side.
+func (x *running) stopReaders() {
 	var all sync.WaitGroup
-	for _, b := range x.state.brokers {
+	for _, b := range x.state.readers {
 		all.Go(b.stop)
 	}
 	all.Wait()

@@ -7,7 +7,7 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/pingreq/pingreq/collector/sys"
+	"github.com/pingreq/pingreq/internal/dialect"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -17,12 +17,12 @@ type Config struct {
 	Targets  []synthetic.Target
 	Profiles []synthetic.Profile // the one named default is always among them
 
-	probes   []probe
+	probes   []plannedProbe
 	sections sections // as loaded and completed, for Print
 }
 
-// probe is a section of the file with the options of its kind.
-type probe struct {
+// plannedProbe is a section of the file with the options of its kind.
+type plannedProbe struct {
 	probeSection
 	path    string // of the section
 	kind    synthetic.Kind
@@ -47,26 +47,35 @@ func (c *Config) Profile(name string) (synthetic.Profile, bool) {
 	return c.Profiles[i], true
 }
 
-// Sys tells how to read the $SYS topics of a target; false if they are not to be read.
-func (c *Config) Sys(target string) (sys.Options, bool) {
+// Sys says how to read the $SYS topics of a target.
+type Sys struct {
+	Dialect  string // a name of package dialect; [dialect.Auto]: that of what is found
+	AllNodes bool   // of a cluster
+	Values   int    // numeric topics without a metric of their own to export, at most
+}
+
+// Sys returns how to read the $SYS topics of a target. It reports false if they are not read.
+func (c *Config) Sys(target string) (Sys, bool) {
 	s := c.sysSection(target)
-	return sys.Options{Dialect: s.Dialect, Nodes: sys.Nodes(s.Nodes), Values: s.Values}, s.Enabled && s.Dialect != aws
+	return Sys{s.Dialect, s.Nodes == allNodes, s.Values}, s.Enabled && dialect.HasSys(s.Dialect)
 }
 
-// Events are how the client events of a target are read.
+// Events says how to read the client events of a target.
 type Events struct {
-	Dialect  string // of events or of sys, whose broker then has no events; [sys.Auto]: that of what is found under $SYS
-	AllNodes bool
+	// Dialect is a name of package dialect, also of a broker that publishes no events;
+	// [dialect.Auto]: that of what is found under $SYS.
+	Dialect  string
+	AllNodes bool // of a cluster
 }
 
-// Events tells how to read the client events of a target; false if they are not to be read.
+// Events returns how to read the client events of a target. It reports false if they are not read.
 func (c *Config) Events(target string) (Events, bool) {
 	s := c.sysSection(target)
-	return Events{s.Dialect, sys.Nodes(s.Nodes) == sys.AllNodes}, s.Enabled && s.Events
+	return Events{s.Dialect, s.Nodes == allNodes}, s.Enabled && s.Events
 }
 
-// aws is the dialect of a broker with client events and without $SYS.
-const aws = "aws"
+// allNodes is the value of sys.nodes for every node of a cluster.
+const allNodes = "all"
 
 func (c *Config) sysSection(target string) sysSection {
 	i := slices.IndexFunc(c.sections.Targets, func(t targetSection) bool { return t.Name == target })

@@ -126,10 +126,7 @@ func (l *loader) hook(from, to reflect.Value) (any, error) {
 	switch to.Kind() {
 	case reflect.Pointer:
 		if to.IsNil() {
-			to.Set(reflect.New(to.Type().Elem()))
-			if d, ok := optionDefaults()[to.Type().Elem()]; ok {
-				to.Elem().Set(reflect.ValueOf(d))
-			}
+			to.Set(newBlock(to.Type().Elem()))
 		}
 	case reflect.Slice, reflect.Map:
 		to.SetZero() // a list replaces the default, it is not laid over it

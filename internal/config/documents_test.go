@@ -15,12 +15,13 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 const docs = "../../docs"
 
 func TestSchemaIsCurrent(t *testing.T) {
-	b, err := Schema()
+	b, err := Schema(probe.Catalog())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +29,7 @@ func TestSchemaIsCurrent(t *testing.T) {
 }
 
 func TestReferenceIsCurrent(t *testing.T) {
-	golden(t, filepath.Join(docs, "reference.yaml"), string(Reference()))
+	golden(t, filepath.Join(docs, "reference.yaml"), string(Reference(probe.Catalog())))
 }
 
 // TestDocumentHoldsReference keeps docs/configuration.md in step with the reference and the overview.
@@ -43,7 +44,7 @@ func TestDocumentHoldsReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := embed(t, string(doc), "overview", string(overview))
-	want = embed(t, want, "reference", string(Reference()))
+	want = embed(t, want, "reference", string(Reference(probe.Catalog())))
 	golden(t, path, want)
 }
 
@@ -61,11 +62,11 @@ func embed(t *testing.T, doc, name, text string) string {
 var unused = regexp.MustCompile(`(?m)^( *)#([^ ])`)
 
 // uncommented takes every key of the reference into use.
-func uncommented() string { return unused.ReplaceAllString(string(Reference()), "$1$2") }
+func uncommented() string { return unused.ReplaceAllString(string(Reference(probe.Catalog())), "$1$2") }
 
 // TestReferenceLoads loads the reference as it is, and with every key taken into use; both mean the same.
 func TestReferenceLoads(t *testing.T) {
-	for name, text := range map[string]string{"as it is": string(Reference()), "uncommented": uncommented()} {
+	for name, text := range map[string]string{"as it is": string(Reference(probe.Catalog())), "uncommented": uncommented()} {
 		c, warnings, err := loadText(text)
 		if err != nil || len(warnings) > 0 {
 			t.Errorf("%s: %v, warnings %v", name, err, warnings)
@@ -96,7 +97,7 @@ func TestReferenceNamesEveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	named(t, "", root, reflect.TypeFor[sections]())
-	for _, k := range synthetic.Kinds() {
+	for _, k := range probe.Catalog().Kinds {
 		found := false
 		for _, p := range root["probes"].([]any) {
 			if block, ok := p.(map[string]any)[k.Name]; ok {
@@ -166,7 +167,7 @@ func TestRulesHaveWords(t *testing.T) {
 		}
 	}
 	walk(reflect.TypeFor[sections]())
-	for _, k := range synthetic.Kinds() {
+	for _, k := range probe.Catalog().Kinds {
 		walk(reflect.TypeOf(k.Options()))
 	}
 }
@@ -203,7 +204,7 @@ func TestSchemaJudgesAlike(t *testing.T) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
-	for name, text := range map[string]string{"reference": string(Reference()), "uncommented": uncommented()} {
+	for name, text := range map[string]string{"reference": string(Reference(probe.Catalog())), "uncommented": uncommented()} {
 		if err := valid(schema, []byte(text)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -231,7 +232,7 @@ func mustGlob(t *testing.T, pattern string) []string {
 
 func compiled(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	b, err := Schema()
+	b, err := Schema(probe.Catalog())
 	if err != nil {
 		t.Fatal(err)
 	}

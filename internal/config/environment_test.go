@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 // TestLayers loads a key from every layer, alone and above others.
@@ -36,7 +37,7 @@ func TestLayers(t *testing.T) {
 		"a value with an equals": {env: []string{"PINGREQ_AGENT__TOPIC_PREFIX=a=b"}, want: Agent{tidy(host), "a=b", "pingreq", false}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, warnings, err := Load(Source{Bytes: []byte(c.file + targets), Name: "test.yaml", Env: c.env, Flags: c.flags})
+			got, warnings, err := Load(Source{Bytes: []byte(c.file + targets), Name: "test.yaml", Env: c.env, Flags: c.flags, Catalog: probe.Catalog()})
 			if err != nil || len(warnings) > 0 {
 				t.Fatalf("%v, warnings %v", err, warnings)
 			}
@@ -80,7 +81,7 @@ func TestFaultsOfLayers(t *testing.T) {
 
 // TestAgentWithoutValue expects a variable not to hide that the file gives agent no value.
 func TestAgentWithoutValue(t *testing.T) {
-	_, _, err := Load(Source{Bytes: []byte("agent:\ntargets: [{name: plant, url: \"mqtt://broker.example\"}]\n"), Name: "test.yaml", Env: []string{"PINGREQ_AGENT__ID=a"}})
+	_, _, err := Load(Source{Bytes: []byte("agent:\ntargets: [{name: plant, url: \"mqtt://broker.example\"}]\n"), Name: "test.yaml", Env: []string{"PINGREQ_AGENT__ID=a"}, Catalog: probe.Catalog()})
 	if err == nil || err.Error() != "test.yaml:1:1: agent: has no value: give one, or remove the key" {
 		t.Errorf("%v", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 var update = flag.Bool("update", false, "write the golden files and the generated documents anew")
@@ -110,5 +111,5 @@ func noSecret(t *testing.T, what, text string) {
 
 // loadText loads YAML without files beside it.
 func loadText(text string) (*Config, Warnings, error) {
-	return Load(Source{Bytes: []byte(text), Name: "test.yaml", Env: testEnv(), Reserved: testReserved()})
+	return Load(Source{Bytes: []byte(text), Name: "test.yaml", Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
 }

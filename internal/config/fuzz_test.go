@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"testing"
+
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 // FuzzLoad expects no panic, every fault inside of the file, and of what loads a print that means the same.
@@ -19,10 +21,10 @@ func FuzzLoad(f *testing.F) {
 		}
 	}
 	f.Add([]byte("\r{{}}"))
-	f.Add(Reference())
+	f.Add(Reference(probe.Catalog()))
 	f.Add([]byte(uncommented()))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, _, err := Load(Source{Bytes: text, Name: "test.yaml", Env: testEnv(), Reserved: testReserved()})
+		c, _, err := Load(Source{Bytes: text, Name: "test.yaml", Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
 		if err != nil {
 			faults, ok := errors.AsType[Errors](err)
 			if !ok || len(faults) == 0 || c != nil {
@@ -35,7 +37,7 @@ func FuzzLoad(f *testing.F) {
 		if err := c.Print(&printed); err != nil {
 			t.Fatal(err)
 		}
-		c, _, err = Load(Source{Bytes: printed.Bytes(), Name: "test.yaml", Env: testEnv(), Reserved: testReserved()})
+		c, _, err = Load(Source{Bytes: printed.Bytes(), Name: "test.yaml", Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
 		if err != nil {
 			t.Fatalf("%v\n%s", err, printed.Bytes())
 		}

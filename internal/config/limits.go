@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-playground/validator/v10"
+	"github.com/pingreq/pingreq/internal/dialect"
 )
 
 // rule is a limit of our own for texts, as a `validate` tag.
@@ -31,6 +32,7 @@ var rules = map[string]rule{
 	"topic":   {pattern: regexp.MustCompile(`^[^$/+#\x00-\x1f][^+#\x00-\x1f]*$`), problem: `must be the beginning of a topic without "+" and "#", and not begin with "$" or "/"`},
 	"envref":  {pattern: envOnly, problem: `a password must not stand here: use password_file, or "${NAME}" with the environment variable that holds it`},
 	"cipher":  {words: cipherSuites, problem: "cipher suite"},
+	"dialect": {words: dialects, problem: "value"},
 }
 
 // cipherSuites lists the suites that can be chosen, which are those of TLS 1.2 and older.
@@ -40,6 +42,15 @@ func cipherSuites() []string {
 		if !slices.Equal(c.SupportedVersions, []uint16{tls.VersionTLS13}) {
 			names = append(names, c.Name)
 		}
+	}
+	return names
+}
+
+// dialects lists the values of sys.dialect.
+func dialects() []string {
+	names := []string{dialect.Auto}
+	for _, d := range dialect.All() {
+		names = append(names, d.Name)
 	}
 	return names
 }

@@ -35,9 +35,9 @@ type Source struct {
 	Flags map[string]any
 	// Reserved are the names that a target's labels must not have.
 	Reserved []string
-	// Kinds are the kinds of probes to choose from, so that the entries of the plan share them with others; nil is
-	// [synthetic.Kinds].
-	Kinds []synthetic.Kind
+	// Catalog has the kinds of probes to choose from, and the probes that run when none is configured.
+	// The entries of the plan share its kinds.
+	Catalog synthetic.Catalog
 }
 
 // envPrefix begins the names of the variables that set keys; envNesting stands for the dot in a key.
@@ -65,10 +65,7 @@ func Load(src Source) (*Config, Warnings, error) {
 	}
 	l := &loader{
 		findings: newFindings(name), dir: dir, env: environment(src.Env), referenced: map[string]bool{}, profilePath: map[string]string{},
-		reserved: src.Reserved, kinds: src.Kinds, validate: newValidator(),
-	}
-	if l.kinds == nil {
-		l.kinds = synthetic.Kinds()
+		reserved: src.Reserved, catalog: src.Catalog, validate: newValidator(),
 	}
 	raw, ok := l.layers(src)
 	if !ok {
@@ -109,7 +106,7 @@ type loader struct {
 	// profilePath is where a profile stands, by name.
 	profilePath map[string]string
 	reserved    []string
-	kinds       []synthetic.Kind
+	catalog     synthetic.Catalog
 	validate    *validator.Validate
 }
 

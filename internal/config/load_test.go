@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 // TestBad loads files with one mistake each, and one with many, and compares everything that is said.
@@ -23,7 +24,7 @@ func TestBad(t *testing.T) {
 			}
 			path := filepath.Join(dir, "pingreq.yaml")
 			write(t, path, text)
-			c, warnings, err := Load(Source{Path: path, Env: testEnv(), Reserved: testReserved()})
+			c, warnings, err := Load(Source{Path: path, Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
 			if err == nil || c != nil {
 				t.Fatal("loaded without a fault")
 			}
@@ -70,7 +71,7 @@ func TestGood(t *testing.T) {
 			}
 			path := filepath.Join(dir, "pingreq.yaml")
 			write(t, path, text)
-			src := Source{Path: path, Env: testEnv(), Reserved: testReserved(), Flags: map[string]any{"agent.id": "test"}}
+			src := Source{Path: path, Env: testEnv(), Reserved: testReserved(), Flags: map[string]any{"agent.id": "test"}, Catalog: probe.Catalog()}
 			c, warnings, err := Load(src)
 			if err != nil || len(warnings) > 0 {
 				t.Fatalf("%v, warnings %v", err, warnings)
@@ -82,7 +83,7 @@ func TestGood(t *testing.T) {
 			noSecret(t, "what is printed", printed.String())
 			golden(t, strings.TrimSuffix(file, ".yaml")+".print", strings.ReplaceAll(printed.String(), dir+string(filepath.Separator), "/etc/pingreq/"))
 
-			again, _, err := Load(Source{Bytes: printed.Bytes(), Name: "elsewhere/printed.yaml", Env: testEnv(), Reserved: testReserved()})
+			again, _, err := Load(Source{Bytes: printed.Bytes(), Name: "elsewhere/printed.yaml", Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
 			if err != nil {
 				t.Fatalf("what was printed cannot be loaded: %v\n%s", err, printed.String())
 			}

@@ -6,20 +6,9 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// Entry is one probe of one target with one profile, ready for [synthetic.Kind.New].
-type Entry struct {
-	ID       synthetic.Identity
-	Kind     synthetic.Kind
-	Target   synthetic.Target
-	Profile  synthetic.Profile
-	Schedule synthetic.Schedule
-	// Options are those of the kind, shared by all entries of the probe: read only.
-	Options any
-}
-
 // Plan expands the configuration to its entries, in the order of targets, then probes, then the profiles of the probe.
-func (c *Config) Plan() []Entry {
-	var plan []Entry
+func (c *Config) Plan() []synthetic.Entry {
+	var plan []synthetic.Entry
 	for _, t := range c.Targets {
 		for _, p := range c.probes {
 			for _, target := range p.Targets {
@@ -36,12 +25,12 @@ func (c *Config) Plan() []Entry {
 }
 
 // entry is the entry for one combination; none if the profile is unknown, which is a fault that was reported.
-func (c *Config) entry(t synthetic.Target, p probe, profile string) []Entry {
+func (c *Config) entry(t synthetic.Target, p plannedProbe, profile string) []synthetic.Entry {
 	f, ok := c.Profile(profile)
 	if !ok {
 		return nil
 	}
-	return []Entry{{
+	return []synthetic.Entry{{
 		ID:   synthetic.Identity{Target: t.Name, Kind: p.Kind, Probe: p.Name, Profile: profile},
 		Kind: p.kind, Target: t, Profile: f, Options: p.options,
 		Schedule: synthetic.Schedule{Every: p.Interval, Timeout: p.Timeout},
@@ -64,7 +53,7 @@ type TargetCost struct {
 const busy = 0.5
 
 // Cost sums the load by target, in the order of the plan.
-func Cost(plan []Entry) []TargetCost {
+func Cost(plan []synthetic.Entry) []TargetCost {
 	var costs []TargetCost
 	index := map[string]int{}
 	for _, e := range plan {
@@ -86,10 +75,7 @@ func Cost(plan []Entry) []TargetCost {
 	return costs
 }
 
-func (c *TargetCost) add(e Entry) {
-	if e.Kind.Cost == nil {
-		return
-	}
+func (c *TargetCost) add(e synthetic.Entry) {
 	cost := e.Kind.Cost(e.Profile, e.Options)
 	// What a held kind declares for a run is what it does in an hour.
 	runsPerMinute := 1.0 / 60

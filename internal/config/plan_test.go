@@ -9,30 +9,34 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
-// testKinds are a periodic kind, a held one, and one that says nothing of its cost.
+// testKinds are a periodic kind, a held one, and one that costs nothing.
 func testKinds() []synthetic.Kind {
 	type options struct {
 		Size int `koanf:"size" validate:"min=1" desc:"size"`
 	}
-	fresh := func() any { return &options{Size: 1} }
+	fresh := func() *options { return &options{Size: 1} }
 	return []synthetic.Kind{
-		{Name: "periodic", Options: fresh, Schedule: synthetic.Schedule{Every: 10 * time.Second, Timeout: 5 * time.Second},
-			Cost: func(_ synthetic.Profile, o any) synthetic.Cost {
-				return synthetic.Cost{ConnectsPerRun: float64(o.(*options).Size), MessagesPerRun: 4, RefusalsPerRun: 1}
+		synthetic.Declare(synthetic.Declaration[options]{
+			Name: "periodic", Options: fresh, Schedule: synthetic.Schedule{Every: 10 * time.Second, Timeout: 5 * time.Second},
+			Cost: func(_ synthetic.Profile, o *options) synthetic.Cost {
+				return synthetic.Cost{ConnectsPerRun: float64(o.Size), MessagesPerRun: 4, RefusalsPerRun: 1}
 			},
-			Check: func(o any) []synthetic.OptionError {
-				if o.(*options).Size == 13 {
+			Check: func(o *options) []synthetic.OptionError {
+				if o.Size == 13 {
 					return []synthetic.OptionError{{Key: "size", Problem: "13 brings bad luck"}, {Problem: "all of it"}}
 				}
 				return nil
-			}},
-		{Name: "held", Options: fresh, Schedule: synthetic.Schedule{Timeout: 5 * time.Second},
-			Cost: func(_ synthetic.Profile, o any) synthetic.Cost {
-				return synthetic.Cost{Connections: o.(*options).Size, ConnectsPerRun: 6, MessagesPerMinute: 3, RefusalsPerRun: 2}
-			}},
-		{Name: "silent", Options: fresh, Schedule: synthetic.Schedule{Every: time.Minute, Timeout: 5 * time.Second}},
+			}}),
+		synthetic.Declare(synthetic.Declaration[options]{
+			Name: "held", Options: fresh, Schedule: synthetic.Schedule{Timeout: 5 * time.Second},
+			Cost: func(_ synthetic.Profile, o *options) synthetic.Cost {
+				return synthetic.Cost{Connections: o.Size, ConnectsPerRun: 6, MessagesPerMinute: 3, RefusalsPerRun: 2}
+			}}),
+		synthetic.Declare(synthetic.Declaration[options]{
+			Name: "silent", Options: fresh, Schedule: synthetic.Schedule{Every: time.Minute, Timeout: 5 * time.Second}}),
 	}
 }
 
@@ -51,7 +55,7 @@ probes:
 
 func load(t *testing.T, text string) *Config {
 	t.Helper()
-	c, _, err := Load(Source{Bytes: []byte(text), Name: "test.yaml", Kinds: testKinds()})
+	c, _, err := Load(Source{Bytes: []byte(text), Name: "test.yaml", Catalog: synthetic.Catalog{Kinds: testKinds()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +96,7 @@ func TestCost(t *testing.T) {
 
 // TestKindChecks expects what a kind finds in its options to be placed like any other fault.
 func TestKindChecks(t *testing.T) {
-	_, _, err := Load(Source{Bytes: []byte(strings.Replace(planned, "size: 5", "size: 13", 1)), Name: "test.yaml", Kinds: testKinds()})
+	_, _, err := Load(Source{Bytes: []byte(strings.Replace(planned, "size: 5", "size: 13", 1)), Name: "test.yaml", Catalog: synthetic.Catalog{Kinds: testKinds()}})
 	want := "test.yaml:9:61: probes[0].periodic: all of it\ntest.yaml:9:68: probes[0].periodic.size: 13 brings bad luck"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
@@ -113,7 +117,7 @@ func TestTarget(t *testing.T) {
 func TestKindsShared(t *testing.T) {
 	kinds := testKinds()
 	kinds[0].Metrics = []*synthetic.Metric{{Name: "a"}}
-	c, _, err := Load(Source{Bytes: []byte(planned), Name: "test.yaml", Kinds: kinds})
+	c, _, err := Load(Source{Bytes: []byte(planned), Name: "test.yaml", Catalog: synthetic.Catalog{Kinds: kinds}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +133,7 @@ func TestClientIDs(t *testing.T) {
 	for template, missing := range map[string]string{
 		"": "", "{hash}": "", "a-{hash}": "", "{agent}-{probe}-{role}-{slot}": "", "pool-{slot}": "{agent} {probe} {role}", "fixed": "{agent} {probe} {role} {slot}",
 	} {
-		_, warnings, err := Load(Source{Name: "test.yaml", Bytes: fmt.Appendf(nil, "targets: [{name: a, url: \"mqtt://a\"}]\nprofiles:\n  - {name: p, client_id: \"%s\"}\n", template)})
+		_, warnings, err := Load(Source{Name: "test.yaml", Bytes: fmt.Appendf(nil, "targets: [{name: a, url: \"mqtt://a\"}]\nprofiles:\n  - {name: p, client_id: \"%s\"}\n", template), Catalog: probe.Catalog()})
 		var want Warnings
 		if missing != "" {
 			want = Warnings{"test.yaml:3:26: profiles[0].client_id: clients with the same id take over each other's sessions: use {hash}, or add " + missing}

@@ -52,7 +52,7 @@ func poolKey(p synthetic.Profile) string {
 }
 
 // fill counts the clients that need an id of a pool.
-func (c *Config) fill(pool *Pool, plan []Entry) {
+func (c *Config) fill(pool *Pool, plan []synthetic.Entry) {
 	need := func(who string, n int) {
 		if n > 0 {
 			pool.Needed += n
@@ -61,7 +61,7 @@ func (c *Config) fill(pool *Pool, plan []Entry) {
 	}
 	for _, e := range plan {
 		if slices.Contains(pool.Profiles, e.Profile.Name) {
-			need(e.ID.Probe+"/"+e.ID.Profile, e.clients(pool.Target))
+			need(e.ID.Probe+"/"+e.ID.Profile, e.Clients(pool.Target))
 		}
 	}
 	if slices.Contains(pool.Profiles, synthetic.DefaultProfile().Name) { // which reads what the broker publishes
@@ -72,27 +72,6 @@ func (c *Config) fill(pool *Pool, plan []Entry) {
 			need("events", 1)
 		}
 	}
-}
-
-// clients is how many clients an entry has at a target.
-func (e *Entry) clients(target string) int {
-	n := 1
-	if e.Kind.Clients != nil {
-		n = e.Kind.Clients(e.Profile, e.Options)
-	}
-	if e.Kind.Keep != nil {
-		n *= e.Kind.Keep(e.Options)
-	}
-	if o, ok := e.Options.(*synthetic.RoundtripOptions); ok && o.ReceiveAt != "" && o.ReceiveAt != e.ID.Target {
-		if o.ReceiveAt == target {
-			return 1
-		}
-		n--
-	}
-	if e.ID.Target != target {
-		return 0
-	}
-	return n
 }
 
 // pools checks that fixed client ids suffice, and that nobody else has one of them.

@@ -10,41 +10,20 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// defaultSuite is what is probed when nothing else is said: it holds both an idle and an echoing session, since an echo
-// keeps the line warm and would hide what the idle one finds.
-func defaultSuite(keepalive time.Duration) []any {
-	return []any{
-		map[string]any{"name": "connect", "kind": "connect"},
-		map[string]any{"name": "hold", "kind": "session"},
-		map[string]any{"name": "echo", "kind": "session", "session": map[string]any{"echo": map[string]any{}}},
-		map[string]any{"name": "roundtrip", "kind": "roundtrip"},
-		// Three keepalives: RabbitMQ and some EMQX take up to that, which is known and no news.
-		map[string]any{"name": "halfopen", "kind": "halfopen", "halfopen": map[string]any{"late": (3*keepalive + 10*time.Second).String()}},
-		map[string]any{"name": "takeover", "kind": "takeover"},
-		map[string]any{"name": "idle", "kind": "idle"},
-		// Some brokers send again what was in flight after what was not: counted, but no failure that is always there.
-		map[string]any{"name": "resume", "kind": "resume", "resume": map[string]any{"ordered": "false"}},
-	}
-}
-
 // probes completes the probes of the file.
 func (l *loader) probes(raw map[string]any, c *Config) {
 	list, ok := l.list(raw, "probes")
 	if !ok {
-		keepalive := defaultProfile().Keepalive
-		if p, ok := c.Profile(defaultProfile().Name); ok {
-			keepalive = p.Keepalive
-		}
-		if list = defaultSuite(keepalive); keepalive == 0 {
-			list = slices.DeleteFunc(list, func(p any) bool { return p.(map[string]any)["kind"] == "halfopen" })
-		}
-	} else if len(list) == 0 && !l.failed("probes") {
+		l.suite(c)
+		return
+	}
+	if len(list) == 0 && !l.failed("probes") {
 		l.bad("probes", "there are no probes: name at least one, or remove the key for the default ones")
 	}
 	seen := map[string]string{}
 	for i, e := range list {
 		path := item("probes", i)
-		p, ok := l.probe(path, e, c)
+		p, ok := l.probe(path, e, nil, c)
 		if !ok {
 			continue
 		}
@@ -55,14 +34,39 @@ func (l *loader) probes(raw map[string]any, c *Config) {
 	}
 }
 
-// probe completes one probe.
-func (l *loader) probe(path string, raw any, c *Config) (probe, bool) {
+// suite takes the probes that run when none is configured, but for those that the profile does not suit.
+func (l *loader) suite(c *Config) {
+	if l.catalog.Suite == nil {
+		return
+	}
+	profile, ok := c.Profile(defaultProfile().Name)
+	if !ok {
+		profile = synthetic.DefaultProfile()
+	}
+	for i, preset := range l.catalog.Suite(profile.Keepalive) {
+		raw := map[string]any{"name": preset.Name, "kind": preset.Kind}
+		kind, _ := l.catalog.Kind(preset.Kind)
+		options := preset.Options
+		if options == nil {
+			options = kind.Options()
+		}
+		if len(kind.CheckProfile(profile, options)) > 0 {
+			continue
+		}
+		if p, ok := l.probe(item("probes", i), raw, options, c); ok {
+			c.probes = append(c.probes, p)
+		}
+	}
+}
+
+// probe completes one probe. Options are those of its kind; nil: the defaults.
+func (l *loader) probe(path string, raw, options any, c *Config) (plannedProbe, bool) {
 	m, _ := raw.(map[string]any)
 	name, _ := m["kind"].(string)
-	kind, known := l.kind(name)
-	p := probe{path: path, kind: kind, probeSection: defaultProbe(kind.Schedule)}
-	blocks := kindNames(l.kinds)
-	if !known || kind.Needs != nil {
+	kind, known := l.catalog.Kind(name)
+	p := plannedProbe{path: path, kind: kind, probeSection: defaultProbe(kind.Schedule)}
+	blocks := l.catalog.Names()
+	if !known || !kind.EndsAnytime() {
 		p.Timeout = time.Second // any that is no fault; needs sets the one that it has by default
 	}
 	if !known {
@@ -83,22 +87,26 @@ func (l *loader) probe(path string, raw any, c *Config) (probe, bool) {
 	}
 	if !known {
 		if name != "" {
-			l.bad(path+".kind", "%s", unknown("kind", name, kindNames(l.kinds)))
+			l.bad(path+".kind", "%s", unknown("kind", name, l.catalog.Names()))
 		}
 		return p, true
 	}
+	if p.options = options; options == nil {
+		p.options = kind.Options()
+	}
 	l.schedule(path, m, &p)
 	l.options(path, m, &p, c)
+	l.suits(path, &p, c)
 	l.needs(path, m, &p, c)
 	return p, true
 }
 
 // schedule checks interval and timeout.
-func (l *loader) schedule(path string, m map[string]any, p *probe) {
+func (l *loader) schedule(path string, m map[string]any, p *plannedProbe) {
 	_, interval := m["interval"]
 	_, timeout := m["timeout"]
 	switch {
-	case p.kind.Schedule.Every == 0:
+	case p.kind.Held():
 		if interval {
 			l.badKey(path+".interval", "kind %s is kept alive and does not repeat: remove the interval", p.Kind)
 		}
@@ -106,7 +114,7 @@ func (l *loader) schedule(path string, m map[string]any, p *probe) {
 	case l.failed(path+".interval") || l.failed(path+".timeout"):
 	case p.Interval == 0:
 		l.bad(path+".interval", "0s is too small: at least 10ms")
-	case p.kind.Needs != nil: // in needs, once the options are known
+	case !p.kind.EndsAnytime(): // in needs, once the options are known
 	case p.Timeout <= p.Interval:
 	case !timeout:
 		p.Timeout = p.Interval
@@ -117,8 +125,28 @@ func (l *loader) schedule(path string, m map[string]any, p *probe) {
 	}
 }
 
+// suits checks that the profiles can be used with the options.
+func (l *loader) suits(path string, p *plannedProbe, c *Config) {
+	block := join(path, p.Kind)
+	if l.failed(path+".profiles") || l.failed(block) {
+		return
+	}
+	for _, f := range c.Profiles {
+		if !slices.Contains(p.Profiles, f.Name) {
+			continue
+		}
+		for _, e := range p.kind.CheckProfile(f, p.options) {
+			if e.Key == "" {
+				l.bad(path+".profiles", "profile %s %s", f.Name, e.Problem)
+			} else {
+				l.bad(join(block, e.Key), "%s", e.Problem)
+			}
+		}
+	}
+}
+
 // needs completes and checks the schedule of a kind whose runs take as long as its profiles and options demand.
-func (l *loader) needs(path string, m map[string]any, p *probe, c *Config) {
+func (l *loader) needs(path string, m map[string]any, p *plannedProbe, c *Config) {
 	_, interval := m["interval"]
 	_, timeout := m["timeout"]
 	if l.failed(path+".profiles") || l.failed(path+".interval") || l.failed(path+".timeout") || l.failed(join(path, p.Kind)) {
@@ -128,14 +156,6 @@ func (l *loader) needs(path string, m map[string]any, p *probe, c *Config) {
 	var of string
 	for _, f := range c.Profiles {
 		if !slices.Contains(p.Profiles, f.Name) {
-			continue
-		}
-		if p.kind.CheckProfile != nil {
-			if problem := p.kind.CheckProfile(f, p.options); problem != "" {
-				l.bad(path+".profiles", "profile %s %s", f.Name, problem)
-			}
-		}
-		if p.kind.Needs == nil {
 			continue
 		}
 		if n := wholeSeconds(p.kind.Needs(f, p.options)); n > need {
@@ -167,10 +187,9 @@ func wholeSeconds(d time.Duration) time.Duration {
 }
 
 // options decodes the block of the kind.
-func (l *loader) options(path string, m map[string]any, p *probe, c *Config) {
-	p.options = p.kind.Options()
+func (l *loader) options(path string, m map[string]any, p *plannedProbe, c *Config) {
 	block := join(path, p.kind.Name)
-	for _, name := range kindNames(l.kinds) {
+	for _, name := range l.catalog.Names() {
 		raw, ok := m[name]
 		switch {
 		case !ok:
@@ -181,14 +200,29 @@ func (l *loader) options(path string, m map[string]any, p *probe, c *Config) {
 		}
 	}
 	l.optionFiles(block, reflect.ValueOf(p.options))
-	if p.kind.Check != nil && !l.failed(block) {
+	if !l.failed(block) {
 		for _, e := range p.kind.Check(p.options) {
 			at := strings.TrimSuffix(join(block, e.Key), ".") // no key: the block as a whole
 			l.bad(at, "%s", hush(e.Problem, m[p.kind.Name]))
 		}
 	}
-	if o, ok := p.options.(*synthetic.RoundtripOptions); ok && o.ReceiveAt != "" {
-		l.names(block+".receive_at", "target", []string{o.ReceiveAt}, targetNames(c))
+	l.optionNames(block, reflect.ValueOf(p.options), c)
+}
+
+// optionNames checks the options that name a target.
+func (l *loader) optionNames(path string, options reflect.Value, c *Config) {
+	options = reflect.Indirect(options)
+	if options.Kind() != reflect.Struct {
+		return
+	}
+	for i := range options.NumField() {
+		f := options.Type().Field(i)
+		at := join(path, f.Tag.Get("koanf"))
+		if f.Tag.Get("names") != "target" {
+			l.optionNames(at, options.Field(i), c)
+		} else if name := options.Field(i).String(); name != "" {
+			l.names(at, "target", []string{name}, targetNames(c))
+		}
 	}
 }
 
@@ -214,36 +248,11 @@ func (l *loader) combinations(c *Config) {
 	for _, e := range c.Plan() {
 		old[e.Target.Name] = old[e.Target.Name] || e.Profile.Protocol == mqtt.V311
 	}
-	for _, p := range c.probes {
-		o, ok := p.options.(*synthetic.RefuseOptions)
-		for _, f := range c.Profiles {
-			if ok && o.MaxTLSVersion != "" && f.TLS.MinVersion > o.MaxTLSVersion && slices.Contains(p.Profiles, f.Name) {
-				l.bad(p.path+".refuse.max_tls_version", "%s is older than tls.min_version of profile %s, %s: choose another profile", o.MaxTLSVersion, f.Name, f.TLS.MinVersion)
-			}
-		}
-	}
 	for i, t := range c.sections.Targets {
 		if old[t.Name] && t.Username == "" && (t.Password != "" || t.PasswordFile != "") {
 			l.bad(item("targets", i)+".username", "is missing: MQTT 3.1.1 allows no password without it [MQTT-3.1.2-22]")
 		}
 	}
-}
-
-// kind finds a kind by name.
-func (l *loader) kind(name string) (synthetic.Kind, bool) {
-	i := slices.IndexFunc(l.kinds, func(k synthetic.Kind) bool { return k.Name == name })
-	if i < 0 {
-		return synthetic.Kind{}, false
-	}
-	return l.kinds[i], true
-}
-
-func kindNames(kinds []synthetic.Kind) []string {
-	var names []string
-	for _, k := range kinds {
-		names = append(names, k.Name)
-	}
-	return names
 }
 
 func targetNames(c *Config) []string {

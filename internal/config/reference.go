@@ -19,8 +19,8 @@ const referenceHead = `# Every key of the configuration of pingreq, with its def
 
 // Reference gives a configuration file with every key, its default and its documentation. It can be loaded as it is,
 // and with every key taken into use.
-func Reference() []byte {
-	w := &referenceWriter{}
+func Reference(catalog synthetic.Catalog) []byte {
+	w := &referenceWriter{texts: descriptions(catalog)}
 	w.b.WriteString(referenceHead)
 	root := reflect.TypeFor[sections]()
 	for i := range root.NumField() {
@@ -41,7 +41,7 @@ func Reference() []byte {
 			w.section("  - ", "    ", reflect.ValueOf(defaultProfile()), nil)
 		case "probes":
 			w.b.WriteString("#probes:\n")
-			for _, k := range synthetic.Kinds() {
+			for _, k := range catalog.Kinds {
 				w.probe(k)
 			}
 		}
@@ -50,12 +50,15 @@ func Reference() []byte {
 }
 
 // referenceWriter writes sections as YAML with comments.
-type referenceWriter struct{ b strings.Builder }
+type referenceWriter struct {
+	b     strings.Builder
+	texts *strings.Replacer
+}
 
 // probe writes a probe with the block of its kind.
 func (w *referenceWriter) probe(k synthetic.Kind) {
 	p := defaultProbe(k.Schedule)
-	if k.Needs != nil {
+	if !k.EndsAnytime() {
 		p.Timeout = wholeSeconds(k.Needs(synthetic.DefaultProfile(), k.Options()))
 		p.Interval = max(p.Interval, p.Timeout)
 	}
@@ -63,21 +66,7 @@ func (w *referenceWriter) probe(k synthetic.Kind) {
 	fmt.Fprintf(&w.b, "\n  # Kind %s: %s\n", k.Name, k.Help)
 	w.section("  - ", "    ", reflect.ValueOf(p), nil)
 	fmt.Fprintf(&w.b, "    # the options of kind %s\n    #%s:\n", k.Name, k.Name)
-	w.section("      ", "      ", reflect.ValueOf(example(k)), nil)
-}
-
-// example gives options of a kind in which every key shows, and which together make sense.
-func example(k synthetic.Kind) any {
-	switch o := k.Options().(type) {
-	case *synthetic.RefuseOptions:
-		o.Anonymous = true
-		return o
-	case *synthetic.SessionOptions:
-		o.Echo = synthetic.DefaultEcho()
-		return o
-	default:
-		return o
-	}
+	w.section("      ", "      ", reflect.ValueOf(k.Example()), nil)
 }
 
 // section writes the fields of a section, the first after the indent first, the others after rest. Keys that are not
@@ -122,7 +111,7 @@ func inline(v reflect.Value) string {
 
 // explain writes the documentation of a field as comment lines.
 func (w *referenceWriter) explain(indent string, f reflect.StructField) {
-	text := f.Tag.Get("desc")
+	text := w.texts.Replace(f.Tag.Get("desc"))
 	if limits := limitsOf(f); limits != "" {
 		text += "; " + limits
 	}

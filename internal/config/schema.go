@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/invopop/jsonschema"
-
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -23,10 +22,11 @@ const (
 
 // Schema gives the JSON Schema (draft 2020-12) of the file, for editors. What needs more than one value to be judged,
 // such as the name of a target in a list, it does not know.
-func Schema() ([]byte, error) {
+func Schema(catalog synthetic.Catalog) ([]byte, error) {
+	texts := descriptions(catalog)
 	root := schemaOf(reflect.ValueOf(sections{
 		Agent: defaultAgent(), Targets: []targetSection{defaultTarget()}, Profiles: []profileSection{defaultProfile()}, Probes: []probeSection{{}},
-	}))
+	}), texts)
 	root.Version, root.ID, root.Title = jsonschema.Version, schemaID, "Configuration of pingreq"
 	targets := property(root, "targets").Items
 	property(targets, "url").Pattern = urlPattern
@@ -35,16 +35,15 @@ func Schema() ([]byte, error) {
 	profiles := property(root, "profiles").Items
 	property(property(profiles, "websocket"), "headers").PropertyNames = &jsonschema.Schema{Pattern: headerPattern}
 	pattern(property(profiles, "proxy"), proxyPattern, true)
-	addKinds(property(root, "probes").Items)
+	addKinds(property(root, "probes").Items, catalog, texts)
 	b, err := json.MarshalIndent(root, "", "  ")
 	return append(b, '\n'), err
 }
 
 // addKinds gives the schema of a probe the blocks of the kinds, each for its kind only.
-func addKinds(probe *jsonschema.Schema) {
-	kinds := synthetic.Kinds()
-	for _, k := range kinds {
-		block := schemaOf(reflect.ValueOf(k.Options()))
+func addKinds(probe *jsonschema.Schema, catalog synthetic.Catalog, texts *strings.Replacer) {
+	for _, k := range catalog.Kinds {
+		block := schemaOf(reflect.ValueOf(k.Options()), texts)
 		block.Description = "options of kind " + k.Name
 		probe.Properties.Set(k.Name, block)
 
@@ -52,12 +51,12 @@ func addKinds(probe *jsonschema.Schema) {
 		kind.Enum = append(kind.Enum, k.Name)
 
 		without := jsonschema.NewProperties()
-		for _, other := range kindNames(kinds) {
+		for _, other := range catalog.Names() {
 			if other != k.Name {
 				without.Set(other, jsonschema.FalseSchema)
 			}
 		}
-		if k.Schedule.Every == 0 {
+		if k.Held() {
 			without.Set("interval", jsonschema.FalseSchema)
 		}
 		is := jsonschema.NewProperties()
@@ -70,7 +69,7 @@ func addKinds(probe *jsonschema.Schema) {
 }
 
 // schemaOf reflects a section; the values in it are the defaults.
-func schemaOf(v reflect.Value) *jsonschema.Schema {
+func schemaOf(v reflect.Value, texts *strings.Replacer) *jsonschema.Schema {
 	v = reflect.Indirect(v)
 	r := jsonschema.Reflector{
 		Anonymous: true, DoNotReference: true, RequiredFromJSONSchemaTags: true, FieldNameTag: "koanf",
@@ -85,7 +84,7 @@ func schemaOf(v reflect.Value) *jsonschema.Schema {
 				return ""
 			}
 			f, _ := t.FieldByName(field)
-			return f.Tag.Get("desc")
+			return texts.Replace(f.Tag.Get("desc"))
 		},
 	}
 	s := r.ReflectFromType(v.Type())
@@ -107,9 +106,7 @@ func decorate(s *jsonschema.Schema, v reflect.Value) {
 		}
 		limit(p, f.Type, f.Tag.Get("validate"))
 		if field.Kind() == reflect.Pointer {
-			if d, ok := optionDefaults()[field.Type().Elem()]; ok {
-				decorate(p, reflect.ValueOf(d))
-			}
+			decorate(p, newBlock(field.Type().Elem()).Elem())
 			continue
 		}
 		switch {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pingreq/pingreq/synthetic/probe"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -123,7 +124,7 @@ func TestSecretsArrive(t *testing.T) {
 	}
 	path := filepath.Join(dir, "pingreq.yaml")
 	write(t, path, text)
-	c, _, err := Load(Source{Path: path, Env: testEnv(), Reserved: testReserved()})
+	c, _, err := Load(Source{Path: path, Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,11 +144,11 @@ func TestSecretsArrive(t *testing.T) {
 	}
 	noSecret(t, "the print", printed.String())
 	noSecret(t, "a target", fmt.Sprintf("%v %+v %#v", c.Targets[0], c.Targets[0], c.Targets[0]))
-	schema, err := Schema()
+	schema, err := Schema(probe.Catalog())
 	if err != nil {
 		t.Fatal(err)
 	}
-	noSecret(t, "schema and reference", string(schema)+string(Reference()))
+	noSecret(t, "schema and reference", string(schema)+string(Reference(probe.Catalog())))
 }
 
 // TestOpenFiles expects a warning for secrets that everybody can read.
@@ -164,7 +165,7 @@ func TestOpenFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, warnings, err := Load(Source{Path: path})
+		_, warnings, err := Load(Source{Path: path, Catalog: probe.Catalog()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,7 +192,7 @@ func TestUnreadableFiles(t *testing.T) {
 		if err := os.Chmod(filepath.Join(dir, name), 0); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := Load(Source{Path: path}); err == nil || !strings.Contains(err.Error(), "cannot be read") {
+		if _, _, err := Load(Source{Path: path, Catalog: probe.Catalog()}); err == nil || !strings.Contains(err.Error(), "cannot be read") {
 			t.Errorf("%s unreadable: %v", name, err)
 		}
 	}
@@ -207,14 +208,14 @@ func TestEndlessFiles(t *testing.T) {
 	if len(faults) != 2 {
 		t.Errorf("faults %v", err)
 	}
-	if _, _, err := Load(Source{Path: "/dev/zero"}); err == nil || err.Error() != "/dev/zero: the file is larger than 16 MiB" {
+	if _, _, err := Load(Source{Path: "/dev/zero", Catalog: probe.Catalog()}); err == nil || err.Error() != "/dev/zero: the file is larger than 16 MiB" {
 		t.Errorf("configuration without an end: %v", err)
 	}
 }
 
 // TestMissingFile expects the path and the cause.
 func TestMissingFile(t *testing.T) {
-	_, _, err := Load(Source{Path: filepath.Join(t.TempDir(), "no-such.yaml")})
+	_, _, err := Load(Source{Path: filepath.Join(t.TempDir(), "no-such.yaml"), Catalog: probe.Catalog()})
 	if err == nil || !strings.HasSuffix(err.Error(), "no-such.yaml: the file cannot be read: no such file or directory") && runtime.GOOS != "windows" {
 		t.Errorf("%v", err)
 	}

@@ -2,8 +2,10 @@ package config
 
 import (
 	"reflect"
+	"strings"
 	"time"
 
+	"github.com/pingreq/pingreq/internal/dialect"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -12,7 +14,7 @@ type sections struct {
 	Agent    Agent            `koanf:"agent" desc:"the agent itself"`
 	Targets  []targetSection  `koanf:"targets" validate:"required,min=1" desc:"the brokers to watch"`
 	Profiles []profileSection `koanf:"profiles" desc:"how clients behave; the profile named default always exists, and an entry of that name changes it"`
-	Probes   []probeSection   `koanf:"probes" validate:"omitempty,min=1" desc:"what to do and how often; absent: connect, an idle session, an echoing session, roundtrip, halfopen (late at 3 × keepalive + 10 s), takeover, idle and resume (in any order)"`
+	Probes   []probeSection   `koanf:"probes" validate:"omitempty,min=1" desc:"what to do and how often; absent: {suite}"`
 }
 
 // Agent names this agent to the brokers.
@@ -40,9 +42,9 @@ type targetSection struct {
 
 type sysSection struct {
 	Enabled bool   `koanf:"enabled" desc:"subscribe to what the broker publishes of itself and export it; its access rules have to allow it"`
-	Dialect string `koanf:"dialect" validate:"oneof=auto mosquitto nanomq emqx vernemq mochi aedes flashmq hivemq aws" desc:"whose topics they are: auto (found by what is published, aws by the host), mosquitto, nanomq, emqx, vernemq, mochi, aedes, flashmq, hivemq, aws (client events alone)"`
+	Dialect string `koanf:"dialect" validate:"dialect" desc:"whose topics they are: auto (found by what is published, aws by the host), {dialects}"`
 	Nodes   string `koanf:"nodes" validate:"oneof=own all" desc:"of a cluster whose nodes all publish to each: own (one node, if possible that which we are connected to), all"`
-	Events  bool   `koanf:"events" desc:"subscribe to what the broker tells of its clients, if it is mosquitto (log_dest topic), emqx, nanomq, aws or aedes, and count connects and disconnects by reason"`
+	Events  bool   `koanf:"events" desc:"subscribe to what the broker tells of its clients, if it is {events}, and count connects and disconnects by reason"`
 	Values  int    `koanf:"values" validate:"min=0,max=512" desc:"how many numeric topics without a metric of their own to export as mqtt_broker_sys_value{topic}"`
 }
 
@@ -60,7 +62,7 @@ type boundsSection struct {
 }
 
 func defaultTarget() targetSection {
-	return targetSection{ConnectRate: 5, Sys: sysSection{Dialect: "auto", Events: true, Nodes: "own"}}
+	return targetSection{ConnectRate: 5, Sys: sysSection{Dialect: dialect.Auto, Events: true, Nodes: "own"}}
 }
 
 type profileSection struct {
@@ -133,7 +135,47 @@ func defaultProbe(s synthetic.Schedule) probeSection {
 	return probeSection{Interval: s.Every, Timeout: s.Timeout}
 }
 
-// optionDefaults are the defaults of option structs behind a pointer, which Kind.Options leaves nil.
-func optionDefaults() map[reflect.Type]any {
-	return map[reflect.Type]any{reflect.TypeFor[synthetic.EchoOptions](): *synthetic.DefaultEcho()}
+// defaulter is a block of options behind a pointer, which is nil while the block is absent.
+type defaulter interface {
+	// SetDefaults fills in the defaults of a block that is present.
+	SetDefaults()
+}
+
+// newBlock makes a value of type t, with its defaults filled in.
+func newBlock(t reflect.Type) reflect.Value {
+	v := reflect.New(t)
+	if d, ok := v.Interface().(defaulter); ok {
+		d.SetDefaults()
+	}
+	return v
+}
+
+// descriptions replaces what descriptions of keys leave to lists that stand elsewhere: {suite},
+// {dialects} and {events}.
+func descriptions(catalog synthetic.Catalog) *strings.Replacer {
+	var suite, dialects, events []string
+	if catalog.Suite != nil {
+		for _, p := range catalog.Suite(synthetic.DefaultProfile().Keepalive) {
+			suite = append(suite, p.Title)
+		}
+	}
+	for _, d := range dialect.All() {
+		name := d.Name
+		if !d.Sys {
+			name += " (client events alone)"
+		}
+		dialects = append(dialects, name)
+		if d.Events != "" {
+			events = append(events, d.Events)
+		}
+	}
+	return strings.NewReplacer("{suite}", enumerate(suite, "and"), "{dialects}", strings.Join(dialects, ", "), "{events}", enumerate(events, "or"))
+}
+
+// enumerate writes words as a list in a sentence: a, b and c.
+func enumerate(words []string, last string) string {
+	if n := len(words) - 1; n > 0 {
+		return strings.Join(words[:n], ", ") + " " + last + " " + words[n]
+	}
+	return strings.Join(words, "")
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/pingreq/pingreq/collector/sys"
+	"github.com/pingreq/pingreq/internal/dialect"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
@@ -36,8 +36,8 @@ func (l *loader) targets(raw map[string]any, c *Config) {
 // target checks one target and completes its section.
 func (l *loader) target(path string, s *targetSection) synthetic.Target {
 	l.url(path+".url", s)
-	if s.Sys.Dialect == sys.Auto && isAWS(s.URL) {
-		s.Sys.Dialect = aws // which may close the connection of a client that asks for $SYS
+	if u, err := mqtt.ParseURL(s.URL); err == nil && s.Sys.Dialect == dialect.Auto {
+		s.Sys.Dialect = dialect.OfHost(u.Hostname())
 	}
 	s.PasswordFile, s.TLS.CAFile = l.file(s.PasswordFile), l.file(s.TLS.CAFile)
 	s.TLS.CertFile, s.TLS.KeyFile = l.file(s.TLS.CertFile), l.file(s.TLS.KeyFile)
@@ -82,12 +82,6 @@ func (l *loader) url(path string, s *targetSection) {
 	case u.Scheme != "mqtts" && u.Scheme != "wss" && s.TLS != (targetTLSSection{}):
 		l.warn(parent(path)+".tls", "has no effect, since the url is %s://", u.Scheme)
 	}
-}
-
-// isAWS tells whether a URL is an endpoint of AWS IoT Core.
-func isAWS(raw string) bool {
-	u, err := mqtt.ParseURL(raw)
-	return err == nil && strings.Contains(u.Hostname(), ".iot.") && (strings.HasSuffix(u.Hostname(), ".amazonaws.com") || strings.HasSuffix(u.Hostname(), ".amazonaws.com.cn"))
 }
 
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)

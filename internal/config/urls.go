@@ -26,7 +26,7 @@ type URLOptions struct {
 	Env                []string      // as in Source
 	Flags              map[string]any
 	Reserved           []string
-	Kinds              []synthetic.Kind
+	Catalog            synthetic.Catalog
 }
 
 // FromURLs makes the configuration of the default suite for targets of which only the URLs are known. Each is named
@@ -57,7 +57,7 @@ func FromURLs(urls []string, o URLOptions) (*Config, Warnings, error) {
 	for key, value := range o.Flags {
 		flags[key] = value
 	}
-	return Load(Source{Name: "command line", Env: o.Env, Flags: flags, Reserved: o.Reserved, Kinds: o.Kinds})
+	return Load(Source{Name: "command line", Env: o.Env, Flags: flags, Reserved: o.Reserved, Catalog: o.Catalog})
 }
 
 // urlName makes a name for a URL that is not among those taken.

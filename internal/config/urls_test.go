@@ -12,6 +12,8 @@ import (
 
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
+	"github.com/pingreq/pingreq/synthetic/probe"
+	"github.com/pingreq/pingreq/synthetic/probe/session"
 )
 
 func TestURLNames(t *testing.T) {
@@ -25,7 +27,7 @@ func TestURLNames(t *testing.T) {
 		"ip6-1", "ip6-2001-db8-1-8884", "mosquitto.sock", "mosquitto.sock-unix", "unix",
 		"BROKER.example-1884", "broker.example-ws-2", "broker.example-ws-3",
 	}
-	c, warnings, err := FromURLs(urls, URLOptions{})
+	c, warnings, err := FromURLs(urls, URLOptions{Catalog: probe.Catalog()})
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(err, warnings)
 	}
@@ -41,6 +43,7 @@ func TestFromURLs(t *testing.T) {
 		Username: "pingreq", PasswordFile: filepath.Join(dir, "password"), CAFile: filepath.Join(dir, "ca.pem"),
 		CertFile: filepath.Join(dir, "client.pem"), KeyFile: filepath.Join(dir, "client.key"), ServerName: "broker", InsecureSkipVerify: true,
 		Protocol: "3.1.1", Keepalive: 10 * time.Second, Env: []string{"PINGREQ_AGENT__ID=env"}, Flags: map[string]any{"agent.topic_prefix": "flag"},
+		Catalog: probe.Catalog(),
 	}
 	c, warnings, err := FromURLs([]string{"mqtts://a.example", "wss://b.example"}, o)
 	if err != nil || len(warnings) > 0 {
@@ -60,7 +63,7 @@ func TestFromURLs(t *testing.T) {
 			t.Errorf("profile %+v", e.Profile)
 		}
 		line := fmt.Sprint(e.ID, " ", e.ID.Kind)
-		if s, ok := e.Options.(*synthetic.SessionOptions); ok {
+		if s, ok := e.Options.(*session.Options); ok {
 			line += fmt.Sprint(" echo:", s.Echo != nil)
 		}
 		got = append(got, line)
@@ -101,6 +104,7 @@ func TestFromURLsFaults(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			c.o.Catalog = probe.Catalog()
 			_, _, err := FromURLs(c.urls, c.o)
 			if err == nil {
 				t.Fatal("no fault")

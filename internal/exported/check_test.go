@@ -12,6 +12,7 @@ import (
 	"github.com/pingreq/pingreq/collector/events"
 	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 func newSchema(t *testing.T) *Schema {
@@ -104,7 +105,7 @@ func TestRecorded(t *testing.T) {
 // TestDeclaredNames looks for every declaration.
 func TestDeclaredNames(t *testing.T) {
 	s := newSchema(t)
-	kinds := synthetic.Kinds()
+	kinds := probe.Catalog().Kinds
 	all := slices.Concat(synthetic.NewCommonMetrics().All(), sys.Metrics(), events.Metrics(), collector.AgentMetrics(kinds))
 	for _, k := range kinds {
 		all = append(all, k.Metrics...)

@@ -17,6 +17,7 @@ import (
 	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 // Type is what a series of Prometheus can be used for.
@@ -51,7 +52,7 @@ type Schema struct {
 // libraries that it uses, and of what Prometheus adds to each scrape. The error says which declarations contradict each other.
 func New() (*Schema, error) {
 	s := &Schema{series: make(map[string]Series)}
-	kinds := synthetic.Kinds()
+	kinds := probe.Catalog().Kinds
 	b := builder{schema: s, kinds: kinds, values: closedValues()}
 
 	declaring := make(map[string][]string) // kinds by metric

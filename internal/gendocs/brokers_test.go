@@ -15,7 +15,7 @@ import (
 	"github.com/pingreq/pingreq/collector/events"
 	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/internal/config"
-	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 // pages gives the pages about brokers by name.
@@ -135,7 +135,7 @@ var (
 func TestBrokerPagesConfigurations(t *testing.T) {
 	for name, page := range pages(t) {
 		for i, block := range yamlBlock.FindAllStringSubmatch(page, -1) {
-			_, _, err := config.Load(config.Source{Bytes: []byte(block[1]), Name: name, Kinds: synthetic.Kinds()})
+			_, _, err := config.Load(config.Source{Bytes: []byte(block[1]), Name: name, Catalog: probe.Catalog()})
 			faults, ok := errors.AsType[config.Errors](err)
 			if err != nil && !ok {
 				t.Errorf("docs/brokers/%s, configuration %d: %v", name, i+1, err)
@@ -152,7 +152,7 @@ func TestBrokerPagesConfigurations(t *testing.T) {
 // TestBrokerPagesNames demands that metrics and pages which are named exist.
 func TestBrokerPagesNames(t *testing.T) {
 	var docs strings.Builder
-	if err := collector.WriteDocs(&docs, synthetic.Kinds()); err != nil {
+	if err := collector.WriteDocs(&docs, probe.Catalog().Kinds); err != nil {
 		t.Fatal(err)
 	}
 	for name, page := range pages(t) {

@@ -8,7 +8,7 @@ import (
 	"os"
 
 	"github.com/pingreq/pingreq/collector"
-	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 func main() {
@@ -28,7 +28,7 @@ func run(metrics, reasons, brokers string) error {
 	}
 	if metrics != "" {
 		var b bytes.Buffer
-		if err := collector.WriteDocs(&b, synthetic.Kinds()); err != nil {
+		if err := collector.WriteDocs(&b, probe.Catalog().Kinds); err != nil {
 			return err
 		}
 		if err := os.WriteFile(metrics, b.Bytes(), 0o644); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 // reasonsDoc is docs/reasons.md.
@@ -31,7 +32,7 @@ was wrong where no connection ended.
 ## Endings
 
 `)
-	kinds := synthetic.Kinds()
+	kinds := probe.Catalog().Kinds
 	table(&b, []string{"reason", "what happened, and where to look first", "probes that can give it"}, func(row func(...string)) {
 		for _, r := range disconnect.Reasons() {
 			row(code(string(r)), r.Sentence(), reachedBy(kinds, string(r)))

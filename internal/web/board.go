@@ -8,7 +8,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/pingreq/pingreq/collector"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -42,7 +41,7 @@ var _ synthetic.Sink = (*Board)(nil)
 
 // entry is the state of one probe.
 type entry struct {
-	slots                      collector.Slots
+	slots                      synthetic.Slots
 	succeeded, failed, neither result // the latest of each
 }
 
@@ -56,19 +55,19 @@ type result struct {
 func NewBoard() *Board { return &Board{probes: make(map[synthetic.Identity]*entry)} }
 
 // Add puts a probe on the board that enters the plan, or updates its number of sessions. What other probes report is dropped.
-func (b *Board) Add(p collector.Planned) {
+func (b *Board) Add(id synthetic.Identity, sessions int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e, ok := b.probes[p.Identity]
+	e, ok := b.probes[id]
 	if !ok {
 		e = new(entry)
-		b.probes[p.Identity] = e
+		b.probes[id] = e
 	}
-	e.slots.Resize(max(1, p.Slots))
+	e.slots.Resize(max(1, sessions))
 }
 
-// Remove takes a probe off the board.
-func (b *Board) Remove(id synthetic.Identity) {
+// Forget implements [synthetic.Sink]: it takes a probe off the board.
+func (b *Board) Forget(id synthetic.Identity) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.probes, id)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pingreq/pingreq/collector"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
@@ -58,7 +57,7 @@ func TestBoard(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := NewBoard()
-			b.Add(collector.Planned{Identity: id, Slots: c.slots})
+			b.Add(id, c.slots)
 			for _, x := range c.found {
 				switch x := x.(type) {
 				case synthetic.Event:
@@ -85,7 +84,7 @@ func TestBoardOrder(t *testing.T) {
 		{"y", "bad", synthetic.Failure}, {"x", "worse", synthetic.Failure}, {"x", "bad", synthetic.Failure},
 	} {
 		id := identity(x.target, x.probe)
-		b.Add(collector.Planned{Identity: id})
+		b.Add(id, 1)
 		if x.outcome != "" {
 			b.Report(id, synthetic.Report{Start: epoch, Outcome: x.outcome, Finding: disconnect.Zombie})
 		}
@@ -107,14 +106,14 @@ func TestBoardKeepsThePlan(t *testing.T) {
 	if rows := b.Snapshot(); len(rows) != 0 {
 		t.Errorf("a probe that is not planned is on the board: %v", rows)
 	}
-	b.Add(collector.Planned{Identity: id, Slots: 2})
+	b.Add(id, 2)
 	b.Report(id, failure)
 	b.Report(id, synthetic.Report{Slot: 0, Start: epoch, Outcome: synthetic.Success})
-	b.Add(collector.Planned{Identity: id, Slots: 1})
+	b.Add(id, 1)
 	if rows := b.Snapshot(); len(rows) != 1 || rows[0].Outcome != synthetic.Success || rows[0].Sessions != 1 {
 		t.Errorf("after the failing session left the plan: %v", rows)
 	}
-	b.Remove(id)
+	b.Forget(id)
 	b.Report(id, failure)
 	if rows := b.Snapshot(); len(rows) != 0 {
 		t.Errorf("a probe that left the plan is on the board: %v", rows)
@@ -128,11 +127,11 @@ func TestBoardConcurrency(t *testing.T) {
 		wg.Go(func() {
 			id := identity("plant", fmt.Sprint(i%3))
 			for n := range 100 {
-				b.Add(collector.Planned{Identity: id, Slots: n%3 + 1})
+				b.Add(id, n%3+1)
 				b.Report(id, synthetic.Report{Slot: n % 3, Start: epoch, Outcome: synthetic.Success})
 				b.Event(id, synthetic.Event{Slot: n % 3, Time: epoch, Outcome: synthetic.Failure, Finding: disconnect.Zombie})
 				b.Snapshot()
-				b.Remove(id)
+				b.Forget(id)
 			}
 		})
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pingreq/pingreq/collector"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
@@ -35,7 +34,7 @@ func TestIndex(t *testing.T) {
 			{"new", 1, synthetic.Report{}},
 		} {
 			id := identity("plant", x.probe)
-			b.Add(collector.Planned{Identity: id, Slots: x.slots})
+			b.Add(id, x.slots)
 			if x.report.Outcome != "" {
 				b.Report(id, x.report)
 			}
@@ -77,7 +76,7 @@ func TestIndexEscapes(t *testing.T) {
 	const evil = `"><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}'javascript:`
 	b := NewBoard()
 	id := synthetic.Identity{Target: "t" + evil, Kind: "k" + evil, Probe: "p" + evil, Profile: "f" + evil}
-	b.Add(collector.Planned{Identity: id})
+	b.Add(id, 1)
 	b.Report(id, synthetic.Report{Start: epoch, Outcome: synthetic.Failure,
 		Ending: &disconnect.Ending{Reason: disconnect.Reason("r" + evil), Detail: "d" + evil}})
 	o := testOptions()

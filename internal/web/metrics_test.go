@@ -20,21 +20,22 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
+	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 // probeMetrics gives all that the program gathers, after one run.
 func probeMetrics(t *testing.T) prometheus.Gatherer {
 	t.Helper()
 	reg := prometheus.NewPedanticRegistry()
-	p, err := collector.NewProbes(reg, synthetic.Kinds())
+	p, err := collector.NewProbes(reg, probe.Catalog().Kinds)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := collector.NewAgent(reg, synthetic.Kinds()); err != nil {
+	if _, err := collector.NewAgent(reg, probe.Catalog().Kinds); err != nil {
 		t.Fatal(err)
 	}
 	id := synthetic.Identity{Target: "plant", Kind: "connect", Probe: "connect", Profile: "default"}
-	if err := p.Add(collector.Planned{Identity: id, Profile: synthetic.DefaultProfile(), Transport: "mqtt"}); err != nil {
+	if err := p.Add(synthetic.Entry{ID: id, Profile: synthetic.DefaultProfile(), Target: synthetic.Target{URL: "mqtt://plant"}}); err != nil {
 		t.Fatal(err)
 	}
 	p.Report(id, synthetic.Report{Start: epoch, Elapsed: time.Second, Outcome: synthetic.Success, Connected: true,

@@ -14,8 +14,8 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/pingreq/pingreq/synthetic/internal/aside"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/internal/aside"
 )
 
 // Dial connects, phase by phase, and returns once the broker has let us in. The deadline of ctx bounds the whole

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pingreq/pingreq/synthetic/internal/aside"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/internal/aside"
 )
 
 // Interrupt makes Next return an Interrupted event soon. It may be called from any goroutine, at any time.

@@ -29,6 +29,7 @@ import (
 
 	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/client"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 	"github.com/pingreq/pingreq/test/lab"
 )
@@ -223,7 +224,7 @@ func readPingreq(b *testing.B, ctx context.Context, address string) *sysReading 
 		targets = append(targets, target)
 		env := synthetic.Env{Agent: "bench", Identity: synthetic.Identity{Target: name, Kind: "sys", Probe: "sys", Profile: profile.Name},
 			Target: &synthetic.Target{Name: name, URL: "mqtt://" + address}, Timeout: 20 * time.Second}
-		l, err := synthetic.NewListener(env, &profile, "sys", target.Filters(), sysEar{target, &heard})
+		l, err := client.NewListener(env, &profile, "sys", target.Filters(), sysEar{target, &heard})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -1,0 +1,66 @@
+// Package dialect names the brokers whose own topics pingreq can read. The names stand in the
+// configuration, in the label software of mqtt_broker_info and in the documentation.
+package dialect
+
+import "strings"
+
+// Auto stands for the dialect that what the broker publishes shows.
+const Auto = "auto"
+
+// The dialects.
+const (
+	Mosquitto = "mosquitto"
+	NanoMQ    = "nanomq"
+	EMQX      = "emqx"
+	VerneMQ   = "vernemq"
+	Mochi     = "mochi"
+	Aedes     = "aedes"
+	FlashMQ   = "flashmq"
+	HiveMQ    = "hivemq"
+	AWS       = "aws"
+)
+
+// Dialect is what a broker publishes about itself and its clients.
+type Dialect struct {
+	Name string
+	// Sys reports whether the broker publishes values under $SYS.
+	Sys bool
+	// Events is how the documentation names the broker's client events: the name, with what has to be
+	// switched on. Empty means that the broker publishes none.
+	Events string
+}
+
+// All lists the dialects, in the order of the documentation.
+func All() []Dialect {
+	return []Dialect{
+		{Name: Mosquitto, Sys: true, Events: "mosquitto (log_dest topic)"},
+		{Name: NanoMQ, Sys: true, Events: "nanomq"},
+		{Name: EMQX, Sys: true, Events: "emqx"},
+		{Name: VerneMQ, Sys: true},
+		{Name: Mochi, Sys: true},
+		{Name: Aedes, Sys: true, Events: "aedes"},
+		{Name: FlashMQ, Sys: true},
+		{Name: HiveMQ, Sys: true},
+		{Name: AWS, Events: "aws"},
+	}
+}
+
+// HasSys reports whether a broker of the dialect may publish values under $SYS, as [Auto] may.
+func HasSys(name string) bool {
+	for _, d := range All() {
+		if d.Name == name {
+			return d.Sys
+		}
+	}
+	return true
+}
+
+// OfHost returns the dialect that a host name shows, and [Auto] for the others. AWS IoT Core has to
+// be known in advance: it may close the connection of a client that subscribes to $SYS.
+func OfHost(host string) string {
+	aws := strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn")
+	if aws && strings.Contains(host, ".iot.") {
+		return AWS
+	}
+	return Auto
+}

@@ -1,0 +1,131 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// subscribe subscribes and waits for the SUBACK; the granted QoS is returned. A refusal is an *mqtt.End with evidence
+// suback, though the connection lives.
+func Subscribe(s *mqtt.Session, until time.Time, f mqtt.Filter) (byte, error) {
+	id, err := s.Subscribe(f)
+	if err != nil {
+		return 0, err
+	}
+	e, err := awaitSuback(s, id, 1, until)
+	switch {
+	case err != nil:
+		return 0, err
+	case e.Codes[0] >= 0x80:
+		return 0, RefusedBy(s, disconnect.Suback, e.Codes[0], e.Reason)
+	}
+	return e.Codes[0], nil
+}
+
+// awaitSuback waits for the SUBACK to a SUBSCRIBE of n filters.
+func awaitSuback(s *mqtt.Session, id uint16, n int, until time.Time) (*mqtt.Event, error) {
+	e, err := s.Await(until, func(e *mqtt.Event) bool { return e.Kind == mqtt.Suback && e.ID == id })
+	switch {
+	case err != nil:
+		return nil, err
+	case e.Kind == mqtt.Interrupted:
+		return nil, synthetic.ErrStopped
+	case e.Kind == mqtt.Due, len(e.Codes) != n:
+		return nil, s.Fail(disconnect.DeadlineAck)
+	}
+	return e, nil
+}
+
+// refusedBy is the ending of what a SUBACK or PUBACK refused; the connection itself lives.
+func RefusedBy(s *mqtt.Session, packet disconnect.PacketType, code byte, reason string) *mqtt.End {
+	return &mqtt.End{Ending: disconnect.Classify(disconnect.Observation{Phase: disconnect.PhaseEstablished, Version: byte(s.Version()),
+		Packet: packet, Code: code, ReasonString: reason}), Account: s.Account(), Time: time.Now()}
+}
+
+// told tells whether an end was the broker's word about something else than the keepalive: a takeover, an operator, a
+// shutdown.
+func AnnouncedOtherReason(end *mqtt.End) bool {
+	return end != nil && (end.Evidence == disconnect.FromDisconnectPacket && end.Reason != disconnect.KeepaliveTimeout && end.Reason != disconnect.IdleTimeout)
+}
+
+// afterwards is how long we look, after a detection, whether what ended the victim befell others, too.
+const AftermathTime = 2 * time.Second
+
+// mqttPhase is the time from CONNECT to CONNACK.
+func MQTTPhase(s *mqtt.Session) time.Duration {
+	phases := s.Account().Phases
+	i := slices.IndexFunc(phases, func(p mqtt.PhaseTime) bool { return p.Phase == disconnect.PhaseMQTT })
+	return phases[i].Duration.Round(time.Microsecond)
+}
+
+// cleanUpTime is kept back from a run's timeout to end the connections in order.
+const CleanUpTime = 500 * time.Millisecond
+
+// connectReasons are the reasons for which a connect can fail.
+func ConnectReasons() []string {
+	return synthetic.ReasonLabels(disconnect.ConnackTimeout, disconnect.HandshakeTimeout, disconnect.PeerClosed, disconnect.ConnectionReset,
+		disconnect.ConnectionRefused, disconnect.NetworkTimeout, disconnect.NetworkUnreachable, disconnect.DNSError,
+		disconnect.TLSError, disconnect.CertificateError, disconnect.WebsocketError, disconnect.AuthenticationFailed,
+		disconnect.NotAuthorized, disconnect.Banned, disconnect.Redirected, disconnect.ServerShutdown, disconnect.ServerBusy,
+		disconnect.RateOrQuota, disconnect.ProtocolError, disconnect.NotSupported, disconnect.Other)
+}
+
+// lastPing sends a PINGREQ, awaits its answer, and gives when it left.
+func LastPing(s *mqtt.Session) (time.Time, error) {
+	if err := s.Ping(); err != nil {
+		return time.Time{}, err
+	}
+	sent := s.Account().LastSent
+	for {
+		e, err := s.Await(time.Now().Add(s.PingTimeout()+time.Second), func(e *mqtt.Event) bool { return e.Kind == mqtt.Pong })
+		switch {
+		case err != nil:
+			return sent, err
+		case e.Kind == mqtt.Interrupted:
+			return sent, synthetic.ErrStopped
+		case e.Kind == mqtt.Due:
+			return sent, s.Fail(disconnect.DeadlinePingresp)
+		}
+		if _, waiting := s.Unanswered(); !waiting {
+			return sent, nil
+		}
+	}
+}
+
+// pingTime is how long the answer to a PINGREQ may take with a profile.
+func PingTime(p synthetic.Profile) time.Duration {
+	return max(p.Ping.Timeout, 10*time.Second) + time.Second
+}
+
+// linger drives a session until a moment has come. The error is the session's end, or that ctx is done.
+func Linger(ctx context.Context, s *mqtt.Session, until time.Time) error {
+	defer context.AfterFunc(ctx, s.Interrupt)()
+	for {
+		e, err := s.Next(until)
+		switch {
+		case err != nil:
+			return err
+		case e.Kind == mqtt.Interrupted && ctx.Err() != nil:
+			return ContextError(ctx)
+		case e.Kind == mqtt.Due:
+			return nil
+		}
+	}
+}
+
+// ctxError tells why ctx is done.
+func ContextError(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return errors.New("the run's timeout passed before there was a verdict: raise it")
+	}
+	return synthetic.ErrStopped
+}
+
+// connectTime is how long one of the clients of a run may take to connect.
+const ConnectTime = 10 * time.Second

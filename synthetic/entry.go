@@ -1,0 +1,63 @@
+package synthetic
+
+import (
+	"fmt"
+	"net/url"
+
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// Entry is one entry of the plan: one probe of one target with one profile. It is data; [NewJob]
+// builds what runs.
+type Entry struct {
+	ID       Identity
+	Kind     Kind
+	Target   Target
+	Profile  Profile
+	Schedule Schedule
+	Options  any // of the kind; all entries of a probe share them, so they are read only
+}
+
+// Sessions returns how many sessions the probe keeps alive; 1 for a periodic probe.
+func (e *Entry) Sessions() int { return e.Kind.Sessions(e.Options) }
+
+// Transport returns the scheme of the target's URL: mqtt, mqtts, ws, wss or unix.
+func (e *Entry) Transport() string {
+	u, err := url.Parse(e.Target.URL)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme
+}
+
+// Clients returns how many client identifiers the entry needs at a target.
+func (e *Entry) Clients(target string) int {
+	c := e.Kind.Clients(e.Profile, e.Options)
+	n := c.At[target]
+	if target == e.ID.Target {
+		n += c.Here
+	}
+	return n * e.Sessions()
+}
+
+// Job is an entry with its probes, ready to run.
+type Job struct {
+	Entry
+	Probes  []Probe      // one for a periodic probe, one for each session of a held one
+	Backoff mqtt.Backoff // between the lives of a held session
+}
+
+// NewJob builds the probes of an entry. env is what the agent has for clients of the entry's target.
+// The error says what of the configuration cannot be used.
+func NewJob(e Entry, env Env) (Job, error) {
+	j := Job{Entry: e, Backoff: e.Kind.Backoff(e.Options)}
+	for slot := range e.Sessions() {
+		env.Slot = slot
+		p, err := e.Kind.New(env, &e.Profile, e.Options)
+		if err != nil {
+			return j, fmt.Errorf("probe %s: %w", e.ID, err)
+		}
+		j.Probes = append(j.Probes, p)
+	}
+	return j, nil
+}

@@ -1,0 +1,13 @@
+package synthetic
+
+import "time"
+
+// FirstWithin is the longest wait for the first run of a probe.
+const FirstWithin = firstWithin
+
+// RecordLate records that our own timers have just run late, which virtual time cannot make them do.
+func (r *Runner) RecordLate(late time.Duration) {
+	r.late.mu.Lock()
+	defer r.late.mu.Unlock()
+	r.late.seen = append(r.late.seen, lateTime{time.Now(), late})
+}

@@ -1,0 +1,138 @@
+package connect
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/client"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// ConnectOptions are the options of kind connect.
+type Options struct {
+	Addresses string `koanf:"addresses" validate:"oneof=first each" desc:"which addresses of the host to connect to: the first that answers, or each one in turn"`
+}
+
+// DefaultOptions returns the options with their defaults.
+func DefaultOptions() *Options {
+	return &Options{Addresses: "first"}
+}
+
+// Kind declares the kind.
+func Kind() synthetic.Kind {
+	common, delayed := synthetic.NewCommonMetrics(), newDelayedAckMetric()
+	return synthetic.Declare(synthetic.Declaration[Options]{
+		Name:     "connect",
+		Help:     "Can a device connect right now, and which step is slow or failing?",
+		Schedule: synthetic.Schedule{Every: 15 * time.Second, Timeout: 10 * time.Second},
+		Options:  DefaultOptions,
+		Metrics:  []*synthetic.Metric{delayed},
+		Reasons:  client.ConnectReasons(),
+		Cost:     func(synthetic.Profile, *Options) synthetic.Cost { return synthetic.Cost{ConnectsPerRun: 1} },
+		New: func(env synthetic.Env, p *synthetic.Profile, o *Options) (synthetic.Probe, error) {
+			c, err := client.New(env, p)
+			return &probe{c: c, opts: *o, keepalive: common.Keepalive, delay: delayedAck{metric: delayed}}, err
+		},
+	})
+}
+
+// connectProbe opens a connection, times each phase, and disconnects.
+type probe struct {
+	c         *client.Client
+	opts      Options
+	keepalive *synthetic.Metric
+	delay     delayedAck
+}
+
+// Run implements [Probe].
+func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Report {
+	r := &synthetic.Report{}
+	if p.opts.Addresses == "each" && p.c.URL.Scheme != "unix" {
+		p.each(ctx, r)
+	} else {
+		r.Conclude(p.once(ctx, r, netip.Addr{}))
+	}
+	return r
+}
+
+// Leave implements [Leaver].
+func (p *probe) Leave() { p.c.Settle("") }
+
+// once connects once, to one address if it is valid. Of several connects, the report tells of the first that got in.
+func (p *probe) once(ctx context.Context, r *synthetic.Report, addr netip.Addr) error {
+	quick := p.c.Profile.TCP.QuickAck
+	s, err := p.connect(ctx, addr, quick)
+	if err != nil {
+		return err
+	}
+	first, known := answerOf(s)
+	if r.Connected {
+		p.c.Finish(s, "")
+		return nil
+	}
+	r.SetConnected(s)
+	a := s.Account()
+	r.Detail = fmt.Sprintf("let in after %s", a.Total().Round(time.Microsecond))
+	r.Samples = append(r.Samples, p.keepalive.Of(s.Keepalive().Seconds()))
+	p.c.Finish(s, "")
+	if !known || quick {
+		r.Samples = append(r.Samples, p.delay.metric.Forgetting())
+		return nil
+	}
+	p.delay.judge(r, first, func(quick bool) (answer, error) {
+		s, err := p.connect(ctx, addr, quick)
+		if err != nil {
+			return answer{}, err
+		}
+		defer p.c.Finish(s, "")
+		again, _ := answerOf(s)
+		return again, nil
+	})
+	return nil
+}
+
+// connect connects, to one address if it is valid, with or without TCP_QUICKACK.
+func (p *probe) connect(ctx context.Context, addr netip.Addr, quick bool) (*mqtt.Session, error) {
+	return p.c.Connect(ctx, "", func(o *mqtt.Options) { o.Address, o.TCP.QuickAck = addr, quick })
+}
+
+// each connects to every address behind the name, and fails if one of them does.
+func (p *probe) each(ctx context.Context, r *synthetic.Report) {
+	o, err := p.c.Options(ctx, "")
+	if err != nil {
+		r.Conclude(err)
+		return
+	}
+	addrs, err := mqtt.Resolve(ctx, nil, p.c.URL.Hostname(), o.IPFamily)
+	if err != nil { // let the session engine meet and name the same fault
+		r.Conclude(p.once(ctx, r, netip.Addr{}))
+		return
+	}
+	var worst error
+	for i, a := range addrs {
+		try, cancel := ctx, context.CancelFunc(func() {})
+		if dl, ok := ctx.Deadline(); ok { // a share of the time for each
+			try, cancel = context.WithTimeout(ctx, time.Until(dl)/time.Duration(len(addrs)-i))
+		}
+		err := p.once(try, r, a)
+		cancel()
+		if err == nil {
+			r.AddFact("address "+a.String(), "ok")
+			continue
+		}
+		r.AddFact("address "+a.String(), "%s", err)
+		if worst == nil {
+			worst = err
+		}
+	}
+	if worst != nil {
+		r.Phases, r.TLS, r.Connected = nil, nil, false
+	}
+	r.Conclude(worst)
+	if worst != nil {
+		r.Detail = fmt.Sprintf("one of %d addresses: %s", len(addrs), r.Detail)
+	}
+}

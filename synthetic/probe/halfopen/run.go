@@ -1,0 +1,409 @@
+package halfopen
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/client"
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// halfopenProbe has a victim vanish and measures when the broker notices. Beside the victim it has an observer, to whom
+// the Will goes; a control, whose Will proves that it can arrive; a twin, which pings at the victim's keepalive
+// throughout and shows that living clients stay; and an idler, which says as little as the victim but has a keepalive
+// that allows it: what cuts it is the path.
+type probe struct {
+	c      *client.Client
+	opts   Options
+	m      *metrics
+	faller *client.Faller
+}
+
+// halfopenRun is one run.
+type run struct {
+	*probe
+	r    *synthetic.Report
+	emit func(synthetic.Event)
+
+	willQoS                       byte
+	will                          string // payload of the victim's
+	observer, twin, idler, victim *client.Member
+	fallen                        *client.Fallen
+	keepalive                     time.Duration // effective
+	limits                        limits
+	closeTime                     time.Duration // after which the broker closed the victim's connection; 0: not seen
+}
+
+// Run implements [Probe].
+func (p *probe) Run(ctx context.Context, emit func(synthetic.Event)) *synthetic.Report {
+	// Of lateness a run can bear some: the limits of the verdicts are further apart.
+	x := &run{probe: p, r: &synthetic.Report{Tolerance: min(p.c.Profile.Keepalive/4, time.Second)}, emit: emit}
+	defer x.leave()
+	err := x.assemble(ctx)
+	if err == nil {
+		err = x.fall(ctx)
+	}
+	if err == nil {
+		err = x.watch(ctx)
+	}
+	x.conclude(ctx, err)
+	return x.r
+}
+
+// conclude concludes from what kept a run from its verdict; nil: nothing did.
+func (x *run) conclude(ctx context.Context, err error) {
+	var missing willMissingError
+	end, isEnd := errors.AsType[*mqtt.End](err)
+	switch {
+	case err == nil:
+	case errors.As(err, &missing):
+		x.verdict(verdictWillMissing, "%s", err)
+	case isEnd && end.Phase == disconnect.PhaseEstablished && !client.AnnouncedOtherReason(end) && x.others(ctx, 0) == nil && x.spoiled() == nil && x.pathCut(x.keepalive) != "":
+		x.verdict(verdictPathCut, "the client was cut while it lived as its profile says (%s), and so was %s: the path ends connections that idle",
+			end.Evidence, x.pathCut(x.keepalive))
+	case isEnd && end.Phase == disconnect.PhaseEstablished && end.Evidence != disconnect.FromSuback: // which other probes judge
+		x.r.Conclude(fmt.Errorf("a client's connection ended before there was a half-open one: %s", end))
+	default:
+		x.r.Conclude(err)
+	}
+}
+
+// leave ends all sessions.
+func (x *run) leave() {
+	if s := x.victim.Stop(); s != nil {
+		x.fallen.End(s)
+	}
+	for _, m := range []*client.Member{x.idler, x.twin, x.observer} {
+		m.Leave()
+	}
+}
+
+// assemble connects everybody, up to the victim, and proves that the Will arrives.
+func (x *run) assemble(ctx context.Context) error {
+	observer, err := x.c.Join(ctx, "observer", func(o *mqtt.Options) {
+		// It must outlive what cuts the others, so it never lets the line grow cold.
+		o.Ping = mqtt.PingPolicy{When: mqtt.PingEither, After: min(1, max(1/o.Keepalive.Seconds(), .1))}
+	})
+	if err != nil {
+		return err
+	}
+	x.willQoS = min(1, observer.Connack().MaximumQoS)
+	for _, role := range []string{"control", "victim"} {
+		if _, err := client.Subscribe(observer, time.Now().Add(client.ConnectTime), mqtt.Filter{Topic: x.willTopic(role), QoS: x.willQoS}); err != nil {
+			x.c.Finish(observer, "observer")
+			return err
+		}
+	}
+	every, duty := x.downstream()
+	x.observer = client.Drive(x.c, "observer", observer, every, duty)
+	if err := x.control(ctx); err != nil {
+		return err
+	}
+	twin, err := x.c.Join(ctx, "twin", client.Polite)
+	if err != nil {
+		return err
+	}
+	x.twin = client.Drive(x.c, "twin", twin, 0, nil)
+	x.keepalive = x.c.Target.EffectiveKeepalive(twin)
+	x.limits = limitsOf(x.keepalive, &x.opts)
+	x.idle(ctx)
+	return nil
+}
+
+func (x *run) willTopic(role string) string {
+	return x.c.Env.Topic(x.c.ClientID(role), "will")
+}
+
+func (x *run) downTopic() string {
+	return x.c.Env.Topic(x.c.ClientID("victim"), "down")
+}
+
+// downstream is what the observer does for the option of that name.
+func (x *run) downstream() (time.Duration, func(*mqtt.Session) error) {
+	if !x.opts.Downstream {
+		return 0, nil
+	}
+	return x.opts.DownstreamInterval, func(s *mqtt.Session) error {
+		_, _, err := s.Publish(mqtt.Message{Topic: x.downTopic(), QoS: x.willQoS, Payload: []byte("pingreq downstream")})
+		return err
+	}
+}
+
+// willMissingError says that the Will does not arrive, though a connection broke for certain.
+type willMissingError struct{ why string }
+
+// Error implements error.
+func (e willMissingError) Error() string { return e.why }
+
+// control proves that a Will arrives at all: a client with one is ended by RST.
+func (x *run) control(ctx context.Context) error {
+	will := rand.Text()
+	s, err := x.c.Join(ctx, "control", x.withWill("control", will))
+	if end, ok := errors.AsType[*mqtt.End](err); ok && end.Evidence == disconnect.FromConnack && (end.Reason == disconnect.NotAuthorized || end.Reason == disconnect.NotSupported) {
+		return willMissingError{fmt.Sprintf("a client with a Will on %s is refused, one without is let in: %s", x.willTopic("control"), end.Detail)}
+	}
+	if err != nil {
+		return err
+	}
+	s.Abort()
+	timer := time.NewTimer(client.ConnectTime)
+	defer timer.Stop()
+	for {
+		select {
+		case e := <-x.observer.Mail:
+			if string(e.Msg.Payload) == will {
+				return nil
+			}
+		case <-x.observer.Done():
+			return x.lost(x.observer)
+		case <-timer.C:
+			return willMissingError{fmt.Sprintf("a client was ended by RST, and its Will on %s did not reach its subscriber within %s: do the broker's access rules allow to publish and to read %s/#?",
+				x.willTopic("control"), client.ConnectTime, x.c.Env.TopicRoot())}
+		case <-ctx.Done():
+			return client.ContextError(ctx)
+		}
+	}
+}
+
+// withWill gives a client a Will.
+func (x *run) withWill(role, payload string) func(*mqtt.Options) {
+	return func(o *mqtt.Options) {
+		o.Will = &mqtt.Will{Topic: x.willTopic(role), Payload: []byte(payload), QoS: x.willQoS}
+	}
+}
+
+// lost makes a run inconclusive that lost one of its helpers.
+func (x *run) lost(m *client.Member) error {
+	return fmt.Errorf("the %s's connection ended in the middle of the run, so nothing can be said of the victim: %s", m.Role, m.Ended())
+}
+
+// idle connects the idler, if the broker grants it a keepalive that lets it idle for longer than a run takes.
+func (x *run) idle(ctx context.Context) {
+	want := (x.limits.deadline + time.Second).Truncate(time.Second)
+	if b := x.c.Target.KeepaliveBounds.Max; b > 0 {
+		want = min(want, b)
+	}
+	s, err := x.c.Join(ctx, "idler", func(o *mqtt.Options) {
+		client.Polite(o)
+		o.Keepalive = min(max(o.Keepalive, want), mqtt.MaxKeepalive)
+	})
+	switch {
+	case err != nil:
+		x.r.AddFact("idler", "none: %s", err)
+	case x.c.Target.EffectiveKeepalive(s) < x.limits.early:
+		x.r.AddFact("idler", "none: the broker limits it to a keepalive of %s, and would end it like the victim", x.c.Target.EffectiveKeepalive(s))
+		x.c.Finish(s, "idler")
+	default:
+		x.idler = client.Drive(x.c, "idler", s, 0, nil)
+	}
+}
+
+// fall connects the victim, has it live for a random part of its keepalive, so that the broker's own timers are met at
+// any phase, and then vanish.
+func (x *run) fall(ctx context.Context) error {
+	x.will = rand.Text()
+	s, err := x.c.Join(ctx, "victim", x.withWill("victim", x.will))
+	if err != nil {
+		return err
+	}
+	x.r.SetConnected(s)
+	x.keepalive = x.c.Target.EffectiveKeepalive(s)
+	x.limits = limitsOf(x.keepalive, &x.opts)
+	x.r.Samples = append(x.r.Samples, x.m.common.Keepalive.Of(s.Keepalive().Seconds()),
+		x.m.limit.Of(x.limits.early.Seconds(), "early"), x.m.limit.Of(x.limits.late.Seconds(), "late"))
+	if err := x.live(ctx, s); err != nil {
+		x.c.Finish(s, "victim")
+		return err
+	}
+	if x.idler != nil { // from now on it says nothing, like the victim
+		idler := x.idler.Stop()
+		_ = idler.Ping()
+		x.idler = client.Drive(x.c, "idler", idler, 0, nil)
+	}
+	if x.fallen, err = x.faller.Fall(ctx, s); err != nil {
+		x.c.Finish(s, "victim")
+		return err
+	}
+	x.victim = client.Drive(x.c, "victim", s, 0, nil)
+	x.fallen.Describe(x.r, x.emit)
+	return nil
+}
+
+// live is the victim's life from CONNACK to its fall.
+func (x *run) live(ctx context.Context, s *mqtt.Session) error {
+	defer context.AfterFunc(ctx, s.Interrupt)()
+	if x.opts.Downstream {
+		if _, err := client.Subscribe(s, time.Now().Add(client.ConnectTime), mqtt.Filter{Topic: x.downTopic(), QoS: x.willQoS}); err != nil {
+			return err
+		}
+	}
+	phase := mathrand.N(x.keepalive)
+	if dl, ok := ctx.Deadline(); ok {
+		if lack := phase + s.PingTimeout() + x.limits.deadline - time.Until(dl); lack > 0 {
+			return fmt.Errorf("the broker's keepalive of %s needs more time than the probe's timeout leaves: raise timeout and interval by %s", x.keepalive, lack.Round(time.Second))
+		}
+	}
+	return client.Linger(ctx, s, time.Now().Add(phase))
+}
+
+// watch waits for what shows that the broker noticed, and concludes.
+func (x *run) watch(ctx context.Context) error {
+	fell := x.fallen.Since
+	timer := time.NewTimer(time.Until(fell.Add(x.limits.deadline)))
+	defer timer.Stop()
+	victim := x.victim.Done()
+	for {
+		select {
+		case e := <-x.observer.Mail:
+			if string(e.Msg.Payload) == x.will {
+				return x.detected(ctx, e.At.Sub(fell))
+			}
+		case <-victim:
+			victim = nil
+			if err := x.closed(); err != nil {
+				return err
+			}
+		case <-x.observer.Done():
+			return x.lost(x.observer)
+		case <-timer.C:
+			return x.unnoticed()
+		case <-ctx.Done():
+			return client.ContextError(ctx)
+		}
+	}
+}
+
+// closed notes how the broker ended the victim's connection, where the victim can see it.
+func (x *run) closed() error {
+	end := x.victim.Ended()
+	switch {
+	case end == nil || x.closeTime > 0:
+		return nil
+	case client.AnnouncedOtherReason(end):
+		return fmt.Errorf("the broker ended the victim for another reason: %s", end)
+	}
+	x.closeTime = end.Time.Sub(x.fallen.Since)
+	x.r.AddFact("closed by the broker", "after %s, by %s", synthetic.FormatDuration(x.closeTime), end.Evidence)
+	return nil
+}
+
+// detected concludes from the Will, which arrived t after the victim's last packet.
+func (x *run) detected(ctx context.Context, t time.Duration) error {
+	if err := x.others(ctx, t); err != nil {
+		return err
+	}
+	if err := x.closed(); err != nil {
+		return err
+	}
+	if err := x.spoiled(); err != nil {
+		return err
+	}
+	ratio := t.Seconds() / x.keepalive.Seconds()
+	noticed := fmt.Sprintf("the broker noticed after %s, %.2f × the keepalive of %s", synthetic.FormatDuration(t), ratio, x.keepalive)
+	cut := x.pathCut(t)
+	switch {
+	case cut != "":
+		x.verdict(verdictPathCut, "%s, but so was cut %s: the path ends connections that idle", noticed, cut)
+		return nil
+	case t < x.limits.early:
+		x.verdict(verdictEarly, "%s, before %s: clients that are slow but alive are thrown off", noticed, synthetic.FormatDuration(x.limits.early))
+	case x.twin.Ended() != nil:
+		x.verdict(verdictEarly, "%s, but a client that pinged at the keepalive was thrown off: %s", noticed, x.twin.Ended())
+	case t > x.limits.late:
+		x.verdict(verdictLate, "%s, after the limit of %s", noticed, synthetic.FormatDuration(x.limits.late))
+	default:
+		x.verdict(verdictOnTime, "%s", noticed)
+	}
+	mode := string(x.fallen.Mode)
+	x.r.Samples = append(x.r.Samples, x.m.detection.Of(t.Seconds(), mode), x.m.last.Replacing(t.Seconds(), mode), x.m.ratio.Replacing(ratio, mode))
+	if x.closeTime > 0 {
+		x.r.Samples = append(x.r.Samples, x.m.closed.Of(x.closeTime.Seconds(), mode))
+	}
+	x.r.AddFact("detected", "after %s", synthetic.FormatDuration(t))
+	return nil
+}
+
+// others waits for what a detection may have in common with the end of other connections: the path cut them, or the
+// broker goes down. Without an idler only the twin can tell, and it idles for a keepalive at a time.
+func (x *run) others(ctx context.Context, t time.Duration) error {
+	wait := client.AftermathTime
+	if x.idler == nil && t < x.keepalive {
+		wait += x.keepalive + x.twin.Session.PingTimeout()
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-x.observer.Done():
+	case <-timer.C:
+	case <-ctx.Done():
+		return client.ContextError(ctx)
+	}
+	return nil
+}
+
+// spoiled tells what makes a run inconclusive though there would be a verdict.
+func (x *run) spoiled() error {
+	if x.victim != nil {
+		if err := x.fallen.Held(); err != nil {
+			return fmt.Errorf("the victim was not half-open all the time: %w", err)
+		}
+	}
+	if x.observer.Ended() != nil {
+		return x.lost(x.observer)
+	}
+	for _, m := range []*client.Member{x.twin, x.idler} {
+		if client.AnnouncedOtherReason(m.Ended()) {
+			return x.lost(m)
+		}
+	}
+	return nil
+}
+
+// pathCut tells which connection was cut that only the path can have cut, after it had idled for no longer than the
+// victim, t; "" if none was.
+func (x *run) pathCut(t time.Duration) string {
+	if end := x.idler.Ended(); end != nil && end.Time.Sub(end.LastSent) < t+client.AftermathTime/4 {
+		return fmt.Sprintf("a connection with a keepalive of %s (%s)", x.idler.Session.Keepalive(), end.Evidence)
+	}
+	if end := x.twin.Ended(); end != nil && x.idler == nil {
+		return fmt.Sprintf("a connection that pinged at the keepalive (%s)", end.Evidence)
+	}
+	return ""
+}
+
+// unnoticed concludes when no Will came in time.
+func (x *run) unnoticed() error {
+	if err := x.spoiled(); err != nil {
+		return err
+	}
+	mode := string(x.fallen.Mode)
+	if x.closeTime > 0 {
+		x.verdict(verdictWillMissing, "the broker closed the connection after %s, but the Will did not come within %s", synthetic.FormatDuration(x.closeTime), synthetic.FormatDuration(x.limits.deadline))
+		x.r.Samples = append(x.r.Samples, x.m.closed.Of(x.closeTime.Seconds(), mode))
+		return nil
+	}
+	x.verdict(verdictUndetected, "the broker did not notice within %s, %.1f × the keepalive of %s", synthetic.FormatDuration(x.limits.deadline),
+		x.limits.deadline.Seconds()/x.keepalive.Seconds(), x.keepalive)
+	x.r.Samples = append(x.r.Samples, x.m.last.Forgetting(mode), x.m.ratio.Forgetting(mode))
+	return nil
+}
+
+// verdict concludes the run.
+func (x *run) verdict(v verdict, format string, args ...any) {
+	mode := x.faller.ExpectedMode()
+	if x.fallen != nil {
+		mode = x.fallen.Mode
+	}
+	x.r.Samples = append(x.r.Samples, x.m.runs.Of(1, string(mode), string(v)))
+	if v == verdictOnTime {
+		x.r.Outcome, x.r.Detail = synthetic.Success, fmt.Sprintf(format, args...)
+		return
+	}
+	x.r.Fail(v.finding(), format, args...)
+}

@@ -1,0 +1,213 @@
+package refuse
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/client"
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// RefuseOptions are the options of kind refuse: what to try, and how it has to be refused.
+type Options struct {
+	Anonymous         bool     `koanf:"anonymous" desc:"connect without user name and password"`
+	Username          string   `koanf:"username" desc:"connect with this user name instead of the target's"`
+	PasswordFile      string   `koanf:"password_file" desc:"file with the password to use instead of the target's"`
+	WrongPassword     bool     `koanf:"wrong_password" desc:"connect with a random password"`
+	WithoutClientCert bool     `koanf:"without_client_cert" desc:"leave the client certificate at home"`
+	MaxTLSVersion     string   `koanf:"max_tls_version" validate:"omitempty,oneof=1.0 1.1 1.2 1.3" desc:"offer no newer TLS version than this"`
+	Subscribe         string   `koanf:"subscribe" desc:"connect properly, then subscribe to this topic filter, which has to be refused"`
+	Publish           string   `koanf:"publish" desc:"connect properly, then publish at QoS 1 to this topic, which has to be refused (needs MQTT 5: 3.1.1 has no refusal but closing)"`
+	Expect            []string `koanf:"expect" desc:"reasons that count as the right refusal; absent: not_authorized and authentication_failed, and for TLS tests certificate_error and tls_error"`
+}
+
+// expected are the reasons that count as the right refusal.
+func (o *Options) expected() []string {
+	switch {
+	case len(o.Expect) > 0:
+		return o.Expect
+	case o.WithoutClientCert || o.MaxTLSVersion != "":
+		return synthetic.ReasonLabels(disconnect.CertificateError, disconnect.TLSError, disconnect.NotAuthorized, disconnect.AuthenticationFailed)
+	}
+	return synthetic.ReasonLabels(disconnect.NotAuthorized, disconnect.AuthenticationFailed)
+}
+
+// DefaultOptions returns the options with their defaults.
+func DefaultOptions() *Options {
+	return &Options{}
+}
+
+// Kind declares the kind.
+func Kind() synthetic.Kind {
+	return synthetic.Declare(synthetic.Declaration[Options]{
+		Name:     "refuse",
+		Help:     "Is what must be refused still refused?",
+		Schedule: synthetic.Schedule{Every: 10 * time.Minute, Timeout: 10 * time.Second},
+		Options:  DefaultOptions,
+		Example:  func(o *Options) { o.Anonymous = true },
+		Reasons:  synthetic.ReasonLabels(disconnect.UnexpectedAcceptance, disconnect.WrongRefusal),
+		Cost: func(synthetic.Profile, *Options) synthetic.Cost {
+			return synthetic.Cost{ConnectsPerRun: 1, RefusalsPerRun: 1}
+		},
+		CheckProfile: func(p synthetic.Profile, o *Options) []synthetic.OptionError {
+			if o.MaxTLSVersion == "" || p.TLS.MinVersion <= o.MaxTLSVersion {
+				return nil
+			}
+			return []synthetic.OptionError{{Key: "max_tls_version", Problem: fmt.Sprintf("%s is older than tls.min_version of profile %s, %s: choose another profile", o.MaxTLSVersion, p.Name, p.TLS.MinVersion)}}
+		},
+		Check: check,
+		New: func(env synthetic.Env, p *synthetic.Profile, o *Options) (synthetic.Probe, error) {
+			profile, t := *p, *env.Target
+			if o.WithoutClientCert {
+				profile.TLS.WithoutClientCert = true
+			}
+			if o.MaxTLSVersion != "" {
+				profile.TLS.MaxVersion = o.MaxTLSVersion
+			}
+			if o.Anonymous || o.Username != "" || o.PasswordFile != "" {
+				t.Password, t.PasswordFile = "", o.PasswordFile
+			}
+			if o.Anonymous || o.Username != "" {
+				t.Username = o.Username
+			}
+			env.Target = &t
+			c, err := client.New(env, &profile)
+			if err == nil && (o.WithoutClientCert || o.MaxTLSVersion != "") && c.URL.Scheme != "mqtts" && c.URL.Scheme != "wss" {
+				err = fmt.Errorf("without_client_cert and max_tls_version test TLS, which target %s does not have: give the probe other targets", env.Target.Name)
+			}
+			return &probe{c: c, opts: *o}, err
+		},
+	})
+}
+
+func check(o *Options) (errs []synthetic.OptionError) {
+	if !o.Anonymous && o.Username == "" && o.PasswordFile == "" && !o.WrongPassword && !o.WithoutClientCert &&
+		o.MaxTLSVersion == "" && o.Subscribe == "" && o.Publish == "" {
+		errs = append(errs, synthetic.OptionError{Key: "", Problem: "nothing to be refused: set one of anonymous, username, wrong_password, without_client_cert, max_tls_version, subscribe, publish"})
+	}
+	if o.Anonymous && (o.Username != "" || o.PasswordFile != "" || o.WrongPassword) {
+		errs = append(errs, synthetic.OptionError{Key: "anonymous", Problem: "an anonymous client has no user name and no password: use one or the other"})
+	}
+	if o.Subscribe != "" && o.Publish != "" {
+		errs = append(errs, synthetic.OptionError{Key: "publish", Problem: "one probe tests either subscribe or publish: make two probes"})
+	}
+	if strings.ContainsAny(o.Publish, "+#") {
+		errs = append(errs, synthetic.OptionError{Key: "publish", Problem: "a topic to publish to has no wildcards"})
+	}
+	known := synthetic.ReasonLabels(disconnect.Reasons()...)
+	for _, e := range o.Expect {
+		if !slices.Contains(known, e) {
+			errs = append(errs, synthetic.OptionError{Key: "expect", Problem: "unknown reason " + e + ": use " + strings.Join(known, ", ")})
+		}
+	}
+	return errs
+}
+
+// refuseProbe is the negative test: to be refused for the stated reason is success.
+type probe struct {
+	c    *client.Client
+	opts Options
+}
+
+// Run implements [Probe].
+func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Report {
+	r := &synthetic.Report{}
+	s, err := p.c.Connect(ctx, "refuse", p.change)
+	if err == nil {
+		r.SetConnected(s)
+		err = p.ask(ctx, s)
+		p.c.Finish(s, "refuse")
+	}
+	p.judge(r, err)
+	return r
+}
+
+// Leave implements [Leaver].
+func (p *probe) Leave() { p.c.Settle("refuse") }
+
+// change makes the client one that must be refused, where its credentials are not that already.
+func (p *probe) change(o *mqtt.Options) {
+	if p.opts.WrongPassword {
+		o.Password = mqtt.Secret("pingreq-" + rand.Text())
+	}
+}
+
+// errAccepted says that what must be refused was let in; errSilent that the protocol has no way to tell.
+var (
+	errAccepted = errors.New("accepted")
+	errSilent   = errors.New("MQTT 3.1.1 cannot refuse a publish except by closing, and the broker did not close: use a profile with protocol 5")
+)
+
+// ask subscribes or publishes where that is what must be refused.
+func (p *probe) ask(ctx context.Context, s *mqtt.Session) error {
+	defer context.AfterFunc(ctx, s.Interrupt)()
+	until, _ := ctx.Deadline()
+	var id uint16
+	var err error
+	kind := mqtt.Suback
+	switch {
+	case p.opts.Subscribe != "":
+		id, err = s.Subscribe(mqtt.Filter{Topic: p.opts.Subscribe, QoS: 1})
+	case p.opts.Publish != "":
+		kind = mqtt.Ack
+		id, _, err = s.Publish(mqtt.Message{Topic: p.opts.Publish, QoS: 1, Payload: []byte("pingreq: this must be refused")})
+	default:
+		return errAccepted
+	}
+	if err != nil {
+		return err
+	}
+	e, err := s.Await(until, func(e *mqtt.Event) bool { return e.Kind == kind && e.ID == id })
+	switch {
+	case err != nil:
+		return err
+	case e.Kind != kind:
+		return s.Fail(disconnect.DeadlineAck)
+	case kind == mqtt.Suback && len(e.Codes) > 0 && e.Codes[0] >= 0x80:
+		return client.RefusedBy(s, disconnect.Suback, e.Codes[0], e.Reason)
+	case kind == mqtt.Ack && e.Code >= 0x80:
+		return client.RefusedBy(s, disconnect.Puback, e.Code, e.Reason)
+	case kind == mqtt.Ack && s.Version() == mqtt.V311:
+		return errSilent
+	}
+	return errAccepted
+}
+
+// judge turns what happened into an outcome.
+func (p *probe) judge(r *synthetic.Report, err error) {
+	end, isEnd := errors.AsType[*mqtt.End](err)
+	want := p.opts.expected()
+	switch {
+	case errors.Is(err, errAccepted):
+		r.Fail(disconnect.UnexpectedAcceptance, "let in, where %s was expected", strings.Join(want, " or "))
+	case errors.Is(err, errSilent):
+		r.Outcome, r.Detail = synthetic.Unsupported, err.Error()
+	case !isEnd:
+		r.Conclude(err)
+	case slices.Contains(want, string(end.Reason)):
+		r.Outcome, r.Detail = synthetic.Success, "refused as expected: "+end.Ending.String()
+		r.TLS = end.TLS
+	case unreachable(end):
+		r.Outcome, r.Detail = synthetic.Inconclusive, "could not ask: "+end.Ending.String()
+	default:
+		r.Fail(disconnect.WrongRefusal, "refused by %s, where %s was expected", end.Ending.String(), strings.Join(want, " or "))
+	}
+}
+
+// unreachable tells that nobody was there to refuse us.
+func unreachable(e *mqtt.End) bool {
+	switch e.Reason {
+	case disconnect.ConnectionRefused, disconnect.NetworkTimeout, disconnect.NetworkUnreachable, disconnect.DNSError,
+		disconnect.ConnackTimeout, disconnect.HandshakeTimeout, disconnect.ServerBusy, disconnect.ServerShutdown,
+		disconnect.ConnectionReset, disconnect.ClientDisconnect, disconnect.AckTimeout:
+		return true
+	}
+	return e.Local()
+}

@@ -1,0 +1,171 @@
+package roundtrip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/client"
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/message"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// RoundtripOptions are the options of kind roundtrip.
+type Options struct {
+	QoS             []int         `koanf:"qos" validate:"min=1,unique,dive,min=0,max=2" desc:"QoS levels to try, each with messages of its own"`
+	Messages        int           `koanf:"messages" validate:"min=1,max=10000" desc:"messages at each QoS in one run"`
+	Size            int           `koanf:"size" validate:"min=64,max=1048576" desc:"bytes of payload of each message"`
+	DeliveryTimeout time.Duration `koanf:"delivery_timeout" validate:"min=10ms" desc:"time after which a message counts as late; at the end of the run it is lost"`
+	ReceiveAt       string        `koanf:"receive_at" names:"target" desc:"name of the target at which to receive, to watch a bridge or a cluster; empty: the same target"`
+}
+
+// DefaultOptions returns the options with their defaults.
+func DefaultOptions() *Options {
+	return &Options{QoS: []int{0, 1, 2}, Messages: 5, Size: 64, DeliveryTimeout: 5 * time.Second}
+}
+
+// Kind declares the kind.
+func Kind() synthetic.Kind {
+	common, m := synthetic.NewCommonMetrics(), message.NewMetrics()
+	return synthetic.Declare(synthetic.Declaration[Options]{
+		Name:     "roundtrip",
+		Help:     "Does a message get through, at each QoS, and how fast?",
+		Schedule: synthetic.Schedule{Every: 30 * time.Second, Timeout: 15 * time.Second},
+		Options:  DefaultOptions,
+		Metrics:  m.All(),
+		Reasons: slices.Concat(client.ConnectReasons(), synthetic.ReasonLabels(disconnect.AckTimeout, disconnect.PingrespTimeout, disconnect.KeepaliveTimeout,
+			disconnect.SessionTakenOver, disconnect.AdminAction), synthetic.ReasonLabels(disconnect.MessageLost, disconnect.DeliveryTimeout,
+			disconnect.MessageDuplicated, disconnect.MessageReordered)),
+		Cost: func(_ synthetic.Profile, o *Options) synthetic.Cost {
+			return synthetic.Cost{ConnectsPerRun: 2, MessagesPerRun: float64(2 * o.Messages * len(o.QoS))}
+		},
+		Clients: func(_ synthetic.Profile, o *Options) synthetic.Clients {
+			if o.ReceiveAt == "" {
+				return synthetic.Clients{Here: 2}
+			}
+			return synthetic.Clients{Here: 1, At: map[string]int{o.ReceiveAt: 1}}
+		},
+		New: func(env synthetic.Env, p *synthetic.Profile, o *Options) (synthetic.Probe, error) {
+			pub, err := client.New(env, p)
+			if err != nil {
+				return nil, err
+			}
+			at, gate := env.Target, env.Gate
+			if o.ReceiveAt != "" {
+				var ok bool
+				if at, gate, ok = env.OtherTarget(o.ReceiveAt); !ok {
+					return nil, fmt.Errorf("receive_at: there is no target %q", o.ReceiveAt)
+				}
+			}
+			sub, err := client.NewTo(env, p, at, gate)
+			return &probe{pub: pub, sub: sub, opts: *o, m: m, keepalive: common.Keepalive}, err
+		},
+	})
+}
+
+// roundtripProbe publishes on one connection and receives on another.
+type probe struct {
+	pub, sub  *client.Client
+	opts      Options
+	m         *message.Metrics
+	keepalive *synthetic.Metric
+}
+
+// Run implements [Probe].
+func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Report {
+	r := &synthetic.Report{}
+	end := time.Now().Add(24 * time.Hour)
+	if dl, ok := ctx.Deadline(); ok {
+		end = dl.Add(-client.CleanUpTime)
+	}
+	sub, err := p.sub.Connect(ctx, "subscriber", client.Clean)
+	if err != nil {
+		p.at(r, err)
+		return r
+	}
+	defer func() { p.sub.Finish(sub, "subscriber") }()
+	topic := p.pub.Env.Topic(sub.ClientID(), "roundtrip")
+	highest := 0
+	for _, q := range p.opts.QoS {
+		highest = max(highest, q)
+	}
+	granted, err := client.Subscribe(sub, end, mqtt.Filter{Topic: topic, QoS: byte(highest)})
+	if err != nil {
+		p.at(r, err)
+		return r
+	}
+	pub, err := p.pub.Connect(ctx, "publisher", client.Clean)
+	if err != nil {
+		r.Conclude(err)
+		return r
+	}
+	defer func() { p.pub.Finish(pub, "publisher") }()
+	defer context.AfterFunc(ctx, pub.Interrupt)()
+	r.SetConnected(pub)
+	r.Samples = append(r.Samples, p.keepalive.Of(pub.Keepalive().Seconds()))
+
+	t := message.NewTally(p.opts.DeliveryTimeout, topic)
+	over := make(chan struct{})
+	var subErr error
+	go func() {
+		defer close(over)
+		subErr = t.Receive(sub)
+	}()
+	defer context.AfterFunc(ctx, sub.Interrupt)()
+	supported, short := 0, false
+	for _, q := range p.opts.QoS {
+		if q > int(granted) || q > int(pub.Connack().MaximumQoS) {
+			r.AddFact(fmt.Sprintf("qos %d", q), "unsupported: the broker grants no more than QoS %d", min(granted, pub.Connack().MaximumQoS))
+			continue
+		}
+		supported++
+		deadline := time.Now().Add(p.opts.DeliveryTimeout)
+		if end.Before(deadline) {
+			deadline, short = end, t.Incomplete()
+		}
+		if err = t.Publish(pub, byte(q), p.opts.Messages, p.opts.Size, deadline); err != nil {
+			break
+		}
+		t.Await(deadline, over)
+	}
+	t.Await(end, over)
+	sub.Interrupt()
+	<-over
+	t.Report(p.m, r)
+	switch {
+	case err != nil && short && timedOut(err):
+		// Waiting for what was lost before left the acknowledgement too little time, so that its absence proves nothing.
+	case err != nil:
+		r.Finding = ""
+		r.Conclude(err)
+	case subErr != nil:
+		r.Finding = ""
+		p.at(r, subErr)
+	case supported == 0:
+		r.Outcome, r.Detail = synthetic.Unsupported, fmt.Sprintf("the broker grants none of the QoS levels %v", p.opts.QoS)
+	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
+		r.Finding, r.Outcome, r.Detail = "", synthetic.Inconclusive, synthetic.ErrStopped.Error()
+	}
+	if r.Outcome == synthetic.Inconclusive { // what is missing is not lost
+		r.Samples = nil
+	}
+	return r
+}
+
+// at concludes from an error of the receiving side, and says so where that is another target.
+func (p *probe) at(r *synthetic.Report, err error) {
+	r.Conclude(err)
+	if p.opts.ReceiveAt != "" {
+		r.Detail = fmt.Sprintf("at target %s: %s", p.opts.ReceiveAt, r.Detail)
+	}
+}
+
+// timedOut tells whether a deadline of ours is what ended a session.
+func timedOut(err error) bool {
+	end, ok := errors.AsType[*mqtt.End](err)
+	return ok && end.Evidence == disconnect.FromDeadline
+}

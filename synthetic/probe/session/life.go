@@ -1,0 +1,361 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/client"
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/internal/aside"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
+)
+
+// life is one life of a held session.
+type life struct {
+	*probe
+	emit func(synthetic.Event)
+	s    *mqtt.Session
+	echo *echo // nil: none
+
+	stop func() // ends what goes on beside the session; may be called twice
+
+	born         time.Time // CONNACK
+	nextTraffic  time.Time
+	trafficTopic string
+	rtt          struct {
+		n               int
+		sum, least, top time.Duration
+	}
+}
+
+// errLifetime ends a session that has lived for as long as it should.
+var errLifetime = errors.New("max_lifetime")
+
+// zombieError says that pings are answered and publishes are not.
+type zombieError struct{ missing string }
+
+// Error implements error.
+func (e zombieError) Error() string { return "zombie: missing " + e.missing }
+
+// run connects, holds the session until it ends, and reports. Of what lasts, its goroutine does next to nothing itself:
+// sessions are many, and their stacks are to stay small.
+func (l *life) run(ctx context.Context) *synthetic.Report {
+	r := &synthetic.Report{}
+	defer l.enter(stateWaiting)
+	defer func() { l.stop() }()
+	var err error
+	aside.Run(func() { err = l.open(ctx) })
+	for err == nil {
+		var e *mqtt.Event
+		e, err = l.s.Next(l.until())
+		switch {
+		case err != nil:
+		case e.Kind == mqtt.Delivery || e.Kind == mqtt.Ack: // a session with traffic has to be fast, not small
+			err = l.take(ctx, e)
+		default:
+			aside.Run(func() { err = l.take(ctx, e) })
+		}
+	}
+	aside.Run(func() {
+		l.stop()
+		l.conclude(r, err)
+	})
+	return r
+}
+
+// open connects and prepares what the session is to do.
+func (l *life) open(ctx context.Context) error {
+	if !l.counted {
+		l.enter(stateWaiting)
+	}
+	if err := l.connect(ctx); err != nil {
+		return err
+	}
+	release := context.AfterFunc(ctx, l.s.Interrupt)
+	l.stop = func() { release() }
+	l.welcome()
+	return l.prepare(ctx)
+}
+
+// connect makes the connection; the wait for the rate limit is not part of the attempt.
+func (l *life) connect(ctx context.Context) error {
+	o, err := l.c.Options(ctx, "")
+	if err != nil {
+		return err
+	}
+	if err := l.c.Wait(ctx); err != nil {
+		return err
+	}
+	l.enter(stateConnecting)
+	ctx, cancel := context.WithTimeout(ctx, l.c.Env.Timeout)
+	defer cancel()
+	l.s, err = l.c.Dial(ctx, "", o)
+	return err
+}
+
+// welcome tells that the session got in.
+func (l *life) welcome() {
+	a := l.s.Account()
+	l.born = time.Now()
+	l.enter(stateConnected)
+	e := synthetic.Event{Name: "connected", Phases: a.Phases, TLS: a.TLS, Notable: true,
+		Detail:  fmt.Sprintf("connected to %s in %s, keepalive %s", a.Remote, a.Total().Round(10*time.Microsecond), l.s.Keepalive()),
+		Samples: []synthetic.Sample{l.m.connects.Of(1), l.m.common.Keepalive.Of(l.s.Keepalive().Seconds())}}
+	if l.opts.Echo == nil { // with an echo only an answer is conclusive
+		e.Outcome = synthetic.Success
+	}
+	l.emit(e)
+}
+
+// prepare prepares echo and traffic.
+func (l *life) prepare(ctx context.Context) error {
+	id := l.s.ClientID()
+	if l.opts.Echo != nil {
+		l.echo = newEcho(l, *l.opts.Echo, l.c.Env.Topic(id, "echo"))
+		if err := l.echo.subscribe(); err != nil {
+			return err
+		}
+	}
+	l.trafficTopic = l.c.Env.Topic(id, "traffic")
+	if l.opts.Traffic == TrafficPublish || l.opts.Traffic == TrafficBoth {
+		l.nextTraffic = time.Now()
+	}
+	if l.opts.Traffic == TrafficReceive || l.opts.Traffic == TrafficBoth {
+		topic := l.c.Env.Topic(id, "receive")
+		if _, err := client.Subscribe(l.s, time.Now().Add(l.c.Env.Timeout), mqtt.Filter{Topic: topic}); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		var publisher sync.WaitGroup
+		publisher.Go(func() { l.publishTo(ctx, topic) })
+		release := l.stop
+		l.stop = func() {
+			cancel()
+			publisher.Wait()
+			release()
+		}
+	}
+	return nil
+}
+
+// until is when the next thing is due; zero = never.
+func (l *life) until() (at time.Time) {
+	earlier := func(t time.Time) {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	earlier(l.nextTraffic)
+	if l.echo != nil {
+		earlier(l.echo.due)
+	}
+	if l.opts.MaxLifetime > 0 {
+		earlier(l.born.Add(l.opts.MaxLifetime))
+	}
+	if l.state == stateConnected {
+		ping, ok := l.s.Unanswered()
+		if !ok {
+			ping, ok = l.s.NextPing()
+		}
+		if ok {
+			earlier(ping.Add(l.s.PingTimeout() / 2))
+		}
+	}
+	return at
+}
+
+// take handles one event of the session.
+func (l *life) take(ctx context.Context, e *mqtt.Event) error {
+	switch e.Kind {
+	case mqtt.Interrupted:
+		if ctx.Err() != nil {
+			return synthetic.ErrStopped
+		}
+		return nil
+	case mqtt.Due:
+		return l.onDue(e.At)
+	case mqtt.Pong:
+		l.alive(e.At)
+		l.rtt.n++
+		l.rtt.sum += e.RTT
+		l.rtt.top = max(l.rtt.top, e.RTT)
+		if l.rtt.least == 0 || e.RTT < l.rtt.least {
+			l.rtt.least = e.RTT
+		}
+		pong := synthetic.Event{Name: "pong", Time: e.At, Detail: fmt.Sprintf("PINGRESP after %s", e.RTT),
+			Samples: []synthetic.Sample{l.m.pingDuration.Of(e.RTT.Seconds()), l.m.pings.Of(1, "answered")}}
+		if l.echo == nil {
+			pong.Outcome = synthetic.Success
+		}
+		l.emit(pong)
+		if l.echo != nil {
+			return l.echo.pong(e)
+		}
+	case mqtt.Ack, mqtt.Delivery:
+		l.alive(e.At)
+		if l.echo != nil {
+			return l.echo.take(e)
+		}
+	}
+	return nil
+}
+
+// onDue does what is due.
+func (l *life) onDue(now time.Time) error {
+	passed := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
+	if l.opts.MaxLifetime > 0 && passed(l.born.Add(l.opts.MaxLifetime)) {
+		return errLifetime
+	}
+	if t, ok := l.s.Unanswered(); ok && l.state == stateConnected && passed(t.Add(l.s.PingTimeout()/2)) {
+		l.enter(stateBlind)
+	}
+	if passed(l.nextTraffic) {
+		if _, _, err := l.s.Publish(mqtt.Message{Topic: l.trafficTopic, Payload: []byte("pingreq traffic")}); err != nil {
+			return err
+		}
+		if l.nextTraffic = l.nextTraffic.Add(l.opts.TrafficInterval); l.nextTraffic.Before(now) {
+			l.nextTraffic = now.Add(l.opts.TrafficInterval)
+		}
+	}
+	if l.echo != nil && passed(l.echo.due) {
+		return l.echo.onDue(now)
+	}
+	return nil
+}
+
+// alive accrues the time up to at as connected: a packet of the broker proves it.
+func (l *life) alive(at time.Time) {
+	if l.state == stateBlind {
+		l.enter(stateConnected)
+	}
+	if l.echo == nil || l.echo.stage == echoIdle { // while a burst is out, only its answers prove anything
+		l.accrue(stateConnected, at)
+	}
+}
+
+// accrueSample adds the time since the last accrual to a state.
+func (p *probe) accrueSample(state sessionState, at time.Time) []synthetic.Sample {
+	d := at.Sub(p.accrued)
+	if p.accrued.IsZero() || d <= 0 {
+		return nil
+	}
+	p.accrued = at
+	return []synthetic.Sample{p.m.stateSeconds.Of(d.Seconds(), string(state))}
+}
+
+// accrue does so at once.
+func (l *life) accrue(state sessionState, at time.Time) {
+	if s := l.accrueSample(state, at); s != nil {
+		l.emit(synthetic.Event{Name: "accrued", Time: at, Samples: s})
+	}
+}
+
+// enter moves the probe to another state. Waiting and connecting are accrued as they pass, the others on proof.
+func (l *life) enter(state sessionState) {
+	now := time.Now()
+	var samples []synthetic.Sample
+	if !l.counted {
+		l.counted, l.accrued = true, now
+	} else {
+		if l.state == stateWaiting || l.state == stateConnecting {
+			samples = l.accrueSample(l.state, now)
+		}
+		samples = append(samples, l.m.sessions.Adding(-1, string(l.state)))
+	}
+	l.state = state
+	l.emit(synthetic.Event{Name: string(state), Time: now, Samples: append(samples, l.m.sessions.Adding(1, string(state)))})
+}
+
+// conclude ends the session, if it has not ended, and reports its life.
+func (l *life) conclude(r *synthetic.Report, err error) {
+	if l.s == nil {
+		r.Conclude(err)
+		return
+	}
+	var zombie zombieError
+	end := l.s.Ended()
+	ours := false
+	switch {
+	case errors.As(err, &zombie):
+		l.enter(stateZombie)
+		r.Fail(disconnect.Zombie, "pings are answered, but %s is missing", map[string]string{"ack": "every acknowledgement of a publish", "delivery": "the delivery of a publish"}[zombie.missing])
+		end = l.s.Fail(disconnect.DeadlineAck)
+		l.afterZombie = true
+		r.Samples = append(r.Samples, l.m.zombies.Of(1, zombie.missing))
+		r.Samples = append(r.Samples, l.accrueSample(stateZombie, end.Time)...)
+	case end != nil:
+		r.Conclude(end)
+	default: // we end it
+		ours = true
+		l.c.Finish(l.s, "")
+		end = l.s.Ended()
+		switch {
+		case !errors.Is(err, synthetic.ErrStopped) && !errors.Is(err, errLifetime):
+			r.Conclude(err)
+		case l.echo != nil && l.echo.rounds == 0:
+			r.Outcome, r.Detail = synthetic.Inconclusive, "ended by us before the first echo was complete"
+		default:
+			r.Outcome, r.Detail = synthetic.Success, "alive until "+err.Error()
+		}
+	}
+	if blind := end.Blind(); blind > 0 && r.Finding == "" {
+		r.Samples = append(r.Samples, l.m.blind.Of(blind.Seconds()))
+		r.Samples = append(r.Samples, l.accrueSample(stateBlind, end.Time)...)
+		r.AddFact("blind", "%s", blind.Round(time.Millisecond))
+	} else if !l.echo.suspicious() {
+		r.Samples = append(r.Samples, l.accrueSample(stateConnected, end.Time)...)
+	}
+	if end.Reason == disconnect.PingrespTimeout {
+		r.Samples = append(r.Samples, l.m.pings.Of(1, "timeout"))
+	}
+	lifetime := end.Time.Sub(l.born)
+	if !ours {
+		r.Samples = append(r.Samples, l.m.lifetime.Of(lifetime.Seconds()))
+	}
+	r.Samples = append(r.Samples, l.m.disconnects.Of(1, string(end.Reason), string(end.Initiator), string(end.Evidence)))
+	if l.echo != nil {
+		if r.Outcome == synthetic.Failure { // what is under way when we end it ourselves is not lost
+			r.Samples = append(r.Samples, l.echo.lost()...)
+		}
+		r.AddFact("echo", "%d bursts of %d came back in full", l.echo.rounds, l.echo.o.Burst)
+	}
+	if end.Reason == disconnect.SessionTakenOver {
+		r.Detail += "; is another agent running with the same agent.id?"
+	}
+	r.AddFact("lifetime", "%s", lifetime.Round(time.Millisecond))
+	if n := l.rtt.n; n > 0 {
+		r.AddFact("ping", "%d answered, %s / %s / %s least / mean / most", n, l.rtt.least, (l.rtt.sum / time.Duration(n)).Round(time.Microsecond), l.rtt.top)
+	}
+	r.AddFact("end", "%s", end.Ending)
+}
+
+// publishTo keeps a second connection that publishes to the session, for traffic that we only receive.
+func (l *life) publishTo(ctx context.Context, topic string) {
+	link := mqtt.Link{Timeout: l.c.Env.Timeout, Wait: l.c.Wait, Backoff: mqtt.Backoff{Min: l.opts.BackoffMin, Max: l.opts.BackoffMax},
+		Options: func() (mqtt.Options, error) {
+			o, err := l.c.Options(ctx, "publisher")
+			client.Clean(&o)
+			return o, err
+		},
+		Serve: func(ctx context.Context, s *mqtt.Session) error {
+			for next := time.Now(); ; {
+				e, err := s.Next(next)
+				switch {
+				case err != nil:
+					return err
+				case ctx.Err() != nil:
+					return nil
+				case e.Kind == mqtt.Due:
+					if _, _, err := s.Publish(mqtt.Message{Topic: topic, Payload: []byte("pingreq traffic")}); err != nil {
+						return err
+					}
+					next = e.At.Add(l.opts.TrafficInterval)
+				}
+			}
+		}}
+	_ = link.Run(ctx) // ends with ctx alone
+}
