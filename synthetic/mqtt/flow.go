@@ -42,7 +42,7 @@ func (s *Session) permitted(m Message) error {
 	ann := &s.account.Connack
 	switch {
 	case m.QoS > ann.MaximumQoS: // [MQTT5-3.2.2-11]
-		return fmt.Errorf("%w: QoS %d, when its Maximum QoS is %d", ErrUnsupported, m.QoS, ann.MaximumQoS)
+		return fmt.Errorf("%w: QoS %d, but its Maximum QoS is %d", ErrUnsupported, m.QoS, ann.MaximumQoS)
 	case len(m.Payload) > maxPayload:
 		return fmt.Errorf("a payload of %d bytes does not fit into a packet", len(m.Payload))
 	case m.Retain && !ann.RetainAvailable: // [MQTT5-3.2.2-14]

@@ -243,7 +243,7 @@ func ParseURL(raw string) (*url.URL, error) {
 	case u.RawQuery != "" && (u.Scheme == "mqtt" || u.Scheme == "mqtts"), u.Fragment != "":
 		return nil, fmt.Errorf("a broker URL has no query or fragment")
 	case (u.Scheme == "mqtt" || u.Scheme == "mqtts") && u.Path != "" && u.Path != "/":
-		return nil, fmt.Errorf("a %s URL has no path: topics do not belong into it", u.Scheme)
+		return nil, fmt.Errorf("a %s URL has no path: remove it; topics do not belong in a URL", u.Scheme)
 	}
 	if p := u.Port(); p != "" {
 		var n int

@@ -61,7 +61,7 @@ func (s *Session) write(p packet) (time.Time, error) {
 }
 
 func tooLarge(p packet, size, limit int) error {
-	return fmt.Errorf("%w: a %s of %d bytes, when its Maximum Packet Size is %d", ErrUnsupported, p.packetType(), size, limit)
+	return fmt.Errorf("%w: a %s of %d bytes, but its Maximum Packet Size is %d", ErrUnsupported, p.packetType(), size, limit)
 }
 
 // writeDeadline returns how long a write may take. A blocked write must not hide a missing
