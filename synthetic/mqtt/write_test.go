@@ -32,7 +32,7 @@ func TestBlockedWrite(t *testing.T) {
 				}
 				s, p := pipe(t, Options{Keepalive: 10 * time.Second}, func(r received) []byte {
 					if r.kind() == last && last == PINGREQ {
-						time.Sleep(time.Hour) // reads no more
+						time.Sleep(time.Hour) // stops reading
 					}
 					if r.kind() == PUBLISH {
 						time.Sleep(time.Hour)
