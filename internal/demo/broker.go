@@ -20,29 +20,32 @@ import (
 )
 
 const (
-	// connectTimeout bounds everything up to CONNECT; mochi itself would wait for ever.
+	// connectTimeout limits everything up to CONNECT. mochi itself would wait forever.
 	connectTimeout = 10 * time.Second
-	// acceptPause is the wait after a failed accept, such as one for want of file descriptors.
+	// acceptPause is the wait after a failed accept, for example without free file descriptors.
 	acceptPause = 100 * time.Millisecond
-	// sysInterval is in whole seconds, the period of the $SYS topics.
+	// sysInterval is the period of the $SYS topics, in seconds.
 	sysInterval = 2
 
 	webSocketPath = "/mqtt"
 )
 
-// broker is one mochi server behind listeners of our own. mochi's listeners are not used: their Close races with new
-// connections, may deadlock (mochi issues 488 and 541) and waits for ever for a client that never sent CONNECT, and the
-// websocket one cannot tell its port.
+// broker is a mochi server behind listeners of our own. mochi's listeners are not used for three
+// reasons. Their Close races with new connections and may deadlock (mochi issues 488 and 541). It
+// also waits forever for a client that never sent CONNECT. The websocket listener cannot report its
+// port.
 type broker struct {
-	server  *mqtt.Server
-	log     *slog.Logger
-	grace   float64        // the share that clients are given of the time that mochi would wait for them
-	accepts []func()       // each serves one listener until that is closed
-	closers []func() error // of the listeners
+	server *mqtt.Server
+	log    *slog.Logger
+	// grace is the part of mochi's keepalive timeout after which a silent client is given up.
+	grace   float64
+	accepts []func()       // each serves one listener until that listener is closed
+	closers []func() error // close the listeners
 	done    chan struct{}
 	work    sync.WaitGroup // listeners, connections, and the goroutines of hooks
 
-	// turn holds a value while a connection enters or leaves the server's table of clients; see workarounds.
+	// turn holds a value while a connection enters or leaves the server's table of clients; see
+	// workarounds.
 	turn chan struct{}
 
 	mu    sync.Mutex
@@ -63,7 +66,7 @@ func newBroker(log *slog.Logger) *broker {
 	}
 }
 
-// listen opens a listener on a free loopback port. It is served from the call of serve on.
+// listen opens a listener on a free loopback port. serve starts to serve it.
 func (b *broker) listen(ctx context.Context, scheme string, config *tls.Config) (Endpoint, error) {
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -88,7 +91,7 @@ func (b *broker) listen(ctx context.Context, scheme string, config *tls.Config) 
 	return e, nil
 }
 
-// balance puts a balancer before a listener that speaks mqtt, and returns the way through it.
+// balance puts a balancer in front of an mqtt listener, and returns the endpoint of the balancer.
 func (b *broker) balance(ctx context.Context, e Endpoint, limit time.Duration) (Endpoint, error) {
 	address := strings.TrimPrefix(e.URL, "mqtt://")
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
@@ -120,7 +123,7 @@ func (b *broker) accept(ln net.Listener, handle func(net.Conn)) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil:
-			b.log.Error("demo broker could not accept a connection, will try again", "err", err)
+			b.log.Error("demo broker could not accept a connection; trying again", "err", err)
 			select {
 			case <-b.done:
 				return
@@ -132,8 +135,8 @@ func (b *broker) accept(ln net.Listener, handle func(net.Conn)) {
 	}
 }
 
-// newWebServer returns a server whose connections are part of b.work: by ConnState until they become websockets, by
-// the handler from then on.
+// newWebServer returns a server whose connections are counted in b.work: by ConnState until they
+// become websockets, then by the handler.
 func (b *broker) newWebServer() *http.Server {
 	upgrader := websocket.Upgrader{Subprotocols: []string{"mqtt"}, HandshakeTimeout: connectTimeout}
 	mux := http.NewServeMux()
@@ -141,12 +144,12 @@ func (b *broker) newWebServer() *http.Server {
 		b.work.Add(1)
 		defer b.work.Done()
 		if !slices.Contains(websocket.Subprotocols(r), "mqtt") {
-			http.Error(w, "the client must offer the websocket sub-protocol mqtt [MQTT-6.0.0-3]", http.StatusBadRequest)
+			http.Error(w, "the client must offer the websocket sub-protocol mqtt [MQTT3-6.0.0-3, MQTT5-6.0.0-3]", http.StatusBadRequest)
 			return
 		}
 		ws, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
-			return // the upgrader has answered
+			return // the upgrader has sent the error
 		}
 		b.handle(&wsConn{Conn: ws.NetConn(), ws: ws})
 	})
@@ -165,7 +168,7 @@ func (b *broker) newWebServer() *http.Server {
 	}
 }
 
-// handle is the whole life of one connection.
+// handle serves one connection until it ends.
 func (b *broker) handle(nc net.Conn) {
 	c := &conn{Conn: nc, grace: b.grace, turn: b.turn}
 	defer c.Close()
@@ -174,13 +177,14 @@ func (b *broker) handle(nc net.Conn) {
 	}
 	defer b.forget(c)
 
-	_ = c.SetReadDeadline(time.Now().Add(connectTimeout)) // a dead connection fails at its first read
+	// The error is ignored: a dead connection fails at its first read.
+	_ = c.SetReadDeadline(time.Now().Add(connectTimeout))
 	err := b.server.EstablishConnection("demo", c)
 	c.leave()
 	b.log.Debug("connection ended", "remote", nc.RemoteAddr(), "err", err)
 }
 
-// admit reports false when the broker is closing.
+// admit reports whether the connection may be served. It is false when the broker is closing.
 func (b *broker) admit(c *conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -197,7 +201,8 @@ func (b *broker) forget(c *conn) {
 	delete(b.conns, c)
 }
 
-// close stops the broker. mochi's event loop is told to end but cannot be waited for; it ends within its current step.
+// close stops the broker. It stops mochi's event loop but cannot wait for it; the loop ends after
+// its current step.
 func (b *broker) close() error {
 	b.mu.Lock()
 	conns := slices.Collect(maps.Keys(b.conns))
@@ -213,11 +218,12 @@ func (b *broker) close() error {
 	}
 	var told sync.WaitGroup
 	for _, cl := range b.server.Clients.GetAll() {
-		told.Go(func() { _ = b.server.DisconnectClient(cl, packets.ErrServerShuttingDown) }) // it may be gone
+		// The error is ignored: the client may be gone.
+		told.Go(func() { _ = b.server.DisconnectClient(cl, packets.ErrServerShuttingDown) })
 	}
 	told.Wait()
 	for _, c := range conns {
-		_ = c.Close() // those without CONNECT, too
+		_ = c.Close() // also those without CONNECT
 	}
 	b.work.Wait()
 	return errors.Join(append(errs, b.server.Close())...)

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// backdate keeps certificates valid for a client whose clock is a little behind.
+// backdate makes certificates valid for a client whose clock is a little slow.
 const backdate = time.Hour
 
 // authority is a certificate authority whose key never leaves the process.
@@ -23,7 +23,7 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// newAuthority makes an authority that is valid for a year.
+// newAuthority returns a new authority that is valid for a year.
 func newAuthority(now time.Time) (*authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -58,8 +58,8 @@ func (a *authority) writeFile(name string) error {
 	return nil
 }
 
-// serverCertificate issues a certificate for localhost, 127.0.0.1 and ::1 that expires at notAfter. The chain that is
-// sent is the leaf alone.
+// serverCertificate issues a certificate for localhost, 127.0.0.1 and ::1 that expires at notAfter.
+// Its chain is only the leaf.
 func (a *authority) serverCertificate(now, notAfter time.Time) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

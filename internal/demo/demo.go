@@ -1,8 +1,9 @@
-// Package demo runs MQTT brokers inside the process, one healthy and the others broken on purpose or behind a path that
-// is, so that everything pingreq measures can be seen without installing anything. They listen on free ports of 127.0.0.1 only.
+// Package demo runs MQTT brokers inside the process. One is healthy. The others are broken on
+// purpose, or the path to them is. They show everything that pingreq measures without installing
+// anything. They listen only on free ports of 127.0.0.1.
 //
-// The brokers are github.com/mochi-mqtt/server; their faults are hooks and connection wrappers of this package. Where
-// mochi 2.7.9 itself would look faulty to a probe, workarounds has a way round it.
+// The brokers are github.com/mochi-mqtt/server. Hooks and connection wrappers of this package make
+// their faults. The hook workarounds avoids faults of mochi 2.7.9 itself that a probe would see.
 package demo
 
 import (
@@ -17,34 +18,39 @@ import (
 	"time"
 )
 
-// Options says where the brokers keep their files and how soon their faults show. Only Dir is required.
+// Options says where the brokers keep their files and how soon their faults appear. Only Dir is
+// required.
 type Options struct {
-	// Dir is an existing directory for the CA certificate and the password file. The caller removes it after Close.
+	// Dir is an existing directory for the CA certificate and the password file. The caller removes
+	// it after Close.
 	Dir string
-	// ZombieAfter is the age at which a connection to the broker "zombie" stops being acknowledged; 8 s if zero.
+	// ZombieAfter is the age at which the broker "zombie" stops acknowledging on a connection. 0
+	// means 8 s.
 	ZombieAfter time.Duration
-	// DropAfter is the age at which the broker "dropper" ends a connection. The default, 28 s, is half a minute but
-	// no multiple of the usual keepalives: a close with a ping just due would pass for a keepalive timeout.
+	// DropAfter is the age at which the broker "dropper" ends a connection. 0 means 28 s. That is
+	// about half a minute but not a multiple of the usual keepalives: a close while a ping is just
+	// due would look like a keepalive timeout.
 	DropAfter time.Duration
-	// CutAfter is the time for which the path to the broker "balancer" lets a connection idle; 20 s if zero.
+	// CutAfter is how long the balancer in front of the broker "balancer" lets a connection idle
+	// before it cuts it. 0 means 20 s.
 	CutAfter time.Duration
-	// Logger receives what the brokers log, at level debug unless it is an error; nil discards it.
+	// Logger receives the log of the brokers, at level debug except errors. nil discards it.
 	Logger *slog.Logger
 }
 
-// Broker is one running broker: what is wrong with it, and how to reach it.
+// Broker is a running broker: what is wrong with it, and how to connect to it.
 type Broker struct {
-	// Name is a short lower-case name, fit to be a target's name.
+	// Name is a short lower-case name that can be used as a target's name.
 	Name string
 	// Summary says in one line what is wrong with the broker.
 	Summary string
-	// Expect says in one line what to look for, naming the metric.
+	// Expect says in one line what to look for, and names the metric.
 	Expect string
 	// Endpoints are the broker's listeners, at least one.
 	Endpoints []Endpoint
-	// CAFile is the PEM file that verifies the TLS endpoints; empty if there are none.
+	// CAFile is the PEM file that verifies the TLS endpoints. It is empty if there are none.
 	CAFile string
-	// Username is what the broker demands; empty if it lets anyone in.
+	// Username is the user name that the broker requires. It is empty if anybody may connect.
 	Username string
 	// PasswordFile holds the password that goes with Username, without a newline.
 	PasswordFile string
@@ -56,20 +62,21 @@ type Endpoint struct {
 	URL string
 	// Transport is "tcp" or "websocket".
 	Transport string
-	// TLS says whether the transport is encrypted.
+	// TLS reports whether the transport is encrypted.
 	TLS bool
 }
 
 // Brokers are the running brokers.
 type Brokers struct {
-	// List has the healthy broker first. It must not be changed.
+	// List holds the brokers, the healthy one first. It must not be changed.
 	List []Broker
 
 	close func() error
 }
 
-// Start starts all brokers; they accept connections when it returns and run until Close. The context bounds the start
-// alone. An error names the broker that did not start, and then none is left running.
+// Start starts all brokers. When it returns, they accept connections, and they run until Close. The
+// context applies only to the start. If a broker does not start, the error names it and none is
+// left running.
 func Start(ctx context.Context, o Options) (*Brokers, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -111,8 +118,9 @@ func Start(ctx context.Context, o Options) (*Brokers, error) {
 	return b, nil
 }
 
-// Close tells the clients with DISCONNECT 0x8B Server shutting down, closes every connection and listener and waits
-// for what served them. Further calls do nothing and return the same.
+// Close sends the clients DISCONNECT 0x8B Server shutting down, closes every connection and
+// listener, and waits for the goroutines that served them. Further calls do nothing and return the
+// same result.
 func (b *Brokers) Close() error { return b.close() }
 
 func (o *Options) complete() error {

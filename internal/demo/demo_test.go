@@ -88,15 +88,15 @@ func TestStartErrors(t *testing.T) {
 	}
 }
 
-// Close must not wait for clients: neither for those that never sent CONNECT, nor for a TLS or websocket handshake that
-// was not begun.
+// Close must not wait for clients that never sent CONNECT, or that never began their TLS or
+// websocket handshake.
 func TestClose(t *testing.T) {
 	b := startDemo(t, Options{})
 	healthy := b.find(t, "healthy")
 	var sessions []raw
 	for _, e := range healthy.Endpoints {
 		sessions = append(sessions, newRaw(t, healthy.dial(t, e), "close-"+hostOf(t, e)))
-		healthy.dial(t, Endpoint{URL: "mqtt://" + hostOf(t, e)}) // connects and stays mute
+		healthy.dial(t, Endpoint{URL: "mqtt://" + hostOf(t, e)}) // connects and sends nothing
 	}
 
 	if err := b.Close(); err != nil {
@@ -187,7 +187,7 @@ func TestWebSocketNeedsSubProtocol(t *testing.T) {
 	}
 }
 
-// mochi warns of every packet that it could not process, with all that is in it.
+// mochi logs a warning with the whole packet for every packet that it could not process.
 func TestLogHoldsNoPackets(t *testing.T) {
 	var log syncBuffer
 	b := startDemo(t, Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
@@ -195,7 +195,7 @@ func TestLogHoldsNoPackets(t *testing.T) {
 	c := newRaw(t, b.find(t, "healthy").dialFirst(t), "twice")
 	c.send(&v5.Connect{ProtocolName: "MQTT", ProtocolVersion: 5, ClientID: "twice", PasswordFlag: true, Password: []byte("open sesame")})
 	if got := receive[v5.Disconnect](c).ReasonCode; got != 0x82 {
-		t.Errorf("second CONNECT was answered by DISCONNECT 0x%02X, want 0x82 Protocol error", got)
+		t.Errorf("second CONNECT got DISCONNECT 0x%02X, want 0x82 Protocol error", got)
 	}
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
@@ -210,7 +210,7 @@ func TestLogHoldsNoPackets(t *testing.T) {
 		}
 	}
 	if !found {
-		t.Errorf("the log does not tell of the second CONNECT:\n%s", log.String())
+		t.Errorf("the log does not mention the second CONNECT:\n%s", log.String())
 	}
 }
 

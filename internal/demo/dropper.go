@@ -9,9 +9,10 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// dropHook ends every connection at a certain age. The drops of one client id alternate between DISCONNECT 0x98
-// Administrative action and a bare FIN, and every other client id starts with the FIN, so that both are seen early.
-// MQTT 3.1.1 has no DISCONNECT from the server; its clients always get the FIN.
+// dropHook ends every connection at a certain age. For each client id it alternates between
+// DISCONNECT 0x98 Administrative action and a bare FIN. Every other client id starts with the FIN,
+// so that both appear early. MQTT 3.1.1 has no DISCONNECT from the server, so its clients always
+// get the FIN.
 type dropHook struct {
 	auth.AllowHook
 	server *mqtt.Server
@@ -19,8 +20,8 @@ type dropHook struct {
 	after  time.Duration
 
 	mu        sync.Mutex
-	gone      map[*mqtt.Client]chan struct{} // closed when the client has left
-	nextTells map[string]bool                // client id: whether its next drop says why
+	gone      map[*mqtt.Client]chan struct{} // closed when the client has disconnected
+	nextTells map[string]bool                // client id: whether its next drop sends DISCONNECT
 }
 
 func newDropHook(server *mqtt.Server, work *sync.WaitGroup, after time.Duration) *dropHook {
@@ -63,7 +64,7 @@ func (h *dropHook) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
 }
 
 func (h *dropHook) drop(cl *mqtt.Client) {
-	// The client may be leaving at this moment; either error means just that.
+	// The client may be disconnecting just now. Both errors mean only that.
 	if cl.Properties.ProtocolVersion == 5 && h.tells(cl.ID) {
 		_ = h.server.DisconnectClient(cl, packets.ErrAdministrativeAction)
 	} else {
@@ -71,7 +72,7 @@ func (h *dropHook) drop(cl *mqtt.Client) {
 	}
 }
 
-// tells reports whether this drop of the client id says why.
+// tells reports whether this drop of the client id sends DISCONNECT.
 func (h *dropHook) tells(id string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

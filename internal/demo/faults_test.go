@@ -66,7 +66,7 @@ func TestZombie(t *testing.T) {
 		works(c)
 		time.Sleep(time.Nanosecond)
 
-		for round := range 3 { // it is so for good
+		for round := range 3 { // a zombie stays one
 			c.publish(9, 1)
 			c.publish(10, 2)
 			c.publish(0, 0)
@@ -75,9 +75,9 @@ func TestZombie(t *testing.T) {
 			other.publish(1, 1)
 			receive[v5.Puback](other)
 			other.Close()
-			synctest.Wait() // a delivery would be on its way now
+			synctest.Wait() // a delivery would have been sent by now
 			c.send(&v5.Pingreq{})
-			receive[v5.Pingresp](c) // and neither acknowledgement nor delivery before it
+			receive[v5.Pingresp](c) // without an acknowledgement or delivery before it
 			time.Sleep(time.Duration(round) * time.Minute)
 		}
 		c.Close()

@@ -10,7 +10,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
 )
 
-// mochi waits for K + K/2 in whole seconds; with a smaller grace it gives up sooner, and publishes the Will as ever.
+// mochi waits for K + K/2 in whole seconds. With a smaller grace it gives up sooner, and publishes
+// the Will as usual.
 func TestGrace(t *testing.T) {
 	for _, tt := range []struct {
 		grace     float64
@@ -28,7 +29,7 @@ func TestGrace(t *testing.T) {
 				b.grace = tt.grace
 				return new(auth.AllowHook)
 			})
-			observer := newRaw(t, dial(), "observer") // keepalive 0: is never given up
+			observer := newRaw(t, dial(), "observer") // keepalive 0 is never given up
 			subscribe(observer, 1, 1)
 			connect := func(id string) raw {
 				c := raw{t, dial()}
@@ -39,7 +40,7 @@ func TestGrace(t *testing.T) {
 
 			living, victim := connect("living"), connect("victim")
 			k := time.Duration(tt.keepalive) * time.Second
-			for range 20 { // one that pings at its keepalive stays
+			for range 20 { // a client that pings at its keepalive stays connected
 				time.Sleep(k)
 				for _, c := range []raw{living, victim} {
 					c.send(&v5.Pingreq{})

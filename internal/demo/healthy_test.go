@@ -102,7 +102,7 @@ func TestHealthySys(t *testing.T) {
 	}
 }
 
-// The identifiers of packets from the client and of those to it are independent (MQTT 5, 2.2.1).
+// Packet identifiers of the client and of the broker are independent [MQTT5-2.2.1].
 func TestPacketIdentifiersAreIndependent(t *testing.T) {
 	c := newRaw(t, startDemo(t, Options{}).find(t, "healthy").dialFirst(t), "ids")
 	subscribe(c, 1, 0x02)
@@ -147,7 +147,7 @@ func TestSwapHalf(t *testing.T) {
 	}
 }
 
-// A client that takes its id over from a connection that still lives gets its messages.
+// A client that takes over its id from a living connection gets its messages.
 func TestTakeover(t *testing.T) {
 	healthy := startDemo(t, Options{}).find(t, "healthy")
 	old := newRaw(t, healthy.dialFirst(t), "same")
@@ -160,7 +160,8 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-// slowLeave delays the first connection that ends, just before mochi takes its id from the table of clients.
+// slowLeave delays the first connection that ends, just before mochi removes its id from the table
+// of clients.
 type slowLeave struct {
 	mqtt.HookBase
 	slept atomic.Bool
@@ -174,7 +175,7 @@ func (h *slowLeave) OnUnsubscribed(*mqtt.Client, packets.Packet) {
 	}
 }
 
-// A client that reconnects while the broker is still tidying up its old connection gets its messages.
+// A client that reconnects while the broker still removes its old connection gets its messages.
 func TestReconnectDuringTearDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dial := pipes(t, func(b *broker) mqtt.Hook { return new(auth.AllowHook) }, new(slowLeave))
@@ -187,7 +188,7 @@ func TestReconnectDuringTearDown(t *testing.T) {
 	})
 }
 
-// Many publishers to one subscriber: mochi's flow control would deadlock.
+// Many publishers send to one subscriber. mochi's flow control would deadlock.
 func TestBurstsDoNotStall(t *testing.T) {
 	const publishers, each = 4, 500
 	healthy := startDemo(t, Options{}).find(t, "healthy")
@@ -198,7 +199,7 @@ func TestBurstsDoNotStall(t *testing.T) {
 		go func() {
 			for range each {
 				if _, err := p.Publish(t.Context(), &paho.Publish{Topic: "burst", QoS: 1, Payload: []byte("x")}); err != nil {
-					return // the main goroutine will miss a message
+					return // the main goroutine then misses a message
 				}
 			}
 		}()
@@ -208,7 +209,7 @@ func TestBurstsDoNotStall(t *testing.T) {
 	}
 }
 
-// A client that never reads must not keep the broker from stopping.
+// The broker must stop even if a client never reads.
 func TestCloseWithStuckClient(t *testing.T) {
 	b := startDemo(t, Options{})
 	healthy := b.find(t, "healthy")
@@ -244,7 +245,7 @@ func echo(c raw, id uint16) {
 	receive[v5.Publish](c)
 }
 
-// subscribe subscribes to t with the options and expects them to be granted.
+// subscribe subscribes to t with the options and expects the broker to grant them.
 func subscribe(c raw, id uint16, options byte) {
 	c.t.Helper()
 	c.send(&v5.Subscribe{PacketID: id, Subscriptions: []v5.SubOptions{{Topic: "t", QoS: options & 3}}})

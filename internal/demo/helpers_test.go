@@ -23,10 +23,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is far longer than anything takes; it turns a hang into a failure.
+// patience is much longer than any step takes. It turns a hang into a failure.
 const patience = 30 * time.Second
 
-// startDemo starts the brokers in a directory of the test and closes them at its end.
+// startDemo starts the brokers in a directory of the test and closes them when the test ends.
 func startDemo(t *testing.T, o Options) *Brokers {
 	t.Helper()
 	o.Dir = t.TempDir()
@@ -59,7 +59,7 @@ func (d Broker) dialFirst(t *testing.T) net.Conn {
 	return d.dial(t, d.Endpoints[0])
 }
 
-// dial connects to the endpoint and verifies its certificate with nothing but what Broker says.
+// dial connects to the endpoint and verifies its certificate using only the fields of Broker.
 func (d Broker) dial(t *testing.T, e Endpoint) net.Conn {
 	t.Helper()
 	u, err := url.Parse(e.URL)
@@ -170,7 +170,7 @@ func (w *witness) next(t *testing.T) *paho.Publish {
 	}
 }
 
-// raw speaks MQTT 5 packet by packet: nothing is sent or answered but what the test says.
+// raw sends and receives MQTT 5 packet by packet. It sends nothing that the test does not send.
 type raw struct {
 	t *testing.T
 	net.Conn

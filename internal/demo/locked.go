@@ -8,10 +8,11 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// lockHook lets in only who has the user name and password. An anonymous MQTT 5 client is refused with CONNACK 0x87
-// Not authorized, as by Mosquitto, and a wrong password with 0x86; MQTT 3.1.1 clients get return code 5 for both.
+// lockHook accepts only clients with the user name and password. An anonymous MQTT 5 client gets
+// CONNACK 0x87 Not authorized, as from Mosquitto, and a wrong password gets 0x86. MQTT 3.1.1
+// clients get return code 5 for both.
 type lockHook struct {
-	auth.AllowHook // lets who is in read and write everything
+	auth.AllowHook // lets accepted clients read and write everything
 	username       string
 	password       string
 }
@@ -32,7 +33,7 @@ func (h *lockHook) OnConnectAuthenticate(_ *mqtt.Client, pk packets.Packet) bool
 	return name&password == 1
 }
 
-// OnPacketEncode changes mochi's 0x86 to 0x87 for a client that named no user.
+// OnPacketEncode changes mochi's 0x86 to 0x87 for a client without a user name.
 func (*lockHook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	if pk.FixedHeader.Type == packets.Connack && pk.ReasonCode == packets.ErrBadUsernameOrPassword.Code &&
 		len(cl.Properties.Username) == 0 {

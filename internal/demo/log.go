@@ -5,8 +5,9 @@ import (
 	"log/slog"
 )
 
-// quietHandler passes mochi's records on at level debug, for brokers that are broken on purpose warn all the time, and
-// without the packet dumps, which may hold a password. Errors keep their level.
+// quietHandler passes on mochi's records at level debug, because brokers that are broken on purpose
+// warn all the time. It removes the packet dumps, which may hold a password. Errors keep their
+// level.
 type quietHandler struct{ next slog.Handler }
 
 func quietLevel(l slog.Level) slog.Level {

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// relay passes on what two sides say to each other, and as a TCP balancer does (HAProxy's "timeout client" and "timeout
-// server"), it closes both connections with a FIN when for some time neither said anything.
+// relay passes on what two sides send. Like a TCP balancer (HAProxy's "timeout client" and "timeout
+// server"), it closes both connections with a FIN if neither side has sent anything for some time.
 type relay struct {
-	limit time.Duration   // for which a connection may idle
+	limit time.Duration   // how long a connection may idle
 	done  <-chan struct{} // closed when the broker closes
 }
 
-// serve passes a client's connection on to the server at address.
+// serve relays a client's connection to the server at address.
 func (r *relay) serve(client net.Conn, address string) {
 	server, err := net.DialTimeout("tcp", address, connectTimeout)
 	if err != nil { // the broker is closing
@@ -24,7 +24,7 @@ func (r *relay) serve(client net.Conn, address string) {
 	r.pass(client, server)
 }
 
-// pass returns when both connections are closed.
+// pass relays until both connections are closed.
 func (r *relay) pass(client, server net.Conn) {
 	end := sync.OnceFunc(func() {
 		_ = client.Close()
@@ -34,7 +34,7 @@ func (r *relay) pass(client, server net.Conn) {
 	idle := time.AfterFunc(r.limit, end)
 	defer idle.Stop()
 
-	heard := make(chan struct{}) // all of what the client says
+	heard := make(chan struct{}) // closed when everything from the client is passed on
 	go func() {
 		defer close(heard)
 		r.copy(server, client, idle, end)
@@ -42,24 +42,24 @@ func (r *relay) pass(client, server net.Conn) {
 	r.copy(client, server, idle, end)
 	select {
 	case <-heard:
-	case <-r.done: // nobody waits for the client any more
+	case <-r.done: // the broker is closing, so nobody waits for the client
 		end()
 		<-heard
 	}
 }
 
-// copy passes on one direction, and the FIN at its end.
+// copy passes on one direction, including the FIN at its end.
 func (r *relay) copy(to, from net.Conn, idle *time.Timer, end func()) {
 	_, err := io.Copy(timedWriter{to}, activeReader{from, func() { idle.Reset(r.limit) }})
 	if err == nil {
 		err = closeWrite(to)
 	}
-	if err != nil { // such as a RST, or the cut
+	if err != nil { // for example a RST, or the cut
 		end()
 	}
 }
 
-// activeReader tells when something was read.
+// activeReader calls active when something was read.
 type activeReader struct {
 	io.Reader
 	active func()
@@ -74,7 +74,7 @@ func (r activeReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// timedWriter bounds each write.
+// timedWriter limits the time of each write.
 type timedWriter struct{ net.Conn }
 
 // Write implements io.Writer.

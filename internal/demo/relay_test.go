@@ -11,7 +11,8 @@ import (
 	v5 "github.com/eclipse/paho.golang/packets"
 )
 
-// relayed runs a relay between two in-memory connections and returns their far ends, and when the relay is through.
+// relayed runs a relay between two in-memory connections. It returns their far ends and a channel
+// that is closed when the relay ends.
 func relayed(t *testing.T, r *relay) (client, server net.Conn, through <-chan struct{}) {
 	t.Helper()
 	client, near := net.Pipe()
@@ -53,7 +54,7 @@ func expectEOF(t *testing.T, name string, c net.Conn) {
 	}
 }
 
-// A connection lives while either side says something at least every so often, and both sides are closed once neither did.
+// A connection lives while either side sends often enough. If neither does, both sides are closed.
 func TestRelayCutsWhatIdles(t *testing.T) {
 	const limit = 20 * time.Second
 	for name, talk := range map[string]func(t *testing.T, client, server net.Conn){
@@ -87,7 +88,7 @@ func TestRelayCutsWhatIdles(t *testing.T) {
 	}
 }
 
-// The end of one side becomes that of the other, at once.
+// When one side ends, the other is ended at once.
 func TestRelayPassesEndsOn(t *testing.T) {
 	for _, side := range []string{"client", "server"} {
 		t.Run(side, func(t *testing.T) {
@@ -119,7 +120,7 @@ func TestBalancerOverTCP(t *testing.T) {
 	balancer := patient.find(t, "balancer")
 	c := newRaw(t, balancer.dialFirst(t), "b")
 	subscribe(c, 1, 1)
-	balancer.dialFirst(t) // stays mute, and must not keep Close
+	balancer.dialFirst(t) // sends nothing, and must not delay Close
 	if err := patient.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -10,18 +10,23 @@ import (
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
 )
 
-// spec declares one broker; the list of them is specs.
+// spec describes one broker. specs returns all of them.
 type spec struct {
 	name, summary, expect string
 	schemes               []string
-	certificateLife       time.Duration // of its server certificate, if a scheme uses TLS
-	password              bool          // whether clients must give the user name and password
-	grace                 float64       // the share that clients are given of the time that mochi would wait for them; 0 = all of it
-	balanced              bool          // whether the way to it is through a balancer that cuts what idles
-	hook                  func(*broker, setup) mqtt.Hook
+	// certificateLife is the lifetime of its server certificate, if a scheme uses TLS.
+	certificateLife time.Duration
+	// password reports whether clients need the user name and password.
+	password bool
+	// grace is the part of mochi's keepalive timeout after which a silent client is given up. 0
+	// means all of it.
+	grace float64
+	// balanced puts a balancer in front of the broker that cuts idle connections.
+	balanced bool
+	hook     func(*broker, setup) mqtt.Hook
 }
 
-// setup is what the brokers of one Start share.
+// setup is what all brokers of one Start share.
 type setup struct {
 	Options
 	ca           *authority
@@ -45,14 +50,14 @@ func specs() []spec {
 		},
 		{
 			name:    "zombie",
-			summary: "answers pings but, some seconds into a connection, acknowledges and delivers nothing; a reconnect cures it for a while",
+			summary: "answers pings but acknowledges and delivers nothing after some seconds of a connection; a reconnect helps for a while",
 			expect:  `mqtt_probe_zombies_total grows, and mqtt_probe_zombie_reconnects_total with it`,
 			schemes: []string{"mqtt"},
 			hook:    func(_ *broker, s setup) mqtt.Hook { return newZombieHook(s.ZombieAfter) },
 		},
 		{
 			name:            "expiring",
-			summary:         "its certificate expires within a day, all else is well",
+			summary:         "its certificate expires within a day, everything else is fine",
 			expect:          `mqtt_probe_tls_earliest_cert_expiry_timestamp_seconds - time() is below 86400`,
 			schemes:         []string{"mqtts"},
 			certificateLife: 23 * time.Hour,
@@ -60,14 +65,14 @@ func specs() []spec {
 		},
 		{
 			name:    "dropper",
-			summary: "ends every connection after half a minute, in turn with DISCONNECT 0x98 Administrative action and with a bare FIN",
-			expect:  `mqtt_probe_session_disconnects_total grows, in turn with reason="admin_action" and with reason="peer_closed"`,
+			summary: "ends every connection after half a minute, alternately with DISCONNECT 0x98 Administrative action and with a bare FIN",
+			expect:  `mqtt_probe_session_disconnects_total grows, alternately with reason="admin_action" and with reason="peer_closed"`,
 			schemes: []string{"mqtt"},
 			hook:    func(b *broker, s setup) mqtt.Hook { return newDropHook(b.server, &b.work, s.DropAfter) },
 		},
 		{
 			name:     "locked",
-			summary:  "demands a user name and password, so anonymous clients must be refused",
+			summary:  "requires a user name and password, so it must refuse anonymous clients",
 			expect:   `mqtt_probe_success{kind="refuse"} is 1: the anonymous client was refused`,
 			schemes:  []string{"mqtt"},
 			password: true,
@@ -75,7 +80,7 @@ func specs() []spec {
 		},
 		{
 			name:    "hasty",
-			summary: "gives up silent clients after 0.8 of the 1.5 keepalives that the standard grants; those that ping in time stay",
+			summary: "gives up silent clients after 0.8 of the 1.5 keepalives that the standard allows; those that ping in time stay connected",
 			expect:  `mqtt_probe_halfopen_verdicts_total{verdict="early"} grows, and mqtt_probe_sessions{state="connected"} stays at 2`,
 			schemes: []string{"mqtt"},
 			grace:   .8,
@@ -83,8 +88,8 @@ func specs() []spec {
 		},
 		{
 			name:     "balancer",
-			summary:  "a healthy broker, but the balancer before it cuts every connection that idles for 20 s",
-			expect:   `mqtt_probe_session_disconnects_total{profile="ka60"} grows every 20 s, and with keepalive 5s, profile="default", it does not`,
+			summary:  "a healthy broker, but the balancer in front of it cuts every connection that idles for 20 s",
+			expect:   `mqtt_probe_session_disconnects_total{profile="ka60"} grows every 20 s; with keepalive 5s, profile="default", it does not`,
 			schemes:  []string{"mqtt"},
 			balanced: true,
 			hook:     func(*broker, setup) mqtt.Hook { return new(auth.AllowHook) },
@@ -92,7 +97,7 @@ func specs() []spec {
 	}
 }
 
-// start brings the broker up and returns its endpoints in the order of the schemes.
+// start starts the broker and returns its endpoints in the order of the schemes.
 func (sp spec) start(ctx context.Context, s setup) (*broker, []Endpoint, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err

@@ -9,8 +9,9 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// zombieHook lets each connection work for a while, then swallows what it publishes and what it should get, while
-// pings and subscriptions go on being answered. NanoMQ 0.21.8 did so to QoS 1 and 2 over TLS (nanomq issue 1749).
+// zombieHook lets each connection work for a while. Then it drops what the client publishes and
+// what it should receive, but pings and subscriptions are still answered. NanoMQ 0.21.8 did this to
+// QoS 1 and 2 over TLS (nanomq issue 1749).
 type zombieHook struct {
 	auth.AllowHook
 	after time.Duration
@@ -60,7 +61,8 @@ func (h *zombieHook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Pack
 	return pk, nil
 }
 
-// OnACLCheck drops deliveries to the zombie. mochi asks the same question of a SUBSCRIBE, which is to succeed.
+// OnACLCheck drops deliveries to the zombie. mochi also calls it for a SUBSCRIBE, which must
+// succeed.
 func (h *zombieHook) OnACLCheck(cl *mqtt.Client, _ string, write bool) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// alertNumbers gives the number of a TLS alert by its text. crypto/tls reports an alert as a [net.OpError] around an
-// unexported type, whose texts are those of [tls.AlertError].
+// alertNumbers maps the text of a TLS alert to its number. crypto/tls reports an alert as a
+// [net.OpError] around an unexported type. The texts of that type are those of [tls.AlertError].
 var alertNumbers = func() map[string]byte {
 	m := make(map[string]byte, 256)
 	for n := range 256 {
@@ -18,7 +18,7 @@ var alertNumbers = func() map[string]byte {
 	return m
 }()
 
-// alert finds a TLS alert in an error, and whether the peer sent it or we did.
+// alert finds a TLS alert in an error. remote reports whether the peer sent it; otherwise we did.
 func alert(err error) (number byte, remote, ok bool) {
 	for {
 		op, found := errors.AsType[*net.OpError](err)
@@ -33,7 +33,7 @@ func alert(err error) (number byte, remote, ok bool) {
 	}
 }
 
-// alertReason says what an alert [RFC 8446 6.2] means for the connection.
+// alertReason returns the reason that an alert stands for [RFC 8446 6.2].
 func alertReason(number byte) Reason {
 	switch number {
 	case 42, 43, 44, 45, 46, // bad, unsupported, revoked, expired, unknown certificate

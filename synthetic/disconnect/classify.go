@@ -9,12 +9,13 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// Classify says why a connection was refused or ended. It is total: whatever it is given, reason, initiator and
-// evidence are values of their lists, and it never panics, even where a method of o.Err does.
+// Classify says why a connection was refused or ended. It accepts any observation: reason,
+// initiator and evidence are always values of their lists. It never panics, even if a method of
+// o.Err does.
 func Classify(o Observation) (e Ending) {
 	defer func() {
 		if recover() != nil {
-			e = finish(&o, ending(Other, ByUnknown, FromLocal, "an error that cannot be read"))
+			e = finish(&o, ending(Other, ByUnknown, FromLocal, "an error without a readable text"))
 		}
 	}()
 	return classify(&o)
@@ -29,7 +30,8 @@ func classify(o *Observation) Ending {
 	return finish(o, leftover(o))
 }
 
-// steps are the kinds of evidence in order of their weight; the first that finds something decides.
+// steps look for the kinds of evidence, the strongest first. The first step that finds something
+// decides.
 var steps = [...]func(*Observation) (Ending, bool){
 	fromPacket,
 	fromIntent,
@@ -58,7 +60,7 @@ func finish(o *Observation, e Ending) Ending {
 	return e
 }
 
-// fromErrProtocol reads malformed input, which the server owed us in good form.
+// fromErrProtocol handles malformed input from the server.
 func fromErrProtocol(o *Observation) (Ending, bool) {
 	switch {
 	case errors.Is(o.Err, ErrProtocol):
@@ -69,8 +71,8 @@ func fromErrProtocol(o *Observation) (Ending, bool) {
 	return Ending{}, false
 }
 
-// fromOwnClose reads the traces of our own doing. It comes late: a deadline or a close by the peer is often followed
-// by our closing, and then is the cause.
+// fromOwnClose handles traces of our own actions. It is a late step, because we often close after a
+// deadline passed or the peer closed; then that is the cause.
 func fromOwnClose(o *Observation) (Ending, bool) {
 	switch {
 	case errors.Is(o.Err, context.Canceled), errors.Is(o.Err, net.ErrClosed), errors.Is(o.Err, websocket.ErrCloseSent):
@@ -79,10 +81,10 @@ func fromOwnClose(o *Observation) (Ending, bool) {
 	return Ending{}, false
 }
 
-// leftover judges what has no typed evidence, by text and phase.
+// leftover handles what has no typed evidence, by the text of the error and by the phase.
 func leftover(o *Observation) Ending {
 	if o.Err == nil {
-		return ending(Other, ByUnknown, FromLocal, "nothing was seen that explains it")
+		return ending(Other, ByUnknown, FromLocal, "nothing that was observed explains it")
 	}
 	text := clean(innermost(o.Err).Error(), maxText)
 	switch {
@@ -95,9 +97,10 @@ func leftover(o *Observation) Ending {
 	return ending(Other, ByUnknown, FromLocal, text)
 }
 
-// innermost unwraps err: the outer texts name addresses and URLs, the inner one the fault.
+// innermost unwraps err. The outer texts name addresses and URLs; the innermost one names the
+// fault.
 func innermost(err error) error {
-	for range 64 { // a chain without end is nobody's intention
+	for range 64 { // protects against an endless chain
 		inner := errors.Unwrap(err)
 		if inner == nil {
 			break

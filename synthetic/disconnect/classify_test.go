@@ -39,18 +39,18 @@ var (
 	acked    = &TCPFacts{State: 1}
 	unacked  = &TCPFacts{State: 1, Unacked: 2, Retransmits: 3, Backoff: 3}
 	justSent = &TCPFacts{State: 1, Unacked: 1}
-	// A window of 0 is probed with backoff; the probes are answered, or they are not.
+	// A window of 0 is probed with backoff. The probes are answered or not.
 	probed    = &TCPFacts{State: 1, Backoff: 2, LastAckRecv: second}
 	backedOff = &TCPFacts{State: 1, Backoff: 2, LastAckRecv: 20 * second}
 )
 
-// The decisions: what was seen, and "reason initiator evidence" of the ending.
+// The decisions: an observation, and "reason initiator evidence" of its ending.
 var decisions = []struct {
 	name string
 	o    Observation
 	want string
 }{
-	// Packets. All codes are in testdata/codes.txt; here is what goes beyond the standards.
+	// Packets. All standard codes are in testdata/codes.txt. These go beyond the standards.
 	{"CONNACK 1 to an MQTT 5 CONNECT", Observation{Phase: PhaseMQTT, Version: 5, Packet: Connack, Code: 1}, "not_supported server connack"},
 	{"CONNACK 5 to an MQTT 5 CONNECT", Observation{Phase: PhaseMQTT, Version: 5, Packet: Connack, Code: 5}, "not_authorized server connack"},
 	{"CONNACK 0x87 to a 3.1.1 CONNECT", Observation{Phase: PhaseMQTT, Version: 4, Packet: Connack, Code: 0x87}, "not_authorized server connack"},
@@ -78,7 +78,7 @@ var decisions = []struct {
 	{"PUBREC refused", Observation{Phase: PhaseEstablished, Version: 5, Packet: Pubrec, Code: 0x87}, "not_authorized server puback"},
 	{"PUBCOMP with an unknown id", Observation{Phase: PhaseEstablished, Version: 5, Packet: Pubcomp, Code: 0x92}, "protocol_error server puback"},
 
-	// What we did ourselves.
+	// Our own actions.
 	{"our DISCONNECT", Observation{Phase: PhaseEstablished, Version: 5, Packet: Disconnect, PacketSent: true, Intended: true}, "client_disconnect client disconnect_packet"},
 	{"our DISCONNECT with Will", Observation{Phase: PhaseEstablished, Version: 5, Packet: Disconnect, Code: 4, PacketSent: true}, "client_disconnect client disconnect_packet"},
 	{"our DISCONNECT, then the server's RST", Observation{Phase: PhaseEstablished, Version: 4, Packet: Disconnect, PacketSent: true, Err: sys("read", syscall.ECONNRESET)}, "client_disconnect client disconnect_packet"},
@@ -131,7 +131,7 @@ var decisions = []struct {
 	{"FIN beats a deadline of the same moment", Observation{Phase: PhaseEstablished, Deadline: DeadlinePingresp, Err: io.EOF, RawEOF: true}, "peer_closed unknown fin"},
 	{"net.Pipe closed", Observation{Phase: PhaseEstablished, Err: io.ErrClosedPipe}, "peer_closed unknown fin"},
 
-	// The same before the session stands.
+	// The same before the session is established.
 	{"FIN before CONNACK (Mosquitto at max_connections)", Observation{Phase: PhaseMQTT, Transport: "mqtt", Err: io.EOF, RawEOF: true}, "connection_refused server fin"},
 	{"FIN before CONNACK, idle for K", Observation{Phase: PhaseMQTT, Err: io.EOF, SendIdle: 20 * second, Keepalive: 10 * second}, "connection_refused server fin"},
 	{"RST before CONNACK", Observation{Phase: PhaseMQTT, Transport: "mqtt", Err: sys("read", syscall.ECONNRESET)}, "connection_refused server rst"},
@@ -298,7 +298,7 @@ var decisions = []struct {
 	{"bad frames", Observation{Phase: PhaseEstablished, Transport: "ws", Err: errors.New("websocket: bad opcode 3")}, "websocket_error server local"},
 	{"RST on a websocket", Observation{Phase: PhaseEstablished, Transport: "ws", Err: sys("read", syscall.ECONNRESET)}, "connection_reset unknown rst"},
 
-	// Nothing that is known.
+	// No known evidence.
 	{"nothing at all", Observation{}, "other unknown local"},
 	{"an unknown error", Observation{Phase: PhaseEstablished, Err: errors.New("what is this")}, "other unknown local"},
 }
@@ -321,7 +321,7 @@ func TestDecisions(t *testing.T) {
 	for _, row := range readCodes(t) {
 		reached[string(row.reason)] = true
 	}
-	// Only the broker can tell these, through its events and logs.
+	// Only the broker's events and logs can show these.
 	elsewhere := map[Evidence]bool{FromEvent: true, FromLog: true}
 	for _, r := range Reasons() {
 		if !reached[string(r)] {
@@ -330,7 +330,7 @@ func TestDecisions(t *testing.T) {
 	}
 	for _, e := range Evidences() {
 		if reached[string(e)] == elsewhere[e] {
-			t.Errorf("evidence %s: reached %t, for events and logs alone %t", e, reached[string(e)], elsewhere[e])
+			t.Errorf("evidence %s: reached %t, only for events and logs %t", e, reached[string(e)], elsewhere[e])
 		}
 	}
 	for _, i := range Initiators() {
@@ -340,7 +340,7 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
-// checkEnding checks what holds for the ending of any observation.
+// checkEnding checks what must hold for the ending of any observation.
 func checkEnding(t *testing.T, o Observation, e Ending) {
 	t.Helper()
 	if !e.Reason.Valid() || !e.Initiator.Valid() || !e.Evidence.Valid() {
@@ -366,7 +366,7 @@ func checkEnding(t *testing.T, o Observation, e Ending) {
 	}
 }
 
-// TestLocal names what makes a run inconclusive.
+// TestLocal checks which endings make a run inconclusive.
 func TestLocal(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -420,9 +420,9 @@ func TestDetail(t *testing.T) {
 		{Observation{Phase: PhaseEstablished, Err: io.ErrUnexpectedEOF}, "FIN in the middle of a packet"},
 		{Observation{Phase: PhaseEstablished, Err: io.EOF, SendIdle: 15234567 * time.Microsecond, Keepalive: 10 * second}, "FIN 15.235 s after our last packet, keepalive 10 s"},
 		{Observation{Phase: PhaseEstablished, Deadline: DeadlinePingresp, TCP: unacked}, "no PINGRESP in time: 2 segments not acknowledged, retransmitted 3 times"},
-		{Observation{Phase: PhaseEstablished, Deadline: DeadlinePingresp, TCP: acked}, "no PINGRESP in time: all sent is acknowledged"},
-		{Observation{Phase: PhaseEstablished, Deadline: DeadlineAck, TCP: justSent, SendIdle: second / 1000}, "no acknowledgement in time: all sent is acknowledged, but for what left just now"},
-		{Observation{Phase: PhaseEstablished, Deadline: DeadlineWrite, TCP: probed}, "a write did not finish in time: all sent is acknowledged, but more cannot be sent"},
+		{Observation{Phase: PhaseEstablished, Deadline: DeadlinePingresp, TCP: acked}, "no PINGRESP in time: everything sent is acknowledged"},
+		{Observation{Phase: PhaseEstablished, Deadline: DeadlineAck, TCP: justSent, SendIdle: second / 1000}, "no acknowledgement in time: everything sent is acknowledged, except what was sent just now"},
+		{Observation{Phase: PhaseEstablished, Deadline: DeadlineWrite, TCP: probed}, "a write did not finish in time: everything sent is acknowledged, but no more can be sent"},
 		{Observation{Phase: PhaseEstablished, Err: fmt.Errorf("%w: PUBLISH with QoS 3", ErrProtocol)}, "protocol error: PUBLISH with QoS 3"},
 		{Observation{Phase: PhaseEstablished, Err: fmt.Errorf("dial wss://alice:s3cret@broker/mqtt: %w", errors.New("bad ws://bob:s3cret@b:99999 port"))}, "bad ws://b:99999 port"},
 	} {
@@ -432,7 +432,7 @@ func TestDetail(t *testing.T) {
 	}
 }
 
-// panicky is an error that cannot be asked anything.
+// panicky is an error whose methods panic.
 type panicky struct{}
 
 func (panicky) Error() string { panic("no text") }

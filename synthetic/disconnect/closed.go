@@ -7,14 +7,14 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// fromEOF reads an orderly end of the stream: FIN, with close_notify before it or not.
+// fromEOF handles the orderly end of a stream: a FIN, with or without close_notify before it.
 func fromEOF(o *Observation) (Ending, bool) {
 	abnormal, _ := errors.AsType[*websocket.CloseError](o.Err)
 	switch {
 	case errors.Is(o.Err, io.EOF):
 	case errors.Is(o.Err, io.ErrUnexpectedEOF):
-	case errors.Is(o.Err, io.ErrClosedPipe): // net.Pipe's word for it
-	case abnormal != nil: // 1006: gorilla's word for it, fromCloseFrame has taken the others
+	case errors.Is(o.Err, io.ErrClosedPipe): // the EOF of net.Pipe
+	case abnormal != nil: // 1006, gorilla's EOF; fromCloseFrame handles the other codes
 	case o.Err == nil && o.Deadline == DeadlineNone &&
 		(o.RawEOF || o.CloseNotify || o.WebsocketCode == websocket.CloseAbnormalClosure):
 	default:
@@ -33,7 +33,8 @@ func fromEOF(o *Observation) (Ending, bool) {
 	return closed(o, evidence, detail), true
 }
 
-// closed judges a close without a reason (FIN, close_notify, RST, an empty close frame) by the moment at which it came.
+// closed handles a close without a reason (FIN, close_notify, RST, an empty close frame). The
+// result depends on when it came.
 func closed(o *Observation, evidence Evidence, detail string) Ending {
 	switch o.Phase {
 	case PhaseTLS:
@@ -61,7 +62,7 @@ func closed(o *Observation, evidence Evidence, detail string) Ending {
 		reason = ConnectionReset
 	}
 	if evidence == FromCloseNotify || evidence == FromDisconnectPacket || o.Transport == "unix" {
-		initiator = ByServer // nothing on the path can have done it
+		initiator = ByServer // nothing on the path can have caused it
 	}
 	return ending(reason, initiator, evidence, detail)
 }

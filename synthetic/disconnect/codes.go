@@ -2,7 +2,7 @@ package disconnect
 
 import "fmt"
 
-// PacketType is the control packet type of MQTT [MQTT5 2.1.2] of a packet that carries a code.
+// PacketType is the control packet type [MQTT3-2.2.1, MQTT5-2.1.2] of a packet that carries a code.
 type PacketType byte
 
 // The packets that carry a code.
@@ -18,7 +18,7 @@ const (
 	Auth       PacketType = 15
 )
 
-// String gives the packet's name as in the standard.
+// String returns the packet's name as in the standard.
 func (p PacketType) String() string {
 	switch p {
 	case Connack:
@@ -48,7 +48,8 @@ type codeMeaning struct {
 	reason Reason
 }
 
-// failures are the reason codes of MQTT 5 from 0x80 [MQTT5 2.4]. Each has one name and one reason in all packets.
+// failures are the reason codes of MQTT 5 from 0x80 on [MQTT5-2.4]. A code has the same name and
+// reason in all packets.
 var failures = map[byte]codeMeaning{
 	0x80: {"Unspecified error", Other},
 	0x81: {"Malformed Packet", ProtocolError},
@@ -87,7 +88,7 @@ var failures = map[byte]codeMeaning{
 	0xa2: {"Wildcard Subscriptions not supported", NotSupported},
 }
 
-// returnCodes are the CONNACK return codes of 3.1.1 [MQTT-3.2.2.3].
+// returnCodes are the CONNACK return codes of 3.1.1 [MQTT3-3.2.2.3].
 var returnCodes = map[byte]codeMeaning{
 	1: {"Connection Refused, unacceptable protocol version", NotSupported},
 	2: {"Connection Refused, identifier rejected", ProtocolError},
@@ -96,13 +97,13 @@ var returnCodes = map[byte]codeMeaning{
 	5: {"Connection Refused, not authorized", NotAuthorized},
 }
 
-// strayReturnCodes are seen in the wild but not in the standard.
+// strayReturnCodes are return codes that brokers send although the standard does not define them.
 var strayReturnCodes = map[byte]codeMeaning{
 	0x06: {"keep alive outside the server's limit (aedes)", NotSupported},
 	0x10: {"Will at QoS 2 refused (NATS)", NotSupported},
 }
 
-// codeReason says what a code from the server means, given that it refuses or ends something.
+// codeReason returns the reason for a code from the server that refuses or ends something.
 func codeReason(version byte, p PacketType, code byte) Reason {
 	switch {
 	case p == Connack && code < 0x80:
@@ -124,9 +125,9 @@ func codeReason(version byte, p PacketType, code byte) Reason {
 	return Other
 }
 
-// CodeName gives the name of a reason code or return code as printed in the standard; version is 4 for 3.1.1 and 5 for
-// MQTT 5. A code that the standard does not define for that packet below 0x80, or at all from there on, is
-// "reason code 0xNN".
+// CodeName returns the name of a reason code or return code as the standard prints it. version is 4
+// for 3.1.1 and 5 for MQTT 5. Below 0x80, a code needs a definition for that packet; from 0x80 on,
+// a definition for any packet. Without one, the name is "reason code 0xNN".
 func CodeName(version byte, p PacketType, code byte) string {
 	if name := codeName(version, p, code); name != "" {
 		return name
@@ -184,7 +185,8 @@ func codeName(version byte, p PacketType, code byte) string {
 	return ""
 }
 
-// describe gives "CONNACK 0x87 Not authorized", with what is known of codes outside the standard.
+// describe returns a text such as "CONNACK 0x87 Not authorized". It also names some codes outside
+// the standard.
 func describe(version byte, p PacketType, code byte) string {
 	name := codeName(version, p, code)
 	if name == "" && p == Connack {

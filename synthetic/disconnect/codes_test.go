@@ -15,7 +15,7 @@ var packetTypes = []PacketType{Connack, Puback, Pubrec, Pubrel, Pubcomp, Suback,
 type codeRow struct {
 	version byte
 	code    byte
-	reason  Reason // "-" where the code ends nothing
+	reason  Reason // "-" if the code ends nothing
 	packets []PacketType
 	name    string
 }
@@ -53,13 +53,13 @@ func readCodes(t *testing.T) []codeRow {
 	return rows
 }
 
-// packetEvidence is what each packet counts as.
+// packetEvidence is the evidence that each packet counts as.
 var packetEvidence = map[PacketType]Evidence{
 	Connack: FromConnack, Disconnect: FromDisconnectPacket, Suback: FromSuback, Unsuback: FromSuback,
 	Puback: FromPuback, Pubrec: FromPuback, Pubrel: FromPuback, Pubcomp: FromPuback,
 }
 
-// TestCodes enumerates every code of both standards in every packet that may carry it.
+// TestCodes checks every code of both standards in every packet that may carry it.
 func TestCodes(t *testing.T) {
 	seen := map[byte]bool{}
 	for _, row := range readCodes(t) {
@@ -74,7 +74,7 @@ func TestCodes(t *testing.T) {
 				e := Classify(Observation{Phase: PhaseEstablished, Version: row.version, Packet: p, Code: row.code})
 				if row.reason == "-" {
 					if e.Evidence != FromLocal || e.Code != -1 {
-						t.Errorf("a code that ends nothing was taken for evidence: %s", e)
+						t.Errorf("a code that ends nothing counts as evidence: %s", e)
 					}
 					return
 				}
@@ -93,17 +93,18 @@ func TestCodes(t *testing.T) {
 	}
 }
 
-// TestUndefinedCodes looks at everything that is in neither standard.
+// TestUndefinedCodes checks all codes that neither standard defines.
 func TestUndefinedCodes(t *testing.T) {
 	defined := map[string]bool{}
 	for _, row := range readCodes(t) {
 		for _, p := range row.packets {
 			defined[fmt.Sprint(row.version, p, row.code)] = true
-			if row.code >= 0x80 { // the name and meaning hold in any packet
+			if row.code >= 0x80 { // name and meaning are the same in every packet
 				for _, p := range packetTypes {
 					defined[fmt.Sprint(4, p, row.code)], defined[fmt.Sprint(5, p, row.code)] = true, true
 				}
-			} else if p == Connack || p == Disconnect { // the ranges do not overlap: same meaning in both versions
+			} else if p == Connack || p == Disconnect {
+				// The ranges do not overlap, so the meaning is the same in both versions.
 				defined[fmt.Sprint(4, p, row.code)], defined[fmt.Sprint(5, p, row.code)] = true, true
 			}
 			if row.version == 5 && p != Suback {
@@ -133,7 +134,8 @@ func TestUndefinedCodes(t *testing.T) {
 					if e.Reason != PeerClosed {
 						t.Errorf("v%d %s %#02x: %s", version, p, code, e)
 					}
-				case p == Connack && strayReturnCodes[code].name != "": // rows of the table in classify_test.go
+				case p == Connack && strayReturnCodes[code].name != "":
+					// These are rows of the table in classify_test.go.
 				case e.Reason != Other:
 					t.Errorf("v%d %s %#02x: %s", version, p, code, e)
 				}

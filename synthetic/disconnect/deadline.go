@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// fromDeadline reads a deadline of ours that passed: the one named or, for a timeout error without one, the one that
-// belongs to the phase.
+// fromDeadline handles a deadline of ours that passed. A timeout error without a named deadline
+// counts as the deadline of the phase.
 func fromDeadline(o *Observation) (Ending, bool) {
 	if o.Deadline == DeadlineNone && !isTimeout(o.Err) {
 		return Ending{}, false
@@ -35,7 +35,8 @@ func fromDeadline(o *Observation) (Ending, bool) {
 	case PhaseProxy:
 		initiator := owed(o)
 		if initiator == ByServer {
-			initiator = ByUnknown // the proxy's host is up, and may be waiting for what is behind it
+			// The proxy's host is up, and the proxy may be waiting for what is behind it.
+			initiator = ByUnknown
 		}
 		return ending(NetworkTimeout, initiator, FromDeadline, "no answer from the proxy in time"+tcpDetail(o)), true
 	case PhaseTLS, PhaseWebsocket:
@@ -46,7 +47,7 @@ func fromDeadline(o *Observation) (Ending, bool) {
 	return missing(NetworkTimeout, "no answer in time")
 }
 
-// isTimeout tells whether err is a passed deadline, of a context, a dialler or a socket.
+// isTimeout reports whether err is a passed deadline of a context, a dialler or a socket.
 func isTimeout(err error) bool {
 	t, ok := errors.AsType[interface {
 		error
@@ -55,14 +56,15 @@ func isTimeout(err error) bool {
 	return ok && t.Timeout()
 }
 
-// owed is the side that owed the answer which did not come. Acknowledged bytes prove that the peer's kernel lives.
+// owed returns the side that owed the missing answer. Acknowledged bytes prove that the peer's
+// kernel is running.
 func owed(o *Observation) Initiator {
 	t := o.TCP
 	switch {
 	case o.LocalFault:
 		return ByClient
 	case o.Transport == "unix":
-		return ByServer // no path in between
+		return ByServer // there is no path in between
 	case t == nil:
 		return ByUnknown
 	case t.Unacked > 0 && !underway(o):
@@ -70,23 +72,25 @@ func owed(o *Observation) Initiator {
 	case t.Backoff == 0:
 		return ByServer
 	case o.Deadline == DeadlineWrite:
-		return ByServer // a full window, which is probed with backoff: the peer does not read
+		return ByServer // the window is full and probed with backoff: the peer does not read
 	case t.LastAckRecv > 0 && t.LastAckRecv < o.SendIdle:
-		return ByServer // the same, with our packet waiting behind it: the probes are answered
+		return ByServer // the same, with our packet queued: the peer answers the probes
 	}
-	return ByNetwork // our packet never left: its route is gone
+	return ByNetwork // our packet was never sent: its route is gone
 }
 
-// underwayTime is the least time after which TCP sends again what is not acknowledged (Linux: TCP_RTO_MIN).
+// underwayTime is the shortest time after which TCP retransmits unacknowledged data (Linux:
+// TCP_RTO_MIN).
 const underwayTime = 200 * time.Millisecond
 
-// underway tells that all which is not acknowledged left just now: what we waited for is not among it.
+// underway reports whether everything unacknowledged was sent just now. Then the packet that we
+// waited on is acknowledged.
 func underway(o *Observation) bool {
 	t := o.TCP
 	return t.Unacked > 0 && t.Retransmits == 0 && t.Backoff == 0 && o.SendIdle > 0 && o.SendIdle < underwayTime
 }
 
-// network is who is to blame where nobody has answered yet.
+// network returns the initiator where nobody has answered yet.
 func network(o *Observation) Initiator {
 	if o.LocalFault {
 		return ByClient
@@ -100,11 +104,11 @@ func tcpDetail(o *Observation) string {
 	case t == nil:
 		return ""
 	case underway(o):
-		return ": all sent is acknowledged, but for what left just now"
+		return ": everything sent is acknowledged, except what was sent just now"
 	case t.Unacked > 0:
 		return fmt.Sprintf(": %d segments not acknowledged, retransmitted %d times", t.Unacked, t.Retransmits)
 	case t.Backoff > 0:
-		return ": all sent is acknowledged, but more cannot be sent"
+		return ": everything sent is acknowledged, but no more can be sent"
 	}
-	return ": all sent is acknowledged"
+	return ": everything sent is acknowledged"
 }

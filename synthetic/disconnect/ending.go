@@ -2,23 +2,31 @@ package disconnect
 
 import "fmt"
 
-// Ending says why a connection was refused or ended, who did it and how we know. All but Detail is bounded.
+// Ending says why a connection was refused or ended, which side did it, and what the evidence is.
+// All fields except Detail have a bounded set of values.
 type Ending struct {
-	Reason    Reason
+	// Reason is why the connection was refused or ended.
+	Reason Reason
+	// Initiator is the side that refused or closed, or owed what was missing.
 	Initiator Initiator
-	Evidence  Evidence
-	Phase     Phase // "" when not known
-	// Code is the MQTT reason code or CONNACK return code of the packet that told, -1 when none did.
+	// Evidence is how we know.
+	Evidence Evidence
+	// Phase is how far the connection had come. It is empty if that is not known.
+	Phase Phase
+	// Code is the MQTT reason code or CONNACK return code of the packet that is the evidence. It is
+	// -1 if no packet is.
 	Code int
-	// Detail is one line for people, printable and at most 200 bytes; it may be empty. It is no label.
+	// Detail is one line for humans to read: printable, at most 200 bytes, maybe empty. It is not
+	// bounded, so it must not be used as a label.
 	Detail string
 }
 
-// Local tells that the fault lies with our own side (late timers, no descriptors or ports left, this machine's own
-// policy), so that the ending says nothing of the server. An end on purpose is no fault.
+// Local reports whether the fault is on our own side: late timers, no descriptors or ports left, or
+// this machine's own policy. Such an ending says nothing about the server. An end on purpose is no
+// fault.
 func (e Ending) Local() bool { return e.Initiator == ByClient && e.Reason != ClientDisconnect }
 
-// String gives "reason (initiator, evidence): detail".
+// String returns "reason (initiator, evidence): detail".
 func (e Ending) String() string {
 	s := fmt.Sprintf("%s (%s, %s)", e.Reason, e.Initiator, e.Evidence)
 	if e.Detail != "" {

@@ -11,12 +11,13 @@ type errnoClass byte
 
 const (
 	errnoReset       errnoClass = iota + 1 // the peer's RST, or a write after it
-	errnoRefused                           // nothing listens
+	errnoRefused                           // nothing listens at the address
 	errnoUnreachable                       // no route, or a link is down
-	errnoTimedOut                          // TCP gave up: SYN or data never acknowledged, keepalive or user timeout
-	errnoDenied                            // not permitted
-	errnoMissing                           // no such file
-	errnoOwnSide                           // our own machine's limits and settings
+	// TCP gave up: SYN or data was never acknowledged, or its keepalive or user timeout passed.
+	errnoTimedOut
+	errnoDenied  // not permitted
+	errnoMissing // no such file
+	errnoOwnSide // limits and settings of our own machine
 )
 
 // errnos classifies the error numbers that package syscall has on all systems.
@@ -42,10 +43,10 @@ var errnos = map[syscall.Errno]errnoClass{
 	syscall.EAFNOSUPPORT:  errnoOwnSide,
 }
 
-// errno finds the operating system's error number in err.
+// errno returns the operating system's error number in err.
 func errno(err error) (syscall.Errno, bool) { return errors.AsType[syscall.Errno](err) }
 
-// fromErrno reads the operating system's error.
+// fromErrno handles an error of the operating system.
 func fromErrno(o *Observation) (Ending, bool) {
 	number, ok := errno(o.Err)
 	if !ok {
@@ -62,7 +63,7 @@ func fromErrno(o *Observation) (Ending, bool) {
 	unix := o.Transport == "unix"
 	switch class {
 	case errnoReset:
-		// After FIN or close_notify a reset is only the echo of our own write.
+		// After FIN or close_notify, a reset is only the answer to our own write.
 		switch {
 		case o.CloseNotify:
 			return closed(o, FromCloseNotify, "close_notify, then "+detail), true

@@ -4,4 +4,4 @@ package disconnect
 
 import "syscall"
 
-var winsock map[syscall.Errno]errnoClass // none here
+var winsock map[syscall.Errno]errnoClass // empty on this system

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// winsock classifies the numbers that Windows reports in place of the usual ones.
+// winsock classifies the error numbers that Windows reports instead of the usual ones.
 var winsock = map[syscall.Errno]errnoClass{
 	windows.WSAECONNRESET:         errnoReset,
 	windows.WSAECONNABORTED:       errnoReset,

@@ -2,26 +2,41 @@ package disconnect
 
 import "slices"
 
-// Evidence is what told why a connection was refused or ended.
+// Evidence is how we know why a connection was refused or ended.
 type Evidence string
 
 // The kinds of evidence.
 const (
-	FromDisconnectPacket Evidence = "disconnect_packet" // a DISCONNECT, or the close frame of a websocket
-	FromConnack          Evidence = "connack"           // a CONNACK
-	FromSuback           Evidence = "suback"            // a SUBACK or UNSUBACK
-	FromPuback           Evidence = "puback"            // a PUBACK, PUBREC, PUBREL or PUBCOMP
-	FromCloseNotify      Evidence = "close_notify"      // TLS closed in order
-	FromFIN              Evidence = "fin"               // TCP closed in order (on TLS: without close_notify)
-	FromRST              Evidence = "rst"               // TCP reset
-	FromTLSAlert         Evidence = "tls_alert"         // an alert from the TLS peer, other than close_notify
-	FromDeadline         Evidence = "deadline"          // a deadline of ours passed
-	FromErrno            Evidence = "errno"             // the operating system's error, or a SOCKS reply that stands for one
-	FromResolver         Evidence = "resolver"          // the name resolver
-	FromHTTPStatus       Evidence = "http_status"       // the HTTP answer to a websocket upgrade or to a proxy's CONNECT
-	FromEvent            Evidence = "event"             // a client event published by the broker
-	FromLog              Evidence = "log"               // a line of the broker's log
-	FromLocal            Evidence = "local"             // we found it ourselves, or did it ourselves
+	// FromDisconnectPacket is a DISCONNECT, or the close frame of a websocket.
+	FromDisconnectPacket Evidence = "disconnect_packet"
+	// FromConnack is a CONNACK.
+	FromConnack Evidence = "connack"
+	// FromSuback is a SUBACK or UNSUBACK.
+	FromSuback Evidence = "suback"
+	// FromPuback is a PUBACK, PUBREC, PUBREL or PUBCOMP.
+	FromPuback Evidence = "puback"
+	// FromCloseNotify means that TLS was closed in order.
+	FromCloseNotify Evidence = "close_notify"
+	// FromFIN means that TCP was closed in order; over TLS, without close_notify.
+	FromFIN Evidence = "fin"
+	// FromRST is a TCP reset.
+	FromRST Evidence = "rst"
+	// FromTLSAlert is an alert from the TLS peer, other than close_notify.
+	FromTLSAlert Evidence = "tls_alert"
+	// FromDeadline means that a deadline of ours passed.
+	FromDeadline Evidence = "deadline"
+	// FromErrno is the operating system's error, or a SOCKS reply that stands for one.
+	FromErrno Evidence = "errno"
+	// FromResolver is the name resolver.
+	FromResolver Evidence = "resolver"
+	// FromHTTPStatus is the HTTP answer to a websocket upgrade or to a proxy's CONNECT.
+	FromHTTPStatus Evidence = "http_status"
+	// FromEvent is a client event that the broker published.
+	FromEvent Evidence = "event"
+	// FromLog is a line of the broker's log.
+	FromLog Evidence = "log"
+	// FromLocal means that we found or did it ourselves.
+	FromLocal Evidence = "local"
 )
 
 var evidences = [...]Evidence{
@@ -32,5 +47,5 @@ var evidences = [...]Evidence{
 // Evidences lists every kind of evidence, in the order of the documentation.
 func Evidences() []Evidence { return slices.Clone(evidences[:]) }
 
-// Valid tells whether e is one of [Evidences].
+// Valid reports whether e is one of [Evidences].
 func (e Evidence) Valid() bool { return slices.Contains(evidences[:], e) }

@@ -2,26 +2,43 @@ package disconnect
 
 import "slices"
 
-// Finding is what a probe found wrong where no connection ended: a bounded value, fit for a label.
+// Finding is what a probe found wrong although no connection ended. Its values are bounded, so it
+// can be a label.
 type Finding string
 
 // The findings.
 const (
-	Zombie               Finding = "zombie"                // pings are answered, publishes are not
-	DeliveryTimeout      Finding = "delivery_timeout"      // a message did not reach the subscriber in time
-	MessageLost          Finding = "message_lost"          // a message never came
-	MessageDuplicated    Finding = "message_duplicated"    // a message came more than once
-	MessageReordered     Finding = "message_reordered"     // messages came in another order
-	DetectionEarly       Finding = "detection_early"       // a dead client was given up before 1.5 × keepalive
-	DetectionLate        Finding = "detection_late"        // a dead client was noticed too late
-	Undetected           Finding = "undetected"            // a dead client was not noticed
-	WillMissing          Finding = "will_missing"          // no Will although the connection broke
-	PathCut              Finding = "path_cut"              // the path, not the server, cut the connection
-	SessionLost          Finding = "session_lost"          // the server forgot a persistent session
-	NotTakenOver         Finding = "not_taken_over"        // a second client with the same id was let in and the first one stayed
-	UnexpectedAcceptance Finding = "unexpected_acceptance" // what must be refused was let in
-	WrongRefusal         Finding = "wrong_refusal"         // refused for another reason than expected
-	Panic                Finding = "panic"                 // the probe's own code failed
+	// Zombie means that pings are answered and publishes are not.
+	Zombie Finding = "zombie"
+	// DeliveryTimeout means that a message did not reach the subscriber in time.
+	DeliveryTimeout Finding = "delivery_timeout"
+	// MessageLost means that a message never arrived.
+	MessageLost Finding = "message_lost"
+	// MessageDuplicated means that a message arrived more than once.
+	MessageDuplicated Finding = "message_duplicated"
+	// MessageReordered means that messages arrived in another order.
+	MessageReordered Finding = "message_reordered"
+	// DetectionEarly means that a dead client was given up before 1.5 × keepalive.
+	DetectionEarly Finding = "detection_early"
+	// DetectionLate means that a dead client was noticed too late.
+	DetectionLate Finding = "detection_late"
+	// Undetected means that a dead client was not noticed.
+	Undetected Finding = "undetected"
+	// WillMissing means that the connection broke but no Will was published.
+	WillMissing Finding = "will_missing"
+	// PathCut means that the path, not the server, cut the connection.
+	PathCut Finding = "path_cut"
+	// SessionLost means that the server discarded a persistent session.
+	SessionLost Finding = "session_lost"
+	// NotTakenOver means that a second client with the same id was accepted and the first one
+	// stayed.
+	NotTakenOver Finding = "not_taken_over"
+	// UnexpectedAcceptance means that the server accepted what it must refuse.
+	UnexpectedAcceptance Finding = "unexpected_acceptance"
+	// WrongRefusal means that the server refused for another reason than expected.
+	WrongRefusal Finding = "wrong_refusal"
+	// Panic means that the probe's own code failed.
+	Panic Finding = "panic"
 )
 
 var findings = [...]Finding{
@@ -32,5 +49,5 @@ var findings = [...]Finding{
 // Findings lists every finding, in the order of the documentation.
 func Findings() []Finding { return slices.Clone(findings[:]) }
 
-// Valid tells whether f is one of [Findings].
+// Valid reports whether f is one of [Findings].
 func (f Finding) Valid() bool { return slices.Contains(findings[:], f) }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Flags of the fuzzed observation.
+// The flags of the fuzzed observation.
 const (
 	fuzzSent = 1 << iota
 	fuzzTLS
@@ -53,10 +53,10 @@ func FuzzClassify(f *testing.F) {
 		if flags&fuzzWrapped != 0 {
 			o.Err = fmt.Errorf("%s: %w", text, o.Err)
 		}
-		e := classify(&o) // without the net that Classify spreads
+		e := classify(&o) // without the recover of Classify
 		checkEnding(t, o, e)
 		if again := Classify(o); again != e {
-			t.Errorf("not the same twice: %s, then %s", e, again)
+			t.Errorf("two calls differ: %s, then %s", e, again)
 		}
 		evidence, told := packetEvidence[o.Packet]
 		told = told && !o.PacketSent && (o.Code >= 0x80 || o.Packet == Disconnect || o.Packet == Connack && o.Code != 0)
@@ -64,9 +64,9 @@ func FuzzClassify(f *testing.F) {
 		case told && (e.Evidence != evidence || e.Initiator != ByServer || e.Code != int(o.Code)):
 			t.Errorf("%s %#02x did not decide: %s", o.Packet, o.Code, e)
 		case !told && o.Intended && e.Reason != ClientDisconnect:
-			t.Errorf("meant, yet: %s", e)
+			t.Errorf("ended on purpose, but: %s", e)
 		case e.Reason == KeepaliveTimeout && !told && (o.Keepalive <= 0 || o.SendIdle < o.Keepalive) && !o.PacketSent:
-			t.Errorf("idle for %s of %s, yet: %s", o.SendIdle, o.Keepalive, e)
+			t.Errorf("idle for %s, keepalive %s, but: %s", o.SendIdle, o.Keepalive, e)
 		}
 	})
 }

@@ -5,12 +5,13 @@ import (
 	"net/http"
 )
 
-// fromHTTP reads the answer to a websocket upgrade or to a proxy's CONNECT, unless it is the one that was asked for.
+// fromHTTP handles the answer to a websocket upgrade or to a proxy's CONNECT, unless it is the
+// expected one.
 func fromHTTP(o *Observation) (Ending, bool) {
 	status, proxy := o.HTTPStatus, o.Phase == PhaseProxy
 	switch {
 	case status == 0,
-		!proxy && o.Phase != PhaseWebsocket, // of an earlier phase, which went well
+		!proxy && o.Phase != PhaseWebsocket, // from an earlier phase, which succeeded
 		status == http.StatusSwitchingProtocols && !proxy,
 		status >= 200 && status < 300 && proxy:
 		return Ending{}, false

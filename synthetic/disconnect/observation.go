@@ -5,63 +5,97 @@ import (
 	"time"
 )
 
-// ErrProtocol is wrapped by errors about input from the server that the protocol does not allow. The text of such an
-// error goes into [Ending.Detail], so it must name what is wrong without repeating the bytes.
+// ErrProtocol is wrapped by errors about input from the server that the protocol forbids. The text
+// of such an error becomes [Ending.Detail], so it must name the fault without repeating the bytes.
 var ErrProtocol = errors.New("protocol error")
 
-// Deadline is which of our own deadlines passed.
+// Deadline says which of our own deadlines passed.
 type Deadline string
 
 // The deadlines.
 const (
-	DeadlineNone      Deadline = ""
-	DeadlineDial      Deadline = "dial"      // resolve, tcp or proxy
-	DeadlineHandshake Deadline = "handshake" // tls or websocket
-	DeadlineConnack   Deadline = "connack"   // CONNECT written, no CONNACK
-	DeadlinePingresp  Deadline = "pingresp"  // PINGREQ written, no PINGRESP
-	DeadlineAck       Deadline = "ack"       // PUBLISH, PUBREL, SUBSCRIBE or UNSUBSCRIBE written, no answer
-	DeadlineWrite     Deadline = "write"     // a write did not finish
+	DeadlineNone Deadline = ""
+	// DeadlineDial covers the phases resolve, tcp and proxy.
+	DeadlineDial Deadline = "dial"
+	// DeadlineHandshake covers the phases tls and websocket.
+	DeadlineHandshake Deadline = "handshake"
+	// DeadlineConnack: CONNECT was written, but no CONNACK came.
+	DeadlineConnack Deadline = "connack"
+	// DeadlinePingresp: PINGREQ was written, but no PINGRESP came.
+	DeadlinePingresp Deadline = "pingresp"
+	// DeadlineAck: PUBLISH, PUBREL, SUBSCRIBE or UNSUBSCRIBE was written, but no answer came.
+	DeadlineAck Deadline = "ack"
+	// DeadlineWrite: a write did not finish.
+	DeadlineWrite Deadline = "write"
 )
 
-// TCPFacts is what TCP_INFO said at the end.
+// TCPFacts are values of TCP_INFO at the end of a connection.
 type TCPFacts struct {
-	Unacked              uint32        // segments sent and not acknowledged (tcpi_unacked)
-	Retransmits, Backoff uint8         // retransmissions of the oldest of them, exponent of the retransmit or probe timer
-	LastDataRecv         time.Duration // since the last data came
-	LastAckRecv          time.Duration // since the last acknowledgement came
-	State                uint8         // tcpi_state, 1 = established
+	// Unacked is how many segments were sent and not acknowledged (tcpi_unacked).
+	Unacked uint32
+	// Retransmits is how often the oldest of them was retransmitted. Backoff is the exponent of the
+	// retransmission or window probe timer.
+	Retransmits, Backoff uint8
+	// LastDataRecv is the time since the last data came.
+	LastDataRecv time.Duration
+	// LastAckRecv is the time since the last acknowledgement came.
+	LastAckRecv time.Duration
+	// State is tcpi_state; 1 means established.
+	State uint8
 }
 
-// Observation is everything known at the moment when a connection was refused or ended: plain facts, no judgement.
-// The zero value of a field means that nothing of the kind was seen.
+// Observation is everything known at the moment when a connection was refused or ended: facts
+// without a conclusion. The zero value of a field means that nothing of the kind was observed.
 type Observation struct {
-	Phase     Phase  // how far the connection had come
-	Transport string // mqtt, mqtts, ws, wss or unix
-	Version   byte   // protocol spoken: 4 for 3.1.1, 5 for MQTT 5
+	// Phase is how far the connection had come.
+	Phase Phase
+	// Transport is mqtt, mqtts, ws, wss or unix.
+	Transport string
+	// Version is the protocol level: 4 for 3.1.1, 5 for MQTT 5.
+	Version byte
 
-	Packet       PacketType // the packet that told us, 0 = none
-	Code         byte       // its reason code or return code
-	PacketSent   bool       // it was our own DISCONNECT
-	ReasonString string     // the server's Reason String [MQTT5-3.14.2.2.3] or the text of a websocket close frame
+	// Packet is the packet that refused or ended the connection. 0 means none.
+	Packet PacketType
+	// Code is the reason code or return code of Packet.
+	Code byte
+	// PacketSent reports that Packet is a DISCONNECT that we sent.
+	PacketSent bool
+	// ReasonString is the server's Reason String [MQTT5-3.14.2.2.3] or the text of a websocket
+	// close frame.
+	ReasonString string
 
-	Err      error    // of the dial, read or write
-	Deadline Deadline // which of our deadlines passed
+	// Err is the error of the dial, read or write.
+	Err error
+	// Deadline is which of our deadlines passed.
+	Deadline Deadline
 
-	TLS         bool // the connection runs over TLS
-	CloseNotify bool // the TLS peer sent close_notify before its FIN
-	RawEOF      bool // the raw socket's Read returned EOF: a FIN came
+	// TLS reports whether the connection runs over TLS.
+	TLS bool
+	// CloseNotify reports whether the TLS peer sent close_notify before its FIN.
+	CloseNotify bool
+	// RawEOF reports whether a read of the raw socket returned EOF, which means that a FIN came.
+	RawEOF bool
 
-	SendIdle   time.Duration // since our last complete packet left
-	Keepalive  time.Duration // the effective one, 0 = none
-	LocalFault bool          // our own timers ran so late that the silence was ours
-	TCP        *TCPFacts     // nil when unknown
+	// SendIdle is the time since our last complete packet was sent.
+	SendIdle time.Duration
+	// Keepalive is the effective keepalive. 0 means none.
+	Keepalive time.Duration
+	// LocalFault reports that our own timers were so late that we caused the silence.
+	LocalFault bool
+	// TCP holds values of TCP_INFO. nil means unknown.
+	TCP *TCPFacts
 
-	WebsocketCode int // of the close frame received, 0 = none
-	HTTPStatus    int // of the answer to a websocket upgrade or to a proxy's CONNECT, 0 = none
+	// WebsocketCode is the code of the close frame that we received. 0 means none.
+	WebsocketCode int
+	// HTTPStatus is the status of the answer to a websocket upgrade or to a proxy's CONNECT. 0
+	// means none.
+	HTTPStatus int
 
-	// BytesReceived counts MQTT bytes of this connection, inside TLS, websocket and proxy: 0 before CONNACK means that
-	// not one byte of an answer came.
+	// BytesReceived counts the MQTT bytes that came on this connection, inside TLS, websocket and
+	// proxy. 0 before CONNACK means that no byte of an answer came.
 	BytesReceived int64
 
-	Intended bool // we ended it on purpose: context done, Close called
+	// Intended reports that we ended it on purpose, because the context was done or Close was
+	// called.
+	Intended bool
 }

@@ -1,6 +1,7 @@
 package disconnect
 
-// fromPacket reads a packet of the server that refuses something or ends the connection. It beats all other evidence.
+// fromPacket handles a packet from the server that refuses something or ends the connection. It is
+// stronger than all other evidence.
 func fromPacket(o *Observation) (Ending, bool) {
 	if o.PacketSent {
 		return Ending{}, false
@@ -31,7 +32,8 @@ func fromPacket(o *Observation) (Ending, bool) {
 	return e, true
 }
 
-// fromIntent reads an end that we wanted: whatever came after we chose to leave is no news of the server.
+// fromIntent handles an end on purpose. What happens after our decision to leave says nothing about
+// the server.
 func fromIntent(o *Observation) (Ending, bool) {
 	switch {
 	case !o.Intended:
@@ -42,8 +44,8 @@ func fromIntent(o *Observation) (Ending, bool) {
 	return ending(ClientDisconnect, ByClient, FromLocal, "closed on purpose"), true
 }
 
-// fromOwnDisconnect reads a DISCONNECT that we sent. What the socket says after it is only its echo, and where a
-// deadline made us send it, the deadline is the cause.
+// fromOwnDisconnect handles a DISCONNECT that we sent. What happens on the socket after it is only
+// a consequence. If a deadline made us send it, the deadline is the cause.
 func fromOwnDisconnect(o *Observation) (Ending, bool) {
 	if !o.PacketSent {
 		return Ending{}, false
@@ -59,7 +61,7 @@ func ownDisconnect(o *Observation) Ending {
 	switch o.Code {
 	case 0x00, 0x04, 0x80, 0x83, 0x98:
 	default:
-		if o.Code >= 0x80 && !o.Intended { // a complaint about what the server did
+		if o.Code >= 0x80 && !o.Intended { // it complains about the server
 			e.Reason, e.Initiator = codeReason(5, Disconnect, o.Code), ByServer
 		}
 	}

@@ -5,14 +5,14 @@ import "slices"
 // Phase is how far a connection had come.
 type Phase string
 
-// The phases, in the order in which they happen. Those that a target does not need are skipped.
+// The phases, in the order in which they happen. A phase that a target does not need is skipped.
 const (
-	PhaseResolve     Phase = "resolve"     // name to address
-	PhaseTCP         Phase = "tcp"         // TCP or unix socket connect
+	PhaseResolve     Phase = "resolve"     // from the name to an address
+	PhaseTCP         Phase = "tcp"         // connecting the TCP or unix socket
 	PhaseProxy       Phase = "proxy"       // SOCKS5 or HTTP CONNECT
 	PhaseTLS         Phase = "tls"         // TLS handshake
 	PhaseWebsocket   Phase = "websocket"   // HTTP upgrade
-	PhaseMQTT        Phase = "mqtt"        // CONNECT written to CONNACK read
+	PhaseMQTT        Phase = "mqtt"        // from writing CONNECT to reading CONNACK
 	PhaseEstablished Phase = "established" // from CONNACK on
 )
 
@@ -23,5 +23,5 @@ var phases = [...]Phase{
 // Phases lists every phase, in the order in which they happen.
 func Phases() []Phase { return slices.Clone(phases[:]) }
 
-// Valid tells whether p is one of [Phases].
+// Valid reports whether p is one of [Phases].
 func (p Phase) Valid() bool { return slices.Contains(phases[:], p) }

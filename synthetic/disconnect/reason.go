@@ -2,40 +2,69 @@ package disconnect
 
 import "slices"
 
-// Reason is why a connection was refused or ended: a bounded value, fit for a label.
+// Reason is why a connection was refused or ended. Its values are bounded, so it can be a label.
 type Reason string
 
 // The reasons.
 const (
-	ClientDisconnect     Reason = "client_disconnect"     // the client ended it on purpose
-	KeepaliveTimeout     Reason = "keepalive_timeout"     // the server heard nothing for longer than the keepalive allows
-	IdleTimeout          Reason = "idle_timeout"          // nothing was sent for longer than a server or balancer allows
-	PingrespTimeout      Reason = "pingresp_timeout"      // no PINGRESP in time
-	ConnackTimeout       Reason = "connack_timeout"       // no CONNACK in time
-	AckTimeout           Reason = "ack_timeout"           // no PUBACK, PUBREC, PUBCOMP, SUBACK or UNSUBACK in time
-	HandshakeTimeout     Reason = "handshake_timeout"     // the TLS or websocket handshake did not end in time
-	PeerClosed           Reason = "peer_closed"           // closed without a reason
-	ConnectionReset      Reason = "connection_reset"      // cut by a TCP RST
-	ConnectionRefused    Reason = "connection_refused"    // not taken, or taken and closed before any answer
-	NetworkTimeout       Reason = "network_timeout"       // TCP gave up, or could not connect or write in time
-	NetworkUnreachable   Reason = "network_unreachable"   // no route
-	DNSError             Reason = "dns_error"             // the name could not be resolved
-	TLSError             Reason = "tls_error"             // TLS could not be set up, or broke
-	CertificateError     Reason = "certificate_error"     // a certificate was not accepted, the server's or the client's
-	WebsocketError       Reason = "websocket_error"       // the websocket could not be opened, or broke
-	AuthenticationFailed Reason = "authentication_failed" // credentials or method not accepted
-	NotAuthorized        Reason = "not_authorized"        // known but not allowed
-	Banned               Reason = "banned"                // client or address banned
-	SessionTakenOver     Reason = "session_taken_over"    // another connection with the same client id
-	AdminAction          Reason = "admin_action"          // closed through the server's administration
-	Redirected           Reason = "redirected"            // told to use another server
-	LifetimeExpired      Reason = "lifetime_expired"      // longest lifetime of connection or credentials reached
-	ServerShutdown       Reason = "server_shutdown"       // the server said that it stops or restarts
-	ServerBusy           Reason = "server_busy"           // the server said that it is unavailable or busy
-	RateOrQuota          Reason = "rate_or_quota"         // a rate limit or quota was exceeded
-	ProtocolError        Reason = "protocol_error"        // something that the protocol does not allow
-	NotSupported         Reason = "not_supported"         // the server does not offer what was asked for
-	Other                Reason = "other"                 // none of these
+	// ClientDisconnect: the client ended the connection on purpose.
+	ClientDisconnect Reason = "client_disconnect"
+	// KeepaliveTimeout: the server received nothing for longer than the keepalive allows.
+	KeepaliveTimeout Reason = "keepalive_timeout"
+	// IdleTimeout: nothing was sent for longer than a server or balancer allows.
+	IdleTimeout Reason = "idle_timeout"
+	// PingrespTimeout: no PINGRESP came in time.
+	PingrespTimeout Reason = "pingresp_timeout"
+	// ConnackTimeout: no CONNACK came in time.
+	ConnackTimeout Reason = "connack_timeout"
+	// AckTimeout: no PUBACK, PUBREC, PUBCOMP, SUBACK or UNSUBACK came in time.
+	AckTimeout Reason = "ack_timeout"
+	// HandshakeTimeout: the TLS or websocket handshake did not finish in time.
+	HandshakeTimeout Reason = "handshake_timeout"
+	// PeerClosed: the peer closed without a reason.
+	PeerClosed Reason = "peer_closed"
+	// ConnectionReset: a TCP RST ended the connection.
+	ConnectionReset Reason = "connection_reset"
+	// ConnectionRefused: the connection was not accepted, or was closed before any answer.
+	ConnectionRefused Reason = "connection_refused"
+	// NetworkTimeout: TCP gave up, or could not connect or write in time.
+	NetworkTimeout Reason = "network_timeout"
+	// NetworkUnreachable: there is no route.
+	NetworkUnreachable Reason = "network_unreachable"
+	// DNSError: the name could not be resolved.
+	DNSError Reason = "dns_error"
+	// TLSError: TLS could not be set up, or failed later.
+	TLSError Reason = "tls_error"
+	// CertificateError: the server's or the client's certificate was not accepted.
+	CertificateError Reason = "certificate_error"
+	// WebsocketError: the websocket could not be opened, or failed later.
+	WebsocketError Reason = "websocket_error"
+	// AuthenticationFailed: the credentials or the method were not accepted.
+	AuthenticationFailed Reason = "authentication_failed"
+	// NotAuthorized: the client is known but not allowed.
+	NotAuthorized Reason = "not_authorized"
+	// Banned: the client or its address is banned.
+	Banned Reason = "banned"
+	// SessionTakenOver: another connection used the same client id.
+	SessionTakenOver Reason = "session_taken_over"
+	// AdminAction: the connection was closed through the server's administration.
+	AdminAction Reason = "admin_action"
+	// Redirected: the client was told to use another server.
+	Redirected Reason = "redirected"
+	// LifetimeExpired: the longest lifetime of the connection or its credentials was reached.
+	LifetimeExpired Reason = "lifetime_expired"
+	// ServerShutdown: the server announced that it stops or restarts.
+	ServerShutdown Reason = "server_shutdown"
+	// ServerBusy: the server announced that it is unavailable or busy.
+	ServerBusy Reason = "server_busy"
+	// RateOrQuota: a rate limit or quota was exceeded.
+	RateOrQuota Reason = "rate_or_quota"
+	// ProtocolError: one side did what the protocol forbids.
+	ProtocolError Reason = "protocol_error"
+	// NotSupported: the server does not offer what was asked for.
+	NotSupported Reason = "not_supported"
+	// Other: none of the reasons above.
+	Other Reason = "other"
 )
 
 var reasons = [...]Reason{
@@ -48,5 +77,5 @@ var reasons = [...]Reason{
 // Reasons lists every reason, in the order of the documentation.
 func Reasons() []Reason { return slices.Clone(reasons[:]) }
 
-// Valid tells whether r is one of [Reasons].
+// Valid reports whether r is one of [Reasons].
 func (r Reason) Valid() bool { return slices.Contains(reasons[:], r) }

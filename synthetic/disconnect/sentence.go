@@ -2,52 +2,52 @@ package disconnect
 
 var reasonSentences = map[Reason]string{
 	ClientDisconnect:     "The client ended the connection on purpose. Nothing is wrong, unless it should have stayed: then look at the client's own log.",
-	KeepaliveTimeout:     "The server heard nothing from the client for longer than the keepalive allows and closed the connection. Look first at whether the client sends its pings in time, then at the path between them.",
-	IdleTimeout:          "The connection was closed because nothing was sent on it for longer than a server or balancer allows. Look first at the idle limits on the path, and use a keepalive below the shortest.",
-	PingrespTimeout:      "A PINGREQ got no PINGRESP in time. Look first at whether the broker is stopped or overloaded, then at the path to it.",
-	ConnackTimeout:       "The connection was made, but the CONNECT got no CONNACK in time. Look first at the broker's load and at the service that checks its users.",
-	AckTimeout:           "A publish or subscribe was not acknowledged in time. Look first at the broker's load and storage, then at its log for this moment.",
-	HandshakeTimeout:     "TCP connected, but the TLS or websocket handshake did not end in time. Look first at the server's load, then at whether that port speaks TLS or websocket at all.",
+	KeepaliveTimeout:     "The server received nothing from the client for longer than the keepalive allows and closed the connection. Look first at whether the client sends its pings in time, then at the path between them.",
+	IdleTimeout:          "The connection was closed because nothing was sent on it for longer than a server or balancer allows. Look first at the idle limits on the path, and use a keepalive shorter than the shortest of them.",
+	PingrespTimeout:      "The server did not answer a PINGREQ with PINGRESP in time. Look first at whether the broker is stopped or overloaded, then at the path to it.",
+	ConnackTimeout:       "The connection was opened, but the server did not answer CONNECT with CONNACK in time. Look first at the broker's load and at the service that checks its users.",
+	AckTimeout:           "The server did not acknowledge a publish or subscribe in time. Look first at the broker's load and storage, then at its log for this moment.",
+	HandshakeTimeout:     "TCP connected, but the TLS or websocket handshake did not finish in time. Look first at the server's load, then at whether that port speaks TLS or websocket at all.",
 	PeerClosed:           "The other side closed the connection and gave no reason. Look first at the server's log for this moment, then at balancers on the path.",
-	ConnectionReset:      "The connection was cut by a TCP reset. Look first for a broker that crashed or was killed, then for a firewall or balancer that dropped the connection.",
-	ConnectionRefused:    "The server, or what stands in front of it, does not take the connection. Look first at whether the broker runs and listens there, then at its connection limit.",
-	NetworkTimeout:       "The server did not answer at TCP level. Look first at whether its host is up, then at routes and firewalls on the way.",
+	ConnectionReset:      "A TCP reset ended the connection. Look first for a broker that crashed or was killed, then for a firewall or balancer that dropped the connection.",
+	ConnectionRefused:    "The server, or what stands in front of it, does not accept the connection. Look first at whether the broker runs and listens there, then at its connection limit.",
+	NetworkTimeout:       "The server did not answer at the TCP level. Look first at whether its host is up, then at routes and firewalls on the way.",
 	NetworkUnreachable:   "There is no route to the server's address. Look first at the links and routes of this machine, then at the network that the server is in.",
 	DNSError:             "The server's name could not be resolved. Look first at whether the name is right, then at the resolver that this machine uses.",
-	TLSError:             "TLS could not be set up, or broke. Look first at the TLS versions and cipher suites of both sides, and at whether that port speaks TLS at all.",
+	TLSError:             "TLS could not be set up, or failed later. Look first at the TLS versions and cipher suites of both sides, and at whether that port speaks TLS at all.",
 	CertificateError:     "A certificate was not accepted. Look first at expiry, names and issuer, of the server's certificate and of the client's.",
-	WebsocketError:       "The websocket could not be opened, or broke. Look first at the path in the URL, then at the web server or proxy in front of the broker.",
-	AuthenticationFailed: "User name, password, token or authentication method was not accepted. Look first at whether the credentials expired or were changed, then at the service that checks them.",
-	NotAuthorized:        "The server does not allow this client what it asked for. Look first at the access rules for its user, client id and topics, then at its credentials: many brokers answer a wrong password in this way.",
+	WebsocketError:       "The websocket could not be opened, or failed later. Look first at the path in the URL, then at the web server or proxy in front of the broker.",
+	AuthenticationFailed: "The server did not accept the user name, password, token or authentication method. Look first at whether the credentials expired or were changed, then at the service that checks them.",
+	NotAuthorized:        "The server does not allow what this client asked for. Look first at the access rules for its user, client id and topics, then at its credentials: many brokers also answer a wrong password like this.",
 	Banned:               "The server has banned this client or its address. Look first at the broker's ban list and flapping protection.",
 	SessionTakenOver:     "Another connection with the same client id took over the session. Look first for a second client with that id, or one that reconnects too eagerly.",
 	AdminAction:          "Somebody closed the connection through the server's administration. Look first at who or what kicked clients at this moment.",
-	Redirected:           "The server told the client to use another one. Look first at whether the cluster is being drained or the service has moved.",
+	Redirected:           "The server told the client to use another server. Look first at whether the cluster is being drained or the service has moved.",
 	LifetimeExpired:      "The connection reached the longest lifetime that the server or its credentials allow. Look first at whether the client gets fresh credentials; connecting again should work.",
-	ServerShutdown:       "The server said that it stops or restarts. Look first at whether that was planned, then at the server's log.",
-	ServerBusy:           "The server said that it is unavailable or too busy. Look first at its load, memory and connection limit.",
+	ServerShutdown:       "The server announced that it stops or restarts. Look first at whether that was planned, then at the server's log.",
+	ServerBusy:           "The server announced that it is unavailable or too busy. Look first at its load, memory and connection limit.",
 	RateOrQuota:          "A rate limit or quota of the server was exceeded. Look first at who sends or connects that much, then at the limit.",
-	ProtocolError:        "One side found that the other broke the protocol. Look first at whether that port really speaks MQTT, then at recent updates of either side.",
-	NotSupported:         "The server does not offer what was asked of it, such as a protocol version, a QoS or a keepalive. Look first at the client's settings, then at what the server is configured to allow.",
-	Other:                "The connection ended for a reason that has no name here. Look first at the detail, then at the server's log for this moment.",
+	ProtocolError:        "One side found that the other violated the protocol. Look first at whether that port really speaks MQTT, then at recent updates of either side.",
+	NotSupported:         "The server does not offer what the client asked for, such as a protocol version, a QoS or a keepalive. Look first at the client's settings, then at what the server is configured to allow.",
+	Other:                "The connection ended for a reason outside this list. Look first at the detail, then at the server's log for this moment.",
 }
 
 var findingSentences = map[Finding]string{
-	Zombie:               "The server answers pings on this connection but no longer its publishes. Look first at the broker's log and send queues; devices stay in this state until they reconnect.",
+	Zombie:               "The server still answers pings on this connection but no longer acknowledges its publishes. Look first at the broker's log and send queues; devices stay in this state until they reconnect.",
 	DeliveryTimeout:      "A message was published but did not reach the subscriber in time. Look first at the broker's load and queues, then at the bridge or cluster link on the way.",
-	MessageLost:          "A message that should have arrived never did. Look first at the broker's drop counters and queue limits, then at the bridge or cluster link on the way.",
+	MessageLost:          "A message that should have arrived never arrived. Look first at the broker's drop counters and queue limits, then at the bridge or cluster link on the way.",
 	MessageDuplicated:    "A message arrived more than once. Look first for a loop of bridges or overlapping subscriptions, then for acknowledgements that get lost.",
 	MessageReordered:     "Messages arrived in another order than they were published. Look first at bridges and cluster links, then at redelivery after a reconnect.",
-	DetectionEarly:       "The server gave up a client sooner than the keepalive allows, so slow but living devices are thrown off too. Look first at the broker's keepalive factor and its timer settings.",
+	DetectionEarly:       "The server gave up a client sooner than the keepalive allows, so slow but living devices are disconnected, too. Look first at the broker's keepalive factor and its timer settings.",
 	DetectionLate:        "The server noticed a dead client later than it should. Look first at the broker's keepalive settings and load, then at a balancer that keeps dead connections open.",
-	Undetected:           "The server did not notice a dead client for as long as we watched. Look first at whether the broker enforces keepalives, or raises or ignores short ones.",
-	WillMissing:          "A connection broke, but its Will never reached the observer. Look first at the access rules for the Will's topic, then at the broker's handling of Wills.",
+	Undetected:           "The server did not notice a dead client for as long as we watched. Look first at whether the broker enforces keepalives, and whether it raises or ignores short ones.",
+	WillMissing:          "A connection broke, but its Will did not reach the observer. Look first at the access rules for the Will's topic, then at the broker's handling of Wills.",
 	PathCut:              "Something on the path cut the connection, not the broker. Look first at the idle limits of balancers, firewalls and NAT between here and the server.",
-	SessionLost:          "The server forgot a session that it had promised to keep. Look first at whether the broker restarted without persistence, then at its limit for session expiry.",
-	NotTakenOver:         "A second client with the same id was let in and the first one stayed, so two clients are served as one. Look first at whether a balancer sends them to brokers that do not share their sessions, then at the cluster's health.",
-	UnexpectedAcceptance: "The server let in what it must refuse. Treat it as an open door: look first at what changed in its listeners, users and access rules.",
-	WrongRefusal:         "The server refused what it must refuse, but for another reason. Look first at the detail: the rule that should have refused may never have been asked.",
-	Panic:                "The probe failed through a fault of its own, which says nothing of the server. Look first at the agent's log and report the stack trace.",
+	SessionLost:          "The server discarded a session that it had promised to keep. Look first at whether the broker restarted without persistence, then at its limit for session expiry.",
+	NotTakenOver:         "The server accepted a second client with the same id and kept the first one, so it now serves two clients with one id. Look first at whether a balancer sends them to brokers that do not share their sessions, then at the cluster's health.",
+	UnexpectedAcceptance: "The server accepted what it must refuse. Treat this as a security problem: look first at what changed in its listeners, users and access rules.",
+	WrongRefusal:         "The server refused what it must refuse, but for another reason than expected. Look first at the detail: the rule that should have refused it may never have been checked.",
+	Panic:                "The probe's own code failed, which says nothing about the server. Look first at the agent's log and report the stack trace.",
 }
 
 var evidenceSentences = map[Evidence]string{
@@ -55,8 +55,8 @@ var evidenceSentences = map[Evidence]string{
 	FromConnack:          "The CONNACK said so.",
 	FromSuback:           "A SUBACK or UNSUBACK said so.",
 	FromPuback:           "The acknowledgement of a publish said so.",
-	FromCloseNotify:      "TLS was closed in order (close_notify), without a word in MQTT.",
-	FromFIN:              "TCP was closed in order (FIN), without a word in MQTT.",
+	FromCloseNotify:      "TLS was closed in order (close_notify) without sending DISCONNECT.",
+	FromFIN:              "TCP was closed in order (FIN) without sending DISCONNECT.",
 	FromRST:              "TCP was reset (RST).",
 	FromTLSAlert:         "The TLS peer sent an alert.",
 	FromDeadline:         "A deadline on this side passed.",
@@ -65,21 +65,22 @@ var evidenceSentences = map[Evidence]string{
 	FromHTTPStatus:       "The status of an HTTP answer said so.",
 	FromEvent:            "A client event of the broker said so.",
 	FromLog:              "The broker's log said so.",
-	FromLocal:            "It was found or done on this side.",
+	FromLocal:            "This side found or did it.",
 }
 
-// Sentence says in plain words what happened and where to look first.
-// It is "" for a value that is not one of [Reasons].
+// Sentence says in plain words what happened and where to look first. It returns "" for a value
+// that is not one of [Reasons].
 func (r Reason) Sentence() string { return reasonSentences[r] }
 
-// Sentence says in plain words what was found and where to look first.
-// It is "" for a value that is not one of [Findings].
+// Sentence says in plain words what was found and where to look first. It returns "" for a value
+// that is not one of [Findings].
 func (f Finding) Sentence() string { return findingSentences[f] }
 
-// Sentence says in plain words how we know. It is "" for a value that is not one of [Evidences].
+// Sentence says in plain words how we know. It returns "" for a value that is not one of
+// [Evidences].
 func (e Evidence) Sentence() string { return evidenceSentences[e] }
 
-// Sentence is the reason's sentence and what initiator and evidence add to it.
+// Sentence returns the reason's sentence and what initiator and evidence add to it.
 func (e Ending) Sentence() string {
 	s := e.Reason.Sentence()
 	for _, more := range []string{e.side(), e.Evidence.Sentence()} {
@@ -90,23 +91,23 @@ func (e Ending) Sentence() string {
 	return s
 }
 
-// side says what the initiator adds, "" where the reason says it all.
+// side returns what the initiator adds, or "" if the reason says everything.
 func (e Ending) side() string {
 	switch {
 	case e.Local():
-		return "The fault is on this side (late timers, no resources left, its own policy), so it says nothing of the server."
+		return "The fault is on this side (late timers, no resources left, its own policy), so it says nothing about the server."
 	case e.Initiator == ByUnknown:
-		return "Which side it came from cannot be told from here."
+		return "What was observed does not show which side it came from."
 	case e.Initiator == ByNetwork && e.Evidence == FromDeadline:
-		return "What this side sent is not acknowledged: the path or the whole host is gone."
+		return "The data that this side sent is not acknowledged: the path or the whole host is down."
 	case e.Initiator == ByServer && e.Evidence == FromDeadline:
-		return "What this side sent is acknowledged, so path and host are up: the broker is stopped or stuck, or a balancer holds a dead connection open."
+		return "The data that this side sent is acknowledged, so path and host are up: the broker is stopped or stuck, or a balancer holds a dead connection open."
 	case e.Reason == CertificateError && e.Evidence == FromTLSAlert:
-		return "The server refused the client's certificate, or misses one."
+		return "The server refused the client's certificate, or requires one and got none."
 	case e.Reason == CertificateError && e.Evidence == FromLocal:
-		return "The server's certificate could not be verified here."
+		return "This side could not verify the server's certificate."
 	case e.Reason == PeerClosed && e.Initiator == ByServer && e.Evidence == FromCloseNotify:
-		return "It was the TLS peer itself, not something on the path."
+		return "The TLS peer itself closed it, not something on the path."
 	}
 	return ""
 }

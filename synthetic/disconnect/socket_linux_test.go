@@ -25,7 +25,7 @@ func control(t *testing.T, conn net.Conn, f func(fd int) error) error {
 	return inner
 }
 
-// tcpFacts reads TCP_INFO; nil for a unix socket.
+// tcpFacts reads TCP_INFO. It returns nil for a unix socket.
 func tcpFacts(t *testing.T, conn net.Conn) *TCPFacts {
 	t.Helper()
 	if _, ok := conn.(*net.TCPConn); !ok {
@@ -50,7 +50,7 @@ func tcpFacts(t *testing.T, conn net.Conn) *TCPFacts {
 	return facts
 }
 
-// pair gives both ends of a TCP connection over loopback.
+// pair returns both ends of a TCP connection over loopback.
 func pair(t *testing.T) (client, server net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -71,7 +71,8 @@ func pair(t *testing.T) (client, server net.Conn) {
 	return client, server
 }
 
-// deafen makes a socket drop all that arrives, as if the cable were pulled, or skips the test.
+// deafen makes a socket drop everything that arrives, as if the cable were unplugged. Without the
+// privilege it skips the test.
 func deafen(t *testing.T, conn net.Conn) {
 	t.Helper()
 	err := control(t, conn, func(fd int) error {
@@ -116,14 +117,15 @@ func TestSocketUserTimeout(t *testing.T) {
 	client.SetReadDeadline(time.Now().Add(patience))
 	_, err = client.Read(make([]byte, 2))
 	if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
-		t.Fatalf("%v: the case is about ETIMEDOUT, which calls itself a timeout", err)
+		t.Fatalf("%v: want ETIMEDOUT, which reports itself as a timeout", err)
 	}
-	// Taken for our own deadline by its Timeout method, as an engine might.
+	// A caller may mistake it for our own deadline because of its Timeout method.
 	o := Observation{Phase: PhaseEstablished, Transport: "mqtt", Deadline: DeadlinePingresp, Err: err}
 	checkSocket(t, o, "network_timeout network errno in established")
 }
 
-// TestSocketFullWindow is a peer whose kernel lives and whose program does not read, such as a stopped broker.
+// TestSocketFullWindow has a peer whose kernel is running and whose program does not read, such as
+// a stopped broker.
 func TestSocketFullWindow(t *testing.T) {
 	client, _ := pair(t)
 	client.(*net.TCPConn).SetWriteBuffer(64 << 10)
@@ -135,7 +137,7 @@ func TestSocketFullWindow(t *testing.T) {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatal(err)
 	}
-	// All that fitted is acknowledged, and the window is being probed.
+	// Everything that fitted is acknowledged, and the window is being probed.
 	limit := time.Now().Add(patience)
 	facts := tcpFacts(t, client)
 	for ; facts.Unacked > 0 || facts.Backoff == 0; facts = tcpFacts(t, client) {
@@ -146,7 +148,7 @@ func TestSocketFullWindow(t *testing.T) {
 	}
 	o := Observation{Phase: PhaseEstablished, Transport: "mqtt", Deadline: DeadlineWrite, Err: err, TCP: facts, SendIdle: patience}
 	checkSocket(t, o, "network_timeout server deadline in established")
-	// A ping that waits behind the window: the probes are answered after it was handed to the kernel.
+	// A ping is queued because the window is full. The probes are answered after it was written.
 	for facts.LastAckRecv == 0 {
 		pause(client)
 		facts = tcpFacts(t, client)

@@ -30,12 +30,12 @@ import (
 	"golang.org/x/net/proxy"
 )
 
-// These tests take their evidence from real sockets, dialled with plain net, crypto/tls and gorilla/websocket.
+// These tests use real sockets, dialled with net, crypto/tls and gorilla/websocket.
 
-// patience bounds what should come at once; nothing waits for it unless something is broken.
+// patience limits what should happen at once. Nothing waits that long unless something is broken.
 const patience = 30 * time.Second
 
-// short is a deadline that is meant to pass.
+// short is a deadline that the test lets pass.
 const short = 50 * time.Millisecond
 
 var (
@@ -43,8 +43,8 @@ var (
 	connack = []byte{0x20, 2, 0, 0}
 )
 
-// tap is the raw connection below TLS. It remembers whether a FIN was read: where TLS says EOF and the raw connection
-// has not, close_notify came. Used by one goroutine.
+// tap is the raw connection below TLS. It records whether a FIN was read. If TLS returns EOF and
+// the raw connection did not, close_notify came. One goroutine uses it.
 type tap struct {
 	net.Conn
 	eof bool
@@ -58,7 +58,7 @@ func (c *tap) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// dialer is a client of the tests.
+// dialer is the client in the tests.
 type dialer struct {
 	network, address string
 	tls              *tls.Config
@@ -66,7 +66,7 @@ type dialer struct {
 	deadline         time.Duration // of handshake and reads; 0 = patience
 }
 
-// run connects, lives until the connection ends, and tells what it saw.
+// run connects, waits until the connection ends, and returns what it observed.
 func (d dialer) run(t *testing.T) Observation {
 	t.Helper()
 	if d.network == "" {
@@ -102,7 +102,8 @@ func (d dialer) run(t *testing.T) Observation {
 	if d.tls != nil {
 		o.Phase = PhaseTLS
 		client := tls.Client(conn, d.tls)
-		conn.SetDeadline(time.Now().Add(wait)) // a context would close the socket, and TCP_INFO were lost
+		// A context would close the socket, and TCP_INFO would be lost.
+		conn.SetDeadline(time.Now().Add(wait))
 		if err := client.Handshake(); err != nil {
 			return end(DeadlineHandshake, err)
 		}
@@ -128,7 +129,8 @@ func (d dialer) run(t *testing.T) Observation {
 	return end(DeadlinePingresp, err)
 }
 
-// settledFacts waits until the peer's kernel has acknowledged what was sent, then tells; nil where TCP_INFO is unknown.
+// settledFacts waits until the peer's kernel has acknowledged everything, and returns TCP_INFO. It
+// returns nil where TCP_INFO is unknown.
 func settledFacts(t *testing.T, conn net.Conn) *TCPFacts {
 	t.Helper()
 	limit := time.Now().Add(patience)
@@ -144,13 +146,13 @@ func settledFacts(t *testing.T, conn net.Conn) *TCPFacts {
 	}
 }
 
-// pause waits a moment for the network, in a Read that is expected to time out.
+// pause waits a moment for the network, in a Read that must time out.
 func pause(conn net.Conn) {
 	conn.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
 	conn.Read(make([]byte, 1))
 }
 
-// serve accepts one connection and hands it to handle, whose connection is closed afterwards.
+// serve accepts one connection, runs handle with it and closes it.
 func serve(t *testing.T, network string, handle func(net.Conn)) (address string) {
 	t.Helper()
 	address = "127.0.0.1:0"
@@ -165,7 +167,7 @@ func serve(t *testing.T, network string, handle func(net.Conn)) (address string)
 	wg.Go(func() {
 		c, err := l.Accept()
 		if err != nil {
-			return // the test ended before anybody came
+			return // the test ended before a client connected
 		}
 		defer c.Close()
 		c.SetDeadline(time.Now().Add(patience))
@@ -175,7 +177,7 @@ func serve(t *testing.T, network string, handle func(net.Conn)) (address string)
 	return l.Addr().String()
 }
 
-// What a server does. Reading all that the client sent makes the kernel close with FIN; else it sends RST.
+// Actions of a server. If it has read everything, the kernel closes with FIN, otherwise with RST.
 func readConnect(c io.Reader) { io.ReadFull(c, make([]byte, len(connect))) }
 func accept(c io.ReadWriter)  { readConnect(c); c.Write(connack) }
 func hold(c io.Reader)        { io.Copy(io.Discard, c) }
@@ -186,7 +188,7 @@ func readClientHello(c io.Reader) {
 	io.ReadFull(c, make([]byte, binary.BigEndian.Uint16(header[3:])))
 }
 
-// overTLS wraps a handler; raw is the connection below.
+// overTLS wraps a handler with TLS. raw is the connection below.
 func overTLS(config *tls.Config, handle func(c *tls.Conn, raw net.Conn)) func(net.Conn) {
 	return func(raw net.Conn) {
 		c := tls.Server(raw, config)
@@ -198,7 +200,7 @@ func overTLS(config *tls.Config, handle func(c *tls.Conn, raw net.Conn)) func(ne
 	}
 }
 
-// authority is a certificate authority of the tests.
+// authority is a certificate authority for the tests.
 type authority struct {
 	pool *x509.CertPool
 	cert *x509.Certificate
@@ -259,7 +261,7 @@ func checkSocket(t *testing.T, o Observation, want string) Ending {
 	return e
 }
 
-// whom is the initiator of a missing answer: known where TCP_INFO is.
+// whom is the initiator of a missing answer. It is known only where TCP_INFO is.
 func whom() Initiator {
 	if runtime.GOOS == "linux" {
 		return ByServer
@@ -287,10 +289,11 @@ func TestSocketTCP(t *testing.T) {
 			checkSocket(t, c.d.run(t), c.want)
 		})
 	}
-	t.Run("refused", func(t *testing.T) { // port 1, tcpmux, is nobody's
+	t.Run("refused", func(t *testing.T) { // nothing listens on port 1, tcpmux
 		checkSocket(t, dialer{address: "127.0.0.1:1"}.run(t), "connection_refused server errno in tcp")
 	})
-	t.Run("unreachable", func(t *testing.T) { // TCP has no broadcast: the kernel refuses before any packet
+	// TCP has no broadcast: the kernel refuses it before any packet.
+	t.Run("unreachable", func(t *testing.T) {
 		o := dialer{address: "255.255.255.255:1883"}.run(t)
 		if !errors.Is(o.Err, syscall.ENETUNREACH) {
 			t.Skipf("this system does not answer ENETUNREACH: %v", o.Err)
@@ -350,7 +353,7 @@ func TestSocketReset(t *testing.T) {
 			}
 			_, err = conn.Read(make([]byte, 1))
 			checkSocket(t, Observation{Phase: PhaseEstablished, Transport: "mqtt", Err: err, SendIdle: time.Since(sent), Keepalive: c.keepalive}, c.want)
-			// Whatever is written now hits a broken pipe or the reset.
+			// A write now gets EPIPE or the reset.
 			for err = nil; err == nil; {
 				_, err = conn.Write(connect)
 			}
@@ -560,7 +563,7 @@ func TestSocketHTTP(t *testing.T) {
 	}
 }
 
-// TestSocketSOCKS pins the texts of golang.org/x/net/proxy, which has no typed errors.
+// TestSocketSOCKS checks the texts of golang.org/x/net/proxy, which has no typed errors.
 func TestSocketSOCKS(t *testing.T) {
 	read := func(c net.Conn, n int) { io.ReadFull(c, make([]byte, n)) }
 	reply := func(code byte) func(net.Conn) {
@@ -641,7 +644,8 @@ func TestSocketResolver(t *testing.T) {
 		r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, "udp", server)
 			if err == nil {
-				t.Cleanup(func() { conn.Close() }) // the resolver reads on, in its own goroutine, after ctx is done
+				// After ctx is done, the resolver still reads in a goroutine of its own.
+				t.Cleanup(func() { conn.Close() })
 			}
 			return conn, err
 		}}

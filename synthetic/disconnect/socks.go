@@ -2,8 +2,8 @@ package disconnect
 
 import "strings"
 
-// socksReplies are the texts of golang.org/x/net/proxy for the replies and refusals of a SOCKS5 server
-// [RFC 1928 section 6, RFC 1929]; it has no typed errors.
+// socksReplies are the texts that golang.org/x/net/proxy uses for the replies and refusals of a
+// SOCKS5 server [RFC 1928 section 6, RFC 1929]. That package has no typed errors.
 var socksReplies = []struct {
 	text      string
 	reason    Reason
@@ -21,7 +21,8 @@ var socksReplies = []struct {
 	{"username/password authentication failed", AuthenticationFailed, ByServer},
 }
 
-// fromSOCKS reads what a SOCKS5 proxy answered. An error number of our own socket to the proxy is not its answer.
+// fromSOCKS handles the answer of a SOCKS5 proxy. An error number of our own socket to the proxy is
+// not such an answer.
 func fromSOCKS(o *Observation) (Ending, bool) {
 	if o.Phase != PhaseProxy || o.Err == nil {
 		return Ending{}, false

@@ -11,16 +11,16 @@ import (
 
 const (
 	maxDetail = 200 // bytes of [Ending.Detail]
-	maxText   = 120 // characters taken over from the server or from an error without a type
+	maxText   = 120 // characters copied from the server or from an error without a type
 )
 
-// userinfo is the part of a URL that may hold credentials.
+// userinfo matches the part of a URL that may hold credentials.
 var userinfo = regexp.MustCompile(`//[^/\s]*@`)
 
-// clean makes one printable line of at most limit characters out of s.
+// clean turns s into one printable line of at most limit characters.
 func clean(s string, limit int) string {
 	if len(s) > 16*limit {
-		s = s[:16*limit] // no work for a text that will be cut anyway
+		s = s[:16*limit] // saves work on a text that will be cut anyway
 	}
 	s = strings.Map(func(r rune) rune {
 		switch {
@@ -51,7 +51,7 @@ func cut(s string, limit int) string {
 	return s[:n] + "…"
 }
 
-// withText adds what the server said, if anything.
+// withText appends the server's text, if there is one.
 func withText(s, text string) string {
 	if text = clean(text, maxText); text != "" {
 		s += ": " + text
@@ -59,7 +59,7 @@ func withText(s, text string) string {
 	return s
 }
 
-// seconds prints a duration for people, to the millisecond.
+// seconds prints a duration for humans to read, to the millisecond.
 func seconds(d time.Duration) string {
 	return strconv.FormatFloat(d.Round(time.Millisecond).Seconds(), 'f', -1, 64) + " s"
 }

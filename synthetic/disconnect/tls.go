@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// fromTLS reads what crypto/tls and crypto/x509 report with a type. It looks in every phase: TLS 1.3 tells that it
-// refuses a client certificate only on the first read after the handshake.
+// fromTLS handles the typed errors of crypto/tls and crypto/x509. It applies in every phase,
+// because TLS 1.3 reports a refused client certificate only on the first read after the handshake.
 func fromTLS(o *Observation) (Ending, bool) {
 	if number, remote, ok := alert(o.Err); ok {
 		if remote {
@@ -29,7 +29,7 @@ func fromTLS(o *Observation) (Ending, bool) {
 	return Ending{}, false
 }
 
-// certificateError finds the verdict of a failed verification in err, nil if there is none.
+// certificateError returns the error of a failed verification in err, or nil if there is none.
 func certificateError(err error) error {
 	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
 		return e
@@ -55,7 +55,8 @@ func certificateError(err error) error {
 	return nil
 }
 
-// plainHint guesses from the five bytes of a would-be record header what the port speaks instead.
+// plainHint guesses which protocol the port uses instead of TLS. header is the five bytes that
+// should have been a TLS record header.
 func plainHint(header []byte) string {
 	switch {
 	case bytes.HasPrefix(header, []byte("HTTP/")):
@@ -66,7 +67,7 @@ func plainHint(header []byte) string {
 	return ""
 }
 
-// tlsText reads errors of crypto/tls that have no type: their text is all there is.
+// tlsText classifies errors of crypto/tls that have no type, by their text.
 func tlsText(text string) (reason Reason, initiator Initiator) {
 	if strings.Contains(text, "certificate") && !strings.Contains(text, "client certificate") {
 		return CertificateError, ByServer

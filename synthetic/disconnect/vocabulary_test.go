@@ -8,7 +8,8 @@ import (
 
 var word = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
 
-// checkWords checks one vocabulary: bounded, distinct, fresh on each call, and each word with a sentence of its own.
+// checkWords checks one vocabulary: its words are well formed and distinct, each call returns a new
+// list, and each word has a sentence of its own.
 func checkWords[T ~string](t *testing.T, list func() []T, valid func(T) bool, sentence func(T) string) {
 	t.Helper()
 	words := list()
@@ -35,7 +36,7 @@ func checkWords[T ~string](t *testing.T, list func() []T, valid func(T) bool, se
 	}
 	words[0] = "changed"
 	if list()[0] == "changed" {
-		t.Error("the list is shared, not fresh")
+		t.Error("two calls returned the same list")
 	}
 	for _, w := range []T{"", "nonsense"} {
 		if valid(w) {
@@ -76,14 +77,14 @@ func TestEndingSentence(t *testing.T) {
 	network := of(PingrespTimeout, ByNetwork, FromDeadline)
 	server := of(PingrespTimeout, ByServer, FromDeadline)
 	for _, c := range []struct{ got, want string }{
-		{network, "the path or the whole host is gone"},
+		{network, "the path or the whole host is down"},
 		{server, "the broker is stopped or stuck"},
-		{of(PingrespTimeout, ByUnknown, FromDeadline), "cannot be told"},
-		{of(PingrespTimeout, ByClient, FromDeadline), "says nothing of the server"},
-		{of(Other, ByClient, FromLocal), "says nothing of the server"},
+		{of(PingrespTimeout, ByUnknown, FromDeadline), "does not show which side"},
+		{of(PingrespTimeout, ByClient, FromDeadline), "says nothing about the server"},
+		{of(Other, ByClient, FromLocal), "says nothing about the server"},
 		{of(CertificateError, ByServer, FromTLSAlert), "refused the client's certificate"},
-		{of(CertificateError, ByServer, FromLocal), "server's certificate could not be verified"},
-		{of(PeerClosed, ByServer, FromCloseNotify), "the TLS peer itself"},
+		{of(CertificateError, ByServer, FromLocal), "could not verify the server's certificate"},
+		{of(PeerClosed, ByServer, FromCloseNotify), "The TLS peer itself"},
 		{of(KeepaliveTimeout, ByServer, FromFIN), "FIN"},
 		{of(KeepaliveTimeout, ByServer, FromEvent), "client event"},
 	} {
@@ -92,7 +93,7 @@ func TestEndingSentence(t *testing.T) {
 		}
 	}
 	if s := of(ClientDisconnect, ByClient, FromDisconnectPacket); strings.Contains(s, "fault") {
-		t.Errorf("an end on purpose is told as a fault: %q", s)
+		t.Errorf("an end on purpose is called a fault: %q", s)
 	}
 	for _, s := range []string{network, server} {
 		if !strings.HasPrefix(s, PingrespTimeout.Sentence()+" ") || !strings.HasSuffix(s, ".") {

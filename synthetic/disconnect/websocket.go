@@ -7,8 +7,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// closeCodes are the status codes of websocket close frames [RFC 6455 7.4.1, and the IANA registry].
-// 1000 and 1005 give no reason, 1006 and 1015 are never on the wire.
+// closeCodes are the status codes of websocket close frames [RFC 6455 7.4.1, and the IANA
+// registry]. 1000 and 1005 state no reason. 1006 and 1015 are never sent.
 var closeCodes = map[int]codeMeaning{
 	1001: {"going away", ServerShutdown},
 	1002: {"protocol error", ProtocolError},
@@ -26,7 +26,8 @@ var closeCodes = map[int]codeMeaning{
 	3008: {"timeout", IdleTimeout},
 }
 
-// closeFrame gives the code and text of a received close frame. 1006 stands for an end without one.
+// closeFrame returns the code and text of a received close frame. 1006 means that the connection
+// ended without one.
 func closeFrame(o *Observation) (code int, text string) {
 	code, text = o.WebsocketCode, o.ReasonString
 	if c, ok := errors.AsType[*websocket.CloseError](o.Err); ok && code == 0 {
@@ -35,7 +36,8 @@ func closeFrame(o *Observation) (code int, text string) {
 	return code, text
 }
 
-// fromCloseFrame reads a websocket close frame: the peer's own closing message, as DISCONNECT is.
+// fromCloseFrame handles a websocket close frame. Like DISCONNECT, it is the peer's own closing
+// message.
 func fromCloseFrame(o *Observation) (Ending, bool) {
 	code, text := closeFrame(o)
 	switch code {
@@ -51,7 +53,7 @@ func fromCloseFrame(o *Observation) (Ending, bool) {
 	case known:
 		m.name = " " + m.name
 	case code < 1000 || code > 4999:
-		m.reason = WebsocketError // no such code can be
+		m.reason = WebsocketError // such a code is not possible
 	default:
 		m.reason = Other
 	}

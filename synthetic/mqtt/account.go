@@ -6,44 +6,56 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// PhaseTime is how long one phase of a connection attempt took. Phases follow each other without a gap, so they sum to
-// the total; one that did not run is not in the list.
+// PhaseTime is how long one phase of a connection attempt took. Each phase begins when the one
+// before it ends, so the durations add up to the total. A phase that did not run is not in the
+// list.
 type PhaseTime struct {
 	Phase    disconnect.Phase
 	Duration time.Duration
 }
 
-// TLSFacts are what the TLS handshake agreed on.
+// TLSFacts are the results of the TLS handshake.
 type TLSFacts struct {
+	// Version and Cipher are the TLS version and the cipher suite as crypto/tls names them.
 	Version, Cipher string
-	Curve           string // of the key exchange, such as X25519MLKEM768; empty: none
-	Resumed         bool
-	// EarliestExpiry is the earliest NotAfter in the chain that the server sent, also when it did not verify; zero
-	// when the server sent none, as on a resumed session.
+	// Curve is the group of the key exchange, such as X25519MLKEM768. It is empty if there was
+	// none.
+	Curve string
+	// Resumed reports whether the handshake resumed an earlier TLS session.
+	Resumed bool
+	// EarliestExpiry is the earliest NotAfter in the chain that the server sent, even if the chain
+	// did not verify. It is zero if the server sent no certificates, as in a resumed TLS session.
 	EarliestExpiry time.Time
-	// ClientCertExpiry is the NotAfter of our own certificate, when the server asked for one and we had one.
+	// ClientCertExpiry is the NotAfter of the client certificate that we sent. It is zero if the
+	// server asked for none or we had none.
 	ClientCertExpiry time.Time
-	// ClientCertAsked tells that the server asked for a client certificate.
+	// ClientCertAsked reports whether the server asked for a client certificate.
 	ClientCertAsked bool
 }
 
-// Account is everything known about a connection: what was measured on the way in, and what went over it.
+// Account is everything that was measured on a connection, during the attempt and afterwards.
 type Account struct {
-	Start  time.Time // when the attempt began
+	// Start is when the attempt began.
+	Start time.Time
+	// Phases are the phases that ran, in their order.
 	Phases []PhaseTime
-	TLS    *TLSFacts
-	Remote string // address and port that was connected to, or the socket's path
-	// Bytes on the raw socket, TLS and websocket framing included.
+	// TLS holds the results of the TLS handshake. It is nil without TLS.
+	TLS *TLSFacts
+	// Remote is the address and port that we connected to, or the path of the unix socket.
+	Remote string
+	// BytesSent and BytesReceived count the bytes on the raw socket, including TLS records and
+	// websocket frames.
 	BytesSent, BytesReceived int64
-	// LastSent and LastReceived are when the last complete packet left and when the last byte arrived; zero if none did.
+	// LastSent is when the last complete packet was written. LastReceived is when the last byte was
+	// read. They are zero if there was none.
 	LastSent, LastReceived time.Time
-	// Connack is what the broker announced; zero before it came.
+	// Connack is the broker's CONNACK. It is zero until the CONNACK is read.
 	Connack Connack
-	// TCP is TCP_INFO at the end, nil where the system does not tell.
+	// TCP is TCP_INFO at the end of the connection. It is nil where the system has no TCP_INFO.
 	TCP *disconnect.TCPFacts
 }
 
-// Total is the sum of the phases.
+// Total returns the sum of the phases.
 func (a *Account) Total() time.Duration {
 	var t time.Duration
 	for _, p := range a.Phases {
@@ -52,26 +64,27 @@ func (a *Account) Total() time.Duration {
 	return t
 }
 
-// End says why a connection was refused or ended, with the complete account of it. It is the error of [Dial] and of
-// the methods of [Session].
+// End says why a connection was refused or ended, with its complete account. It is the error that
+// [Dial] and the methods of [Session] return.
 type End struct {
 	disconnect.Ending
 	Account
-	Time time.Time // when we knew
-	// Err is the underlying error, nil when a packet or a deadline told.
+	// Time is when we found out that the connection had ended.
+	Time time.Time
+	// Err is the underlying error. It is nil if a packet or a deadline was the evidence.
 	Err error
-	// ServerReference is where CONNACK or DISCONNECT sent us [MQTT5-3.2.2.3.16].
+	// ServerReference is the other server that CONNACK or DISCONNECT named [MQTT5-3.2.2.3.16].
 	ServerReference string
 }
 
 // Error implements error.
 func (e *End) Error() string { return e.Ending.String() }
 
-// Unwrap gives the underlying error.
+// Unwrap returns the underlying error.
 func (e *End) Unwrap() error { return e.Err }
 
-// Blind is the time from the broker's last byte to the moment we knew that the connection was dead, when a deadline
-// found it; 0 otherwise.
+// Blind returns the time from the broker's last byte to the moment when a deadline showed that the
+// connection was dead. It is 0 if the evidence was not a deadline.
 func (e *End) Blind() time.Duration {
 	if e.Evidence != disconnect.FromDeadline || e.LastReceived.IsZero() {
 		return 0

@@ -49,7 +49,8 @@ func TestConnack(t *testing.T) {
 	}
 }
 
-// TestReceiveMaximum fills the window: it is the broker's, and QoS 0 does not count [MQTT5-3.3.4-7].
+// TestReceiveMaximum fills the window. The broker sets its size, and QoS 0 does not count
+// [MQTT5-3.3.4-7].
 func TestReceiveMaximum(t *testing.T) {
 	talk(t, Options{}, "20 06 00 00 03 21 00 02", func(c *conversation) {
 		c.publishes(1)
@@ -66,7 +67,7 @@ func TestReceiveMaximum(t *testing.T) {
 		if got := c.p.fresh(); len(got) != 3 {
 			t.Errorf("sent %q", got)
 		}
-		c.receives("50 02 00 02") // PUBREC frees no place
+		c.receives("50 02 00 02") // PUBREC does not free a place
 		if n := c.s.Window(); n != 0 {
 			t.Errorf("window %d after PUBREC, want 0", n)
 		}
@@ -81,18 +82,19 @@ func TestReceiveMaximum(t *testing.T) {
 	})
 }
 
-// TestUnsupported asks for what the broker said it does not offer: an error that says so, nothing sent, the session lives.
+// TestUnsupported asks for things that the broker announced not to support. Each returns an error
+// that says so, sends nothing, and leaves the session alive.
 func TestUnsupported(t *testing.T) {
 	for _, tt := range []struct {
 		name, connack string
 		message       Message
 		want          string
 	}{
-		{"QoS 2", "20 05 00 00 02 24 01", Message{Topic: "t", QoS: 2}, "QoS 2, when its Maximum QoS is 1"},
-		{"QoS 1", "20 05 00 00 02 24 00", Message{Topic: "t", QoS: 1}, "QoS 1, when its Maximum QoS is 0"},
+		{"QoS 2", "20 05 00 00 02 24 01", Message{Topic: "t", QoS: 2}, "QoS 2, but its Maximum QoS is 1"},
+		{"QoS 1", "20 05 00 00 02 24 00", Message{Topic: "t", QoS: 1}, "QoS 1, but its Maximum QoS is 0"},
 		{"retain", "20 05 00 00 02 25 00", Message{Topic: "t", Retain: true}, "retained messages"},
-		{"size", "20 08 00 00 05 27 00 00 00 0a", Message{Topic: "t", Payload: make([]byte, 5)}, "a PUBLISH of 11 bytes, when its Maximum Packet Size is 10"},
-		{"size at QoS 1", "20 08 00 00 05 27 00 00 00 0a", Message{Topic: "t", QoS: 1, Payload: make([]byte, 3)}, "a PUBLISH of 11 bytes, when its Maximum Packet Size is 10"},
+		{"size", "20 08 00 00 05 27 00 00 00 0a", Message{Topic: "t", Payload: make([]byte, 5)}, "a PUBLISH of 11 bytes, but its Maximum Packet Size is 10"},
+		{"size at QoS 1", "20 08 00 00 05 27 00 00 00 0a", Message{Topic: "t", QoS: 1, Payload: make([]byte, 3)}, "a PUBLISH of 11 bytes, but its Maximum Packet Size is 10"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			talk(t, Options{}, tt.connack, func(c *conversation) {
@@ -102,7 +104,7 @@ func TestUnsupported(t *testing.T) {
 				}
 				c.sent()
 				if c.s.State().Pending() != 0 {
-					t.Error("it is in flight")
+					t.Error("the refused message is in flight")
 				}
 				c.publishes(0)
 				if got := c.p.fresh(); len(got) != 1 || c.s.Ended() != nil {
@@ -120,7 +122,8 @@ func TestUnsupported(t *testing.T) {
 	})
 }
 
-// TestPacketIdentifiers wraps round, and skips 0 and what is in use, by SUBSCRIBE too [MQTT-2.3.1-2].
+// TestPacketIdentifiers checks that packet identifiers wrap round and skip 0 and those in use, also
+// those of SUBSCRIBE [MQTT3-2.3.1-2, MQTT5-2.2.1-3].
 func TestPacketIdentifiers(t *testing.T) {
 	talk(t, Options{Version: V311, ClientID: "c"}, connack311, func(c *conversation) {
 		c.publishes(1)
@@ -154,7 +157,7 @@ func TestPacketIdentifiers(t *testing.T) {
 	})
 }
 
-// TestConnect checks CONNECT with a second codec.
+// TestConnect decodes our CONNECT with a second codec.
 func TestConnect(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -177,7 +180,8 @@ func TestConnect(t *testing.T) {
 		{"3.1.1", Options{Version: V311, ClientID: "id", Username: "u", Password: "p", CleanStart: true, Keepalive: time.Minute,
 			Will: &Will{Topic: "w", Payload: []byte("p"), QoS: 2}}, 4, mochi.ConnectParams{ClientIdentifier: "id", UsernameFlag: true, Username: []byte("u"),
 			PasswordFlag: true, Password: []byte("p"), Clean: true, Keepalive: 60, WillFlag: true, WillTopic: "w", WillPayload: []byte("p"), WillQos: 2}, mochi.Properties{}},
-		{"3.1.1, password alone", Options{Version: V311, ClientID: "id", Password: "p"}, 4, mochi.ConnectParams{ClientIdentifier: "id", // [MQTT-3.1.2-22]
+		// [MQTT3-3.1.2-22]
+		{"3.1.1, password alone", Options{Version: V311, ClientID: "id", Password: "p"}, 4, mochi.ConnectParams{ClientIdentifier: "id",
 			UsernameFlag: true, Username: []byte{}, PasswordFlag: true, Password: []byte("p")}, mochi.Properties{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -207,7 +211,8 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// TestBadOptions checks that options which cannot be sent are an error of their own, before anything is dialled.
+// TestBadOptions checks that options which cannot be sent return an error before anything is
+// dialled.
 func TestBadOptions(t *testing.T) {
 	for want, o := range map[string]Options{
 		"no broker URL": {},

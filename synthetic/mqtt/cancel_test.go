@@ -14,8 +14,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// TestCancel cancels the context of an attempt in each phase: Dial returns, by the client's own will, and the socket is
-// closed.
+// TestCancel cancels the context of an attempt in each phase. Dial must return an end by the
+// client, and the socket must be closed.
 func TestCancel(t *testing.T) {
 	silence := func(scheme string, proxy ...string) func(*testing.T, chan<- struct{}) Options {
 		return func(t *testing.T, reached chan<- struct{}) Options {
@@ -68,7 +68,7 @@ func TestCancel(t *testing.T) {
 		{"mqtt over websocket", inMQTT("ws"), disconnect.PhaseMQTT},
 		{"mqtt over websocket and TLS", inMQTT("wss"), disconnect.PhaseMQTT},
 	} {
-		for _, deadline := range []bool{false, true} { // a deadline far ahead must not save it
+		for _, deadline := range []bool{false, true} { // a distant deadline must not matter
 			name := tt.name
 			if deadline {
 				name += ", with a deadline"
@@ -97,7 +97,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// TestCancelledBefore dials with a context that is done.
+// TestCancelledBefore dials with a context that is already done.
 func TestCancelledBefore(t *testing.T) {
 	for _, scheme := range []string{"mqtt", "mqtts", "ws", "wss"} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -110,7 +110,8 @@ func TestCancelledBefore(t *testing.T) {
 	}
 }
 
-// TestCancelledAtTheLastMoment cancels while CONNACK is read: the broker is told goodbye, or it would publish the Will.
+// TestCancelledAtTheLastMoment cancels while CONNACK is read. The client must send DISCONNECT, or
+// the broker would publish the Will.
 func TestCancelledAtTheLastMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -131,7 +132,8 @@ func TestCancelledAtTheLastMoment(t *testing.T) {
 	})
 }
 
-// TestCancelledAsTheUpgradeEnds cancels while the websocket library takes the deadlines off the connection.
+// TestCancelledAsTheUpgradeEnds cancels while the websocket library removes the deadlines from the
+// connection.
 func TestCancelledAsTheUpgradeEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -154,7 +156,7 @@ func TestCancelledAsTheUpgradeEnds(t *testing.T) {
 	})
 }
 
-// deadlineHook calls hook before deadlines are taken off.
+// deadlineHook calls hook before deadlines are removed.
 type deadlineHook struct {
 	net.Conn
 	hook func()
@@ -167,7 +169,7 @@ func (c *deadlineHook) SetDeadline(t time.Time) error {
 	return c.Conn.SetDeadline(t)
 }
 
-// readHook calls hook after each read that brought something.
+// readHook calls hook after each read that returned data.
 type readHook struct {
 	net.Conn
 	hook func()
@@ -181,7 +183,7 @@ func (c *readHook) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestDialContextEndsLater checks that the context of Dial has no power over the session.
+// TestDialContextEndsLater checks that the context of Dial has no effect on the session.
 func TestDialContextEndsLater(t *testing.T) {
 	for _, scheme := range []string{"mqtt", "mqtts", "ws", "wss"} {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -1,13 +1,14 @@
 package mqtt
 
-// codec translates between packets and the bytes of one protocol version. decode is given packets other than PUBLISH that passed
-// checkShape; it neither keeps body nor fails on them.
+// codec translates between packets and the bytes of one protocol version. decode gets only packets
+// other than PUBLISH that passed checkShape. It does not keep body, and it does not fail on such
+// packets.
 type codec interface {
 	encode(packet) ([]byte, error)
 	decode(header byte, body []byte) (packet, error)
 }
 
-// newCodec gives the codec of a version.
+// newCodec returns the codec of a version.
 func newCodec(v Version) codec {
 	if v == V311 {
 		return codec311{}
@@ -15,8 +16,9 @@ func newCodec(v Version) codec {
 	return codec5{}
 }
 
-// decodePacket checks and decodes one framed packet. A CONNACK with no more than a code is read in the words of
-// 3.1.1 whatever we speak; the second result is the version in whose words it came.
+// decodePacket checks and decodes one framed packet. A CONNACK with nothing after its code is read
+// as MQTT 3.1.1 whatever version we speak. The second result is the version as which the packet was
+// read.
 func decodePacket(v Version, c codec, header byte, body []byte) (packet, Version, error) {
 	if Type(header>>4) == PUBLISH {
 		p, err := readPublish(v, header, body)

@@ -8,7 +8,7 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
-// codec311 speaks MQTT 3.1.1 through paho.mqtt.golang/packets.
+// codec311 encodes and decodes MQTT 3.1.1 with paho.mqtt.golang/packets.
 type codec311 struct{}
 
 func (codec311) encode(p packet) ([]byte, error) {

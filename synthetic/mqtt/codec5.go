@@ -9,7 +9,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 )
 
-// codec5 speaks MQTT 5 through paho.golang/packets.
+// codec5 encodes and decodes MQTT 5 with paho.golang/packets.
 type codec5 struct{}
 
 func (codec5) encode(p packet) ([]byte, error) {
@@ -35,7 +35,7 @@ func (codec5) encode(p packet) ([]byte, error) {
 		c = &packets.Publish{Topic: p.Topic, Payload: p.Payload, PacketID: p.id, QoS: p.QoS, Duplicate: p.Dup,
 			Retain: p.Retain, Properties: &packets.Properties{}}
 	case ackPacket:
-		// The code and the properties are left out when there is nothing to say [MQTT5-3.4.2.1].
+		// A code of 0 and empty properties are left out [MQTT5-3.4.2.1].
 		b := []byte{byte(p.kind) << 4, 2, byte(p.id >> 8), byte(p.id)}
 		if p.kind == PUBREL {
 			b[0] |= 2
@@ -74,7 +74,7 @@ func (codec5) decode(header byte, body []byte) (packet, error) {
 	if t == AUTH && len(body) == 0 {
 		return authPacket{}, nil
 	}
-	// Unpack hands out parts of what it is given; the frame's buffer is used again.
+	// Unpack returns slices of its input, and the framer reuses that buffer.
 	if err := cp.Content.Unpack(bytes.NewBuffer(bytes.Clone(body))); err != nil {
 		return nil, malformed("%s: cannot be decoded", t)
 	}
@@ -101,7 +101,8 @@ func (codec5) decode(header byte, body []byte) (packet, error) {
 	return nil, malformed("unexpected %s", t)
 }
 
-// connackFrom gives absent announcements the value that the standard gives to their absence [MQTT5-3.2.2.3].
+// connackFrom converts a CONNACK. An announcement that is absent gets the default that the standard
+// defines for it [MQTT5-3.2.2.3].
 func connackFrom(c *packets.Connack) Connack {
 	p := c.Properties
 	yes := func(b *byte) bool { return b == nil || *b == 1 }

@@ -18,9 +18,9 @@ import (
 	"github.com/pingreq/pingreq/synthetic/internal/aside"
 )
 
-// Dial connects, phase by phase, and returns once the broker has let us in. The deadline of ctx bounds the whole
-// attempt. The error is always an [*End] that holds the complete account of the attempt, except for options that
-// cannot be sent.
+// Dial connects, phase by phase, and returns once the broker has accepted the connection. The
+// deadline of ctx limits the whole attempt. The error is an [*End] with the complete account of the
+// attempt; only for invalid options it is a plain error.
 func Dial(ctx context.Context, o Options) (*Session, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -37,21 +37,24 @@ func Dial(ctx context.Context, o Options) (*Session, error) {
 	return s, nil
 }
 
-// attempt is one connection attempt under way.
+// attempt is a connection attempt in progress.
 type attempt struct {
 	o       Options
 	account Account
-	phase   disconnect.Phase // that runs now
-	mark    time.Time        // when it began
-	stream  stream           // its wire once there is a socket, its Conn once there is something to speak MQTT over
-	frames  *framer          // once CONNECT is out
-	// httpStatus of a refused websocket upgrade or proxy CONNECT.
+	phase   disconnect.Phase // the phase that runs now
+	mark    time.Time        // when that phase began
+	// stream has its wire from the moment a socket is open, and its Conn from the moment MQTT can
+	// be sent over it.
+	stream stream
+	frames *framer // nil until CONNECT is sent
+	// httpStatus is the HTTP status of a refused websocket upgrade or proxy CONNECT.
 	httpStatus int
 }
 
-// leave ends the running phase; the next begins at the same moment, so that the phases sum to the total.
+// leave ends the running phase. The next phase begins at the same moment, so that the phases add up
+// to the total.
 func (a *attempt) leave(now time.Time) {
-	if now.Before(a.mark) { // a server that answers before it is asked
+	if now.Before(a.mark) { // the server answered before we asked
 		now = a.mark
 	}
 	if last := len(a.account.Phases) - 1; last >= 0 && a.account.Phases[last].Phase == a.phase {
@@ -69,13 +72,13 @@ func (a *attempt) run(ctx context.Context) (s *Session, err error) {
 	}
 	a.stream.wire = &wire{Conn: conn}
 	a.account.Remote = remoteName(conn, a.o.URL)
-	// From here on the context acts through deadlines in the past.
+	// From here on, the end of ctx sets a deadline in the past on the socket.
 	stop := context.AfterFunc(ctx, func() {
 		a.stream.wire.hurry.Store(true)
 		_ = conn.SetDeadline(past)
 	})
 	defer func() {
-		if !stop() && err == nil { // done at the last moment: the deadline is spoilt
+		if !stop() && err == nil { // ctx ended at the last moment and has set its deadline
 			s.Disconnect(0)
 			s, err = nil, a.fail(ctx, ctx.Err())
 		}
@@ -94,7 +97,7 @@ func (a *attempt) run(ctx context.Context) (s *Session, err error) {
 	return s, nil
 }
 
-// socket resolves and connects, through the proxy if there is one.
+// socket resolves the name and connects, through the proxy if there is one.
 func (a *attempt) socket(ctx context.Context) (net.Conn, error) {
 	u := a.o.URL
 	d := net.Dialer{KeepAlive: -1, ControlContext: a.o.TCP.control()}
@@ -141,7 +144,8 @@ func (a *attempt) socket(ctx context.Context) (net.Conn, error) {
 	}
 	a.leave(time.Now())
 	if t, ok := conn.(*net.TCPConn); ok {
-		_ = t.SetNoDelay(a.o.TCP.NoDelay) // fails only on a dead socket, which the next write tells better
+		// This fails only on a dead socket. The next write then returns a better error.
+		_ = t.SetNoDelay(a.o.TCP.NoDelay)
 	}
 	if a.o.Proxy != nil {
 		a.phase = disconnect.PhaseProxy
@@ -160,7 +164,7 @@ func (a *attempt) socket(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// resolve looks up host, which takes a phase of its own unless it is an address already.
+// resolve looks up host. Resolving is a phase of its own, which is skipped if host is an address.
 func (a *attempt) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	if a.o.Address.IsValid() && a.o.Proxy == nil {
 		return []netip.Addr{a.o.Address}, nil
@@ -178,7 +182,8 @@ func (a *attempt) resolve(ctx context.Context, host string) ([]netip.Addr, error
 	return addrs, nil
 }
 
-// Resolve looks up the addresses of a host, of one family if family is "ipv4" or "ipv6".
+// Resolve looks up the addresses of a host. If family is "ipv4" or "ipv6", it returns only
+// addresses of that family.
 func Resolve(ctx context.Context, r *net.Resolver, host, family string) ([]netip.Addr, error) {
 	network := map[string]string{"ipv4": "ip4", "ipv6": "ip6"}[family]
 	if network == "" {
@@ -194,7 +199,8 @@ func Resolve(ctx context.Context, r *net.Resolver, host, family string) ([]netip
 	return addrs, err
 }
 
-// dialFirst tries the addresses in turn; each gets its share of the time that is left. The first error counts.
+// dialFirst tries the addresses one after the other. Each of them gets an equal share of the time
+// that is left. If all fail, the error of the first one is returned.
 func dialFirst(ctx context.Context, dial DialFunc, addrs []netip.Addr, port string) (net.Conn, error) {
 	var first error
 	for i, addr := range addrs {
@@ -218,7 +224,7 @@ func dialFirst(ctx context.Context, dial DialFunc, addrs []netip.Addr, port stri
 	return nil, first
 }
 
-// upgrade puts TLS and websocket over the wire.
+// upgrade does the TLS handshake and the websocket upgrade, as the URL's scheme requires.
 func (a *attempt) upgrade(ctx context.Context) error {
 	scheme := a.o.URL.Scheme
 	var conn net.Conn = a.stream.wire
@@ -239,7 +245,7 @@ func (a *attempt) upgrade(ctx context.Context) error {
 			return err
 		}
 		a.stream.Conn, a.stream.ws = ws, ws
-		if err := ctx.Err(); err != nil { // the upgrade's end resets the deadline
+		if err := ctx.Err(); err != nil { // the upgrade clears the deadline when it ends
 			return err
 		}
 		a.leave(time.Now())
@@ -249,7 +255,8 @@ func (a *attempt) upgrade(ctx context.Context) error {
 	return nil
 }
 
-// handshake does TLS. What the server sent is kept also when it does not verify.
+// handshake does the TLS handshake. It keeps the facts of the server's certificates even if they do
+// not verify.
 func (a *attempt) handshake() (*tls.Conn, error) {
 	cfg := &tls.Config{}
 	if a.o.TLS != nil {
@@ -275,8 +282,8 @@ func (a *attempt) handshake() (*tls.Conn, error) {
 		return &tls.Certificate{}, nil
 	}
 	t := tls.Client(a.stream.wire, cfg)
-	err := t.Handshake()      // its context variant closes the socket, and TCP_INFO with it
-	st := t.ConnectionState() // of a handshake that failed late, too
+	err := t.Handshake()      // HandshakeContext would close the socket, and TCP_INFO would be lost
+	st := t.ConnectionState() // also set if the handshake failed late
 	facts.EarliestExpiry = earliest(st.PeerCertificates)
 	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		facts.EarliestExpiry = earliest(bad.UnverifiedCertificates)
@@ -300,13 +307,14 @@ func earliest(certs []*x509.Certificate) (t time.Time) {
 	return t
 }
 
-// fail makes the End of an attempt that broke off in the phase that runs now.
+// fail returns the End of an attempt that failed in the running phase.
 func (a *attempt) fail(ctx context.Context, err error) *End {
 	ob := disconnect.Observation{HTTPStatus: a.httpStatus}
 	if n := len(a.account.Phases); n > 0 && a.account.Phases[n-1].Phase == disconnect.PhaseTLS && isRemoteAlert(err) {
-		a.phase = disconnect.PhaseTLS // TLS 1.3: the server judges our certificate after our handshake
+		// TLS 1.3: the server checks our certificate only after our side of the handshake is done.
+		a.phase = disconnect.PhaseTLS
 	}
-	// The context's own end shows as a timeout of the socket.
+	// The end of ctx appears as a timeout of the socket.
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		ob.Intended = true
@@ -324,7 +332,7 @@ func (a *attempt) fail(ctx context.Context, err error) *End {
 	return a.end(ob)
 }
 
-// end completes an observation with what the attempt knows.
+// end adds to an observation what the attempt has measured, and returns the End.
 func (a *attempt) end(ob disconnect.Observation) *End {
 	now := time.Now()
 	ob.Phase, ob.Version = a.phase, byte(a.o.Version)
@@ -336,7 +344,7 @@ func (a *attempt) end(ob disconnect.Observation) *End {
 	return &End{Ending: disconnect.Classify(ob), Account: a.account, Time: now, Err: ob.Err}
 }
 
-// complete fills in what observation and account take from the connection.
+// complete adds to observation and account what the connection itself has measured.
 func complete(ob *disconnect.Observation, acc *Account, transport string, t *stream) {
 	ob.Transport = transport
 	ob.TLS = transport == "mqtts" || transport == "wss"
@@ -357,13 +365,14 @@ func complete(ob *disconnect.Observation, acc *Account, transport string, t *str
 	ob.CloseNotify = ob.TLS && ended && !st.eof
 }
 
-// isRemoteAlert tells that the TLS peer sent an alert.
+// isRemoteAlert reports whether err is an alert that the TLS peer sent.
 func isRemoteAlert(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "remote error"
 }
 
-// isTimeout tells one of our deadlines from the kernel's ETIMEDOUT, which also calls itself a timeout.
+// isTimeout reports whether err is one of our deadlines. It is false for the kernel's ETIMEDOUT,
+// although that also reports itself as a timeout.
 func isTimeout(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -20,7 +20,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// fakeResolver resolves every name to addresses, one family at a time as asked.
+// fakeResolver resolves every name to addresses. It answers each query with the addresses of the
+// family that was asked for.
 func fakeResolver(t *testing.T, addrs ...netip.Addr) *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		client, server := net.Pipe()
@@ -64,7 +65,8 @@ func fakeResolver(t *testing.T, addrs ...netip.Addr) *net.Resolver {
 	}}
 }
 
-// TestDialPhases connects by every scheme, by name and by address, and checks the phases and the account.
+// TestDialPhases connects with every scheme, by name and by address, and checks the phases and the
+// account.
 func TestDialPhases(t *testing.T) {
 	for scheme, want := range map[string][]disconnect.Phase{
 		"mqtt": {"resolve", "tcp", "mqtt"}, "mqtts": {"resolve", "tcp", "tls", "mqtt"},
@@ -130,7 +132,7 @@ func TestDialUnix(t *testing.T) {
 	}
 }
 
-// TestDialAddresses tries the addresses of a name in turn.
+// TestDialAddresses tries the addresses of a name one after the other.
 func TestDialAddresses(t *testing.T) {
 	l4 := listen(t, func(c net.Conn) { play(c, healthy(connack5)) })
 	port := netip.MustParseAddrPort(l4.String()).Port()
@@ -169,7 +171,7 @@ func TestDialAddresses(t *testing.T) {
 	}
 }
 
-// TestDefaultPorts dials the port of the scheme when the URL names none.
+// TestDefaultPorts checks that the scheme's default port is dialled if the URL has no port.
 func TestDefaultPorts(t *testing.T) {
 	for raw, want := range map[string]string{"mqtt://127.0.0.1": "127.0.0.1:1883", "mqtts://[::1]": "[::1]:8883", "ws://127.0.0.1/x": "127.0.0.1:80",
 		"wss://127.0.0.1": "127.0.0.1:443", "mqtt://127.0.0.1:7": "127.0.0.1:7"} {
@@ -194,7 +196,8 @@ func TestDefaultPorts(t *testing.T) {
 	}
 }
 
-// TestClientCertificate gives the server the certificate it asks for, and reports its expiry.
+// TestClientCertificate sends the server the certificate that it asks for, and checks the reported
+// expiry.
 func TestClientCertificate(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		ca := newAuthority(t)
@@ -211,7 +214,7 @@ func TestClientCertificate(t *testing.T) {
 				t.Errorf("%s: %+v", name, facts)
 			}
 		}
-		// A certificate of a stranger is sent, for the server to judge.
+		// A certificate of another authority is sent, too: the server has to refuse it.
 		addr := listen(t, func(c net.Conn) {
 			s := tls.Server(c, server)
 			_ = s.Handshake()
@@ -224,13 +227,14 @@ func TestClientCertificate(t *testing.T) {
 		}
 		checkEnd(t, end, ending{disconnect.CertificateError, disconnect.ByServer, disconnect.FromTLSAlert, disconnect.PhaseTLS})
 		if end.TLS.ClientCertExpiry.IsZero() {
-			t.Error("expiry of the certificate that we sent is not known")
+			t.Error("the expiry of the certificate that we sent is missing")
 		}
 	}
 }
 
-// TestRefusedBeforeConnect has a server that refuses our certificate and resets the connection before CONNECT is out, which
-// then cannot be written: what the server said still counts.
+// TestRefusedBeforeConnect has a server that refuses our certificate and resets the connection
+// before CONNECT is sent. The write of CONNECT then fails, but the alert that the server sent must
+// still be reported.
 func TestRefusedBeforeConnect(t *testing.T) {
 	server, client := tlsPair(t)
 	server.ClientAuth, server.MinVersion = tls.RequireAnyClientCert, tls.VersionTLS13
@@ -252,7 +256,8 @@ func TestRefusedBeforeConnect(t *testing.T) {
 	checkEnd(t, end, ending{disconnect.CertificateError, disconnect.ByServer, disconnect.FromTLSAlert, disconnect.PhaseTLS})
 }
 
-// patient writes its third and further records, of which the two of the handshake are none, after the server has gone.
+// patient delays the third and further TLS records until the server has closed. The first two
+// belong to the handshake.
 type patient struct {
 	net.Conn
 	writes int
@@ -267,7 +272,7 @@ func (p *patient) Write(b []byte) (int, error) {
 	return p.Conn.Write(b)
 }
 
-// TestResumption resumes a TLS session when the options hold a cache.
+// TestResumption resumes a TLS session if the options hold a session cache.
 func TestResumption(t *testing.T) {
 	server, client := tlsPair(t)
 	client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
@@ -281,7 +286,7 @@ func TestResumption(t *testing.T) {
 	}
 }
 
-// TestWebsocketRequest checks what the upgrade asks for.
+// TestWebsocketRequest checks the request of the websocket upgrade.
 func TestWebsocketRequest(t *testing.T) {
 	got := make(chan *http.Request, 1)
 	o := serveHTTP(t, "ws", func(w http.ResponseWriter, r *http.Request) { got <- r; w.WriteHeader(http.StatusTeapot) })
@@ -290,16 +295,16 @@ func TestWebsocketRequest(t *testing.T) {
 		o.URL = mustURL("ws://" + host + path)
 		o.WSHeader = http.Header{"X-Token": {"s"}, "Host": {"other"}}
 		if _, err := Dial(t.Context(), o); err == nil {
-			t.Fatal("let in by a teapot")
+			t.Fatal("connected although the server answered 418")
 		}
 		r := <-got
 		if r.RequestURI != want || r.Header.Get("Sec-Websocket-Protocol") != "mqtt" || r.Header.Get("X-Token") != "s" || r.Host != "other" {
-			t.Errorf("%q: asked for %s, %v, host %s", path, r.RequestURI, r.Header, r.Host)
+			t.Errorf("%q: requested %s, %v, host %s", path, r.RequestURI, r.Header, r.Host)
 		}
 	}
 }
 
-// TestTCPOptions sets the socket options; TCP keepalive is off unless asked for.
+// TestTCPOptions checks the socket options. TCP keepalive must be off unless it is asked for.
 func TestTCPOptions(t *testing.T) {
 	o := serve(t, "mqtt", healthy(connack5))
 	for _, tcp := range []TCPOptions{{}, {NoDelay: true, QuickAck: true}, {Keepalive: 7 * time.Second, UserTimeout: 9 * time.Second}} {
@@ -315,14 +320,14 @@ func TestTCPOptions(t *testing.T) {
 	}
 }
 
-// TestDialLateSuccessWithinShares checks that one address that does not answer leaves time for the next.
+// TestDialShares checks that an address that does not answer leaves time for the next one.
 func TestDialShares(t *testing.T) {
 	var tries atomic.Int64
 	o := Options{URL: mustURL("mqtt://broker.test"), Resolver: fakeResolver(t, netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")),
 		DialSocket: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			tries.Add(1)
 			if dl, ok := ctx.Deadline(); !ok || time.Until(dl) > 31*time.Second && tries.Load() == 1 {
-				t.Errorf("try %d has until %s", tries.Load(), time.Until(dl))
+				t.Errorf("attempt %d has %s left", tries.Load(), time.Until(dl))
 			}
 			return nil, context.DeadlineExceeded
 		}}
@@ -331,7 +336,7 @@ func TestDialShares(t *testing.T) {
 	_, err := Dial(ctx, o)
 	end, ok := errors.AsType[*End](err)
 	if !ok || tries.Load() != 2 {
-		t.Fatalf("%d tries, %v", tries.Load(), err)
+		t.Fatalf("%d attempts, %v", tries.Load(), err)
 	}
 	checkEnd(t, end, ending{disconnect.NetworkTimeout, disconnect.ByNetwork, disconnect.FromDeadline, disconnect.PhaseTCP})
 }

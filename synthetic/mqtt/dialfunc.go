@@ -5,5 +5,5 @@ import (
 	"net"
 )
 
-// DialFunc opens the raw connection, as [net.Dialer.DialContext] does.
+// DialFunc opens the raw connection like [net.Dialer.DialContext].
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)

@@ -20,7 +20,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// ending is what a connection ended with, without the words.
+// ending is how a connection ended, without the detail.
 type ending struct {
 	reason    disconnect.Reason
 	initiator disconnect.Initiator
@@ -32,7 +32,8 @@ func (e ending) String() string {
 	return fmt.Sprintf("%s (%s, %s) in %s", e.reason, e.initiator, e.evidence, e.phase)
 }
 
-// checkEnd compares an end, and checks what holds for every one: known words, and phases that follow each other.
+// checkEnd compares an end with want, and checks what must hold for every end: valid values, and
+// phases in the right order.
 func checkEnd(t *testing.T, end *End, want ending) {
 	t.Helper()
 	if got := (ending{end.Reason, end.Initiator, end.Evidence, end.Phase}); got != want {
@@ -44,7 +45,8 @@ func checkEnd(t *testing.T, end *End, want ending) {
 	checkPhases(t, end.Account, end.Phase)
 }
 
-// checkPhases checks that the phases that ran are in order, once each, up to the one that failed, and sum to the total.
+// checkPhases checks that the phases that ran are in order, appear once each, end with the one that
+// failed, and add up to the total.
 func checkPhases(t *testing.T, a Account, last disconnect.Phase) {
 	t.Helper()
 	var sum time.Duration
@@ -69,7 +71,7 @@ func checkPhases(t *testing.T, a Account, last disconnect.Phase) {
 	}
 }
 
-// dialEnd dials, goes on to read if that succeeds, and gives the end.
+// dialEnd dials and, if that succeeds, reads until the session ends. It returns the end.
 func dialEnd(t *testing.T, o Options, timeout time.Duration) *End {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
@@ -92,7 +94,7 @@ func dialEnd(t *testing.T, o Options, timeout time.Duration) *End {
 	return end
 }
 
-// hangUp closes with RST.
+// hangUp closes the connection with RST.
 func hangUp(c net.Conn) {
 	if n, ok := c.(interface{ NetConn() net.Conn }); ok {
 		hangUp(n.NetConn())
@@ -102,14 +104,14 @@ func hangUp(c net.Conn) {
 	c.Close()
 }
 
-// bareFIN closes the TCP connection below TLS.
+// bareFIN closes the TCP connection below TLS, without close_notify.
 func bareFIN(c net.Conn) {
 	n := c.(*tls.Conn).NetConn()
 	_ = n.(*net.TCPConn).CloseWrite()
 	_, _ = io.Copy(io.Discard, n)
 }
 
-// afterConnect answers CONNECT with packets and then does something.
+// afterConnect answers CONNECT with packets and then calls f.
 func afterConnect(packets string, then func(net.Conn)) func(net.Conn) {
 	return func(c net.Conn) {
 		buf := make([]byte, 4096)
@@ -126,7 +128,7 @@ func afterConnect(packets string, then func(net.Conn)) func(net.Conn) {
 // hold waits until the client is gone.
 func hold(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 
-// finish closes in order, once the client has nothing more to send.
+// finish closes in order, after the client has stopped sending.
 func finish(c net.Conn) {
 	if w, ok := c.(interface{ CloseWrite() error }); ok {
 		_ = w.CloseWrite()
@@ -134,7 +136,8 @@ func finish(c net.Conn) {
 	}
 }
 
-// TestEnd lets connections end in every way, over real sockets, and checks what is said of it.
+// TestEnd lets connections end in every way, over real sockets, and checks how each end is
+// classified.
 func TestEnd(t *testing.T) {
 	const (
 		byServer  = disconnect.ByServer
@@ -168,7 +171,7 @@ func TestEnd(t *testing.T) {
 			hold(c)
 		}))
 	}
-	// certificates: the server has the one that change makes of a good one.
+	// certificate serves with a certificate that change has altered.
 	certificate := func(change func(*x509.Certificate), trust bool) func(*testing.T) Options {
 		return func(t *testing.T) Options {
 			ca := newAuthority(t)
@@ -190,7 +193,7 @@ func TestEnd(t *testing.T) {
 			return Options{TLS: client, URL: &url.URL{Scheme: "mqtts", Host: listen(t, func(c net.Conn) {
 				s := tls.Server(c, server)
 				if err := s.Handshake(); err == nil {
-					t.Error("let in without a certificate")
+					t.Error("the server accepted a connection without a client certificate")
 				}
 				finish(c)
 			}).String()}}
@@ -204,7 +207,7 @@ func TestEnd(t *testing.T) {
 		want    ending
 		check   func(*testing.T, *End)
 	}{
-		// How the socket ended.
+		// Ends of the socket.
 		{"FIN", conn("mqtt", afterConnect(connack5, finish)), 0, ending{disconnect.PeerClosed, byUnknown, disconnect.FromFIN, live}, nil},
 		{"RST", conn("mqtt", afterConnect(connack5, hangUp)), 0, ending{disconnect.ConnectionReset, byUnknown, disconnect.FromRST, live}, nil},
 		{"close_notify", conn("mqtts", afterConnect(connack5, finish)), 0, ending{disconnect.PeerClosed, byServer, disconnect.FromCloseNotify, live}, nil},
@@ -224,7 +227,7 @@ func TestEnd(t *testing.T) {
 		{"websocket, TLS, bare FIN", conn("wss", afterConnect(connack5, func(c net.Conn) { bareFIN(c.(*wsServerConn).NetConn()) })), 0,
 			ending{disconnect.PeerClosed, byUnknown, disconnect.FromFIN, live}, nil},
 
-		// What the server said.
+		// Ends that the server announced.
 		{"DISCONNECT without a body", conn("mqtt", afterConnect(connack5+"e0 00", hold)), 0, ending{disconnect.PeerClosed, byServer, disconnect.FromDisconnectPacket, live}, nil},
 		{"DISCONNECT with a code alone", conn("mqtt", afterConnect(connack5+"e0 01 8e", hold)), 0, ending{disconnect.SessionTakenOver, byServer, disconnect.FromDisconnectPacket, live},
 			func(t *testing.T, e *End) {
@@ -260,7 +263,7 @@ func TestEnd(t *testing.T) {
 		{"websocket close 1001", closeFrame(1001), 0, ending{disconnect.ServerShutdown, byServer, disconnect.FromDisconnectPacket, live}, nil},
 		{"websocket close 1008", closeFrame(1008), 0, ending{disconnect.NotAuthorized, byServer, disconnect.FromDisconnectPacket, live}, nil},
 
-		// The way in.
+		// Ends while connecting.
 		{"refused port", func(t *testing.T) Options {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
@@ -371,7 +374,7 @@ func wantExpiry(t *testing.T, e *End) {
 
 func wantAsked(t *testing.T, e *End) {
 	if !e.TLS.ClientCertAsked {
-		t.Error("not known that the server asked for a certificate")
+		t.Error("ClientCertAsked is false, but the server asked for a certificate")
 	}
 	wantExpiry(t, e)
 }

@@ -2,35 +2,44 @@ package mqtt
 
 import "time"
 
-// EventKind says what [Session.Next] returned for.
+// EventKind says why [Session.Next] returned.
 type EventKind uint8
 
 // The kinds of events.
 const (
-	Due         EventKind = iota // the moment that the caller asked for has come
+	Due         EventKind = iota // the time that the caller asked for has come
 	Interrupted                  // [Session.Interrupt] was called
-	Pong                         // a PINGRESP came
-	Ack                          // a PUBLISH of ours was completely acknowledged: PUBACK or PUBCOMP, or refused: a code ≥ 0x80
-	Suback                       // a SUBACK came
-	Unsuback                     // an UNSUBACK came
-	Delivery                     // a message came
+	Pong                         // a PINGRESP arrived
+	// Ack ends a PUBLISH of ours: a PUBACK or PUBCOMP acknowledged it, or a code ≥ 0x80 refused it.
+	Ack
+	Suback   // a SUBACK arrived
+	Unsuback // an UNSUBACK arrived
+	Delivery // a message arrived
 )
 
 // Event is what happened on a session.
 type Event struct {
 	Kind EventKind
-	At   time.Time     // when the raw read returned that brought the packet
-	RTT  time.Duration // from the start of the raw write of our packet to At: Pong, Ack, Suback, Unsuback
-	ID   uint16        // packet identifier: Ack, Suback, Unsuback, Delivery
-	QoS  byte          // of the message: Ack
-	// Code of an Ack, 0 = success, 0x10 = no matching subscribers; Codes of a Suback or Unsuback, one for each filter.
-	Code   byte
-	Codes  []byte
-	Reason string   // Reason String of the packet
-	Msg    *Message // Delivery
+	// At is when the raw read returned that brought the packet.
+	At time.Time
+	// RTT is the time from the start of the raw write of our packet until At. It is set for Pong,
+	// Ack, Suback and Unsuback.
+	RTT time.Duration
+	// ID is the packet identifier. It is set for Ack, Suback, Unsuback and Delivery.
+	ID uint16
+	// QoS is the QoS of the message that an Ack acknowledges.
+	QoS byte
+	// Code is the reason code of an Ack: 0 is success, 0x10 is "no matching subscribers".
+	Code byte
+	// Codes are the reason codes of a Suback or Unsuback, one for each filter.
+	Codes []byte
+	// Reason is the Reason String of the packet.
+	Reason string
+	// Msg is the message of a Delivery.
+	Msg *Message
 }
 
-// size is about what the event costs in memory, in bytes.
+// size returns roughly how many bytes of memory the event uses.
 func (e *Event) size() int {
 	n := 256
 	if e.Msg != nil {

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// Publish sends a message. Above QoS 0 an Ack event with the returned identifier answers it. The time is when the raw write
-// began. It refuses what the broker announced not to support, and more than its Receive Maximum in flight.
+// Publish sends a message. Above QoS 0, an Ack event with the returned identifier answers it. The
+// returned time is when the raw write began. Publish returns ErrUnsupported for what the broker
+// announced not to support, and ErrWindow if its Receive Maximum of messages is already in flight.
 func (s *Session) Publish(m Message) (uint16, time.Time, error) {
 	if err := s.permitted(m); err != nil {
 		return 0, time.Time{}, err
@@ -24,22 +25,24 @@ func (s *Session) Publish(m Message) (uint16, time.Time, error) {
 		return 0, time.Time{}, ErrWindow
 	}
 	start, err := s.write(publishPacket{Message: m, id: id})
-	// A message whose write failed half-way may have arrived: it stays in flight for a resumed session.
+	// A message whose write failed half-way may have arrived. It stays in flight for a resumed
+	// session.
 	if err == nil || s.end != nil {
 		s.state.add(id, m, start)
 	}
 	return id, start, err
 }
 
-// maxPayload leaves room for topic and properties in the largest packet that there can be [MQTT-2.2.3].
+// maxPayload is the largest payload that fits into the largest possible packet [MQTT3-2.2.3,
+// MQTT5-2.1.4] beside topic and properties.
 const maxPayload = 268_435_455 - 1<<16 - 16
 
-// permitted tells whether the standard and what the broker announced let a message be published.
+// permitted returns an error if the standard or the broker's announcements forbid the message.
 func (s *Session) permitted(m Message) error {
 	ann := &s.account.Connack
 	switch {
 	case m.QoS > ann.MaximumQoS: // [MQTT5-3.2.2-11]
-		return fmt.Errorf("%w: QoS %d, when its Maximum QoS is %d", ErrUnsupported, m.QoS, ann.MaximumQoS)
+		return fmt.Errorf("%w: QoS %d, but its Maximum QoS is %d", ErrUnsupported, m.QoS, ann.MaximumQoS)
 	case len(m.Payload) > maxPayload:
 		return fmt.Errorf("a payload of %d bytes does not fit into a packet", len(m.Payload))
 	case m.Retain && !ann.RetainAvailable: // [MQTT5-3.2.2-14]
@@ -48,8 +51,9 @@ func (s *Session) permitted(m Message) error {
 	return checkTopic(m.Topic)
 }
 
-// sendAgain sends up to n of the messages that were in flight before the connection was lost [MQTT-4.4.0-1]. One that
-// the broker does not support any more is given up: an Ack event says so.
+// sendAgain resends up to n of the messages that were in flight when the connection was lost
+// [MQTT3-4.4.0-1, MQTT5-4.4.0-1]. If the broker no longer supports a message, sendAgain gives the
+// message up and queues an Ack event that says so.
 func (s *Session) sendAgain(n int) error {
 	for len(s.resend) > 0 && n > 0 {
 		id := s.resend[0]
@@ -62,7 +66,7 @@ func (s *Session) sendAgain(n int) error {
 		var err error
 		if !f.released {
 			m := f.message
-			m.Dup = true // [MQTT-3.3.1-1]
+			m.Dup = true // [MQTT3-3.3.1-1, MQTT5-3.3.1-1]
 			p, err = publishPacket{Message: m, id: id}, s.permitted(m)
 		}
 		var start time.Time
@@ -86,7 +90,8 @@ func (s *Session) sendAgain(n int) error {
 	return nil
 }
 
-// delivered takes a message: acknowledges it, and hands it on unless it is a QoS 2 message that came before.
+// delivered acknowledges a message. done is false if the message is not to be handed out, because
+// it is a repeated QoS 2 message.
 func (s *Session) delivered(p publishPacket, e *Event) (done bool, err error) {
 	if p.alias || p.Topic == "" {
 		return false, malformed("a topic alias, though we allow none") // [MQTT5-3.3.2-8]
@@ -96,7 +101,7 @@ func (s *Session) delivered(p publishPacket, e *Event) (done bool, err error) {
 			return false, malformed("a flood of more than %d messages a second", floodLimit)
 		}
 		s.flood = flood{since: s.flood.since + time.Second, count: 1}
-		time.Sleep(s.flood.since - now) // the broker has to wait with the rest
+		time.Sleep(s.flood.since - now) // the broker has to wait before it can send the rest
 	}
 	e.Kind, e.ID, e.Msg = Delivery, p.id, &p.Message
 	switch p.QoS {
@@ -105,7 +110,8 @@ func (s *Session) delivered(p publishPacket, e *Event) (done bool, err error) {
 	case 2:
 		_, again := s.state.in[p.id]
 		if !again {
-			if s.set.version == V5 && len(s.state.in) >= int(s.set.receiveMaximum) { // [MQTT5-3.3.4-9]
+			// [MQTT5-3.3.4-9]
+			if s.set.version == V5 && len(s.state.in) >= int(s.set.receiveMaximum) {
 				return false, malformed("more than our Receive Maximum of %d messages in flight", s.set.receiveMaximum)
 			}
 			if s.state.in == nil {
@@ -119,10 +125,11 @@ func (s *Session) delivered(p publishPacket, e *Event) (done bool, err error) {
 	return true, err
 }
 
-// floodLimit is how many messages a second a session takes before it calls the broker's flood a protocol error, or waits.
+// floodLimit is how many messages a second a session accepts. A session that is not paced ends with
+// a protocol error above it. A paced one waits for the next second.
 const floodLimit = 50_000
 
-// flood counts messages, second by second.
+// flood counts the messages of each second.
 type flood struct {
 	since time.Duration // when the counting began
 	count int
@@ -136,7 +143,7 @@ func (f *flood) exceeded(now time.Duration) bool {
 	return f.count > floodLimit
 }
 
-// acknowledged takes PUBACK, PUBREC, PUBREL or PUBCOMP.
+// acknowledged handles PUBACK, PUBREC, PUBREL and PUBCOMP.
 func (s *Session) acknowledged(p ackPacket, e *Event) (done bool, err error) {
 	if p.kind == PUBREL {
 		code := byte(0)
@@ -148,7 +155,8 @@ func (s *Session) acknowledged(p ackPacket, e *Event) (done bool, err error) {
 		return false, err
 	}
 	f := s.state.out[p.id]
-	// An acknowledgement that does not fit what is in flight is late or a repetition: it changes nothing.
+	// An acknowledgement that does not match a message in flight is late or repeated. It changes
+	// nothing.
 	if f == nil || (f.message.QoS == 1) != (p.kind == PUBACK) || p.kind == PUBCOMP && !f.released {
 		if p.kind == PUBREC && f == nil && p.code < 0x80 {
 			err = s.answer(ackPacket{kind: PUBREL, id: p.id, code: 0x92})

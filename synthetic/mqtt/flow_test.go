@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// conversation is a session and its silent peer in a bubble: each line of a test says what one of them does and what
-// follows from it on both sides.
+// conversation is a session and a silent peer in a synctest bubble. Each line of a test says what
+// one side does and what follows on both sides.
 type conversation struct {
 	t *testing.T
 	s *Session
@@ -89,7 +89,8 @@ func TestPublish(t *testing.T) {
 			c.receives("70 02 00 04", Event{Kind: Ack, ID: 4, QoS: 2})
 			c.publishes(2)
 			c.sent("34 07 00 01 74 00 05 00 70")
-			c.receives("50 03 00 05 97", Event{Kind: Ack, ID: 5, QoS: 2, Code: 0x97}) // refused: no PUBREL
+			// A refusal, which must not be answered with PUBREL.
+			c.receives("50 03 00 05 97", Event{Kind: Ack, ID: 5, QoS: 2, Code: 0x97})
 			c.sent()
 			c.publishes(2)
 			c.sent("34 07 00 01 74 00 06 00 70")
@@ -117,7 +118,8 @@ func TestPublish(t *testing.T) {
 	})
 }
 
-// TestPublishFields checks retain, empty payload, and that DUP is not the caller's.
+// TestPublishFields checks the retain flag and an empty payload, and that Publish ignores the
+// caller's DUP flag.
 func TestPublishFields(t *testing.T) {
 	talk(t, Options{}, connack5, func(c *conversation) {
 		for _, m := range []Message{{Topic: "é/ö", Retain: true}, {Topic: "$x", Payload: []byte{0, 255}, Dup: true}} {
@@ -129,7 +131,8 @@ func TestPublishFields(t *testing.T) {
 	})
 }
 
-// TestAckTimes checks the stamps: from the start of our write to the read that brought the answer.
+// TestAckTimes checks that a round trip is measured from the start of our write to the read that
+// brought the answer.
 func TestAckTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := pipe(t, Options{}, func(r received) []byte {
@@ -166,17 +169,20 @@ func TestDelivery(t *testing.T) {
 			c.receives("31 05 00 01 74 00 70", message(0, 0, retain))
 			c.receives("32 07 00 01 74 00 09 00 70", message(9, 1))
 			c.sent("40 02 00 09")
-			c.receives("3a 07 00 01 74 00 09 00 70", message(9, 1, dup)) // at least once: every copy counts
+			// QoS 1 delivers at least once: a copy is handed out again.
+			c.receives("3a 07 00 01 74 00 09 00 70", message(9, 1, dup))
 			c.sent("40 02 00 09")
 			c.receives("34 07 00 01 74 00 09 00 70", message(9, 2))
 			c.sent("50 02 00 09")
-			c.receives("3c 07 00 01 74 00 09 00 70") // exactly once: the copy does not
+			// QoS 2 delivers exactly once: a copy is not handed out.
+			c.receives("3c 07 00 01 74 00 09 00 70")
 			c.sent("50 02 00 09")
 			c.receives("62 02 00 09")
 			c.sent("70 02 00 09")
 			c.receives("62 02 00 09") // PUBREL repeated: not found
 			c.sent("70 03 00 09 92")
-			c.receives("34 07 00 01 74 00 09 00 70", message(9, 2)) // a new message with the same identifier
+			// A new message with the same identifier.
+			c.receives("34 07 00 01 74 00 09 00 70", message(9, 2))
 			c.sent("50 02 00 09")
 			// Two packets in one read, one packet in two reads.
 			c.receives("30 05 00 01 74 00 70 30 05 00 01 74 00 70", message(0, 0), message(0, 0))
@@ -203,7 +209,8 @@ func TestDelivery(t *testing.T) {
 	})
 }
 
-// TestEventsStandAlone takes packets that make no event before one that does, in one read: nothing of them is left in it.
+// TestEventsStandAlone reads packets that make no event and one that does in one read. The event
+// must contain nothing of the other packets.
 func TestEventsStandAlone(t *testing.T) {
 	talk(t, Options{}, connack5, func(c *conversation) {
 		c.receives("34 07 00 01 74 00 09 00 70", Event{Kind: Delivery, ID: 9, Msg: &Message{Topic: "t", Payload: []byte("p"), QoS: 2}})
@@ -214,18 +221,20 @@ func TestEventsStandAlone(t *testing.T) {
 	})
 }
 
-// TestStrayAcks receives acknowledgements that fit nothing: they change nothing.
+// TestStrayAcks receives acknowledgements that match nothing. They must change nothing.
 func TestStrayAcks(t *testing.T) {
 	talk(t, Options{}, connack5, func(c *conversation) {
 		one, two := c.publishes(1), c.publishes(2)
 		c.p.fresh()
-		c.receives("40 02 00 63 70 02 00 63 90 04 00 63 00 00 b0 04 00 63 00 00") // unknown PUBACK, PUBCOMP, SUBACK, UNSUBACK
+		// PUBACK, PUBCOMP, SUBACK and UNSUBACK with an unknown identifier.
+		c.receives("40 02 00 63 70 02 00 63 90 04 00 63 00 00 b0 04 00 63 00 00")
 		c.sent()
 		c.receives("50 02 00 63") // unknown PUBREC
 		c.sent("62 03 00 63 92")
 		c.receives("50 03 00 63 80")
 		c.sent()
-		c.receives("40 02 00 02 50 02 00 01 70 02 00 01 70 02 00 02 d0 00") // of the wrong kind or too early
+		// Acknowledgements of the wrong kind or too early.
+		c.receives("40 02 00 02 50 02 00 01 70 02 00 01 70 02 00 02 d0 00")
 		c.sent()
 		c.receives("40 02 00 01", Event{Kind: Ack, ID: one, QoS: 1})
 		c.receives("50 02 00 02 70 02 00 02", Event{Kind: Ack, ID: two, QoS: 2})
@@ -233,7 +242,7 @@ func TestStrayAcks(t *testing.T) {
 	})
 }
 
-// TestSubscribe checks SUBSCRIBE and UNSUBSCRIBE, and what answers them.
+// TestSubscribe checks SUBSCRIBE, UNSUBSCRIBE and the events of their answers.
 func TestSubscribe(t *testing.T) {
 	ask := func(c *conversation) {
 		t.Helper()
@@ -248,7 +257,7 @@ func TestSubscribe(t *testing.T) {
 		talk(t, Options{}, connack5, func(c *conversation) {
 			ask(c)
 			c.sent("82 0d 00 01 00 00 03 61 2f 2b 01 00 01 23 26", "a2 0b 00 02 00 00 03 61 2f 2b 00 01 23")
-			c.receives("b0 05 00 01 00 00 00") // an answer to the other question
+			c.receives("b0 05 00 01 00 00 00") // an UNSUBACK in answer to SUBSCRIBE
 			c.receives("90 09 00 01 04 1f 00 01 78 01 87", Event{Kind: Suback, ID: 1, Codes: []byte{1, 0x87}, Reason: "x"})
 			c.receives("b0 09 00 02 04 1f 00 01 78 00 11", Event{Kind: Unsuback, ID: 2, Codes: []byte{0, 0x11}, Reason: "x"})
 		})
@@ -263,7 +272,7 @@ func TestSubscribe(t *testing.T) {
 	})
 }
 
-// TestAwait waits for one thing and keeps the others in order.
+// TestAwait waits for one event and keeps the others in order.
 func TestAwait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := pipe(t, Options{Keepalive: 2 * time.Second}, healthy(connack5))
@@ -294,7 +303,7 @@ func TestAwait(t *testing.T) {
 		if e, err := s.Next(start.Add(3500 * time.Millisecond)); err != nil || e.Kind != Due {
 			t.Errorf("%+v, %v, want Due", e, err)
 		}
-		// What came before the end is still told.
+		// Events from before the end are still returned.
 		p.send(publish("c", 0, 0, ""))
 		p.send(nil)
 		if e, err := s.Await(time.Time{}, kind(Ack)); err == nil {
@@ -309,7 +318,8 @@ func TestAwait(t *testing.T) {
 	})
 }
 
-// TestCannotBeSent asks for what cannot be put into a packet: an error, and the session lives.
+// TestCannotBeSent tries to send what does not fit into a packet. Each call must return an error
+// and leave the session alive.
 func TestCannotBeSent(t *testing.T) {
 	long := strings.Repeat("x", 65536)
 	talk(t, Options{}, connack5, func(c *conversation) {

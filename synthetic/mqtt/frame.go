@@ -2,28 +2,31 @@ package mqtt
 
 import "io"
 
-// The sizes of the framer's buffer: small while a session idles, and given back after a large packet.
+// The sizes of the framer's buffer in bytes. It stays small while a session idles. A buffer above
+// frameBufKeep is released when it is empty.
 const (
 	frameBufMin  = 128
 	frameBufKeep = 4096
 )
 
-// framer cuts a byte stream into control packets. It keeps what it has across a read that timed out.
+// framer cuts a byte stream into control packets. A read that times out loses no data.
 //
-// A packet that a server never sends is refused at its first byte, one that is larger than the limit when its length is
-// known, before anything is allocated for it. The buffer of a permitted one grows with the bytes that really came: an
-// announced length alone costs nothing.
+// A packet that a server never sends is refused at its first byte. A packet above the limit is
+// refused as soon as its length is known, before memory is allocated for it. For other packets the
+// buffer grows only with the bytes that have arrived, so that a large announced length alone costs
+// no memory.
 type framer struct {
-	limit uint32 // largest packet, header included
+	limit uint32 // size of the largest packet that is accepted, header included
 	buf   []byte
 	r, w  int   // unread bytes are buf[r:w]
-	need  int   // bytes that are missing at least, as parse found
-	total int64 // bytes read
-	full  bool  // the last read filled the buffer: there is likely more
+	need  int   // lower bound of the bytes that are missing, set by parse
+	total int64 // bytes read so far
+	full  bool  // the last read filled the buffer, so more data is likely waiting
 }
 
-// next gives the next packet: its first byte and its body, which is valid until the next call. It reads from src only
-// when no whole packet is buffered. Errors are those of src as they are, or malformed.
+// next returns the next packet: its first byte and its body, which is valid until the next call. It
+// reads from src only if no whole packet is buffered. Errors of src are returned unchanged; other
+// errors are made by malformed.
 func (f *framer) next(src io.Reader) (header byte, body []byte, err error) {
 	for {
 		header, body, ok, err := f.parse()
@@ -44,12 +47,12 @@ func (f *framer) fill(src io.Reader) error {
 	f.full = f.w == len(f.buf)
 	f.total += int64(n)
 	if n > 0 {
-		return nil // an error with data comes again with the next read
+		return nil // an error that came with data is returned again by the next read
 	}
 	return err
 }
 
-// parse looks for a whole packet in the buffer.
+// parse returns a packet if the buffer holds a whole one.
 func (f *framer) parse() (header byte, body []byte, ok bool, err error) {
 	b := f.buf[f.r:f.w]
 	if len(b) > 0 {
@@ -63,7 +66,8 @@ func (f *framer) parse() (header byte, body []byte, ok bool, err error) {
 	length, size := 0, 0
 	for i := 1; ; i++ {
 		if i > 4 {
-			return 0, nil, false, malformed("a packet length of more than 4 bytes") // [MQTT-2.2.3]
+			// [MQTT3-2.2.3, MQTT5-2.1.4]
+			return 0, nil, false, malformed("a packet length of more than 4 bytes")
 		}
 		if i == len(b) {
 			f.need = 1
@@ -85,8 +89,9 @@ func (f *framer) parse() (header byte, body []byte, ok bool, err error) {
 	return b[0], b[size-length : size : size], true, nil
 }
 
-// room makes space to read into: at least one byte, and for what is missing, but no more than has come already. A burst of
-// packets soon gets the whole of what a buffer may keep, so that it takes few reads.
+// room makes space for the next read: at least one byte, at most the missing part of the packet,
+// and at most as much as has already arrived. After a read that filled the buffer, room doubles it
+// up to frameBufKeep, so that a burst of packets needs few reads.
 func (f *framer) room() {
 	have := f.w - f.r
 	want := have + max(1, min(f.need, max(have, frameBufMin)))

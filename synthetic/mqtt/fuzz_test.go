@@ -20,7 +20,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// corpus are packets of servers, well formed and not, in both versions.
+// corpus returns packets that a server may send, well formed and malformed, in both versions.
 func corpus() [][]byte {
 	var out [][]byte
 	for _, s := range []string{
@@ -39,7 +39,7 @@ func corpus() [][]byte {
 	return append(out, bytes.Join(out[5:12], nil))
 }
 
-// chunked reads at most as many bytes at once as its pattern says, in turn.
+// chunked returns at most as many bytes per read as the next number of its pattern.
 type chunked struct {
 	r       io.Reader
 	pattern []byte
@@ -54,8 +54,8 @@ func (c *chunked) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// FuzzFramer frames bytes in one piece and in any others: the packets and the error are the same, and the buffer never
-// grows far beyond what came, nor beyond what it may keep and the limit.
+// FuzzFramer frames the same bytes in one piece and in several pieces. Packets and error must be
+// the same. The buffer must not grow far beyond the bytes that came, frameBufKeep and the limit.
 func FuzzFramer(f *testing.F) {
 	for _, b := range corpus() {
 		f.Add(b, []byte{0}, uint16(64))
@@ -82,7 +82,7 @@ func FuzzFramer(f *testing.F) {
 		whole, err1 := frame(bytes.NewReader(data), len(data))
 		pieces, err2 := frame(&chunked{r: bytes.NewReader(data), pattern: pattern}, len(data))
 		if diff := cmp.Diff(whole, pieces); diff != "" || err1.Error() != err2.Error() {
-			t.Fatalf("in one piece and in others differ: %v, %v\n%s", err1, err2, diff)
+			t.Fatalf("one piece and several pieces differ: %v, %v\n%s", err1, err2, diff)
 		}
 		n := 0
 		for _, p := range whole { // what the packets and their lengths take up is what was sent
@@ -127,8 +127,9 @@ func secondCodec(v Version, header byte, body []byte) (mochi.Packet, error) {
 	return pk, nil
 }
 
-// FuzzDecode decodes with our codecs and with a second one: what we accept it accepts too, and reads the same.
-// These differences are known, and are mochi 2.7.9's (it is a server: it never reads these packets itself):
+// FuzzDecode decodes packets with our codecs and with a second one. The second codec must accept
+// what we accept, and read the same values. These differences are known. They come from mochi
+// 2.7.9, which as a server never reads such packets itself:
 //   - a DISCONNECT of one byte loses its code, and one to a 3.1.1 client is not read at all
 //   - a CONNACK of two bytes to an MQTT 5 client and an AUTH without properties are refused
 func FuzzDecode(f *testing.F) {
@@ -153,7 +154,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		if err != nil {
 			if !errors.Is(err, disconnect.ErrProtocol) {
-				t.Fatalf("error %v is no protocol error", err)
+				t.Fatalf("error %v is not a protocol error", err)
 			}
 			return
 		}
@@ -245,7 +246,7 @@ func readBack(t *testing.T, v Version, b []byte) mochi.Packet {
 	return pk
 }
 
-// FuzzEncodeDecode reads what we encode with a second codec: nothing is lost or changed.
+// FuzzEncodeDecode decodes with a second codec what we encode. Nothing may be lost or changed.
 func FuzzEncodeDecode(f *testing.F) {
 	f.Add("topic", []byte("payload"), "user", "secret", uint16(1), byte(1), uint32(7), true)
 	f.Add("a/b", []byte{}, "", "", uint16(65535), byte(0), uint32(0), false)
@@ -342,7 +343,8 @@ func FuzzEncodeDecode(f *testing.F) {
 	})
 }
 
-// tape is a connection from which prepared bytes are read, in pieces, and then EOF; it keeps what is written.
+// tape is a connection from which prepared bytes are read in pieces, followed by EOF. It keeps what
+// is written to it.
 type tape struct {
 	net.Conn
 	in      io.Reader
@@ -358,8 +360,8 @@ func (c *tape) SetReadDeadline(time.Time) error  { return nil }
 func (c *tape) SetWriteDeadline(time.Time) error { return nil }
 func (c *tape) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1883} }
 
-// FuzzSession runs a session with messages in flight against a server that says anything: it ends in order, for a reason
-// that is one, having sent nothing but well-formed packets.
+// FuzzSession runs a session with messages in flight against a server that sends arbitrary bytes.
+// The session must end in order, with a valid reason, and must send only well-formed packets.
 func FuzzSession(f *testing.F) {
 	for _, b := range corpus() {
 		for _, five := range []bool{false, true} {

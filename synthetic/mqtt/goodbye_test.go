@@ -12,7 +12,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// TestGoodbye checks what is sent in the end, and that the end is ours.
+// TestGoodbye checks which packets an orderly end sends, and that the end is by the client.
 func TestGoodbye(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -37,7 +37,7 @@ func TestGoodbye(t *testing.T) {
 					t.Errorf("ended with %s", end)
 				}
 				if c.s.Ended() != end || c.s.Disconnect(0x80) != end || c.s.Forget() != end || c.s.Abort() != end || c.s.Fail(disconnect.DeadlineAck) != end {
-					t.Error("there is another end")
+					t.Error("a second call returned another end")
 				}
 				if _, err := c.s.Next(time.Time{}); err != end {
 					t.Errorf("Next: %v", err)
@@ -58,7 +58,8 @@ func TestGoodbye(t *testing.T) {
 	}
 }
 
-// TestGoodbyeToTheDeaf disconnects from a peer that reads no more and never closes: it takes a second at most.
+// TestGoodbyeToTheDeaf disconnects from a peer that does not read and never closes. It must take at
+// most a second.
 func TestGoodbyeToTheDeaf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := pipe(t, Options{Keepalive: 10 * time.Second}, func(r received) []byte {
@@ -92,8 +93,8 @@ func TestFail(t *testing.T) {
 	})
 }
 
-// TestGoodbyeUnderFire disconnects while messages that nobody will read pour in: DISCONNECT must arrive, then FIN, and no
-// RST, which a broker takes for a lost connection.
+// TestGoodbyeUnderFire disconnects while many messages arrive that nobody reads. DISCONNECT must
+// arrive, then FIN. RST must not be sent, because a broker takes it for a lost connection.
 func TestGoodbyeUnderFire(t *testing.T) {
 	for _, scheme := range []string{"mqtt", "mqtts", "ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -117,7 +118,8 @@ func TestGoodbyeUnderFire(t *testing.T) {
 						}
 						close(ready)
 					case DISCONNECT:
-						// As brokers do: the last of what was under way, then a look at how the client closed.
+						// Brokers do the same: they send what was still queued, and then see how
+						// the client closes.
 						_, _ = c.Write(publish("t", 0, 0, "last"))
 						got.disconnected = true
 						_, got.err = io.ReadAll(c)
@@ -140,7 +142,7 @@ func TestGoodbyeUnderFire(t *testing.T) {
 	}
 }
 
-// TestAbort resets the connection, without a word of TLS or websocket before.
+// TestAbort resets the connection, without TLS close_notify or a websocket close frame before.
 func TestAbort(t *testing.T) {
 	for _, scheme := range []string{"mqtt", "mqtts", "ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// allocated gives how many bytes f allocates.
+// allocated returns how many bytes f allocates.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -24,7 +24,7 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// held gives the heap in use after a collection.
+// held returns the heap in use after a garbage collection.
 func held() uint64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -32,7 +32,8 @@ func held() uint64 {
 	return m.HeapAlloc
 }
 
-// TestAnnouncedLength announces lengths and sends nothing: that costs next to nothing, whether refused or awaited.
+// TestAnnouncedLength announces packet lengths and sends no packets. That must allocate almost
+// nothing, whether the length is refused or accepted.
 func TestAnnouncedLength(t *testing.T) {
 	for name, packet := range map[string]string{"256 MiB": "30 ff ff ff 7f", "just within the limit": "30 fc ff 3f 00 01 74 00"} {
 		f := framer{limit: DefaultMaxPacketSize}
@@ -50,7 +51,8 @@ func TestAnnouncedLength(t *testing.T) {
 	}
 }
 
-// TestEndlessConnack sends a CONNACK byte by byte, one a second: the deadline ends it. One that comes in time is good.
+// TestEndlessConnack sends a CONNACK byte by byte, one a second. The deadline must end the attempt.
+// A CONNACK that is complete in time is accepted.
 func TestEndlessConnack(t *testing.T) {
 	for name, tt := range map[string]struct {
 		packet string
@@ -99,7 +101,8 @@ func TestEndlessConnack(t *testing.T) {
 	}
 }
 
-// TestFlood sends messages as fast as they are taken: 50 000 a second are taken, more are a flood.
+// TestFlood sends messages as fast as they are read. 50 000 a second are accepted; more are a
+// flood.
 func TestFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := pipe(t, Options{}, silent(connack5))
@@ -120,7 +123,7 @@ func TestFlood(t *testing.T) {
 	})
 }
 
-// TestPaced takes a flood at no more than the limit.
+// TestPaced reads a flood at no more than the limit.
 func TestPaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := pipe(t, Options{Paced: true}, silent(connack5))
@@ -135,7 +138,8 @@ func TestPaced(t *testing.T) {
 	})
 }
 
-// TestFloodWhileAwaiting sends large messages without end while something else is awaited: memory is bounded, and given back.
+// TestFloodWhileAwaiting sends large messages without end while Await waits for another event.
+// Memory must stay bounded and be released.
 func TestFloodWhileAwaiting(t *testing.T) {
 	message := publish("t", 0, 0, strings.Repeat("x", 1<<20-20))
 	s := dial(t, serveConn(t, "mqtt", afterConnect(connack5, func(c net.Conn) {
@@ -162,7 +166,8 @@ func TestFloodWhileAwaiting(t *testing.T) {
 	}
 }
 
-// TestMemoryAfterLargePackets gives back the memory of large packets, while the session lives and when it has ended.
+// TestMemoryAfterLargePackets checks that the memory of large packets is released, both while the
+// session lives and after its end.
 func TestMemoryAfterLargePackets(t *testing.T) {
 	for _, scheme := range []string{"mqtt", "mqtts", "ws"} {
 		o := serve(t, scheme, func(r received) []byte {
@@ -198,8 +203,9 @@ func TestMemoryAfterLargePackets(t *testing.T) {
 	}
 }
 
-// TestFullWindow publishes to a server that reads no more, over every kind of stream: the write's deadline ends the
-// session, and closing it waits for nobody. (In virtual time no deadline of our own is longer than a second.)
+// TestFullWindow publishes to a server that does not read, over every kind of stream. The deadline
+// of the write must end the session, and closing it must wait for nothing. (In virtual time, no
+// deadline of our own is longer than a second.)
 func TestFullWindow(t *testing.T) {
 	for _, scheme := range []string{"mqtt", "mqtts", "ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -222,7 +228,8 @@ func TestFullWindow(t *testing.T) {
 	}
 }
 
-// TestGoodbyeIntoFullWindow ends sessions in order and by force when nothing can be written: it takes about a second.
+// TestGoodbyeIntoFullWindow ends sessions in order and by Abort when nothing can be written. It
+// must take about a second.
 func TestGoodbyeIntoFullWindow(t *testing.T) {
 	for _, scheme := range []string{"mqtt", "mqtts", "ws"} {
 		for name, leave := range map[string]func(*Session) *End{"Disconnect": func(s *Session) *End { return s.Disconnect(0) }, "Forget": (*Session).Forget,
@@ -241,7 +248,7 @@ func TestGoodbyeIntoFullWindow(t *testing.T) {
 	}
 }
 
-// deafPipe connects to a server that reads no more after CONNECT.
+// deafPipe connects to a server that does not read anything after CONNECT.
 func deafPipe(t *testing.T, scheme string) *Session {
 	t.Helper()
 	if scheme == "ws" {

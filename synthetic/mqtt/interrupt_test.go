@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// TestInterrupt calls Interrupt at every kind of moment; it must never get lost, and later reads must work.
+// TestInterrupt calls Interrupt at different moments. It must never get lost, and later reads must
+// work.
 func TestInterrupt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := pipe(t, Options{Keepalive: 10 * time.Second}, healthy(connack5))
@@ -27,7 +28,7 @@ func TestInterrupt(t *testing.T) {
 		time.AfterFunc(500*time.Millisecond, s.Interrupt) // in Read
 		next(time.Second, Interrupted, 500*time.Millisecond)
 		next(time.Second, Due, time.Second)
-		s.Interrupt() // twice is once
+		s.Interrupt() // two calls make one event
 		s.Interrupt()
 		next(time.Second, Interrupted, 0)
 		next(time.Second, Due, time.Second)
@@ -41,7 +42,7 @@ func TestInterrupt(t *testing.T) {
 	})
 }
 
-// TestInterruptWithoutEnd waits without a moment to wait for.
+// TestInterruptWithoutEnd interrupts a wait without a time limit.
 func TestInterruptWithoutEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := pipe(t, Options{}, healthy(connack5))
@@ -56,7 +57,7 @@ func TestInterruptWithoutEnd(t *testing.T) {
 	})
 }
 
-// slowInterrupt delays the deadline in the past that Interrupt sets, so that it comes when the owner reads again.
+// slowInterrupt delays the deadline in the past that Interrupt sets, until the owner reads again.
 type slowInterrupt struct {
 	net.Conn
 	reads atomic.Int64
@@ -74,7 +75,8 @@ func (c *slowInterrupt) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// TestInterruptComesLate lets the deadline that Interrupt sets arrive in the middle of a later read: that read goes on.
+// TestInterruptComesLate lets the deadline that Interrupt sets arrive in the middle of a later
+// read. That read must continue.
 func TestInterruptComesLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var slow *slowInterrupt
@@ -96,12 +98,13 @@ func TestInterruptComesLate(t *testing.T) {
 			t.Errorf("got %+v, %v after %s, want the Pong after 4.9 s", e, err, time.Since(start))
 		}
 		if n := slow.reads.Load() - before; n > 5 {
-			t.Errorf("%d reads to wait once", n)
+			t.Errorf("one wait took %d reads", n)
 		}
 	})
 }
 
-// hastyInterrupt interrupts at the very moment before a deadline is set, which then overwrites Interrupt's own.
+// hastyInterrupt interrupts immediately before a deadline is set, which then overwrites the
+// deadline of Interrupt.
 type hastyInterrupt struct {
 	net.Conn
 	s *Session
@@ -116,7 +119,7 @@ func (c *hastyInterrupt) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// TestInterruptIsOverwritten interrupts between Next's look and its read.
+// TestInterruptIsOverwritten interrupts between Next's check of the flag and its read.
 func TestInterruptIsOverwritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hasty *hastyInterrupt
@@ -132,7 +135,8 @@ func TestInterruptIsOverwritten(t *testing.T) {
 	})
 }
 
-// TestInterruptRace interrupts from other goroutines as fast as it can, over every kind of stream.
+// TestInterruptRace interrupts from other goroutines as often as possible, over every kind of
+// stream.
 func TestInterruptRace(t *testing.T) {
 	for _, scheme := range []string{"mqtt", "mqtts", "ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {

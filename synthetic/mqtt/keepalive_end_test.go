@@ -12,7 +12,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// TestKeepaliveEnforced never pings, at a broker that closes without a word after 1.5 K.
+// TestKeepaliveEnforced never pings. The broker closes after 1.5 K without sending DISCONNECT.
 func TestKeepaliveEnforced(t *testing.T) {
 	const k = 10 * time.Second
 	for _, tt := range []struct {
@@ -62,7 +62,8 @@ func TestKeepaliveEnforced(t *testing.T) {
 	}
 }
 
-// TestClosedAsThePingWasDue is no silence: the PINGREQ was about to leave. With the policy never it is one.
+// TestClosedAsThePingWasDue closes when a PINGREQ was about to be sent. That is no keepalive
+// timeout. With the ping policy "never" it is one.
 func TestClosedAsThePingWasDue(t *testing.T) {
 	const k = 10 * time.Second
 	for when, want := range map[PingWhen]disconnect.Reason{PingEither: disconnect.PeerClosed, PingNever: disconnect.KeepaliveTimeout} {
@@ -71,7 +72,7 @@ func TestClosedAsThePingWasDue(t *testing.T) {
 			newPeer(t, server, silent(connack5))
 			s := dial(t, Options{Keepalive: k, Ping: PingPolicy{When: when},
 				DialSocket: func(context.Context, string, string) (net.Conn, error) { return client, nil }})
-			time.Sleep(k + time.Millisecond) // the owner comes a little late, as on a busy machine
+			time.Sleep(k + time.Millisecond) // the owner is a little late, as on a busy machine
 			server.Close()
 			_, err := s.Next(time.Now().Add(time.Minute))
 			if end, ok := errors.AsType[*End](err); !ok || end.Reason != want {

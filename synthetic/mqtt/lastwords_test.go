@@ -13,7 +13,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// TestLastWords publishes without ever calling Next, to a server that says why it goes and then resets the connection.
+// TestLastWords publishes without ever calling Next, to a server that sends the reason and then
+// resets the connection. The reason must be reported.
 func TestLastWords(t *testing.T) {
 	shutdown := func(c net.Conn) { _, _ = c.Write(unhex("30 05 00 01 74 00 70", "e0 02 8b 00")) }
 	for _, tt := range []struct {
@@ -26,7 +27,8 @@ func TestLastWords(t *testing.T) {
 		{"DISCONNECT over websocket", "ws", shutdown, ending{disconnect.ServerShutdown, disconnect.ByServer, disconnect.FromDisconnectPacket, disconnect.PhaseEstablished}},
 		{"DISCONNECT behind many messages", "mqtt", func(c net.Conn) {
 			all := bytes.Repeat(publish("t", 0, 0, string(make([]byte, 300))), 100)
-			_, _ = c.Write(append(all, unhex("e0 02 8b 00")...)) // in one segment: what is not sent yet when the reset comes is lost
+			// In one segment, because data that is not sent yet when the reset comes is lost.
+			_, _ = c.Write(append(all, unhex("e0 02 8b 00")...))
 		}, ending{disconnect.ServerShutdown, disconnect.ByServer, disconnect.FromDisconnectPacket, disconnect.PhaseEstablished}},
 		{"close frame", "ws", func(c net.Conn) {
 			_ = c.(*wsServerConn).WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1001, ""), time.Now().Add(time.Second))

@@ -10,10 +10,10 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// sleeper stands still in a read, which then brings what came meanwhile.
+// sleeper sleeps in a read, which then returns what arrived meanwhile.
 type sleeper struct {
 	net.Conn
-	deadline, at time.Time // that is set; the one to sleep through
+	deadline, at time.Time // the deadline that is set, and the one to sleep through
 	long         time.Duration
 }
 
@@ -31,7 +31,8 @@ func (f *sleeper) Read(p []byte) (int, error) {
 	return f.Conn.Read(p)
 }
 
-// TestLateData stands still in a read that brings data, and the FIN only with the next: the silence was ours all the same.
+// TestLateData sleeps in a read that returns data; the FIN comes with the next read. The fault must
+// still be the client's.
 func TestLateData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

@@ -12,12 +12,12 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// freezer stands still for a while when a read reaches its deadline: what arrives meanwhile is not seen by that read,
-// as when the process is stopped and a timer and the data become ready together.
+// freezer sleeps for a while when a read reaches its deadline. That read does not return what
+// arrives meanwhile. A stopped process behaves like this if a timer and data become ready together.
 type freezer struct {
 	net.Conn
 	deadline time.Time
-	at       time.Time     // the deadline at which to stand still
+	at       time.Time     // the deadline at which to sleep
 	for_     time.Duration // how long
 	reads    int
 }
@@ -27,7 +27,7 @@ func (f *freezer) SetReadDeadline(t time.Time) error {
 	return f.Conn.SetReadDeadline(t)
 }
 
-// Write succeeds as on a socket whose peer has closed: that shows only later.
+// Write succeeds, as on a socket whose peer has closed: the error shows only later.
 func (f *freezer) Write(p []byte) (int, error) {
 	n, err := f.Conn.Write(p)
 	if errors.Is(err, io.ErrClosedPipe) {
@@ -36,7 +36,7 @@ func (f *freezer) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// SetWriteDeadline is like Write.
+// SetWriteDeadline succeeds for the same reason as Write.
 func (f *freezer) SetWriteDeadline(t time.Time) error {
 	_ = f.Conn.SetWriteDeadline(t)
 	return nil
@@ -52,12 +52,13 @@ func (f *freezer) Read(p []byte) (int, error) {
 	return f.Conn.Read(p)
 }
 
-// TestLateProcess stops the process across a deadline (K = 10 s, PINGRESP within 5 s). The peer must not be accused of it.
+// TestLateProcess stops the process across a deadline (K = 10 s, PINGRESP within 5 s). The end must
+// not blame the peer for it.
 func TestLateProcess(t *testing.T) {
 	const never = time.Hour
 	for _, tt := range []struct {
 		name          string
-		at, for_      time.Duration // when the process stands still
+		at, for_      time.Duration // when and how long the process sleeps
 		answer        time.Duration // after PINGREQ
 		closes        time.Duration // when the peer closes
 		wantPong      bool
@@ -150,7 +151,8 @@ func TestBusyOwner(t *testing.T) {
 	}
 }
 
-// TestAlwaysLateOwner asks only for moments that have passed: what arrives is taken nevertheless, and pings leave.
+// TestAlwaysLateOwner asks only for times in the past. Arriving packets must still be handled, and
+// pings must be sent.
 func TestAlwaysLateOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -172,7 +174,7 @@ func TestAlwaysLateOwner(t *testing.T) {
 				pongs++
 			}
 			if e.RTT > 2*lastLook {
-				t.Errorf("taken after %s: %+v", e.RTT, e)
+				t.Errorf("handled after %s: %+v", e.RTT, e)
 			}
 		}
 		if acks != 1 || pongs != 3 {
@@ -182,12 +184,12 @@ func TestAlwaysLateOwner(t *testing.T) {
 			t.Errorf("PINGREQs at %v", got)
 		}
 		if s.Late(start) {
-			t.Error("a caller who asks for the past makes nobody late")
+			t.Error("late because the caller asked for a time in the past")
 		}
 	})
 }
 
-// TestLateDue checks that a moment the caller asked for is known to have come late.
+// TestLateDue checks that Late reports a Due event that came late.
 func TestLateDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

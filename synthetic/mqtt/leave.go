@@ -7,13 +7,15 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// Disconnect ends the session in order: DISCONNECT with the reason code (3.1.1 has none), the websocket's and TLS's own
-// goodbyes, FIN. It returns the end, which is an earlier one if the session had ended already.
+// Disconnect ends the session in order: it sends DISCONNECT with the reason code (3.1.1 has none),
+// closes the websocket and TLS in order, and sends FIN. It returns the end. If the session had
+// already ended, that is the earlier end.
 func (s *Session) Disconnect(code byte) *End {
 	return s.depart(disconnectPacket{code: code})
 }
 
-// Forget ends the session in order and, with MQTT 5, makes the broker forget its state at once [MQTT5-3.14.2.2.2].
+// Forget ends the session in order. With MQTT 5 it also makes the broker discard the session state
+// at once [MQTT5-3.14.2.2.2].
 func (s *Session) Forget() *End {
 	var p disconnectPacket
 	if s.set.expires {
@@ -27,7 +29,7 @@ func (s *Session) depart(p disconnectPacket) *End {
 		return s.end
 	}
 	s.set.writeTimeout = min(s.set.writeTimeout, time.Second)
-	s.pings = nil // what is missing now is missed no more
+	s.pings = nil // no answer is awaited any more
 	if _, err := s.write(p); err != nil {
 		return s.end
 	}
@@ -36,11 +38,12 @@ func (s *Session) depart(p disconnectPacket) *End {
 	return s.end
 }
 
-// departTime is how long we wait for the broker to close after our DISCONNECT.
+// departTime is how long we wait after our DISCONNECT for the broker to close the connection.
 const departTime = 100 * time.Millisecond
 
-// goodbye closes our direction and reads on until the broker has closed the other: a socket that is closed with bytes
-// unread sends RST, which can destroy the DISCONNECT on its way.
+// goodbye closes our direction and reads until the broker has closed the other one. A socket that
+// is closed with unread bytes sends RST, and the RST can destroy a DISCONNECT that is still on its
+// way.
 func (t *stream) goodbye(deadline time.Time) {
 	t.wire.hurry.Store(true)
 	if t.ws != nil {
@@ -60,7 +63,8 @@ func (t *stream) goodbye(deadline time.Time) {
 	}
 }
 
-// Abort ends the session by a TCP reset, without a DISCONNECT or any other goodbye: the broker publishes the Will.
+// Abort ends the session with a TCP reset. It sends neither DISCONNECT nor a websocket or TLS
+// close, so the broker publishes the Will.
 func (s *Session) Abort() *End {
 	if s.end == nil {
 		s.aborted = true
@@ -72,13 +76,14 @@ func (s *Session) Abort() *End {
 	return s.end
 }
 
-// Fail ends the session because an answer that the owner awaited is overdue.
+// Fail ends the session because an answer that the owner waited for is overdue.
 func (s *Session) Fail(d disconnect.Deadline) *End {
 	_ = s.fail(disconnect.Observation{Deadline: d})
 	return s.end
 }
 
-// disconnected ends the session after the broker's DISCONNECT, which came in the words of a version.
+// disconnected ends the session after the broker's DISCONNECT. words is the version as which the
+// packet was read.
 func (s *Session) disconnected(p disconnectPacket, words Version) error {
 	if s.end == nil {
 		_ = s.fail(disconnect.Observation{Packet: disconnect.Disconnect, Code: p.code, ReasonString: p.reason, Version: byte(words)})
@@ -87,12 +92,12 @@ func (s *Session) disconnected(p disconnectPacket, words Version) error {
 	return s.end
 }
 
-// broken ends the session after an error of the stream or a violation of the protocol.
+// broken ends the session after an error of the stream or a protocol violation.
 func (s *Session) broken(err error) error {
 	return s.fail(disconnect.Observation{Err: err})
 }
 
-// fail ends the session, keeps the account of it, and closes the connection.
+// fail ends the session, completes its account and closes the connection.
 func (s *Session) fail(ob disconnect.Observation) error {
 	if s.end != nil {
 		return s.end
@@ -105,11 +110,13 @@ func (s *Session) fail(ob disconnect.Observation) error {
 	ob.Phase = disconnect.PhaseEstablished
 	ob.SendIdle, ob.Keepalive, ob.BytesReceived = now.Sub(s.lastSent), s.keepalive, s.frames.total
 	if k := s.set.ping.interval(s.keepalive); k > 0 && k <= s.keepalive && ob.SendIdle < k+LateTolerance {
-		ob.SendIdle = min(ob.SendIdle, s.keepalive-1) // a PINGREQ was just about to leave: that is no silence
+		// A PINGREQ was just about to be sent, so this is no missed keepalive.
+		ob.SendIdle = min(ob.SendIdle, s.keepalive-1)
 	}
 	ob.LocalFault = s.Late(s.lastSent)
 	if ob.Deadline == disconnect.DeadlineNone && !s.lateSince.IsZero() && !s.lateSince.Before(s.lastRecv) {
-		// Nothing came since we were late: the broker had closed by then, for the silence before our late PINGREQ.
+		// Nothing has arrived since our timers were late. The broker may have closed by then,
+		// because our late PINGREQ left it without packets for too long.
 		ob.SendIdle, ob.LocalFault = max(ob.SendIdle, s.lateIdle), true
 	}
 	s.account.LastSent = s.lastSent
@@ -118,7 +125,7 @@ func (s *Session) fail(ob disconnect.Observation) error {
 	return s.end
 }
 
-// close closes the connection. Events in the queue stay for Next.
+// close closes the connection. Queued events stay available to Next.
 func (s *Session) close() {
 	if s.aborted {
 		_ = s.stream.wire.Conn.Close()
@@ -127,7 +134,8 @@ func (s *Session) close() {
 	s.frames = framer{total: s.frames.total}
 }
 
-// close closes the stream without waiting; TLS says close_notify if that needs none.
+// close closes the stream without waiting. TLS sends its close_notify if the socket can take it at
+// once.
 func (t *stream) close() {
 	t.wire.hurry.Store(true)
 	if t.Conn != nil {

@@ -8,25 +8,30 @@ import (
 	"github.com/pingreq/pingreq/synthetic/internal/clock"
 )
 
-// Link is a connection that comes back by itself, for whoever must stay connected: observers, `$SYS` readers.
-// It has no goroutine of its own: Run is one.
+// Link is a connection that reconnects by itself. It serves parts of the agent that must stay
+// connected, such as observers and `$SYS` readers. It starts no goroutine of its own: the caller
+// runs Run in one.
 type Link struct {
-	// Options makes the options of the next attempt: passwords and certificates are read anew each time.
+	// Options returns the options of the next attempt. It is called before each attempt, so that
+	// passwords and certificates are read again each time.
 	Options func() (Options, error)
-	// Timeout bounds one attempt.
+	// Timeout limits one attempt.
 	Timeout time.Duration
-	// Wait waits for permission to connect, as a rate limiter does; nil = none needed.
+	// Wait blocks until the link may connect, for example for a rate limiter. If it is nil, the
+	// link connects without waiting.
 	Wait func(context.Context) error
-	// Backoff between attempts; zero bounds mean 1 s to 1 min.
+	// Backoff computes the wait between attempts. Zero bounds mean 1 s and 1 min.
 	Backoff Backoff
-	// Serve drives the session until it ends or ctx is done; it returns the session's end, or an error of its own
-	// that makes the link reconnect. The session is disconnected when it returns.
+	// Serve drives the session until the session ends or ctx is done. It returns the session's end,
+	// or an error of its own that makes the link reconnect. The link disconnects the session when
+	// Serve returns.
 	Serve func(context.Context, *Session) error
-	// Down is told why there is no connection, and how long until the next attempt; may be nil.
+	// Down is called when there is no connection, with the reason and the wait before the next
+	// attempt. It may be nil.
 	Down func(err error, retry time.Duration)
 }
 
-// Run keeps the connection until ctx is done, and then ends it in order.
+// Run keeps the connection open until ctx is done, and then ends it in order.
 func (l *Link) Run(ctx context.Context) error {
 	b := l.Backoff
 	if b.Min == 0 {
@@ -49,7 +54,7 @@ func (l *Link) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// once connects and serves once.
+// once connects and serves one session.
 func (l *Link) once(ctx context.Context, b *Backoff) error {
 	o, err := l.Options()
 	if err != nil {
@@ -70,7 +75,7 @@ func (l *Link) once(ctx context.Context, b *Backoff) error {
 	defer stop()
 	start := time.Now()
 	err = l.Serve(ctx, s)
-	if time.Since(start) > b.Max { // it lasted
+	if time.Since(start) > b.Max { // the connection lasted
 		b.Reset()
 	}
 	if end := s.Ended(); end != nil && (err == nil || errors.Is(err, end)) {

@@ -42,7 +42,8 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// TestLink keeps a connection through an attempt without options, a refused one and sessions that end, until its context is done.
+// TestLink keeps a connection until its context is done. Meanwhile an attempt has no options, one
+// is refused, and sessions end.
 func TestLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -70,10 +71,10 @@ func TestLink(t *testing.T) {
 			},
 			Serve: func(ctx context.Context, s *Session) error {
 				switch serves++; serves {
-				case 1: // the broker goes
+				case 1: // the broker closes
 					p := peers[len(peers)-1]
 					time.AfterFunc(3*time.Second, func() { p.Close() })
-				case 2: // the owner has had enough
+				case 2: // Serve returns an error of its own
 					return errors.New("refused to subscribe")
 				}
 				for {
@@ -100,10 +101,10 @@ func TestLink(t *testing.T) {
 		start := time.Now()
 		time.AfterFunc(time.Minute, cancel)
 		if err := l.Run(ctx); err != context.Canceled {
-			t.Errorf("Run gave %v", err)
+			t.Errorf("Run returned %v", err)
 		}
 		if d := time.Since(start); d < time.Minute || d > time.Minute+departTime {
-			t.Errorf("it ran for %s", d)
+			t.Errorf("Run took %s", d)
 		}
 		if diff := cmp.Diff([]string{"no password file", "server_busy", "connack_timeout", "peer_closed", "refused to subscribe"}, downs); diff != "" {
 			t.Errorf("downs (-want +got):\n%s", diff)
@@ -113,7 +114,7 @@ func TestLink(t *testing.T) {
 		}
 		for i, want := range []Type{CONNECT, CONNECT, PINGREQ, DISCONNECT, DISCONNECT} {
 			kinds := peers[i].kinds()
-			if i == 2 { // the broker went at 3 s
+			if i == 2 { // the broker closed at 3 s
 				want = CONNECT
 			}
 			if got := kinds[len(kinds)-1]; got != want && !(i < 2 && got == CONNECT) {
@@ -123,7 +124,7 @@ func TestLink(t *testing.T) {
 	})
 }
 
-// TestLinkDefaults checks the bounds of the waits that are used when none are given, and that Wait's error counts.
+// TestLinkDefaults checks the default bounds of the waits, and that an error of Wait is reported.
 func TestLinkDefaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -146,7 +147,7 @@ func TestLinkDefaults(t *testing.T) {
 	})
 }
 
-// TestUnanswered tells of PINGREQs to come and to be answered.
+// TestUnanswered checks Unanswered and NextPing.
 func TestUnanswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -160,7 +161,7 @@ func TestUnanswered(t *testing.T) {
 			t.Errorf("next ping at %s, %t", at, ok)
 		}
 		if _, ok := s.Unanswered(); ok {
-			t.Error("a ping unanswered before there was one")
+			t.Error("Unanswered reports a PINGREQ before one was sent")
 		}
 		if _, err := s.Next(start.Add(11 * time.Second)); err != nil {
 			t.Fatal(err)
@@ -169,7 +170,7 @@ func TestUnanswered(t *testing.T) {
 			t.Errorf("unanswered since %s, %t", at, ok)
 		}
 		if _, ok := s.NextPing(); ok {
-			t.Error("a next ping while one is unanswered")
+			t.Error("NextPing reports a time while a PINGREQ is unanswered")
 		}
 		if e, err := s.Next(time.Time{}); err != nil || e.Kind != Pong {
 			t.Fatal(e, err)

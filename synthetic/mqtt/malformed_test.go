@@ -12,8 +12,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// TestMalformed sends what the standard does not allow into an established session: a protocol error of the server,
-// named without repeating its bytes.
+// TestMalformed sends what the standard forbids into an established session. Each must end as a
+// protocol error by the server, with a detail that does not repeat the bytes.
 func TestMalformed(t *testing.T) {
 	for _, tt := range []struct{ name, packets, detail string }{
 		{"length of 5 bytes", "30 ff ff ff ff 01", "a packet length of more than 4 bytes"},
@@ -75,7 +75,7 @@ func TestMalformed(t *testing.T) {
 				p.send(unhex(tt.packets))
 				_, end := events(t, s, time.Now().Add(time.Minute))
 				if end == nil {
-					t.Fatal("the session goes on")
+					t.Fatal("the session did not end")
 				}
 				checkEnd(t, end, ending{disconnect.ProtocolError, disconnect.ByServer, disconnect.FromLocal, disconnect.PhaseEstablished})
 				if want := "protocol error: " + tt.detail; end.Detail != want {
@@ -86,7 +86,7 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
-// TestMalformed311 is the part of TestMalformed that 3.1.1 reads otherwise.
+// TestMalformed311 covers what differs from TestMalformed in 3.1.1.
 func TestMalformed311(t *testing.T) {
 	for _, tt := range []struct{ name, packets, detail string }{
 		{"no topic", "30 02 00 00", "PUBLISH without a topic"},
@@ -108,7 +108,7 @@ func TestMalformed311(t *testing.T) {
 	}
 }
 
-// TestMalformedConnack answers CONNECT with what is no CONNACK.
+// TestMalformedConnack answers CONNECT with something that is not a valid CONNACK.
 func TestMalformedConnack(t *testing.T) {
 	for _, tt := range []struct {
 		name, packets, detail string
@@ -149,7 +149,7 @@ func TestMalformedConnack(t *testing.T) {
 	}
 }
 
-// TestReceiveMaximumExceeded sends more QoS 2 messages than we allow, and just as many as we allow.
+// TestReceiveMaximumExceeded sends exactly as many QoS 2 messages as we allow, and one more.
 func TestReceiveMaximumExceeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := pipe(t, Options{ReceiveMaximum: 3}, silent(connack5))
@@ -167,7 +167,7 @@ func TestReceiveMaximumExceeded(t *testing.T) {
 	})
 }
 
-// TestAllProperties takes a PUBLISH and acknowledgements with everything that they may carry.
+// TestAllProperties reads a PUBLISH and acknowledgements with all properties that they may have.
 func TestAllProperties(t *testing.T) {
 	talk(t, Options{}, connack5, func(c *conversation) {
 		id := c.publishes(1)

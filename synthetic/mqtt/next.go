@@ -9,17 +9,18 @@ import (
 	"github.com/pingreq/pingreq/synthetic/internal/aside"
 )
 
-// Interrupt makes Next return an Interrupted event soon. It may be called from any goroutine, at any time.
+// Interrupt makes Next return an Interrupted event soon. Any goroutine may call it at any time.
 func (s *Session) Interrupt() {
 	s.interrupted.Store(true)
 	_ = s.stream.SetReadDeadline(past)
 }
 
-// past is a deadline that has passed for sure.
+// past is a deadline that is always over.
 var past = time.Unix(1, 0)
 
-// Next waits for the next event, sends PINGREQs when they are due meanwhile, acknowledges what comes in, and watches
-// the deadline of each PINGRESP. It returns a Due event at until; a zero until means never. The error is an [*End].
+// Next waits for the next event. Meanwhile it sends PINGREQs when they are due, acknowledges
+// incoming packets, and checks the deadline of each PINGRESP. At until it returns a Due event; a
+// zero until means never. The error is an [*End].
 func (s *Session) Next(until time.Time) (*Event, error) {
 	if e := s.dequeue(nil); e != nil {
 		return e, nil
@@ -27,8 +28,8 @@ func (s *Session) Next(until time.Time) (*Event, error) {
 	return s.next(until)
 }
 
-// Await waits until match takes an event, keeping others for Next. When until passes or Interrupt is called first, the
-// event is a Due or an Interrupted one, and the session goes on.
+// Await waits until match accepts an event. It keeps the other events for Next. If until passes or
+// Interrupt is called first, Await returns a Due or an Interrupted event and the session continues.
 func (s *Session) Await(until time.Time, match func(*Event) bool) (*Event, error) {
 	if e := s.dequeue(match); e != nil {
 		return e, nil
@@ -47,7 +48,8 @@ func (s *Session) Await(until time.Time, match func(*Event) bool) (*Event, error
 	}
 }
 
-// queueLimit is how many bytes of messages are kept while something else is awaited, before that is called a flood.
+// queueLimit is how many bytes of messages are kept while Await waits for another event. More than
+// that is called a flood and ends the session.
 const queueLimit = 16 << 20
 
 func (s *Session) enqueue(e *Event) error {
@@ -59,7 +61,8 @@ func (s *Session) enqueue(e *Event) error {
 	return nil
 }
 
-// dequeue takes the first event in the queue that match takes, nil if there is none; a nil match takes every one.
+// dequeue removes and returns the first queued event that match accepts, or nil if there is none. A
+// nil match accepts every event.
 func (s *Session) dequeue(match func(*Event) bool) *Event {
 	i := slices.IndexFunc(s.queue, func(e *Event) bool { return match == nil || match(e) })
 	if i < 0 {
@@ -67,7 +70,7 @@ func (s *Session) dequeue(match func(*Event) bool) *Event {
 	}
 	e := s.queue[i]
 	s.queued -= e.size()
-	if i == 0 { // draining a long queue must not move all of it each time
+	if i == 0 { // emptying a long queue must not move all of it each time
 		s.queue[0] = nil
 		s.queue = s.queue[1:]
 	} else {
@@ -83,14 +86,14 @@ func (s *Session) dequeue(match func(*Event) bool) *Event {
 type turn struct {
 	until time.Time
 	at    time.Time // when to stop waiting
-	what  int       // what is due then
-	sat   bool      // we sat in Read until then
-	event *Event    // that came
+	what  int       // what is due at that time
+	sat   bool      // we were waiting in Read until then
+	event *Event    // the event that came
 	err   error
 }
 
-// next is Next without the queue. A held session stays here. All that is done on its owner's stack is to read: the rest
-// is done aside.
+// next is Next without the queue. Sessions that are only held open wait here. Only the read itself
+// runs on the owner's stack, to keep that stack small. Everything else runs through aside.
 func (s *Session) next(until time.Time) (*Event, error) {
 	t := &turn{until: until}
 	for {
@@ -104,7 +107,8 @@ func (s *Session) next(until time.Time) (*Event, error) {
 	}
 }
 
-// aside runs f apart from the owner's stack, unless that has grown already: then it would only cost time.
+// aside runs f on another stack, to keep the owner's stack small. If the owner's stack has already
+// grown, that would only cost time, and aside calls f directly.
 func (s *Session) aside(f func()) {
 	if s.grown {
 		f()
@@ -115,7 +119,7 @@ func (s *Session) aside(f func()) {
 	aside.Run(f)
 }
 
-// prepare does what there is to do before a read, unless an event comes of it.
+// prepare does everything that is due before a read. It stops early if that produces an event.
 func (s *Session) prepare(t *turn) {
 	for ready := false; !ready; {
 		if t.event, t.err = s.advance(t); t.event != nil || t.err != nil {
@@ -127,11 +131,12 @@ func (s *Session) prepare(t *turn) {
 	}
 }
 
-// advance does everything that needs no waiting, and gives the event that came of it.
+// advance does everything that needs no waiting, and returns the event that came of it.
 //
-// Nobody is accused of our own lateness. A moment that passed while we watched the socket has passed: what is not here
-// by then is overdue. One that passed while nobody watched, because the owner was busy or the process stood still, needs
-// a last look at what came meanwhile; if that took long, a PINGRESP gets its time back.
+// It never blames the broker for our own lateness. If a deadline passes while we are waiting in
+// Read, an answer that is not here by then is overdue. If it passes while nobody is reading,
+// because the owner was busy or the process was stopped, advance first takes a last look for what
+// arrived meanwhile. If nobody read for long, a PINGRESP gets that time in addition.
 func (s *Session) advance(t *turn) (*Event, error) {
 	if s.end != nil {
 		return nil, s.end
@@ -149,12 +154,12 @@ func (s *Session) advance(t *turn) (*Event, error) {
 		if t.what == dueNothing || now.Before(t.at) {
 			return nil, nil
 		}
-		held := now.Sub(t.at) // for how long nobody watched since then
+		held := now.Sub(t.at) // for how long nobody has read since then
 		if s.looked.After(t.at) {
 			held = now.Sub(s.looked)
 		}
 		late := held > LateTolerance
-		if late && (t.sat || t.what != dueCaller) { // a caller may ask for a moment long past
+		if late && (t.sat || t.what != dueCaller) { // a caller may ask for a time long past
 			s.noteLate(now)
 		}
 		switch {
@@ -175,10 +180,10 @@ func (s *Session) advance(t *turn) (*Event, error) {
 	}
 }
 
-// lastLook is how long we look for what may have come while nobody watched.
+// lastLook is how long we look for what may have arrived while nobody was reading.
 const lastLook = 5 * time.Millisecond
 
-// The things that may be due.
+// The things that can be due.
 const (
 	dueNothing = iota
 	dueCaller
@@ -186,7 +191,8 @@ const (
 	duePingresp
 )
 
-// due is the next moment at which something has to happen. Pings come before a caller who asks for the past.
+// due returns the next time at which something has to happen. A due ping goes first even if the
+// caller asks for a time in the past.
 func (s *Session) due(now, until time.Time) (at time.Time, what int) {
 	if k := s.set.ping.interval(s.keepalive); k > 0 {
 		at, what = s.idleSince().Add(k), duePing
@@ -202,7 +208,7 @@ func (s *Session) due(now, until time.Time) (at time.Time, what int) {
 	return at, what
 }
 
-// idleSince is from when on the keepalive counts, by the ping policy.
+// idleSince returns the time from which the keepalive counts under the ping policy.
 func (s *Session) idleSince() time.Time {
 	idle := s.lastSent
 	switch s.set.ping.When {
@@ -217,19 +223,19 @@ func (s *Session) idleSince() time.Time {
 			idle = s.lastRecv
 		}
 	}
-	// While an answer is awaited the receiving side is idle for a reason that is known.
+	// While a PINGRESP is awaited, we know why nothing is received.
 	if n := len(s.pings); n > 0 && idle.Before(s.pings[n-1]) {
 		idle = s.pings[n-1]
 	}
 	return idle
 }
 
-// pingDeadline is when the PINGRESP to the oldest PINGREQ is overdue.
+// pingDeadline returns when the PINGRESP to the oldest PINGREQ is overdue.
 func (s *Session) pingDeadline() time.Time {
 	return s.pings[0].Add(s.PingTimeout() + s.pingGrace)
 }
 
-// Unanswered gives when the oldest PINGREQ without an answer left; false when all are answered.
+// Unanswered returns when the oldest unanswered PINGREQ was sent, or false if all are answered.
 func (s *Session) Unanswered() (time.Time, bool) {
 	if len(s.pings) == 0 {
 		return time.Time{}, false
@@ -237,8 +243,8 @@ func (s *Session) Unanswered() (time.Time, bool) {
 	return s.pings[0], true
 }
 
-// NextPing gives when the next PINGREQ will leave if nothing else happens; false when none is due ever, or when one is
-// without an answer.
+// NextPing returns when the next PINGREQ will be sent if nothing else happens. It returns false if
+// none will ever be due or if one is unanswered.
 func (s *Session) NextPing() (time.Time, bool) {
 	if len(s.pings) > 0 {
 		return time.Time{}, false
@@ -247,7 +253,7 @@ func (s *Session) NextPing() (time.Time, bool) {
 	return at, what == duePing
 }
 
-// arm sets the deadline of the read to come; it is not ready for it when Interrupt was called.
+// arm sets the deadline of the next read. ready is false if Interrupt was called.
 func (s *Session) arm(t *turn) (ready bool, err error) {
 	if !t.at.Equal(s.readDeadline) {
 		if err := s.stream.SetReadDeadline(t.at); err != nil {
@@ -255,7 +261,7 @@ func (s *Session) arm(t *turn) (ready bool, err error) {
 		}
 		s.readDeadline = t.at
 	}
-	if s.interrupted.Load() { // its deadline in the past may have come before ours
+	if s.interrupted.Load() { // its deadline in the past may have been set before ours
 		return false, nil
 	}
 	if s.set.quickAck {
@@ -264,9 +270,10 @@ func (s *Session) arm(t *turn) (ready bool, err error) {
 	return true, nil
 }
 
-// woken takes the result of a read.
+// woken handles the result of a read.
 func (s *Session) woken(t *turn, err error) error {
-	// A read ends at its deadline at the latest: one that ended later stood still with us, whatever it brought.
+	// A read ends at its deadline at the latest. If it ended later, our own process was late,
+	// whatever the read returned.
 	if now := time.Now(); t.what != dueNothing && now.Sub(t.at) > LateTolerance {
 		s.noteLate(now)
 	}
@@ -278,7 +285,7 @@ func (s *Session) woken(t *turn, err error) error {
 	}
 	s.looked, t.sat = time.Now(), false
 	if err != nil {
-		s.readDeadline = past // the one that passed may have been Interrupt's
+		s.readDeadline = past // the deadline that passed may have been that of Interrupt
 		if t.sat = t.what != dueNothing && !s.looked.Before(t.at); t.sat {
 			s.looked = t.at
 		}
@@ -286,7 +293,7 @@ func (s *Session) woken(t *turn, err error) error {
 	return nil
 }
 
-// buffered handles the packets that are buffered, until one of them is an event.
+// buffered handles the buffered packets until one of them is an event.
 func (s *Session) buffered() (e *Event, err error) {
 	for {
 		header, body, whole, err := s.frames.parse()
@@ -308,14 +315,15 @@ func (s *Session) buffered() (e *Event, err error) {
 	}
 }
 
-// handle takes one packet, and gives it to the owner as an event if it is one for it.
+// handle handles one packet. It returns an event if the packet is one for the owner.
 func (s *Session) handle(header byte, body []byte) (*Event, error) {
 	p, words, err := decodePacket(s.set.version, newCodec(s.set.version), header, body)
 	if err != nil {
 		return nil, err
 	}
 	s.lastRecv = s.stream.received()
-	s.grown = s.grown || Type(header>>4) != PINGRESP // a session with traffic has to be fast, not small
+	// A session with traffic must be fast rather than small.
+	s.grown = s.grown || Type(header>>4) != PINGRESP
 	e := &Event{At: s.lastRecv}
 	forOwner := false
 	switch p := p.(type) {
@@ -342,7 +350,7 @@ func (s *Session) handle(header byte, body []byte) (*Event, error) {
 	return e, nil
 }
 
-// pong takes a PINGRESP. One too many is harmless, and some balancers send them.
+// pong handles a PINGRESP. A surplus PINGRESP is harmless; some balancers send them.
 func (s *Session) pong(e *Event) bool {
 	if len(s.pings) == 0 {
 		return false

@@ -14,16 +14,16 @@ import (
 	"unicode/utf8"
 )
 
-// Version is a version of the MQTT protocol, by its protocol level.
+// Version is a version of the MQTT protocol. Its value is the protocol level in CONNECT.
 type Version byte
 
-// The protocol versions that the engine speaks.
+// The protocol versions that this package supports.
 const (
 	V311 Version = 4 // MQTT 3.1.1
 	V5   Version = 5 // MQTT 5.0
 )
 
-// String gives the version as it is written: "3.1.1" or "5".
+// String returns the version as people write it: "3.1.1" or "5".
 func (v Version) String() string {
 	switch v {
 	case V311:
@@ -34,7 +34,7 @@ func (v Version) String() string {
 	return fmt.Sprintf("level %d", byte(v))
 }
 
-// ParseVersion reads "5", "5.0" or "3.1.1".
+// ParseVersion accepts "5", "5.0" and "3.1.1".
 func ParseVersion(s string) (Version, error) {
 	switch s {
 	case "5", "5.0":
@@ -45,10 +45,10 @@ func ParseVersion(s string) (Version, error) {
 	return 0, fmt.Errorf("unknown MQTT version %q: write \"5\" or \"3.1.1\"", s)
 }
 
-// Secret is a text that prints as "<secret>": passwords stay out of logs, errors and pages.
+// Secret is a text that prints as "<secret>". This keeps passwords out of logs, errors and pages.
 type Secret string
 
-// String hides the secret.
+// String returns "<secret>", or "" for an empty secret.
 func (s Secret) String() string {
 	if s == "" {
 		return ""
@@ -56,24 +56,24 @@ func (s Secret) String() string {
 	return "<secret>"
 }
 
-// GoString hides the secret from %#v.
+// GoString hides the secret from the verb %#v.
 func (s Secret) GoString() string { return `"` + s.String() + `"` }
 
 // MarshalText hides the secret from encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// MaxKeepalive is the longest keepalive that CONNECT can carry [MQTT-3.1.2.10].
+// MaxKeepalive is the longest keepalive that CONNECT can carry [MQTT3-3.1.2.10, MQTT5-3.1.2.10].
 const MaxKeepalive = math.MaxUint16 * time.Second
 
-// PingWhen names the direction whose silence makes the client send a PINGREQ.
+// PingWhen says which direction has to be idle before the client sends a PINGREQ.
 type PingWhen string
 
 // The ping policies.
 const (
-	PingEither   PingWhen = "either"   // one direction idle is enough, as good clients do
+	PingEither   PingWhen = "either"   // either direction is idle, as in good clients
 	PingSent     PingWhen = "sent"     // we sent nothing
 	PingReceived PingWhen = "received" // we received nothing
-	PingBoth     PingWhen = "both"     // both directions idle: the fault of Paho C 1.3.11
+	PingBoth     PingWhen = "both"     // both directions are idle: the fault of Paho C 1.3.11
 	PingNever    PingWhen = "never"
 )
 
@@ -84,12 +84,18 @@ func PingWhens() []PingWhen {
 
 // PingPolicy says when a client sends PINGREQ and how long it waits for the PINGRESP.
 type PingPolicy struct {
-	When    PingWhen
-	After   float64       // multiple of the keepalive; 0 = 1.0
-	Timeout time.Duration // 0 = max(2 s, min(K/2, 10 s))
+	// When is the direction that has to be idle. Empty means PingEither.
+	When PingWhen
+	// After is the idle time before a PINGREQ, as a multiple of the keepalive. Above 1, the client
+	// pings later than the standard allows. 0 means 1.0.
+	After float64
+	// Timeout is how long the client waits for the PINGRESP. A longer timeout tolerates slow
+	// brokers but finds a dead connection later. 0 means max(2 s, min(K/2, 10 s)) for a keepalive
+	// K.
+	Timeout time.Duration
 }
 
-// timeout is the time a PINGRESP may take with keepalive k.
+// timeout returns how long to wait for a PINGRESP with keepalive k.
 func (p PingPolicy) timeout(k time.Duration) time.Duration {
 	if p.Timeout > 0 {
 		return p.Timeout
@@ -97,7 +103,7 @@ func (p PingPolicy) timeout(k time.Duration) time.Duration {
 	return max(2*time.Second, min(k/2, 10*time.Second))
 }
 
-// interval is the idle time after which a PINGREQ is due with keepalive k; 0 = never.
+// interval returns the idle time before a PINGREQ with keepalive k. 0 means never.
 func (p PingPolicy) interval(k time.Duration) time.Duration {
 	if p.When == PingNever || k == 0 {
 		return 0
@@ -110,72 +116,114 @@ func (p PingPolicy) interval(k time.Duration) time.Duration {
 
 // TCPOptions are the socket options of the client.
 type TCPOptions struct {
-	Keepalive   time.Duration // idle time and interval of TCP keepalive probes; 0 = off, which is not Go's default
-	UserTimeout time.Duration // TCP_USER_TIMEOUT, Linux; 0 = the kernel's
-	NoDelay     bool          // TCP_NODELAY
-	QuickAck    bool          // TCP_QUICKACK, set again before each wait, Linux
+	// Keepalive is the idle time before TCP keepalive probes and the interval between them. A
+	// shorter time finds a dead path earlier but sends more segments. 0 turns the probes off,
+	// unlike Go's default.
+	Keepalive time.Duration
+	// UserTimeout is how long sent data may stay unacknowledged before the kernel ends the
+	// connection (TCP_USER_TIMEOUT, Linux only). 0 means the kernel's default.
+	UserTimeout time.Duration
+	// NoDelay sets TCP_NODELAY: small packets are sent at once.
+	NoDelay bool
+	// QuickAck sets TCP_QUICKACK before each wait, so that the kernel acknowledges at once (Linux
+	// only).
+	QuickAck bool
 }
 
-// Will is the message that the broker publishes when the connection dies.
+// Will is the message that the broker publishes when the connection ends without DISCONNECT.
 type Will struct {
 	Topic   string
 	Payload []byte
 	QoS     byte
 	Retain  bool
-	Delay   time.Duration // MQTT 5, whole seconds
+	// Delay is how long the broker waits before it publishes the Will: MQTT 5 only, whole seconds.
+	Delay time.Duration
 }
 
-// Limits of what the engine accepts and waits for, when Options leave them at 0.
+// Limits and timeouts that apply when the field of Options is 0.
 const (
 	DefaultMaxPacketSize  = 1 << 20
 	DefaultReceiveMaximum = 32
 	DefaultWriteTimeout   = 10 * time.Second
-	// LateTolerance is how late one of our own timers may be before a passed deadline is put down to ourselves.
+	// LateTolerance is how late one of our own timers may be. If it is later, we assume that our
+	// own process, not the broker, missed the deadline.
 	LateTolerance = 250 * time.Millisecond
 )
 
 // Options describe one client and one connection attempt.
 type Options struct {
-	URL     *url.URL
-	Version Version // 0 = MQTT 5
+	// URL is the broker's address; see Schemes for the schemes and default ports.
+	URL *url.URL
+	// Version is the protocol version to speak. 0 means MQTT 5.
+	Version Version
 
+	// ClientID, Username and Password go into CONNECT. If both Username and Password are empty,
+	// neither is sent. If only Password is set, CONNECT carries an empty user name, because 3.1.1
+	// allows no password without one [MQTT3-3.1.2-22].
 	ClientID string
 	Username string
 	Password Secret
 
-	CleanStart     bool          // 3.1.1: Clean Session
-	SessionExpiry  time.Duration // MQTT 5, whole seconds
-	Keepalive      time.Duration // whole seconds, at most 65535; 0 = none
-	Ping           PingPolicy
-	ReceiveMaximum uint16 // MQTT 5; 0 = DefaultReceiveMaximum
-	Will           *Will
-	// Resume is the state of an earlier connection of the same session: messages in flight are sent again with DUP when
-	// the broker says that the session is present. nil = a new session.
+	// CleanStart makes the broker discard an earlier session. It is Clean Session in 3.1.1.
+	CleanStart bool
+	// SessionExpiry is how long the broker keeps the session after the connection ends: MQTT 5
+	// only, whole seconds. 0 means that the session ends with the connection.
+	SessionExpiry time.Duration
+	// Keepalive is the keepalive in CONNECT: whole seconds, at most 65535. A shorter one finds dead
+	// connections earlier but sends more pings. 0 means no keepalive.
+	Keepalive time.Duration
+	// Ping says when PINGREQs are sent.
+	Ping PingPolicy
+	// ReceiveMaximum is how many QoS 1 and 2 messages the broker may send before we acknowledge one
+	// (MQTT 5 only). 0 means DefaultReceiveMaximum.
+	ReceiveMaximum uint16
+	// Will is the message that the broker publishes if the connection breaks. nil means none.
+	Will *Will
+	// Resume is the state of an earlier connection of the same session. If the broker reports that
+	// the session is present, the messages in flight are sent again with DUP. nil means a new
+	// session.
 	Resume *State
 
-	TLS        *tls.Config // for mqtts and wss
-	TCP        TCPOptions
-	WSHeader   http.Header // of the websocket upgrade
-	Proxy      *url.URL    // socks5, socks5h, http
-	Source     netip.Addr  // to connect from
-	IPFamily   string      // "any" or "", "ipv4", "ipv6"
-	Address    netip.Addr  // connect to this address of the host instead of the first one that answers
-	Resolver   *net.Resolver
-	DialSocket DialFunc // replaces TCP and unix dialling in tests
+	// TLS is the TLS configuration for mqtts and wss. nil means Go's defaults.
+	TLS *tls.Config
+	// TCP holds the socket options.
+	TCP TCPOptions
+	// WSHeader are additional HTTP headers of the websocket upgrade request.
+	WSHeader http.Header
+	// Proxy is the proxy to connect through. Its scheme is socks5, socks5h or http. nil means none.
+	Proxy *url.URL
+	// Source is the local address to connect from. The zero value leaves the choice to the system.
+	Source netip.Addr
+	// IPFamily is "ipv4" or "ipv6" to use only addresses of that family, "any" or "" to use both.
+	IPFamily string
+	// Address is the one address of the host to connect to. The zero value means to try the host's
+	// addresses until one answers.
+	Address netip.Addr
+	// Resolver resolves the host's name. nil means net.DefaultResolver.
+	Resolver *net.Resolver
+	// DialSocket replaces the dialling of TCP and unix sockets in tests.
+	DialSocket DialFunc
 
-	MaxPacketSize uint32        // largest packet we accept, bytes; 0 = DefaultMaxPacketSize
-	WriteTimeout  time.Duration // of one packet; 0 = DefaultWriteTimeout
-	// Paced reads a flood of messages as slowly as is good for us, instead of ending the session: for subscriptions to what
-	// others publish, where much may come at once by right.
+	// MaxPacketSize is the size in bytes of the largest packet that we accept; a larger one ends
+	// the session. A higher limit lets the broker make us use more memory. 0 means
+	// DefaultMaxPacketSize.
+	MaxPacketSize uint32
+	// WriteTimeout is how long the write of one packet may take. A longer timeout tolerates a slow
+	// peer but finds a blocked connection later. 0 means DefaultWriteTimeout.
+	WriteTimeout time.Duration
+	// Paced makes the session read a flood of messages slowly. Without it, a flood ends the
+	// session. It is for subscriptions to messages of other clients, where many messages may
+	// rightly arrive at once.
 	Paced bool
 }
 
-// Schemes lists the URL schemes the engine dials, with their default ports ("" = none).
+// Schemes returns the supported URL schemes and their default ports ("" means none).
 func Schemes() map[string]string {
 	return map[string]string{"mqtt": "1883", "mqtts": "8883", "ws": "80", "wss": "443", "unix": ""}
 }
 
-// ParseURL reads and checks a broker URL; credentials in it are refused, for they would show in logs.
+// ParseURL parses and checks a broker URL. It refuses a URL with credentials, because they would
+// appear in logs.
 func ParseURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -195,7 +243,7 @@ func ParseURL(raw string) (*url.URL, error) {
 	case u.RawQuery != "" && (u.Scheme == "mqtt" || u.Scheme == "mqtts"), u.Fragment != "":
 		return nil, fmt.Errorf("a broker URL has no query or fragment")
 	case (u.Scheme == "mqtt" || u.Scheme == "mqtts") && u.Path != "" && u.Path != "/":
-		return nil, fmt.Errorf("a %s URL has no path: topics do not belong into it", u.Scheme)
+		return nil, fmt.Errorf("a %s URL has no path: remove it; topics do not belong in a URL", u.Scheme)
 	}
 	if p := u.Port(); p != "" {
 		var n int
@@ -206,7 +254,7 @@ func ParseURL(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// check finds options that cannot be sent.
+// check returns an error for options that cannot be sent.
 func (o *Options) check() error {
 	switch {
 	case o.URL == nil:
@@ -247,7 +295,8 @@ func (o *Options) check() error {
 	return nil
 }
 
-// checkText finds what cannot be sent as a UTF-8 string [MQTT-1.5.3-1, MQTT-1.5.3-2]; the codecs would cut it short.
+// checkText returns an error if s cannot be sent as a UTF-8 string [MQTT3-1.5.3-1, MQTT3-1.5.3-2,
+// MQTT5-1.5.4-1, MQTT5-1.5.4-2]. The codecs would shorten it without an error.
 func checkText(what, s string) error {
 	switch {
 	case len(s) > math.MaxUint16:
@@ -258,7 +307,8 @@ func checkText(what, s string) error {
 	return nil
 }
 
-// checkTopic finds faults of a topic name [MQTT-4.7.3-1, MQTT-3.3.2-2].
+// checkTopic returns an error if s is no valid topic name [MQTT3-4.7.3-1, MQTT3-3.3.2-2,
+// MQTT5-4.7.3-1, MQTT5-3.3.2-2].
 func checkTopic(s string) error {
 	switch {
 	case s == "":
@@ -269,7 +319,8 @@ func checkTopic(s string) error {
 	return checkText("topic", s)
 }
 
-// checkFilter finds faults of a topic filter that no broker could read [MQTT-4.7.3-1].
+// checkFilter returns an error if s is a topic filter that no broker can read [MQTT3-4.7.3-1,
+// MQTT5-4.7.3-1].
 func checkFilter(s string) error {
 	if s == "" {
 		return fmt.Errorf("the topic filter is empty")
@@ -277,7 +328,7 @@ func checkFilter(s string) error {
 	return checkText("topic filter", s)
 }
 
-// withDefaults fills in what was left at 0.
+// withDefaults sets the defaults of the fields that are 0.
 func (o Options) withDefaults() Options {
 	if o.Version == 0 {
 		o.Version = V5

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestParseURL reads broker URLs; no error repeats a password.
+// TestParseURL parses broker URLs. No error may repeat a password.
 func TestParseURL(t *testing.T) {
 	for raw, want := range map[string]string{
 		"mqtt://h": "", "mqtt://h:1883/": "", "mqtts://[::1]:8883": "", "ws://h/mqtt?x=1": "", "wss://h:443": "", "unix:///run/m.sock": "",
@@ -16,7 +16,7 @@ func TestParseURL(t *testing.T) {
 		"mqtt://u:secret@h":     "credentials in a URL end up in logs: use username and password_file",
 		"mqtt://u:secret@h:x":   "not a URL: write mqtt://host:1883, mqtts://, ws://, wss:// or unix:///path",
 		"mqtt://":               "no host: write mqtt://host:port",
-		"mqtt://h/topic":        "a mqtt URL has no path: topics do not belong into it",
+		"mqtt://h/topic":        "a mqtt URL has no path: remove it; topics do not belong in a URL",
 		"mqtt://h?x":            "a broker URL has no query or fragment",
 		"ws://h#x":              "a broker URL has no query or fragment",
 		"mqtt://h:0":            "port 0 is not between 1 and 65535",
@@ -32,12 +32,12 @@ func TestParseURL(t *testing.T) {
 		case want != "" && (err == nil || err.Error() != want):
 			t.Errorf("%q: %v, want %s", raw, err, want)
 		case err != nil && strings.Contains(err.Error(), "secret"):
-			t.Errorf("%q: the error tells the secret", raw)
+			t.Errorf("%q: the error shows the secret", raw)
 		}
 	}
 }
 
-// TestSecret prints nothing of it.
+// TestSecret checks that no way of printing shows the secret.
 func TestSecret(t *testing.T) {
 	type options struct{ Password Secret }
 	o := options{"hunter2"}
@@ -51,11 +51,11 @@ func TestSecret(t *testing.T) {
 		}
 	}
 	if Secret("").String() != "" {
-		t.Error("no secret looks like one")
+		t.Error("an empty secret prints like a secret")
 	}
 }
 
-// TestVersion reads and writes the versions.
+// TestVersion parses and prints the versions.
 func TestVersion(t *testing.T) {
 	for s, want := range map[string]Version{"5": V5, "5.0": V5, "3.1.1": V311} {
 		if v, err := ParseVersion(s); v != want || err != nil {
@@ -63,7 +63,7 @@ func TestVersion(t *testing.T) {
 		}
 	}
 	if _, err := ParseVersion("3.1"); err == nil {
-		t.Error("3.1 is spoken")
+		t.Error("version 3.1 was accepted")
 	}
 	if got := fmt.Sprint(V5, V311, Version(3)); got != "5 3.1.1 level 3" {
 		t.Error(got)

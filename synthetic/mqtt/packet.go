@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Type is the number of an MQTT control packet [MQTT-2.1.2].
+// Type is the number of an MQTT control packet [MQTT3-2.2.1, MQTT5-2.1.2].
 type Type byte
 
 // The MQTT control packets.
@@ -27,7 +27,7 @@ const (
 	AUTH        Type = 15
 )
 
-// String gives the packet's name as the standard prints it.
+// String returns the packet's name as the standard writes it.
 func (t Type) String() string {
 	names := [...]string{1: "CONNECT", "CONNACK", "PUBLISH", "PUBACK", "PUBREC", "PUBREL", "PUBCOMP", "SUBSCRIBE",
 		"SUBACK", "UNSUBSCRIBE", "UNSUBACK", "PINGREQ", "PINGRESP", "DISCONNECT", "AUTH"}
@@ -37,29 +37,47 @@ func (t Type) String() string {
 	return fmt.Sprintf("packet type %d", byte(t))
 }
 
-// packet is an MQTT control packet in the words of both protocol versions. Nothing above the codecs knows which
-// version is spoken; what a version lacks is zero.
+// packet is an MQTT control packet in a form that serves both protocol versions. Only the codecs
+// depend on the version. A field that the version does not have is zero.
 type packet interface{ packetType() Type }
 
-// Connack is the broker's answer to CONNECT with all that it announced. What was absent has the value that the
-// standard gives to its absence, so that it can simply be obeyed.
+// Connack is the broker's answer to CONNECT with everything that it announced. A property that was
+// absent has the default of the standard, so that callers can simply obey the value.
 type Connack struct {
+	// SessionPresent reports whether the broker still has the session.
 	SessionPresent bool
-	Code           byte // 0 = accepted
-	// The rest is MQTT 5 [MQTT5-3.2.2.3].
-	SessionExpiry        *time.Duration // nil: as asked
-	ReceiveMaximum       uint16         // 65535 when absent
-	MaximumQoS           byte           // 2 when absent
-	RetainAvailable      bool
-	MaximumPacketSize    uint32 // 0 = no limit
-	AssignedClientID     string
-	TopicAliasMaximum    uint16
-	ReasonString         string
+	// Code is the reason code (MQTT 5) or return code (3.1.1). 0 means that the broker accepted the
+	// connection.
+	Code byte
+	// The fields below exist only in MQTT 5 [MQTT5-3.2.2.3].
+	//
+	// SessionExpiry is how long the broker will keep the session. nil means as long as we asked.
+	SessionExpiry *time.Duration
+	// ReceiveMaximum is how many of our QoS 1 and 2 messages may be in flight: 65535 if absent.
+	ReceiveMaximum uint16
+	// MaximumQoS is the highest QoS that we may publish with: 2 if absent.
+	MaximumQoS byte
+	// RetainAvailable reports whether the broker accepts retained messages.
+	RetainAvailable bool
+	// MaximumPacketSize is the size in bytes of the largest packet that we may send. 0 means no
+	// limit.
+	MaximumPacketSize uint32
+	// AssignedClientID is the client id that the broker chose. It is empty if the broker uses ours.
+	AssignedClientID string
+	// TopicAliasMaximum is how many topic aliases we may use.
+	TopicAliasMaximum uint16
+	// ReasonString is the broker's explanation for humans to read.
+	ReasonString string
+	// WildcardSubAvailable, SubIDAvailable and SharedSubAvailable report which kinds of
+	// subscriptions the broker supports.
 	WildcardSubAvailable bool
 	SubIDAvailable       bool
 	SharedSubAvailable   bool
-	ServerKeepAlive      *time.Duration // nil: as asked
-	ServerReference      string
+	// ServerKeepAlive is the keepalive that the broker demands. nil means the one that we asked
+	// for.
+	ServerKeepAlive *time.Duration
+	// ServerReference is another server that the client should use.
+	ServerReference string
 }
 
 // Message is an application message, in either direction.
@@ -69,7 +87,7 @@ type Message struct {
 	QoS     byte
 	Retain  bool
 	Dup     bool
-	// ResponseTopic and the like are of no use to a probe and are not kept.
+	// Properties such as Response Topic are dropped, because probes do not need them.
 }
 
 type (
@@ -87,7 +105,8 @@ type (
 	publishPacket struct {
 		Message
 		id uint16
-		// alias is an incoming topic alias [MQTT5-3.3.2.3.4]; we announce none, so one is a protocol error.
+		// alias reports a topic alias in an incoming PUBLISH [MQTT5-3.3.2.3.4]. We allow none, so a
+		// topic alias is a protocol error.
 		alias bool
 	}
 	// ackPacket is PUBACK, PUBREC, PUBREL or PUBCOMP.
@@ -130,7 +149,7 @@ type (
 type Filter struct {
 	Topic string
 	QoS   byte
-	// NoLocal and RetainHandling are MQTT 5 [MQTT5-3.8.3.1].
+	// NoLocal and RetainHandling exist only in MQTT 5 [MQTT5-3.8.3.1].
 	NoLocal        bool
 	RetainHandling byte
 }

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// unhex reads packets written as "20 03 00 00 00".
+// unhex decodes packets written as "20 03 00 00 00".
 func unhex(parts ...string) []byte {
 	b, err := hex.DecodeString(strings.ReplaceAll(strings.Join(parts, ""), " ", ""))
 	if err != nil {
@@ -76,10 +76,12 @@ func readPacket(r *bufio.Reader) (received, error) {
 	return received{time.Now(), header, body}, err
 }
 
-// script is what a peer does: it is given each packet of the client, and what it returns is sent.
+// script says what a peer does: it is called with each packet of the client, and the peer sends
+// what it returns.
 type script func(received) []byte
 
-// healthy is the script of a peer that lets the client in with connack, answers PINGREQ and acknowledges.
+// healthy is the script of a peer that accepts the client with connack, answers PINGREQ and
+// acknowledges.
 func healthy(connack string) script {
 	return func(r received) []byte {
 		switch r.kind() {
@@ -99,7 +101,7 @@ func healthy(connack string) script {
 	}
 }
 
-// silent is the script of a peer that lets the client in and then says nothing.
+// silent is the script of a peer that accepts the client and then sends nothing.
 func silent(connack string) script {
 	return func(r received) []byte {
 		if r.kind() == CONNECT {
@@ -109,17 +111,18 @@ func silent(connack string) script {
 	}
 }
 
-// peer is the server's end of a connection. It sends in the order of the calls of send, and never stops reading for it.
+// peer is the server's end of a connection. It sends in the order of the calls of send, and it
+// reads all the time.
 type peer struct {
 	net.Conn
 	out  chan []byte
-	done chan struct{} // it reads no more
+	done chan struct{} // closed when it stops reading
 	mu   sync.Mutex
 	got  []received
-	told int // by fresh
+	told int // how many packets fresh has returned
 }
 
-// newPeer plays a script on conn, until the client closes or the test is over.
+// newPeer runs a script on conn until the client closes or the test ends.
 func newPeer(t testing.TB, conn net.Conn, answer script) *peer {
 	p := &peer{Conn: conn, out: make(chan []byte, 4096), done: make(chan struct{})}
 	var wg sync.WaitGroup
@@ -131,7 +134,7 @@ func newPeer(t testing.TB, conn net.Conn, answer script) *peer {
 	return p
 }
 
-// play plays a script on conn until the client disconnects or the connection ends, and closes it.
+// play runs a script on conn until the client disconnects or the connection ends, and closes conn.
 func play(conn net.Conn, answer script) {
 	(&peer{Conn: conn, out: make(chan []byte, 4096), done: make(chan struct{})}).play(answer)
 }
@@ -173,7 +176,7 @@ func (p *peer) play(answer script) {
 	}
 }
 
-// send sends b without waiting for it; nil closes the connection after what was sent before.
+// send sends b without waiting. A nil b closes the connection after everything before it was sent.
 func (p *peer) send(b []byte) {
 	select {
 	case p.out <- b:
@@ -200,12 +203,13 @@ func (p *peer) every(t testing.TB, step time.Duration, b []byte) {
 	})
 }
 
-// raw gives the packet as it was on the wire.
+// raw returns the packet as it was on the wire.
 func (r received) raw() []byte {
 	return append(binary.AppendUvarint([]byte{r.header}, uint64(len(r.body))), r.body...)
 }
 
-// fresh gives the packets received since the last call, in hex, once nothing moves in the bubble any more.
+// fresh waits until nothing moves in the bubble and returns the packets received since the last
+// call, in hex.
 func (p *peer) fresh() []string {
 	synctest.Wait()
 	p.mu.Lock()
@@ -218,14 +222,14 @@ func (p *peer) fresh() []string {
 	return out
 }
 
-// all gives the packets received so far.
+// all returns the packets received so far.
 func (p *peer) all() []received {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]received(nil), p.got...)
 }
 
-// times gives when packets of a kind came, since start.
+// times returns when packets of a kind came, as durations since start.
 func (p *peer) times(kind Type, start time.Time) []time.Duration {
 	var out []time.Duration
 	for _, r := range p.all() {
@@ -236,7 +240,7 @@ func (p *peer) times(kind Type, start time.Time) []time.Duration {
 	return out
 }
 
-// kinds gives the kinds of the packets received, in order.
+// kinds returns the kinds of the packets received, in order.
 func (p *peer) kinds() []Type {
 	var out []Type
 	for _, r := range p.all() {
@@ -245,7 +249,7 @@ func (p *peer) kinds() []Type {
 	return out
 }
 
-// pipe connects a session to a scripted peer over net.Pipe: in a synctest bubble, in virtual time.
+// pipe connects a session to a scripted peer over net.Pipe, in a synctest bubble with virtual time.
 func pipe(t testing.TB, o Options, answer script, wrap ...func(net.Conn) net.Conn) (*Session, *peer) {
 	t.Helper()
 	client, server := net.Pipe()
@@ -281,7 +285,7 @@ func dial(t testing.TB, o Options) *Session {
 	return s
 }
 
-// events collects the events of a session until a moment; it stops at the end of the session.
+// events collects the events of a session until a given time or the end of the session.
 func events(t testing.TB, s *Session, until time.Time) ([]Event, *End) {
 	t.Helper()
 	var out []Event

@@ -8,7 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestPingPolicy holds a session for some time in which packets flow at fixed intervals, and looks when PINGREQs leave.
+// TestPingPolicy holds a session while packets flow at fixed intervals, and checks when PINGREQs
+// are sent.
 func TestPingPolicy(t *testing.T) {
 	const k = 10 * time.Second
 	every := func(step time.Duration, until time.Duration) (out []time.Duration) {
@@ -93,7 +94,7 @@ func TestPingPolicy(t *testing.T) {
 						t.Fatal(end)
 					}
 					if tt.deliver == 0 && !time.Now().Equal(until) {
-						t.Errorf("Due at %s, wanted at %s", time.Since(start), until.Sub(start))
+						t.Errorf("Due at %s, want %s", time.Since(start), until.Sub(start))
 					}
 					for _, e := range got {
 						if e.Kind == Pong {
@@ -112,7 +113,8 @@ func TestPingPolicy(t *testing.T) {
 	}
 }
 
-// TestPingsKeepTime checks that an answer that takes its time puts the next PINGREQ off, and no packet is lost in between.
+// TestPingsKeepTime checks that a slow answer delays the next PINGREQ, and that no packet is lost
+// meanwhile.
 func TestPingsKeepTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -131,7 +133,8 @@ func TestPingsKeepTime(t *testing.T) {
 				t.Errorf("event %+v, want a Pong after 3 s", e)
 			}
 		}
-		// Idle since the PINGREQ in one direction, since the PINGRESP in the other: `either` counts from the former.
+		// One direction is idle since the PINGREQ, the other since the PINGRESP. "either" counts
+		// from the PINGREQ.
 		want := []time.Duration{10 * time.Second, 20 * time.Second, 30 * time.Second, 40 * time.Second}
 		if diff := cmp.Diff(want[:3], p.times(PINGREQ, start)[:3]); diff != "" {
 			t.Errorf("PINGREQs (-want +got):\n%s", diff)

@@ -11,7 +11,7 @@ import (
 // TestPingrespTimeout checks when a missing PINGRESP ends the session.
 func TestPingrespTimeout(t *testing.T) {
 	const k = 10 * time.Second
-	// pause answers like a healthy peer, from the nth PINGREQ on with nothing.
+	// pause answers like a healthy peer, but not from the nth PINGREQ on.
 	pause := func(n int) script {
 		return func(r received) []byte {
 			if r.kind() == PINGREQ {
@@ -27,11 +27,13 @@ func TestPingrespTimeout(t *testing.T) {
 		ping             PingPolicy
 		answer           script
 		publish, deliver time.Duration
-		dribble          bool // after the first PINGREQ the peer sends one byte of a long packet every millisecond
-		want             time.Duration
-		wantMax          time.Duration // a peer that never stops sending may have the answer in its queue
-		wantBlind        time.Duration
-		pings            int
+		// after the first PINGREQ, the peer sends a byte of a long packet every millisecond
+		dribble bool
+		want    time.Duration
+		// the answer may wait in the queue of a peer that never stops sending
+		wantMax   time.Duration
+		wantBlind time.Duration
+		pings     int
 	}{
 		{name: "default", answer: pause(1), want: 15 * time.Second, wantBlind: 15 * time.Second, pings: 1},
 		{name: "explicit", ping: PingPolicy{Timeout: 2 * time.Second}, answer: pause(1), want: 12 * time.Second, wantBlind: 12 * time.Second, pings: 1},
@@ -84,14 +86,15 @@ func TestPingrespTimeout(t *testing.T) {
 					t.Errorf("%d PINGREQs, want %d", got, tt.pings)
 				}
 				if end.Local() {
-					t.Errorf("our own side is blamed: %s", end)
+					t.Errorf("the end blames the client: %s", end)
 				}
 			})
 		})
 	}
 }
 
-// TestPongs checks that each PINGRESP answers the oldest PINGREQ, and that one too many is harmless.
+// TestPongs checks that each PINGRESP answers the oldest PINGREQ, and that a surplus one is
+// harmless.
 func TestPongs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

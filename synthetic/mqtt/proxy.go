@@ -12,7 +12,8 @@ import (
 	"golang.org/x/net/proxy"
 )
 
-// viaProxy asks the proxy at the other end of conn to connect to address. The HTTP status of a refusal is returned.
+// viaProxy asks the proxy at the other end of conn to connect to address. If the proxy refuses,
+// viaProxy returns the HTTP status of its answer.
 func viaProxy(ctx context.Context, conn net.Conn, p *url.URL, address string) (int, error) {
 	switch p.Scheme {
 	case "socks5", "socks5h":
@@ -33,7 +34,7 @@ func viaProxy(ctx context.Context, conn net.Conn, p *url.URL, address string) (i
 	return 0, fmt.Errorf("proxy scheme %q: use socks5 or http", p.Scheme)
 }
 
-// existing is a dialer that gives a connection which is open already.
+// existing is a dialer that returns a connection which is already open.
 type existing struct{ net.Conn }
 
 // Dial implements proxy.Dialer.
@@ -42,7 +43,7 @@ func (e existing) Dial(string, string) (net.Conn, error) { return e.Conn, nil }
 // DialContext implements proxy.ContextDialer.
 func (e existing) DialContext(context.Context, string, string) (net.Conn, error) { return e.Conn, nil }
 
-// httpConnect speaks HTTP CONNECT [RFC 9110 9.3.6].
+// httpConnect sends HTTP CONNECT and reads the answer [RFC 9110 9.3.6].
 func httpConnect(conn net.Conn, p *url.URL, address string) (int, error) {
 	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: address}, Host: address, Header: http.Header{}}
 	if p.User != nil {
@@ -52,7 +53,7 @@ func httpConnect(conn net.Conn, p *url.URL, address string) (int, error) {
 	if err := req.Write(conn); err != nil {
 		return 0, err
 	}
-	// One byte at a time: what follows the answer belongs to the tunnel.
+	// Read one byte at a time: everything after the answer belongs to the tunnel.
 	r := bufio.NewReaderSize(oneByte{&limitedConn{conn, handshakeLimit}}, 16)
 	resp, err := http.ReadResponse(r, req)
 	if err != nil {
@@ -64,7 +65,8 @@ func httpConnect(conn net.Conn, p *url.URL, address string) (int, error) {
 	return 0, nil
 }
 
-// oneByte reads no further than asked.
+// oneByte returns at most one byte per Read, so that a buffered reader reads no further than it
+// needs.
 type oneByte struct{ net.Conn }
 
 // Read implements io.Reader.

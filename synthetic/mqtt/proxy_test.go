@@ -19,8 +19,9 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// socksServer is a SOCKS5 proxy [RFC 1928, RFC 1929] that answers with a reply code, and on 0 relays to target.
-// It demands auth ("user:pass") unless that is empty, and reports the destination it was asked for.
+// socksServer is a SOCKS5 proxy [RFC 1928, RFC 1929] that answers with a reply code and, if that is
+// 0, relays to target. It demands auth ("user:pass") unless auth is empty. It reports the
+// destination of each request.
 func socksServer(t *testing.T, auth string, reply byte, target net.Addr, asked chan<- string) net.Addr {
 	return listen(t, func(c net.Conn) {
 		r := bufio.NewReader(c)
@@ -120,14 +121,14 @@ func TestProxy(t *testing.T) {
 						user, pass, _ := strings.Cut(auth, ":")
 						o.Proxy.User = url.UserPassword(user, pass)
 					}
-					// The name is the proxy's to resolve.
+					// The proxy resolves the name.
 					o.URL.Host = fmt.Sprintf("broker.invalid:%d", target.Port)
 					if o.TLS != nil {
 						o.TLS.ServerName = "127.0.0.1"
 					}
 					s := dial(t, o)
 					if got := <-asked; got != o.URL.Host {
-						t.Errorf("asked for %s, want %s", got, o.URL.Host)
+						t.Errorf("the proxy got %s, want %s", got, o.URL.Host)
 					}
 					if err := s.Ping(); err != nil {
 						t.Fatal(err)
@@ -160,7 +161,7 @@ func TestProxyAddress(t *testing.T) {
 	o.Address = netip.MustParseAddr("192.0.2.7")
 	dial(t, o)
 	if got := <-asked; got != "192.0.2.7:1883" {
-		t.Errorf("asked for %s", got)
+		t.Errorf("the proxy got %s", got)
 	}
 }
 

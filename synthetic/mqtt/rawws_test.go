@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// rawWebsocket is the server's side of a websocket, frame by frame; it works in a synctest bubble.
+// rawWebsocket is the server's side of a websocket, frame by frame. It works in a synctest bubble.
 type rawWebsocket struct {
 	net.Conn
 	r *bufio.Reader
@@ -83,7 +83,7 @@ func (w *rawWebsocket) read() (opcode byte, payload []byte, err error) {
 	return head[0], b[4:], nil
 }
 
-// websocketPipe connects over net.Pipe to a server that lets the client in and then runs serve.
+// websocketPipe connects over net.Pipe to a server that accepts the client and then runs serve.
 func websocketPipe(t *testing.T, o Options, serve func(*rawWebsocket)) *Session {
 	t.Helper()
 	client, server := net.Pipe()

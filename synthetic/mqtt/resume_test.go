@@ -17,8 +17,8 @@ const (
 	present311 = "20 02 01 00"
 )
 
-// interrupted gives the state of a session that lost its connection with these in flight: 1 at QoS 1, 2 at QoS 2, 3 at
-// QoS 2 and released, 4 at QoS 1.
+// interrupted returns the state of a session that lost its connection with these messages in
+// flight: 1 at QoS 1, 2 at QoS 2, 3 at QoS 2 and released, 4 at QoS 1.
 func interrupted(t *testing.T, o Options, connack string) *State {
 	t.Helper()
 	s, p := pipe(t, o, silent(connack))
@@ -34,7 +34,8 @@ func interrupted(t *testing.T, o Options, connack string) *State {
 	return s.State()
 }
 
-// TestResume sends what was in flight again, in order [MQTT-4.6.0-1], within Receive Maximum.
+// TestResume checks that messages in flight are sent again, in order [MQTT3-4.6.0-1, MQTT5-4.6.0-1]
+// and within Receive Maximum.
 func TestResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := Options{SessionExpiry: time.Hour, ClientID: "c"}
@@ -48,7 +49,7 @@ func TestResume(t *testing.T) {
 		if id := c.publishes(1); id != 5 {
 			t.Errorf("packet identifier %d, want 5", id)
 		}
-		c.sent("32 07 00 01 74 00 05 00 70") // a new one is no duplicate
+		c.sent("32 07 00 01 74 00 05 00 70") // a new message has no DUP
 		c.receives("40 02 00 01", Event{Kind: Ack, ID: 1, QoS: 1})
 		c.receives("50 02 00 02")
 		c.sent("62 02 00 02")
@@ -70,7 +71,7 @@ func TestResume311(t *testing.T) {
 	})
 }
 
-// TestResumeSmallWindow resumes with a Receive Maximum of 2 when four are in flight.
+// TestResumeSmallWindow resumes four messages in flight with a Receive Maximum of 2.
 func TestResumeSmallWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := Options{SessionExpiry: time.Hour, ClientID: "c"}
@@ -97,18 +98,20 @@ func TestResumeSmallWindow(t *testing.T) {
 	})
 }
 
-// TestResumeUnsupported resumes at a broker that supports less than before: what it cannot take is given up, and told.
+// TestResumeUnsupported resumes with a broker that supports less than before. Messages that it
+// cannot accept are given up, and an event reports that.
 func TestResumeUnsupported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := Options{SessionExpiry: time.Hour, ClientID: "c"}
 		o.Resume = interrupted(t, o, connack5)
-		s, p := pipe(t, o, silent("20 08 01 00 05 24 01 21 00 01")) // Maximum QoS 1, Receive Maximum 1
+		// Maximum QoS 1, Receive Maximum 1
+		s, p := pipe(t, o, silent("20 08 01 00 05 24 01 21 00 01"))
 		if diff := cmp.Diff([]string{"3a 07 00 01 74 00 01 00 70"}, p.fresh()[1:]); diff != "" {
 			t.Errorf("sent again (-want +got):\n%s", diff)
 		}
 		c := &conversation{t, s, p}
 		c.receives("40 02 00 01", Event{Kind: Ack, ID: 1, QoS: 1}, Event{Kind: Ack, ID: 2, QoS: 2, Code: 0x83,
-			Reason: "not sent again: the broker announced that it does not support this: QoS 2, when its Maximum QoS is 1"})
+			Reason: "not sent again: the broker announced that it does not support this: QoS 2, but its Maximum QoS is 1"})
 		c.sent("62 02 00 03")
 		if n := s.State().Pending(); n != 2 || s.Ended() != nil {
 			t.Errorf("%d in flight, end %v", n, s.Ended())
@@ -116,7 +119,7 @@ func TestResumeUnsupported(t *testing.T) {
 	})
 }
 
-// TestResumeTooLarge resumes at a broker whose Maximum Packet Size has shrunk.
+// TestResumeTooLarge resumes with a broker whose Maximum Packet Size is smaller than before.
 func TestResumeTooLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := Options{SessionExpiry: time.Hour, ClientID: "c"}
@@ -132,7 +135,8 @@ func TestResumeTooLarge(t *testing.T) {
 	})
 }
 
-// TestSessionGone connects again when the broker has forgotten the session: so do we.
+// TestSessionGone connects again after the broker has discarded the session. We must discard it,
+// too.
 func TestSessionGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := Options{SessionExpiry: time.Hour, ClientID: "c"}
@@ -142,13 +146,13 @@ func TestSessionGone(t *testing.T) {
 			t.Errorf("sent %q, want nothing but CONNECT", got)
 		}
 		if s.State().Pending() != 0 {
-			t.Error("messages of a session that is gone are in flight")
+			t.Error("messages of a discarded session are in flight")
 		}
 	})
 }
 
-// TestResumeReceiving keeps the QoS 2 messages received but not released: one is delivered once though it comes on both
-// connections.
+// TestResumeReceiving keeps the QoS 2 messages that were received but not released. A message that
+// arrives on both connections is delivered once.
 func TestResumeReceiving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := Options{SessionExpiry: time.Hour, ClientID: "c"}
@@ -167,7 +171,8 @@ func TestResumeReceiving(t *testing.T) {
 	})
 }
 
-// TestPublishHalfWritten keeps a message in flight whose write failed half-way: it may have arrived.
+// TestPublishHalfWritten keeps a message in flight whose write failed half-way, because it may have
+// arrived.
 func TestPublishHalfWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := pipe(t, Options{SessionExpiry: time.Hour, ClientID: "c"}, silent(connack5))
@@ -182,7 +187,8 @@ func TestPublishHalfWritten(t *testing.T) {
 	})
 }
 
-// TestSessionPresentAfterCleanStart refuses a session that cannot be [MQTT-3.2.2-1].
+// TestSessionPresentAfterCleanStart checks that a session after a clean start is a protocol error
+// [MQTT3-3.2.2-1, MQTT5-3.2.2-2].
 func TestSessionPresentAfterCleanStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()

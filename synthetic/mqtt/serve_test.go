@@ -47,7 +47,7 @@ func newAuthority(t testing.TB) *authority {
 	return a
 }
 
-// issue signs a certificate for 127.0.0.1, or for name; change may alter it before.
+// issue signs a certificate for 127.0.0.1, or for name. change may alter it before it is signed.
 func (a *authority) issue(change ...func(*x509.Certificate)) tls.Certificate {
 	a.t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "leaf"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
@@ -71,8 +71,8 @@ func (a *authority) issue(change ...func(*x509.Certificate)) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
-// listen serves loopback connections, each by handle, until the end of the test, and waits for them. handle has to
-// return when its connection is closed.
+// listen accepts loopback connections until the end of the test, runs handle for each, and waits
+// for them. handle has to return when its connection is closed.
 func listen(t testing.TB, handle func(net.Conn)) net.Addr {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -106,7 +106,7 @@ func listenOn(t testing.TB, l net.Listener, handle func(net.Conn)) {
 	})
 }
 
-// serve runs a script behind a listener for any scheme, and gives the options to reach it.
+// serve runs a script behind a listener for any scheme, and returns the options to connect to it.
 func serve(t testing.TB, scheme string, answer script) Options {
 	t.Helper()
 	return serveConn(t, scheme, func(c net.Conn) { play(c, answer) })
@@ -139,7 +139,7 @@ func serveConn(t testing.TB, scheme string, handle func(net.Conn)) Options {
 	return o
 }
 
-// serveHTTP serves HTTP for ws or wss, and gives the options to reach it.
+// serveHTTP serves HTTP for ws or wss, and returns the options to connect to it.
 func serveHTTP(t testing.TB, scheme string, h http.HandlerFunc) Options {
 	t.Helper()
 	o := Options{Keepalive: time.Minute, ClientID: "c"}
@@ -173,13 +173,14 @@ func serveHTTP(t testing.TB, scheme string, h http.HandlerFunc) Options {
 	return o
 }
 
-// tlsPair gives a server's TLS configuration and a client's that trusts it.
+// tlsPair returns a TLS configuration for a server and one for a client that trusts it.
 func tlsPair(t testing.TB) (server, client *tls.Config) {
 	ca := newAuthority(t)
 	return &tls.Config{Certificates: []tls.Certificate{ca.issue()}}, &tls.Config{RootCAs: ca.pool}
 }
 
-// overTLS puts TLS on the server's end of a connection, and gives the client's configuration for it.
+// overTLS puts TLS on the server's end of a connection, and returns the client's configuration for
+// it.
 func overTLS(t testing.TB, server net.Conn) (net.Conn, *tls.Config) {
 	config, client := tlsPair(t)
 	return tls.Server(server, config), client

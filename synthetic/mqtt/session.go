@@ -10,16 +10,18 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// Errors of a session that leave it alive.
+// Errors that do not end the session.
 var (
-	// ErrWindow says that as many messages are in flight as the broker's Receive Maximum allows [MQTT5-3.3.4-9].
+	// ErrWindow means that as many messages are in flight as the broker's Receive Maximum allows
+	// [MQTT5-3.3.4-9].
 	ErrWindow = errors.New("as many messages are in flight as the broker's Receive Maximum allows")
-	// ErrUnsupported says that the broker announced in CONNACK that it does not offer what was asked.
+	// ErrUnsupported means that the broker announced in CONNACK that it does not support the
+	// request.
 	ErrUnsupported = errors.New("the broker announced that it does not support this")
 )
 
-// Session is an MQTT session over one connection. It has no goroutine of its own (a websocket has one): its owner
-// drives it by [Session.Next], and only Interrupt may be called by others.
+// Session is an MQTT session over one connection. It has no goroutine of its own, except one for a
+// websocket. Its owner drives it with [Session.Next]. Other goroutines may call only Interrupt.
 type Session struct {
 	stream  stream
 	set     settings
@@ -30,26 +32,27 @@ type Session struct {
 	keepalive time.Duration // effective
 	state     *State
 	subs      map[uint16]request // SUBSCRIBE and UNSUBSCRIBE in flight
-	resend    []uint16           // in flight from an earlier connection, not sent again yet
+	resend    []uint16           // in flight from an earlier connection, not yet sent again
 	pings     []time.Time        // PINGREQs without PINGRESP, oldest first
-	pingGrace time.Duration      // that their deadlines were put off, for our own lateness
-	queue     []*Event           // events that came while something else was awaited
+	pingGrace time.Duration      // added to their deadlines because our own process was late
+	queue     []*Event           // events that came while Await waited for another one
 	queued    int                // bytes of payload in queue
 
-	lastSent, lastRecv time.Time     // complete packets
-	readDeadline       time.Time     // that is set
-	looked             time.Time     // until when we watched the socket
-	lateSince          time.Time     // our own timers were found late, zero: never
-	lateIdle           time.Duration // for how long we had sent nothing then
+	lastSent, lastRecv time.Time     // of the last complete packet in each direction
+	readDeadline       time.Time     // the deadline that is set on the stream
+	looked             time.Time     // until when we have been reading the socket
+	lateSince          time.Time     // when an own timer was last found late; zero if never
+	lateIdle           time.Duration // for how long we had sent nothing at that time
 	flood              flood
 	interrupted        atomic.Bool
-	aborted            bool // no goodbyes
-	silent             bool // by FallSilent
-	apart              bool // from the owner's stack, what runs now
-	grown              bool // the owner's stack may grow, or has: by a packet that it sent
+	aborted            bool // close without DISCONNECT, websocket close and close_notify
+	silent             bool // set by FallSilent
+	apart              bool // the running code is on another stack than the owner's
+	grown              bool // the owner's stack may grow, or has grown when it sent a packet
 }
 
-// settings are the options that matter after CONNACK: a held session is small.
+// settings are the options that are needed after CONNACK. They are few, to keep idle sessions
+// small.
 type settings struct {
 	ping                                 PingPolicy
 	writeTimeout                         time.Duration
@@ -90,7 +93,7 @@ func (a *attempt) hello(ctx context.Context) (*Session, *End) {
 		return nil, a.fail(ctx, err)
 	}
 	if t := Type(header >> 4); t != CONNACK && t != DISCONNECT && t != AUTH {
-		return nil, a.fail(ctx, malformed("%s before CONNACK", t)) // [MQTT-3.2.0-1]
+		return nil, a.fail(ctx, malformed("%s before CONNACK", t)) // [MQTT3-3.2.0-1, MQTT5-3.2.0-1]
 	}
 	p, words, err := decodePacket(o.Version, codec, header, body)
 	if err != nil {
@@ -107,7 +110,8 @@ func (a *attempt) hello(ctx context.Context) (*Session, *End) {
 	case disconnectPacket:
 		ob.Packet, ob.Code, ob.ReasonString = disconnect.Disconnect, p.code, p.reason
 	case authPacket:
-		ob.Err = malformed("AUTH, though we asked for no enhanced authentication") // [MQTT5-4.12.0-6]
+		// [MQTT5-4.12.0-6]
+		ob.Err = malformed("AUTH, though we asked for no enhanced authentication")
 	}
 	a.o.Version = words
 	e := a.end(ob)
@@ -118,8 +122,9 @@ func (a *attempt) hello(ctx context.Context) (*Session, *End) {
 	return nil, e
 }
 
-// lastRefusal gives what the broker said before our CONNECT could not be written, or that error if it said nothing. A TLS
-// 1.3 server refuses a client certificate after our handshake, and resets the connection if CONNECT comes too late to be read.
+// lastRefusal is called when CONNECT could not be written. It returns the error with which the
+// broker refused us before that, or err if there was none. A TLS 1.3 server refuses a client
+// certificate after our handshake. If CONNECT arrives after that, the server resets the connection.
 func (s *Session) lastRefusal(ctx context.Context, err error) error {
 	if ctx.Err() != nil || isTimeout(err) {
 		return err
@@ -131,7 +136,7 @@ func (s *Session) lastRefusal(ctx context.Context, err error) error {
 	return err
 }
 
-// welcome takes what CONNACK announces; keepalive is the one we asked for.
+// welcome applies what CONNACK announces. keepalive is the one that we asked for.
 func (s *Session) welcome(a *attempt, keepalive time.Duration) *End {
 	s.lastRecv, s.looked = s.stream.received(), time.Now()
 	a.leave(s.lastRecv)
@@ -144,8 +149,8 @@ func (s *Session) welcome(a *attempt, keepalive time.Duration) *End {
 	var err error
 	switch {
 	case !connack.SessionPresent:
-		s.state.clear() // [MQTT-3.2.2-5]
-	case s.set.cleanStart: // [MQTT-3.2.2-1]
+		s.state.clear() // [MQTT5-3.2.2-5]
+	case s.set.cleanStart: // [MQTT3-3.2.2-1, MQTT5-3.2.2-2]
 		err = s.broken(malformed("a session is present, though we asked for a clean start"))
 	default:
 		s.resend = s.state.pending()
@@ -157,10 +162,10 @@ func (s *Session) welcome(a *attempt, keepalive time.Duration) *End {
 	return nil
 }
 
-// Connack gives what the broker announced.
+// Connack returns the broker's CONNACK.
 func (s *Session) Connack() Connack { return s.account.Connack }
 
-// Account gives what is known of the connection so far.
+// Account returns what has been measured on the connection so far.
 func (s *Session) Account() Account {
 	a := s.account
 	st := s.stream.stats()
@@ -168,19 +173,20 @@ func (s *Session) Account() Account {
 	return a
 }
 
-// Keepalive is the effective keepalive, 0 = none.
+// Keepalive returns the effective keepalive, which the broker may have changed. 0 means none.
 func (s *Session) Keepalive() time.Duration { return s.keepalive }
 
-// PingTimeout is the time a PINGRESP may take.
+// PingTimeout returns how long a PINGRESP may take.
 func (s *Session) PingTimeout() time.Duration { return s.set.ping.timeout(s.keepalive) }
 
-// Conn is the socket below TLS and websocket, for what is done to the socket itself; it must not be read or written.
+// Conn returns the socket below TLS and websocket, to set options on it. The caller must not read
+// or write it.
 func (s *Session) Conn() net.Conn { return s.stream.wire.Conn }
 
-// Version is the protocol version spoken.
+// Version returns the protocol version of the session.
 func (s *Session) Version() Version { return s.set.version }
 
-// ClientID is the one in use, which the broker may have assigned.
+// ClientID returns the client id in use. The broker may have assigned it.
 func (s *Session) ClientID() string {
 	if id := s.account.Connack.AssignedClientID; id != "" {
 		return id
@@ -188,20 +194,21 @@ func (s *Session) ClientID() string {
 	return s.set.clientID
 }
 
-// Window is how many messages above QoS 0 may be published now.
+// Window returns how many messages above QoS 0 may be published now.
 func (s *Session) Window() int {
 	return int(s.account.Connack.ReceiveMaximum) - len(s.state.out)
 }
 
-// State is what survives the connection if the session does.
+// State returns the state that outlives the connection if the broker keeps the session.
 func (s *Session) State() *State { return s.state }
 
-// Late tells whether our own timers were found late by more than [LateTolerance] since the given time.
+// Late reports whether one of our own timers was more than [LateTolerance] late after the given
+// time.
 func (s *Session) Late(since time.Time) bool {
 	return !s.lateSince.IsZero() && s.lateSince.After(since)
 }
 
-// noteLate notes that our own timers were found late.
+// noteLate records that one of our own timers was late.
 func (s *Session) noteLate(now time.Time) {
 	idle := now.Sub(s.lastSent)
 	if s.lateSince.After(s.lastRecv) {
@@ -210,5 +217,5 @@ func (s *Session) noteLate(now time.Time) {
 	s.lateSince, s.lateIdle = now, idle
 }
 
-// Ended gives the end, nil while the session lives.
+// Ended returns the end, or nil while the session lives.
 func (s *Session) Ended() *End { return s.end }

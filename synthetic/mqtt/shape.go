@@ -9,30 +9,30 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// malformed is a violation of the standard by the server. What it says goes into logs and pages, so it must never
-// repeat what the server sent beyond numbers.
+// malformed returns an error for a violation of the standard by the server. Its text goes into logs
+// and pages, so it must never repeat anything but numbers from what the server sent.
 func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{disconnect.ErrProtocol}, args...)...)
 }
 
-// checkHeader verifies the first byte of a packet from the server.
+// checkHeader checks the first byte of a packet from the server.
 func checkHeader(header byte) error {
 	t, flags := Type(header>>4), header&0x0f
 	switch t {
 	case CONNACK, PUBACK, PUBREC, PUBCOMP, SUBACK, UNSUBACK, PINGRESP, DISCONNECT, AUTH:
 		if flags != 0 {
-			return malformed("%s with flags %#x", t, flags) // [MQTT-2.2.2-2]
+			return malformed("%s with flags %#x", t, flags) // [MQTT3-2.2.2-2, MQTT5-2.1.3-1]
 		}
 	case PUBREL:
 		if flags != 2 {
-			return malformed("PUBREL with flags %#x", flags) // [MQTT-3.6.1-1]
+			return malformed("PUBREL with flags %#x", flags) // [MQTT3-3.6.1-1, MQTT5-3.6.1-1]
 		}
 	case PUBLISH:
 		if flags&6 == 6 {
-			return malformed("PUBLISH with QoS 3") // [MQTT-3.3.1-4]
+			return malformed("PUBLISH with QoS 3") // [MQTT3-3.3.1-4, MQTT5-3.3.1-4]
 		}
 		if flags&8 != 0 && flags&6 == 0 {
-			return malformed("PUBLISH at QoS 0 with DUP") // [MQTT-3.3.1-2]
+			return malformed("PUBLISH at QoS 0 with DUP") // [MQTT3-3.3.1-2, MQTT5-3.3.1-2]
 		}
 	default:
 		return malformed("%s, which a server never sends", t)
@@ -40,8 +40,10 @@ func checkHeader(header byte) error {
 	return nil
 }
 
-// checkShape verifies that the body of a packet from the server, other than a PUBLISH, is well formed, before a codec sees it: the
-// codecs are permissive on lengths, UTF-8 and trailing bytes. It looks at one packet alone, not at the state of the session.
+// checkShape checks that the body of a packet from the server is well formed. It handles all
+// packets except PUBLISH, before a codec decodes them, because the codecs tolerate wrong lengths,
+// invalid UTF-8 and surplus bytes. It checks only this packet, not whether it fits the state of the
+// session.
 func checkShape(v Version, header byte, body []byte) error {
 	t := Type(header >> 4)
 	if t == AUTH && v != V5 {
@@ -51,10 +53,11 @@ func checkShape(v Version, header byte, body []byte) error {
 	switch t {
 	case CONNACK:
 		if f := r.byte(); f > 1 {
-			return malformed("CONNACK with flags %#x", f) // [MQTT-3.2.2-1]
+			return malformed("CONNACK with flags %#x", f) // [MQTT5-3.2.2-1]
 		}
 		code := r.byte()
-		// A server that speaks 3.1.1 alone answers an MQTT 5 CONNECT with its own short CONNACK.
+		// A server that supports only 3.1.1 answers an MQTT 5 CONNECT with the short CONNACK of
+		// 3.1.1.
 		if v == V5 && (len(body) > 2 || code == 0) {
 			r.properties()
 		}
@@ -75,7 +78,8 @@ func checkShape(v Version, header byte, body []byte) error {
 			}
 			r.b = nil
 		}
-	case DISCONNECT, AUTH: // DISCONNECT comes to 3.1.1 clients too: mochi 2.7.9 sends one
+	// 3.1.1 clients get a DISCONNECT, too: mochi 2.7.9 sends one.
+	case DISCONNECT, AUTH:
 		if len(r.b) > 0 {
 			r.byte()
 			r.optionalProperties()
@@ -87,7 +91,7 @@ func checkShape(v Version, header byte, body []byte) error {
 	return r.err
 }
 
-// shapeReader walks a packet's body and remembers the first fault.
+// shapeReader reads a packet's body field by field and keeps the first error.
 type shapeReader struct {
 	b   []byte
 	t   Type
@@ -122,7 +126,7 @@ func (r *shapeReader) uint16() uint16 {
 	return 0
 }
 
-// id reads a packet identifier, which is never 0 [MQTT-2.3.1-1].
+// id reads a packet identifier, which must not be 0 [MQTT3-2.3.1-1, MQTT5-2.2.1-4].
 func (r *shapeReader) id() uint16 {
 	id := r.uint16()
 	if id == 0 && r.err == nil {
@@ -131,7 +135,8 @@ func (r *shapeReader) id() uint16 {
 	return id
 }
 
-// string reads a UTF-8 string, which is valid and has no U+0000 [MQTT-1.5.3-1, MQTT-1.5.3-2].
+// string reads a UTF-8 string, which must be valid and must not contain U+0000 [MQTT3-1.5.3-1,
+// MQTT3-1.5.3-2, MQTT5-1.5.4-1, MQTT5-1.5.4-2].
 func (r *shapeReader) string() []byte {
 	p := r.take(int(r.uint16()))
 	if r.err == nil && (!utf8.Valid(p) || bytes.IndexByte(p, 0) >= 0) {
@@ -140,7 +145,7 @@ func (r *shapeReader) string() []byte {
 	return p
 }
 
-// varint reads a variable byte integer of at most 4 bytes [MQTT5-1.5.5-1].
+// varint reads a variable byte integer of at most 4 bytes [MQTT5-1.5.5].
 func (r *shapeReader) varint() int {
 	n := 0
 	for shift := 0; shift < 28; shift += 7 {
@@ -162,7 +167,7 @@ func (r *shapeReader) optionalProperties() {
 	}
 }
 
-// properties walks a property section [MQTT5-2.2.2] and tells which properties are there.
+// properties reads a property section [MQTT5-2.2.2] and returns which properties it holds.
 func (r *shapeReader) properties() (seen [43]bool) {
 	section := r.take(r.varint())
 	if r.err != nil {
@@ -220,7 +225,7 @@ func (r *shapeReader) properties() (seen [43]bool) {
 	return seen
 }
 
-const propTopicAlias = 0x23 // identifier
+const propTopicAlias = 0x23 // the identifier of Topic Alias
 
 // The data types of properties.
 const (
@@ -237,8 +242,8 @@ const (
 	propPair
 )
 
-// propertyKind gives the data type of a property in a packet from the server, propNone where it may not stand
-// [MQTT5 table 2-4].
+// propertyKind returns the data type of a property in a packet from the server. It returns propNone
+// if the packet must not have that property [MQTT5 table 2-4].
 func propertyKind(t Type, id byte) int {
 	in := func(kind int, types ...Type) int {
 		for _, x := range types {
@@ -277,7 +282,9 @@ func propertyKind(t Type, id byte) int {
 		return in(propPositive16, CONNACK)
 	case propTopicAlias:
 		return in(propPositive16, PUBLISH)
-	case 0x24, 0x25, 0x28, 0x29, 0x2a: // Maximum QoS, Retain, Wildcard, Subscription Identifier, Shared Subscription Available
+	// Maximum QoS, Retain Available, Wildcard Subscription Available, Subscription Identifier
+	// Available, Shared Subscription Available.
+	case 0x24, 0x25, 0x28, 0x29, 0x2a:
 		return in(propFlag, CONNACK)
 	case 0x26: // User Property
 		return in(propPair, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK, DISCONNECT, AUTH)

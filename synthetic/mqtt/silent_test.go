@@ -10,12 +10,12 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// TestFallSilent has a session say nothing more: it hands out what comes, acknowledges none of it, sends no PINGREQ, and
-// sees how the broker ends it.
+// TestFallSilent checks that a silent session still returns what arrives, acknowledges none of it,
+// sends no PINGREQ, and reports how the broker ends it.
 func TestFallSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := pipe(t, Options{Keepalive: 10 * time.Second}, healthy(connack5))
-		if err := s.Ping(); err != nil { // which must not be missed later
+		if err := s.Ping(); err != nil { // its missing PINGRESP must not matter later
 			t.Fatal(err)
 		}
 		s.FallSilent()
@@ -40,7 +40,7 @@ func TestFallSilent(t *testing.T) {
 			t.Errorf("messages (-want +got):\n%s", diff)
 		}
 		if sent := p.fresh(); len(sent) > 0 {
-			t.Errorf("it sent %v", sent)
+			t.Errorf("the session sent %v", sent)
 		}
 	})
 }

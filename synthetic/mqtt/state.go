@@ -6,30 +6,32 @@ import (
 	"time"
 )
 
-// State is what survives a connection when its session is resumed: messages in flight both ways, and the packet
-// identifiers in use [MQTT-4.1.0-1, MQTT-4.4.0-1]. It belongs to one session at a time.
+// State is what outlives a connection if its session is resumed: the messages in flight in both
+// directions and the packet identifiers in use [MQTT3-4.1.0-1, MQTT3-4.4.0-1, MQTT5-4.4.0-1]. Only
+// one session at a time may use it.
 type State struct {
 	lastID uint16
 	lastNo uint64
 	out    map[uint16]*flight
-	in     map[uint16]struct{} // QoS 2 messages received and not yet released [MQTT-4.3.3-2]
+	in     map[uint16]struct{} // QoS 2 messages received, no PUBREL yet [MQTT3-4.3.3-2]
 }
 
-// flight is one PUBLISH at QoS 1 or 2 that is not yet completely acknowledged.
+// flight is a PUBLISH at QoS 1 or 2 that is not yet completely acknowledged.
 type flight struct {
 	no       uint64 // order of publishing
 	message  Message
-	released bool // PUBREC came, PUBREL is out: PUBCOMP is awaited
+	released bool // PUBREC came and PUBREL was sent; PUBCOMP is awaited
 	sent     time.Time
 }
 
-// NewState gives the state of a new session.
+// NewState returns the state of a new session.
 func NewState() *State { return &State{} }
 
-// Pending counts the messages in flight from us.
+// Pending returns how many of our messages are in flight.
 func (s *State) Pending() int { return len(s.out) }
 
-// id finds a free packet identifier; taken tells of others in use. 0 when none is free.
+// id returns a free packet identifier, or 0 if none is free. taken reports identifiers that are
+// used elsewhere.
 func (s *State) id(taken func(uint16) bool) uint16 {
 	for range 65535 {
 		if s.lastID++; s.lastID == 0 {
@@ -50,7 +52,8 @@ func (s *State) add(id uint16, m Message, sent time.Time) {
 	s.out[id] = &flight{no: s.lastNo, message: m, sent: sent}
 }
 
-// pending lists the identifiers in flight in the order of publishing [MQTT-4.6.0-1].
+// pending returns the identifiers in flight in the order of publishing [MQTT3-4.6.0-1,
+// MQTT5-4.6.0-1].
 func (s *State) pending() []uint16 {
 	ids := make([]uint16, 0, len(s.out))
 	for id := range s.out {
@@ -60,5 +63,5 @@ func (s *State) pending() []uint16 {
 	return ids
 }
 
-// clear forgets everything: the broker has no session for us.
+// clear discards everything, because the broker has no session for us.
 func (s *State) clear() { s.out, s.in = nil, nil }

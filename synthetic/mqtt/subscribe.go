@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// request is a SUBSCRIBE or UNSUBSCRIBE in flight.
+// request is a SUBSCRIBE or UNSUBSCRIBE that is not yet answered.
 type request struct {
 	sent    time.Time
 	answer  EventKind
 	filters int
 }
 
-// Subscribe sends a SUBSCRIBE; a Suback event with the returned identifier answers it.
+// Subscribe sends a SUBSCRIBE. A Suback event with the returned identifier answers it.
 func (s *Session) Subscribe(filters ...Filter) (uint16, error) {
 	for _, f := range filters {
 		if err := checkFilter(f.Topic); err != nil {
@@ -22,7 +22,7 @@ func (s *Session) Subscribe(filters ...Filter) (uint16, error) {
 	return s.ask(Suback, len(filters), func(id uint16) packet { return subscribePacket{id: id, filters: filters} })
 }
 
-// Unsubscribe sends an UNSUBSCRIBE; an Unsuback event with the returned identifier answers it.
+// Unsubscribe sends an UNSUBSCRIBE. An Unsuback event with the returned identifier answers it.
 func (s *Session) Unsubscribe(filters ...string) (uint16, error) {
 	for _, f := range filters {
 		if err := checkFilter(f); err != nil {
@@ -34,7 +34,7 @@ func (s *Session) Unsubscribe(filters ...string) (uint16, error) {
 
 func (s *Session) ask(answer EventKind, filters int, p func(id uint16) packet) (uint16, error) {
 	if filters == 0 {
-		return 0, errors.New("no topic filter given") // [MQTT-3.8.3-3]
+		return 0, errors.New("no topic filter given") // [MQTT3-3.8.3-3, MQTT5-3.8.3-2]
 	}
 	id := s.state.id(s.asked)
 	if id == 0 {
@@ -59,7 +59,8 @@ func (s *Session) subscribed(e *Event) (done bool, err error) {
 	if !ok || r.answer != e.Kind {
 		return false, nil
 	}
-	if len(e.Codes) != r.filters && (e.Kind == Suback || s.set.version == V5) { // [MQTT-3.8.4-5]
+	// [MQTT3-3.8.4-5, MQTT5-3.8.4-6]
+	if len(e.Codes) != r.filters && (e.Kind == Suback || s.set.version == V5) {
 		return false, malformed("an answer with %d codes to %d topic filters", len(e.Codes), r.filters)
 	}
 	if delete(s.subs, e.ID); len(s.subs) == 0 {

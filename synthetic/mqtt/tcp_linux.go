@@ -11,7 +11,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// control sets the socket options that must be set before the handshake.
+// control returns a function that sets the options which must be set before the TCP handshake.
 func (o TCPOptions) control() func(context.Context, string, string, syscall.RawConn) error {
 	if o.UserTimeout == 0 {
 		return nil
@@ -29,7 +29,8 @@ func (o TCPOptions) control() func(context.Context, string, string, syscall.RawC
 	}
 }
 
-// quickAck makes the kernel acknowledge at once, until it changes its mind: to be set before each wait.
+// quickAck makes the kernel acknowledge at once. The kernel may turn this off by itself, so it is
+// set before each wait.
 func quickAck(c net.Conn) {
 	if sc, ok := c.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {

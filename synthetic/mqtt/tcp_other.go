@@ -10,12 +10,12 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// control sets nothing: TCP_USER_TIMEOUT is Linux's.
+// control sets nothing: TCP_USER_TIMEOUT exists only on Linux.
 func (o TCPOptions) control() func(context.Context, string, string, syscall.RawConn) error {
 	return nil
 }
 
-// quickAck does nothing: TCP_QUICKACK is Linux's.
+// quickAck does nothing: TCP_QUICKACK exists only on Linux.
 func quickAck(net.Conn) {}
 
 // tcpFacts knows nothing: TCP_INFO is Linux's.

@@ -7,5 +7,5 @@ import (
 	"testing"
 )
 
-// checkTCPOptions cannot read the options back.
+// checkTCPOptions does nothing: the options cannot be read back.
 func checkTCPOptions(*testing.T, *net.TCPConn, TCPOptions) {}

@@ -15,31 +15,32 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// wsStream carries MQTT in binary websocket messages. gorilla's read timeouts are final, so a pump goroutine reads without
-// a deadline and hands over one message part at a time; Close ends it and waits for it.
+// wsStream carries MQTT in binary websocket messages. After a read timeout, a gorilla connection
+// cannot be read again. Therefore a pump goroutine reads without a deadline and passes on one part
+// of a message at a time. Close stops the goroutine and waits for it.
 type wsStream struct {
 	conn *websocket.Conn
 	w    *wire
 
 	mu       sync.Mutex
 	cond     sync.Cond
-	chunk    []byte    // read by the pump, not yet by Read
-	seen     wireStats // at the last hand-over
-	err      error     // the pump's end
+	chunk    []byte    // read by the pump, not yet returned by Read
+	seen     wireStats // when the pump passed on its last chunk
+	err      error     // why the pump stopped
 	deadline time.Time
 	timer    *time.Timer
 	closed   bool
 
-	writeDeadline        time.Time // the owner's
-	writeStart, writeEnd time.Time // the owner's last: the pump writes too
+	writeDeadline        time.Time // set by the owner
+	writeStart, writeEnd time.Time // of the owner's last write; the pump writes, too
 	done                 sync.WaitGroup
 }
 
-// handshakeLimit bounds what a server may send in answer to an HTTP request, in bytes.
+// handshakeLimit is how many bytes a server may send in answer to an HTTP request.
 const handshakeLimit = 64 << 10
 
-// limitedConn carries an HTTP request: it refuses to read more than left bytes, and to be closed by the one who made
-// the request. A negative left lifts both limits.
+// limitedConn carries an HTTP request. It returns an error when more than left bytes are read, and
+// it ignores the Close of the HTTP client. A negative left removes both restrictions.
 type limitedConn struct {
 	net.Conn
 	left int
@@ -68,18 +69,20 @@ func (c *limitedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// wsDial upgrades the connection. The server has to agree to sub-protocol "mqtt" [MQTT-6.0.0-3]; the HTTP status of a
-// refusal is returned.
+// wsDial upgrades the connection. We offer sub-protocol "mqtt" and the server has to select it
+// [MQTT3-6.0.0-3, MQTT3-6.0.0-4, MQTT5-6.0.0-3, MQTT5-6.0.0-4]. If the server refuses, wsDial
+// returns the HTTP status.
 func wsDial(conn net.Conn, w *wire, u *url.URL, header http.Header) (*wsStream, int, error) {
 	target := *u
-	target.Scheme = "ws" // conn has its TLS already
+	target.Scheme = "ws" // conn already has TLS
 	if target.Path == "" {
 		target.Path = "/mqtt"
 	}
 	limited := &limitedConn{Conn: conn, left: handshakeLimit}
 	d := websocket.Dialer{Subprotocols: []string{"mqtt"}, ReadBufferSize: 512, WriteBufferSize: 512,
 		NetDialContext: func(context.Context, string, string) (net.Conn, error) { return limited, nil }}
-	// Without our context, whose deadline it would set on conn: conn is watched already.
+	// Our context is not passed on, because gorilla would set its deadline on conn. The caller
+	// already ends conn when the context ends.
 	ws, resp, err := d.DialContext(context.Background(), target.String(), header)
 	status := 0
 	if resp != nil {
@@ -109,7 +112,7 @@ func (s *wsStream) pump() {
 		if r == nil {
 			var kind int
 			if kind, r, err = s.conn.NextReader(); err == nil && kind != websocket.BinaryMessage {
-				err = malformed("a websocket text message") // [MQTT-6.0.0-1]
+				err = malformed("a websocket text message") // [MQTT3-6.0.0-1, MQTT5-6.0.0-1]
 			}
 		}
 		if err == nil {
@@ -132,7 +135,7 @@ func (s *wsStream) pump() {
 	}
 }
 
-// Read implements net.Conn, with a deadline that is not final.
+// Read implements net.Conn. It can be called again after a timeout.
 func (s *wsStream) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,7 +183,7 @@ func (s *wsStream) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// Write implements net.Conn: one binary message for each packet.
+// Write implements net.Conn. It sends each packet as one binary message.
 func (s *wsStream) Write(p []byte) (int, error) {
 	if err := s.conn.SetWriteDeadline(s.writeDeadline); err != nil {
 		return 0, err
@@ -226,14 +229,15 @@ func (s *wsStream) Close() error {
 	return err
 }
 
-// received gives when the bytes of the last Read came off the wire.
+// received returns when the bytes of the last Read came off the wire.
 func (s *wsStream) received() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.seen.readAt
 }
 
-// correct takes back what the pump has read on: what counts for the reader is the hand-over.
+// correct removes from st what the pump has read ahead. For the reader, only data that the pump has
+// passed on counts.
 func (s *wsStream) correct(st *wireStats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

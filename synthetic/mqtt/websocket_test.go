@@ -16,7 +16,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// drain reads what the client sends until it goes.
+// drain reads what the client sends until it closes.
 func (w *rawWebsocket) drain() {
 	for {
 		if _, _, err := w.read(); err != nil {
@@ -25,7 +25,8 @@ func (w *rawWebsocket) drain() {
 	}
 }
 
-// TestWebsocketFrames cuts packets over frames in every way that is allowed, with pings between.
+// TestWebsocketFrames splits packets over frames in every allowed way, with websocket pings in
+// between.
 func TestWebsocketFrames(t *testing.T) {
 	packet := publish("topic", 0, 0, strings.Repeat("payload ", 100))
 	for name, send := range map[string]func(*rawWebsocket) error{
@@ -110,7 +111,8 @@ func TestWebsocketViolations(t *testing.T) {
 	}
 }
 
-// TestWebsocketAnswersTooEarly sends CONNACK together with the answer to the upgrade: no phase may last less than nothing.
+// TestWebsocketAnswersTooEarly sends CONNACK together with the answer to the upgrade. No phase may
+// have a negative duration.
 func TestWebsocketAnswersTooEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
@@ -132,7 +134,7 @@ func TestWebsocketAnswersTooEarly(t *testing.T) {
 	})
 }
 
-// later sends nothing before so many writes, and then all at once.
+// later sends nothing until a given number of writes, and then everything at once.
 type later struct {
 	net.Conn
 	wait int
@@ -160,7 +162,8 @@ func TestWebsocketEndlessUpgrade(t *testing.T) {
 	checkEnd(t, end, ending{disconnect.ProtocolError, disconnect.ByServer, disconnect.FromLocal, disconnect.PhaseWebsocket})
 }
 
-// TestWebsocketPings answers websocket pings while the owner waits, beside MQTT's own.
+// TestWebsocketPings answers websocket pings while the owner waits, in addition to MQTT's own
+// pings.
 func TestWebsocketPings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var pongs, pings atomic.Int64
@@ -193,8 +196,8 @@ func TestWebsocketPings(t *testing.T) {
 	})
 }
 
-// TestWebsocketPingFlood publishes under a flood of websocket pings, which another goroutine answers: the race detector
-// is the judge, and no frame may be torn.
+// TestWebsocketPingFlood publishes during a flood of websocket pings, which another goroutine
+// answers. The race detector must find nothing, and no frame may be damaged.
 func TestWebsocketPingFlood(t *testing.T) {
 	var published, pongs atomic.Int64
 	addr := listen(t, func(c net.Conn) {
@@ -243,7 +246,8 @@ func TestWebsocketPingFlood(t *testing.T) {
 	}
 }
 
-// TestWebsocketWriteStamp checks that a pong which another goroutine writes does not pass for our packet.
+// TestWebsocketWriteStamp checks that a pong written by another goroutine is not mistaken for our
+// packet.
 func TestWebsocketWriteStamp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := websocketPipe(t, Options{Ping: PingPolicy{Timeout: 5 * time.Second}}, func(w *rawWebsocket) {

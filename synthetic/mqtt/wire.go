@@ -10,13 +10,17 @@ import (
 	"time"
 )
 
-// wire is the raw connection, below TLS and websocket: it stamps and counts what passes, and notices the FIN that TLS
-// hides. It embeds the net.Conn interface and not *net.TCPConn, whose promoted writev would bypass Write.
+// wire is the raw connection below TLS and websocket. It counts bytes, records when they passed,
+// and records the peer's FIN, which TLS hides. It embeds the net.Conn interface and not
+// *net.TCPConn, because the writev method of the latter would bypass Write.
 type wire struct {
 	net.Conn
-	mu    sync.Mutex // a websocket's pump reads, and answers websocket pings, beside the session's owner
+	// A websocket's pump uses the wire concurrently with the session's owner: it reads, and it
+	// answers websocket pings.
+	mu    sync.Mutex
 	stats wireStats
-	// hurry is set while closing: crypto/tls would wait 5 s to write its close_notify into a full window.
+	// hurry is set while the connection is being closed. It limits a write to 100 ms, because
+	// crypto/tls would wait 5 s to write its close_notify into a full window.
 	hurry atomic.Bool
 }
 
@@ -36,7 +40,7 @@ type wireStats struct {
 	writeStart, writeEnd    time.Time // of the last write
 	bytesRead, bytesWritten int64
 	eof                     bool  // the peer's FIN was read
-	reset                   error // a write was told of the peer's RST
+	reset                   error // a write returned that the peer had sent RST
 }
 
 func (w *wire) snapshot() wireStats {
@@ -51,7 +55,8 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, w.noteRead(n, err)
 }
 
-// noteRead stamps and counts a read. It is not part of Read, in which held sessions wait, to keep their stacks small.
+// noteRead records a read. Idle sessions wait in Read, so this code is kept out of Read to keep
+// their stacks small.
 func (w *wire) noteRead(n int, err error) error {
 	now := time.Now()
 	w.mu.Lock()
@@ -61,7 +66,7 @@ func (w *wire) noteRead(n int, err error) error {
 		w.stats.bytesRead += int64(n)
 	}
 	if errors.Is(err, io.EOF) {
-		if w.stats.reset != nil { // Linux tells of it once, and then feigns a FIN
+		if w.stats.reset != nil { // Linux reports the reset once, and EOF from then on
 			return w.stats.reset
 		}
 		w.stats.eof = true
@@ -88,10 +93,10 @@ func (w *wire) Write(p []byte) (int, error) {
 type stream struct {
 	net.Conn // the wire itself, TLS over it, or a websocket over either
 	wire     *wire
-	ws       *wsStream // the Conn, if it is a websocket
+	ws       *wsStream // the same as Conn if that is a websocket, otherwise nil
 }
 
-// received gives when the bytes of the last Read came.
+// received returns when the bytes of the last Read arrived.
 func (t *stream) received() time.Time {
 	if t.ws != nil {
 		return t.ws.received()
@@ -101,7 +106,7 @@ func (t *stream) received() time.Time {
 	return t.wire.stats.readAt
 }
 
-// written gives when the last Write began and ended.
+// written returns when the last Write began and ended.
 func (t *stream) written() (start, end time.Time) {
 	if t.ws != nil {
 		return t.ws.writeStart, t.ws.writeEnd
@@ -111,7 +116,7 @@ func (t *stream) written() (start, end time.Time) {
 	return t.wire.stats.writeStart, t.wire.stats.writeEnd
 }
 
-// stats are those of the wire at the moment that the bytes of the last Read came.
+// stats returns the statistics of the wire at the moment when the bytes of the last Read arrived.
 func (t *stream) stats() wireStats {
 	st := t.wire.snapshot()
 	if t.ws != nil {

@@ -22,8 +22,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// noFlowControl switches off mochi's flow control, which takes a read lock twice (Inflight.NextImmediate, 2.7.9) and so
-// deadlocks publisher and subscriber.
+// noFlowControl switches off mochi's flow control. It takes a read lock twice
+// (Inflight.NextImmediate, 2.7.9), which deadlocks publisher and subscriber.
 type noFlowControl struct{ mochi.HookBase }
 
 func (*noFlowControl) ID() string           { return "no flow control" }
@@ -55,7 +55,8 @@ func realBroker(t *testing.T) (*mochi.Server, string) {
 	return b, l.Address()
 }
 
-// TestWitness exchanges messages with another client through a real broker, at every QoS and in both directions.
+// TestWitness exchanges messages with another client through a real broker, at every QoS and in
+// both directions.
 func TestWitness(t *testing.T) {
 	_, addr := realBroker(t)
 	conn, err := net.Dial("tcp", addr)
@@ -158,7 +159,8 @@ func TestWitness(t *testing.T) {
 	}
 }
 
-// TestRealBrokerTakesOver connects twice with one client id: the first is told why it goes.
+// TestRealBrokerTakesOver connects twice with one client id. The broker must tell the first
+// connection why it closes.
 func TestRealBrokerTakesOver(t *testing.T) {
 	_, addr := realBroker(t)
 	for _, v := range []Version{V311, V5} {
@@ -167,7 +169,7 @@ func TestRealBrokerTakesOver(t *testing.T) {
 		second := dial(t, o)
 		_, end := events(t, first, time.Now().Add(30*time.Second))
 		if end == nil {
-			t.Fatal("the first goes on")
+			t.Fatal("the first session did not end")
 		}
 		reason := disconnect.SessionTakenOver
 		if v == V311 {
@@ -184,13 +186,14 @@ func TestRealBrokerTakesOver(t *testing.T) {
 	}
 }
 
-// TestRealBrokerResumes keeps a session over two connections: what was published meanwhile arrives, and Forget ends it.
+// TestRealBrokerResumes keeps a session over two connections. Messages that were published
+// meanwhile must arrive, and Forget must end the session.
 func TestRealBrokerResumes(t *testing.T) {
 	b, addr := realBroker(t)
 	o := Options{URL: &url.URL{Scheme: "mqtt", Host: addr}, ClientID: "sleeper", SessionExpiry: time.Hour, Keepalive: 30 * time.Second}
 	s := dial(t, o)
 	if s.Connack().SessionPresent {
-		t.Fatal("a session from nowhere")
+		t.Fatal("a new client got a session")
 	}
 	if _, err := s.Subscribe(Filter{Topic: "sleep", QoS: 1}); err != nil {
 		t.Fatal(err)
@@ -205,7 +208,7 @@ func TestRealBrokerResumes(t *testing.T) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("the broker does not notice the reset")
+			t.Fatal("the broker did not notice the reset")
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -217,7 +220,7 @@ func TestRealBrokerResumes(t *testing.T) {
 	o.Resume = s.State()
 	s = dial(t, o)
 	if !s.Connack().SessionPresent {
-		t.Error("the session is gone")
+		t.Error("the broker has discarded the session")
 	}
 	var got []byte
 	for range 5 {
@@ -235,7 +238,7 @@ func TestRealBrokerResumes(t *testing.T) {
 	for s = dial(t, o); s.Connack().SessionPresent; s = dial(t, o) {
 		s.Forget()
 		if time.Now().After(deadline) {
-			t.Fatal("the broker does not forget")
+			t.Fatal("the broker did not discard the session")
 		}
 	}
 }

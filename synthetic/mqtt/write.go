@@ -7,7 +7,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// Ping sends a PINGREQ now, whatever the policy.
+// Ping sends a PINGREQ now, whatever the ping policy is.
 func (s *Session) Ping() error {
 	start, err := s.write(pingreqPacket{})
 	if err == nil {
@@ -16,15 +16,16 @@ func (s *Session) Ping() error {
 	return err
 }
 
-// FallSilent makes the session send nothing more by itself, neither PINGREQs nor acknowledgements, as a device does that
-// hangs or is cut off. Next goes on reading; what comes is handed out and never acknowledged.
+// FallSilent makes the session send nothing more by itself: no PINGREQs and no acknowledgements. A
+// device that hangs or is cut off does the same. Next still reads and returns what arrives, but
+// never acknowledges it.
 func (s *Session) FallSilent() {
 	s.silent = true
 	s.set.ping.When = PingNever
 	s.pings = nil
 }
 
-// answer sends what acknowledges a packet of the broker's.
+// answer sends the acknowledgement of a packet that the broker sent.
 func (s *Session) answer(p packet) error {
 	if s.silent {
 		return nil
@@ -33,8 +34,8 @@ func (s *Session) answer(p packet) error {
 	return err
 }
 
-// write sends one packet with one Write, and gives the stamp from the start of the raw write. The session ends when
-// that fails.
+// write sends one packet with one Write and returns when the raw write began. If the write fails,
+// the session ends.
 func (s *Session) write(p packet) (time.Time, error) {
 	if s.end != nil {
 		return time.Time{}, s.end
@@ -60,10 +61,11 @@ func (s *Session) write(p packet) (time.Time, error) {
 }
 
 func tooLarge(p packet, size, limit int) error {
-	return fmt.Errorf("%w: a %s of %d bytes, when its Maximum Packet Size is %d", ErrUnsupported, p.packetType(), size, limit)
+	return fmt.Errorf("%w: a %s of %d bytes, but its Maximum Packet Size is %d", ErrUnsupported, p.packetType(), size, limit)
 }
 
-// writeDeadline is until when a write may take: a blocked one must not hide a missing PINGRESP.
+// writeDeadline returns how long a write may take. A blocked write must not hide a missing
+// PINGRESP.
 func (s *Session) writeDeadline(now time.Time) (time.Time, disconnect.Deadline) {
 	deadline := now.Add(s.set.writeTimeout)
 	if len(s.pings) > 0 {
@@ -74,8 +76,9 @@ func (s *Session) writeDeadline(now time.Time) (time.Time, disconnect.Deadline) 
 	return deadline, disconnect.DeadlineWrite
 }
 
-// writeFailed ends the session after a write failed or timed out. What the broker said before may still wait to be
-// read, and tells more: its DISCONNECT, how it closed, or the PINGRESP that we took for overdue.
+// writeFailed ends the session after a write failed or timed out. It first reads what the broker
+// had sent before, because that is better evidence: a DISCONNECT, how the broker closed, or the
+// PINGRESP that we thought overdue.
 func (s *Session) writeFailed(err error, kind disconnect.Deadline) error {
 	wait := 100 * time.Millisecond
 	if isTimeout(err) {
@@ -95,7 +98,8 @@ func (s *Session) writeFailed(err error, kind disconnect.Deadline) error {
 	return s.fail(disconnect.Observation{Deadline: kind, Err: err})
 }
 
-// lastWords reads until the broker's DISCONNECT, an error or the deadline, and tells whether a PINGRESP came.
+// lastWords reads until the broker's DISCONNECT, an error or the deadline. answered reports whether
+// a PINGRESP came.
 func (s *Session) lastWords(deadline time.Time) (answered bool, err error) {
 	_ = s.stream.SetReadDeadline(deadline)
 	for {

@@ -8,12 +8,13 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// TestBlockedWrite publishes to a peer that does not read. What ends the session depends on what the peer owes us.
+// TestBlockedWrite publishes to a peer that does not read. The reason of the end depends on what
+// the peer still owes us.
 func TestBlockedWrite(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		ping bool          // send a PINGREQ first, which the peer reads
-		says string        // what the peer sends a second later, without reading
+		says string        // what the peer sends a second later, although it does not read
 		want time.Duration // after the publish began
 		end  disconnect.Reason
 	}{
@@ -31,7 +32,7 @@ func TestBlockedWrite(t *testing.T) {
 				}
 				s, p := pipe(t, Options{Keepalive: 10 * time.Second}, func(r received) []byte {
 					if r.kind() == last && last == PINGREQ {
-						time.Sleep(time.Hour) // reads no more
+						time.Sleep(time.Hour) // stops reading
 					}
 					if r.kind() == PUBLISH {
 						time.Sleep(time.Hour)
@@ -42,8 +43,8 @@ func TestBlockedWrite(t *testing.T) {
 					if err := s.Ping(); err != nil {
 						t.Fatal(err)
 					}
-				} else if _, _, err := s.Publish(Message{Topic: "t"}); err != nil { // the one that it reads
-					t.Fatal(err)
+				} else if _, _, err := s.Publish(Message{Topic: "t"}); err != nil {
+					t.Fatal(err) // the peer reads this packet
 				}
 				synctest.Wait()
 				if tt.says != "" {
@@ -66,7 +67,7 @@ func TestBlockedWrite(t *testing.T) {
 	}
 }
 
-// TestWriteTimeout checks that the time for a packet can be set.
+// TestWriteTimeout checks that the timeout of a write can be set.
 func TestWriteTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := pipe(t, Options{WriteTimeout: 3 * time.Second}, func(r received) []byte {

@@ -18,7 +18,7 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// A deaf socket hears nothing and acknowledges nothing; healed, it hears all.
+// A deaf socket receives nothing and acknowledges nothing. After Heal it receives everything.
 func TestDeaf(t *testing.T) {
 	t.Parallel()
 	requireDeaf(t)
@@ -45,7 +45,7 @@ func TestDeaf(t *testing.T) {
 			t.Errorf("after the peer wrote: %v", err)
 		}
 
-		// Its own words arrive, and it does not hear so.
+		// What it sends arrives, but it does not receive the acknowledgement.
 		pass(t, ours, peer, "goodbye")
 		if err := f.Verify(t.Context()); err != nil {
 			t.Error(err)
@@ -64,14 +64,14 @@ func TestDeaf(t *testing.T) {
 		}
 		read(t, ours, "anybody there?")
 		if err := readError(t, ours); err != io.EOF {
-			t.Errorf("after the peer's FIN a read gives %v", err)
+			t.Errorf("after the peer's FIN a read returned %v", err)
 		}
 		eventually(t, "all is acknowledged", func() bool { return facts(t, peer).State == FinWait2 && facts(t, ours).Pending == 0 })
 		if diff := cmp.Diff(old, settingsOf(t, ours)); diff != "" {
 			t.Errorf("healing did not restore the options (-before +after):\n%s", diff)
 		}
-		if err := f.Held(); err == nil || errors.Is(err, ErrIneffective) || err.Error() != "mode deaf: the fault is over" {
-			t.Errorf("a healed fault gives %v", err)
+		if err := f.Held(); err == nil || errors.Is(err, ErrIneffective) || err.Error() != "mode deaf: the fault has ended" {
+			t.Errorf("a healed fault returned %v", err)
 		}
 	})
 }
@@ -97,7 +97,8 @@ func TestDeafToFIN(t *testing.T) {
 	})
 }
 
-// While the fault lasts, a close by the connection's owner does not reach the peer, and takes nothing of the proof away.
+// During the fault, a close by the connection's owner does not reach the peer and destroys no
+// proof.
 func TestDeafIsHeldOpen(t *testing.T) {
 	t.Parallel()
 	requireDeaf(t)
@@ -126,13 +127,13 @@ func TestDeafIsHeldOpen(t *testing.T) {
 			t.Error(err)
 		}
 		if err := readError(t, peer); !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("the peer's read gives %v, want a reset", err)
+			t.Errorf("the peer's read returned %v, want a reset", err)
 		}
-		says(t, f.Verify(t.Context()), nil, "mode deaf: the fault is over")
+		says(t, f.Verify(t.Context()), nil, "mode deaf: the fault has ended")
 	})
 }
 
-// However a deaf socket ends, no side keeps anything.
+// Whichever way a deaf socket ends, neither side keeps anything.
 func TestDeafCloses(t *testing.T) {
 	t.Parallel()
 	requireDeaf(t)
@@ -168,9 +169,9 @@ func TestDeafCloses(t *testing.T) {
 					t.Error(err)
 				}
 				switch err := readError(t, peer); {
-				case errors.Is(err, syscall.ECONNRESET): // also where data comes to a socket that is closed
+				case errors.Is(err, syscall.ECONNRESET): // also if data comes to a closed socket
 				case test.reset || err != io.EOF:
-					t.Errorf("the peer's read gives %v", err)
+					t.Errorf("the peer's read returned %v", err)
 				}
 				peer.Close()
 				gone := func(found []State) bool {
@@ -183,7 +184,7 @@ func TestDeafCloses(t *testing.T) {
 	}
 }
 
-// The kernel closes the socket of a process that is killed, and that too leaves nothing.
+// The kernel closes the socket of a killed process. That leaves nothing, either.
 func TestDeafProcessIsKilled(t *testing.T) {
 	t.Parallel()
 	requireDeaf(t)
@@ -202,14 +203,14 @@ func TestDeafProcessIsKilled(t *testing.T) {
 	unheard(t, peer)
 	d.Kill()
 	if err := readError(t, peer); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("the peer's read gives %v, want a reset", err)
+		t.Errorf("the peer's read returned %v, want a reset", err)
 	}
 	if left := states(t, nil, peer.RemoteAddr(), peer.LocalAddr()); len(left) > 0 {
-		t.Errorf("left of the socket: %v", left)
+		t.Errorf("the kernel still has the socket: %v", left)
 	}
 }
 
-// What would end a connection that hears nothing, with a RST to the peer, does not.
+// TCP keepalive and TCP_USER_TIMEOUT must not end a deaf connection with a RST to the peer.
 func TestDeafOutlivesTimeouts(t *testing.T) {
 	t.Parallel()
 	requireDeaf(t)
@@ -221,7 +222,8 @@ func TestDeafOutlivesTimeouts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.control(func(fd int) error { return syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, 18, 1000) }); err != nil { // TCP_USER_TIMEOUT
+	// 18 is TCP_USER_TIMEOUT.
+	if err := s.control(func(fd int) error { return syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, 18, 1000) }); err != nil {
 		t.Fatal(err)
 	}
 	old := settingsOf(t, ours)
@@ -250,7 +252,7 @@ func TestDeafOutlivesTimeouts(t *testing.T) {
 	read(t, peer, "goodbye")
 }
 
-// The fault sits below TLS, and is the same there.
+// The fault is below TLS and works the same there.
 func TestDeafBelowTLS(t *testing.T) {
 	t.Parallel()
 	requireDeaf(t)
@@ -267,7 +269,7 @@ func TestDeafBelowTLS(t *testing.T) {
 	pass(t, server, client, "welcome")
 
 	if _, err := Apply(client, Deaf); !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "*tls.Conn") {
-		t.Errorf("a fault at TLS itself gives %v", err)
+		t.Errorf("a fault on the TLS connection itself returned %v", err)
 	}
 	f, err := Apply(ours, Deaf)
 	if err != nil {
@@ -288,11 +290,11 @@ func TestDeafBelowTLS(t *testing.T) {
 	}
 	client.Close()
 	if err := readError(t, server); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("after Reset the peer's read gives %v", err)
+		t.Errorf("after Reset the peer's read returned %v", err)
 	}
 }
 
-// Deafness that somebody ends from outside does not go unnoticed.
+// Held notices if somebody else ends the fault.
 func TestDeafnessIsLost(t *testing.T) {
 	t.Parallel()
 	requireDeaf(t)
@@ -313,11 +315,12 @@ func TestDeafnessIsLost(t *testing.T) {
 	write(t, ours, "yes")
 	says(t, f.Verify(t.Context()), ErrIneffective, "mode deaf: ")
 	if err := f.Heal(); err != nil {
-		t.Errorf("healing what is healed: %v", err)
+		t.Errorf("a second Heal: %v", err)
 	}
 }
 
-// Without the privilege the kernel decides; where it refuses we say what is missing, and leave the socket alone.
+// Without the privilege, the kernel decides. If it refuses, the error says what is missing, and the
+// socket is unchanged.
 func TestDeafUnprivileged(t *testing.T) {
 	t.Parallel()
 	ours, peer := connect(t, nil, listen(t, "tcp", "127.0.0.1:0"))
@@ -331,10 +334,10 @@ func TestDeafUnprivileged(t *testing.T) {
 		}
 	})
 	if fmt.Sprint(supported) != fmt.Sprint(applied) {
-		t.Errorf("Supported says %v, Apply %v", supported, applied)
+		t.Errorf("Supported returned %v, Apply %v", supported, applied)
 	}
 	if applied == nil {
-		t.Log("this kernel lets everybody filter TCP sockets")
+		t.Log("this kernel lets every process attach filters to TCP sockets")
 	} else {
 		says(t, applied, os.ErrPermission, "AmbientCapabilities=CAP_NET_ADMIN")
 	}
@@ -344,7 +347,7 @@ func TestDeafUnprivileged(t *testing.T) {
 	pass(t, peer, ours, "anybody there?")
 }
 
-// A connection that is no TCP socket, or none any more, is refused in words.
+// A connection that is not a TCP socket, or is closed, is refused with a clear error.
 func TestUnsuitable(t *testing.T) {
 	t.Parallel()
 	overUnix, _ := connect(t, nil, listen(t, "unix", t.TempDir()+"/s"))
@@ -359,13 +362,13 @@ func TestUnsuitable(t *testing.T) {
 		text  string
 	}{
 		{"unix", overUnix, errors.ErrUnsupported, "a unix socket that is not plain TCP"},
-		{"pipe", hidden, errors.ErrUnsupported, "*net.pipe is no socket"},
+		{"pipe", hidden, errors.ErrUnsupported, "*net.pipe is not a socket"},
 		{"closed", closed, net.ErrClosed, ""},
 	}
 	var multipath net.Dialer
 	multipath.SetMultipathTCP(true)
 	c, _ := connect(t, multipath.DialContext, listen(t, "tcp", "127.0.0.1:0"))
-	// A kernel without it dials by TCP, and one with it is not in use unless both sides have it.
+	// A kernel without it dials TCP. With it, Multipath TCP is used only if both sides have it.
 	if used, err := c.(*net.TCPConn).MultipathTCP(); err == nil && used {
 		tests = append(tests, struct {
 			name  string

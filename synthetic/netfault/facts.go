@@ -6,28 +6,41 @@ import (
 	"time"
 )
 
-// Facts is what the kernel knows about a TCP connection (TCP_INFO). Bytes and segments count from the beginning of the
-// connection.
+// Facts are what the kernel reports about a TCP connection (TCP_INFO). Bytes and segments count
+// from the beginning of the connection.
 type Facts struct {
-	State            State
-	RTT              time.Duration // smoothed round-trip time
-	MinRTT           time.Duration // the shortest seen lately: what the path takes, without the peer's delays
-	RTO              time.Duration // until the next retransmission, growing with each
-	Unacked          uint32        // segments sent and not acknowledged
-	Pending          uint64        // bytes written and not acknowledged, sent or not
-	Retransmits      uint8         // how often the timer has sent the oldest of them again
-	Backoff          uint8         // exponent of the retransmission or window probe timer
-	BytesAcked       uint64        // bytes of ours that the peer acknowledged, with one for SYN
+	// State is the state of the connection.
+	State State
+	// RTT is the smoothed round-trip time.
+	RTT time.Duration
+	// MinRTT is the shortest recent round-trip time: the time on the path, without the peer's
+	// delays.
+	MinRTT time.Duration
+	// RTO is the time until the next retransmission. It grows with each retransmission.
+	RTO time.Duration
+	// Unacked is how many segments were sent and not acknowledged.
+	Unacked uint32
+	// Pending is how many bytes were written and not acknowledged, whether sent or not.
+	Pending uint64
+	// Retransmits is how often the timer has retransmitted the oldest of them.
+	Retransmits uint8
+	// Backoff is the exponent of the retransmission or window probe timer.
+	Backoff uint8
+	// BytesAcked is how many of our bytes the peer acknowledged. SYN counts as one byte.
+	BytesAcked uint64
+	// BytesReceived and SegmentsReceived count what came from the peer.
 	BytesReceived    uint64
 	SegmentsReceived uint32
-	LastAckReceived  time.Duration // ago
+	// LastAckReceived is the time since the last acknowledgement came.
+	LastAckReceived time.Duration
 }
 
-// written is how many bytes were written, on the scale of BytesAcked.
+// written returns how many bytes were written, counted like BytesAcked.
 func (f Facts) written() uint64 { return f.BytesAcked + f.Pending }
 
-// ReadFacts reads the facts of c, which must be a TCP socket itself, not TLS or websocket above one. The error matches
-// [errors.ErrUnsupported] for other connections and operating systems, [net.ErrClosed] when c is closed.
+// ReadFacts reads the facts of c. c must be a TCP socket itself, not TLS or a websocket above one.
+// The error matches [errors.ErrUnsupported] for other connections and operating systems, and
+// [net.ErrClosed] if c is closed.
 func ReadFacts(c net.Conn) (Facts, error) {
 	s, err := tcpSocket(c)
 	if err != nil {
@@ -36,7 +49,7 @@ func ReadFacts(c net.Conn) (Facts, error) {
 	return s.facts()
 }
 
-// State is the state of a TCP connection (RFC 9293, 3.3.2), with Linux's numbers.
+// State is the state of a TCP connection (RFC 9293, 3.3.2), with the numbers of Linux.
 type State uint8
 
 // The states.
@@ -54,7 +67,7 @@ const (
 	Closing
 )
 
-// String returns the state as ss and netstat write it.
+// String returns the state as ss and netstat print it.
 func (s State) String() string {
 	names := [...]string{
 		Established: "ESTABLISHED", SynSent: "SYN_SENT", SynReceived: "SYN_RECV", FinWait1: "FIN_WAIT1", FinWait2: "FIN_WAIT2",

@@ -7,27 +7,29 @@ import (
 	"sync"
 )
 
-// Fault is a fault at one socket, until Heal or Reset, one of which must be called. It holds the socket open by a
-// descriptor of its own: that the owner of the connection closes it meanwhile is nothing to the peer and to the proof.
-// Several goroutines may use a fault.
+// Fault is a fault of one socket. It lasts until Heal or Reset; one of them must be called. The
+// fault holds the socket open with a descriptor of its own, so that a close by the connection's
+// owner affects neither the peer nor the proof. Several goroutines may use a fault.
 type Fault struct {
 	mode Mode
 	conn net.Conn
 
-	written uint64 // bytes, before the fault
-	came    uint32 // segments, before the fault
+	written uint64 // bytes written before the fault
+	came    uint32 // segments received before the fault
 
 	mu     sync.Mutex
-	socket *socket // nil if silent, healed or reset
-	lift   []undo  // the fault itself
-	settle []undo  // what came with it
+	socket *socket // nil if the mode is silent, or after Heal or Reset
+	lift   []undo  // undo the fault itself
+	settle []undo  // undo the other options that Apply changed
 }
 
-// Apply lets the client at the other end of c vanish for the peer. c must be a TCP socket itself, not TLS or websocket
-// above one; Silent takes any connection. What was written before must have been acknowledged.
+// Apply makes our end of c look to the peer like a client that vanished. c must be a TCP socket
+// itself, not TLS or a websocket above one. Silent accepts any connection. What was written before
+// must have been acknowledged.
 //
-// The error matches [os.ErrPermission] when the process lacks a privilege, [errors.ErrUnsupported] when the operating
-// system or the connection does not offer the mode, [net.ErrClosed] when c is closed. The socket is then as before.
+// The error matches [os.ErrPermission] if the process lacks a privilege, [errors.ErrUnsupported] if
+// the operating system or the connection does not offer the mode, and [net.ErrClosed] if c is
+// closed. The socket is then unchanged.
 func Apply(c net.Conn, m Mode) (*Fault, error) {
 	f := &Fault{mode: m, conn: c}
 	switch m {
@@ -72,7 +74,7 @@ func (f *Fault) apply(fd int) (err error) {
 	if err != nil {
 		return err
 	}
-	// Segments that came before the filter was there do not count against it.
+	// Segments that came before the filter was attached do not count.
 	f.written, f.came = before.written(), after.SegmentsReceived
 	return nil
 }
@@ -80,7 +82,8 @@ func (f *Fault) apply(fd int) (err error) {
 // Mode returns the mode of the fault.
 func (f *Fault) Mode() Mode { return f.mode }
 
-// Facts reads the facts of the socket, also after the owner of the connection has closed it, but not after Heal or Reset.
+// Facts reads the facts of the socket. It also works after the owner has closed the connection, but
+// not after Heal or Reset.
 func (f *Fault) Facts() (Facts, error) {
 	if f.mode == Silent {
 		return ReadFacts(f.conn)
@@ -88,7 +91,7 @@ func (f *Fault) Facts() (Facts, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.socket == nil {
-		return Facts{}, cannot(f.mode, errors.New("the fault is over"))
+		return Facts{}, cannot(f.mode, errors.New("the fault has ended"))
 	}
 	facts, err := f.socket.facts()
 	if err != nil {
@@ -97,10 +100,11 @@ func (f *Fault) Facts() (Facts, error) {
 	return facts, err
 }
 
-// Held tells whether the fault has been in effect from Apply until now: nil, or an error that matches [ErrIneffective]
-// and says what passed, or another when it cannot be told. Call it at the end of a run, before Heal or Reset. A mute
-// socket must have written something for it, as for Verify: nobody hears a client that says nothing. Silence always
-// holds.
+// Held returns nil if the fault has been in effect from Apply until now. It returns an error that
+// matches [ErrIneffective] and says what passed if the fault was not in effect, and another error
+// if that is not known. Call it at the end of a run, before Heal or Reset. As for Verify, a mute
+// client must have written something, because a fault that stops nothing cannot be proven. Silent
+// is always in effect.
 func (f *Fault) Held() error {
 	if f.mode == Silent {
 		return nil
@@ -122,7 +126,7 @@ func (f *Fault) Held() error {
 	return nil
 }
 
-// passed tells what passed that should not have.
+// passed returns an error if something passed that should not have passed.
 func (f *Fault) passed(now Facts) error {
 	switch {
 	case now.BytesAcked > f.written:
@@ -130,23 +134,25 @@ func (f *Fault) passed(now Facts) error {
 	case f.mode == Deaf && now.SegmentsReceived != f.came:
 		return fmt.Errorf("%w: %d segments came in", ErrIneffective, now.SegmentsReceived-f.came)
 	case f.mode == Deaf && now.State == Closed:
-		return fmt.Errorf("%w: our kernel gave the connection up, and answers the peer with RST", ErrIneffective)
+		return fmt.Errorf("%w: our kernel gave up the connection and answers the peer with RST", ErrIneffective)
 	}
 	return nil
 }
 
-// Heal undoes the fault and all that came with it, and lets go of the socket: the connection goes on, after the next
-// retransmission of either side. If its owner has closed it meanwhile, that close takes effect now. Healing twice is no
-// error, nor is healing after Reset.
+// Heal undoes the fault and everything else that Apply changed, and closes the fault's own
+// descriptor. The connection continues after the next retransmission of either side. If its owner
+// has closed it meanwhile, that close takes effect now. A second Heal, or a Heal after Reset, does
+// nothing and is no error.
 func (f *Fault) Heal() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.release(f.lift, f.settle)
 }
 
-// Reset closes the connection by a RST that reaches the peer, also through the fault: neither side keeps anything. Layers
-// above, such as TLS, are to be closed after it: what they say at their close then goes nowhere. Resetting twice is no
-// error, nor is it to reset what was healed or is closed.
+// Reset closes the connection with a RST that reaches the peer in spite of the fault, so that
+// neither side keeps anything. Close layers above, such as TLS, after it: what they send when they
+// close then goes nowhere. A second Reset, or a Reset of a healed or closed connection, is no
+// error.
 func (f *Fault) Reset() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -158,7 +164,7 @@ func (f *Fault) Reset() error {
 	if f.mode == Mute {
 		errs = append(errs, f.release(f.lift))
 	} else {
-		errs = append(errs, f.release()) // the filter lets a RST out, and nothing in until then
+		errs = append(errs, f.release()) // the filter lets the RST out, and nothing in before
 	}
 	for i, err := range errs {
 		if errors.Is(err, net.ErrClosed) {
@@ -168,7 +174,8 @@ func (f *Fault) Reset() error {
 	return errors.Join(errs...)
 }
 
-// release takes steps back and lets go of the socket, which closes it if nobody else holds it; f.mu is held.
+// release undoes steps and closes the fault's descriptor. That closes the socket if nobody else
+// holds it. The caller holds f.mu.
 func (f *Fault) release(steps ...[]undo) error {
 	if f.socket == nil {
 		return nil

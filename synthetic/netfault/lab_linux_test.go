@@ -29,7 +29,7 @@ func loopbacks(t *testing.T, f func(t *testing.T, l net.Listener)) {
 	}
 }
 
-// requireDeaf skips or fails a test for which this process lacks the privilege.
+// requireDeaf skips or fails a test if this process lacks the privilege.
 func requireDeaf(t testing.TB) {
 	t.Helper()
 	if Supported(Deaf) != nil {
@@ -37,15 +37,15 @@ func requireDeaf(t testing.TB) {
 	}
 }
 
-// unprivileged calls f on a thread that is not root's and has no capability; inside is where that thread lives, nil for
-// here. f must not end its goroutine.
+// unprivileged calls f on a thread that is not root's and has no capability. inside is the network
+// namespace of that thread, or nil for this one. f must not end its goroutine.
 func unprivileged(t testing.TB, inside func(func()), f func()) {
 	t.Helper()
 	const nobody = 65534
 	run := func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with its goroutine
+		runtime.LockOSThread() // never unlocked, so that the thread ends with its goroutine
 		if os.Geteuid() == 0 {
-			// The calls themselves, since those of package syscall change every thread.
+			// Raw system calls, because those of package syscall change every thread.
 			for _, call := range []uintptr{unix.SYS_SETRESGID, unix.SYS_SETRESUID} {
 				if _, _, errno := unix.RawSyscall(call, nobody, nobody, nobody); errno != 0 {
 					t.Errorf("becoming nobody: %v", errno)
@@ -122,7 +122,7 @@ func facts(t testing.TB, c net.Conn) Facts {
 	return f
 }
 
-// unheard waits until c has sent what is not acknowledged again twice.
+// unheard waits until c has retransmitted unacknowledged data twice.
 func unheard(t testing.TB, c net.Conn) {
 	t.Helper()
 	eventually(t, "it is sent again twice", func() bool {
@@ -131,8 +131,8 @@ func unheard(t testing.TB, c net.Conn) {
 	})
 }
 
-// states lists the connections between two ports that the kernel knows in a namespace, as seen from the first: by their
-// states. Nil is this namespace.
+// states returns the states of the connections between two ports that the kernel has in a
+// namespace, as seen from the first port. nil is this namespace.
 func states(t testing.TB, n *lab.Namespace, local, remote net.Addr) (found []State) {
 	t.Helper()
 	look := func() {
@@ -146,7 +146,8 @@ func states(t testing.TB, n *lab.Namespace, local, remote net.Addr) (found []Sta
 				return
 			}
 			for line := range strings.Lines(string(text)) {
-				fields := strings.Fields(line) // number, local address:port, remote address:port, state
+				// The fields are number, local address:port, remote address:port and state.
+				fields := strings.Fields(line)
 				if len(fields) < 4 || !ends(fields[1], local) || !ends(fields[2], remote) {
 					continue
 				}
@@ -183,7 +184,7 @@ func settingsOf(t testing.TB, c net.Conn) (s settings) {
 		get := func(level, opt int) int {
 			v, err := unix.GetsockoptInt(int(fd), level, opt)
 			if err != nil {
-				v = -1 // IPv6's, of an IPv4 socket
+				v = -1 // an IPv6 option of an IPv4 socket
 			}
 			return v
 		}

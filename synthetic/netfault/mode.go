@@ -10,17 +10,19 @@ type Mode string
 
 // The modes; see the package's description.
 const (
-	Silent Mode = "silent" // no fault at the socket
-	Deaf   Mode = "deaf"   // nothing comes in
-	Mute   Mode = "mute"   // nothing of ours arrives
+	Silent Mode = "silent" // the socket is unchanged
+	Deaf   Mode = "deaf"   // nothing that the peer sends comes in
+	Mute   Mode = "mute"   // nothing that we send arrives
 )
 
-// ErrIneffective says that a fault is not in effect, or cannot be shown to be: the peer hears us.
+// ErrIneffective means that a fault is not in effect, or is not proven to be: what we send still
+// arrives.
 var ErrIneffective = errors.New("the fault has no effect")
 
-// Supported tells whether this process can use a mode: nil, or an error that says what is missing and what to do. It
-// matches [errors.ErrUnsupported] where the operating system lacks it, and [os.ErrPermission] where a privilege does.
-// Whether Mute works depends on the path as well: see [Fault.Verify].
+// Supported returns nil if this process can use a mode. Otherwise it returns an error that says
+// what is missing and what to do. The error matches [errors.ErrUnsupported] if the operating system
+// lacks it, and [os.ErrPermission] if a privilege is missing. Whether Mute works also depends on
+// the path: see [Fault.Verify].
 func Supported(m Mode) error {
 	switch m {
 	case Silent:
@@ -35,7 +37,7 @@ func Supported(m Mode) error {
 }
 
 func unknown(m Mode) error {
-	return fmt.Errorf("no such half-open mode: %q; there are %s, %s and %s", m, Deaf, Mute, Silent)
+	return fmt.Errorf("unknown half-open mode %q: use %s, %s or %s", m, Deaf, Mute, Silent)
 }
 
 func cannot(m Mode, err error) error { return fmt.Errorf("mode %s: %w", m, err) }

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// On loopback no router counts the hops: a mute socket is heard, and we find out.
+// On loopback no router counts the hops. What a mute socket sends arrives, and we must notice that.
 func TestMuteOnLoopback(t *testing.T) {
 	t.Parallel()
 	loopbacks(t, func(t *testing.T, l net.Listener) {
@@ -41,7 +41,8 @@ func TestMuteOnLoopback(t *testing.T) {
 type way struct {
 	name string
 	to   netip.Addr // of the broker or, if reverse, the client
-	// reverse has the broker connect to the client, whose socket is then one for both versions of IP.
+	// reverse makes the broker connect to the client. The client's socket then serves both versions
+	// of IP.
 	reverse bool
 }
 
@@ -53,7 +54,7 @@ func (r routed) ways() []way {
 	return ways
 }
 
-// connect makes a connection between client and broker, whose socket at the client is ours.
+// connect makes a connection between client and broker. The client's socket is ours.
 func (r routed) connect(t testing.TB, w way) (ours, peer net.Conn) {
 	t.Helper()
 	if !w.reverse {
@@ -71,7 +72,8 @@ func (r routed) connect(t testing.TB, w way) (ours, peer net.Conn) {
 	return ours, peer
 }
 
-// Behind a router nothing of a mute socket arrives, whereas it hears the peer. No privilege is needed for it.
+// Behind a router, nothing that a mute socket sends arrives, but it receives what the peer sends.
+// It needs no privilege.
 func TestMute(t *testing.T) {
 	t.Parallel()
 	r := newRouted(t)
@@ -106,7 +108,7 @@ func TestMute(t *testing.T) {
 			pass(t, peer, ours, "anybody there?")
 			peer.(*net.TCPConn).CloseWrite()
 			if err := readError(t, ours); err != io.EOF {
-				t.Errorf("the peer's FIN gives %v", err)
+				t.Errorf("after the peer's FIN a read returned %v", err)
 			}
 			if s := facts(t, ours).State; s != CloseWait {
 				t.Errorf("we are in %s, want CLOSE_WAIT", s)
@@ -134,7 +136,8 @@ func TestMute(t *testing.T) {
 	}
 }
 
-// However a mute socket ends, no side keeps anything, also where what it wrote never arrived.
+// Whichever way a mute socket ends, neither side keeps anything, even if what it wrote never
+// arrived.
 func TestMuteCloses(t *testing.T) {
 	t.Parallel()
 	r := newRouted(t)
@@ -167,15 +170,15 @@ func TestMuteCloses(t *testing.T) {
 						t.Error(err)
 					}
 					if left := states(t, r.Client, from, to); len(left) > 0 {
-						t.Errorf("left of our socket: %v", left)
+						t.Errorf("the kernel still has our socket: %v", left)
 					}
 					peer.SetReadDeadline(time.Now().Add(limit))
-					// What was written may come after all, if it is just due to be sent again.
+					// What was written may still arrive if its retransmission is due just now.
 					if _, err := io.Copy(io.Discard, peer); !errors.Is(err, syscall.ECONNRESET) {
-						t.Errorf("the peer's read gives %v, want a reset", err)
+						t.Errorf("the peer's read returned %v, want a reset", err)
 					}
 					if left := states(t, r.Broker, to, from); len(left) > 0 {
-						t.Errorf("left of the peer's socket: %v", left)
+						t.Errorf("the kernel still has the peer's socket: %v", left)
 					}
 				})
 			}
@@ -183,8 +186,8 @@ func TestMuteCloses(t *testing.T) {
 	}
 }
 
-// The engine above closes its connection as soon as it reads the peer's FIN. The peer learns nothing of it, and the proof
-// is not lost.
+// The session above closes its connection as soon as it reads the peer's FIN. The peer learns
+// nothing of that, and the proof is not lost.
 func TestMuteIsHeldOpen(t *testing.T) {
 	t.Parallel()
 	r := newRouted(t)
@@ -217,11 +220,11 @@ func TestMuteIsHeldOpen(t *testing.T) {
 	}
 	read(t, peer, "can you hear me?")
 	if err := readError(t, peer); err != io.EOF {
-		t.Errorf("healed, our close gives the peer %v", err)
+		t.Errorf("after Heal and our close, the peer's read returned %v", err)
 	}
 }
 
-// The peer's RST ends a mute connection, and the fault has held all the same.
+// The peer's RST ends a mute connection. The fault was in effect nevertheless.
 func TestMuteAndReset(t *testing.T) {
 	t.Parallel()
 	r := newRouted(t)
@@ -237,7 +240,7 @@ func TestMuteAndReset(t *testing.T) {
 	peer.(*net.TCPConn).SetLinger(0)
 	peer.Close()
 	if err := readError(t, ours); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("the peer's RST gives %v", err)
+		t.Errorf("after the peer's RST a read returned %v", err)
 	}
 	if s := facts(t, ours).State; s != Closed {
 		t.Errorf("we are in %s, want CLOSE", s)
@@ -247,7 +250,7 @@ func TestMuteAndReset(t *testing.T) {
 	}
 }
 
-// A fault that is not proven at the end is not taken for one that held.
+// Held returns an error for a fault that is not proven at the end.
 func TestMuteUnproven(t *testing.T) {
 	t.Parallel()
 	r := newRouted(t)
@@ -263,7 +266,7 @@ func TestMuteUnproven(t *testing.T) {
 	eventually(t, "the fault is proven", func() bool {
 		err := f.Held()
 		if err != nil {
-			says(t, err, ErrIneffective, "that is proven: 16 bytes are unacknowledged")
+			says(t, err, ErrIneffective, "that can be proven: 16 bytes are unacknowledged")
 		}
 		return err == nil
 	})

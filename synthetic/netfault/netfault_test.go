@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// victimOf is the variable that makes the test binary connect to an address, go deaf and wait to be killed.
+// victimOf is the variable that makes the test binary connect to an address, become deaf and wait
+// to be killed.
 const victimOf = "PINGREQ_TEST_VICTIM_OF"
 
 func victim(address string) {
@@ -29,7 +30,7 @@ func victim(address string) {
 	_, _ = conn.Read(make([]byte, 1)) // which never ends
 }
 
-// limit bounds whatever a test waits for.
+// limit is the longest time that a test waits for anything.
 const limit = time.Minute
 
 // eventually waits for a condition.
@@ -48,7 +49,8 @@ func eventually(t testing.TB, what string, ok func() bool) {
 // dialing opens connections, in this network namespace or another.
 type dialing func(ctx context.Context, network, address string) (net.Conn, error)
 
-// connect makes a connection by TCP or a unix socket, across which a word each way has passed and been acknowledged.
+// connect makes a connection over TCP or a unix socket. One word has passed in each direction and
+// been acknowledged.
 func connect(t testing.TB, dial dialing, l net.Listener) (dialled, accepted net.Conn) {
 	t.Helper()
 	if dial == nil {
@@ -103,7 +105,7 @@ func read(t testing.TB, c net.Conn, text string) {
 	}
 }
 
-// readError reads until an error comes, before which nothing may.
+// readError reads until an error comes. No data may come before it.
 func readError(t testing.TB, c net.Conn) error {
 	t.Helper()
 	c.SetReadDeadline(time.Now().Add(limit))
@@ -120,7 +122,7 @@ func pass(t testing.TB, from, to net.Conn, text string) {
 	read(t, to, text)
 }
 
-// says checks that an error matches another, if any, and has a text.
+// says checks that an error matches another, if match is not nil, and contains a text.
 func says(t testing.TB, err, match error, text string) {
 	t.Helper()
 	if err == nil || match != nil && !errors.Is(err, match) || !strings.Contains(err.Error(), text) {
@@ -128,7 +130,7 @@ func says(t testing.TB, err, match error, text string) {
 	}
 }
 
-// Silence needs nothing: it works everywhere, with every connection.
+// Mode silent needs nothing. It works everywhere and with every connection.
 func TestSilent(t *testing.T) {
 	t.Parallel()
 	if err := Supported(Silent); err != nil {
@@ -157,7 +159,7 @@ func TestSilent(t *testing.T) {
 				t.Error(err)
 			}
 			if err := readError(t, peer); network == "unix" && err != io.EOF || err == nil {
-				t.Errorf("after Reset the peer's read gives %v", err)
+				t.Errorf("after Reset the peer's read returned %v", err)
 			}
 		})
 	}
@@ -165,7 +167,7 @@ func TestSilent(t *testing.T) {
 
 func TestUnknownMode(t *testing.T) {
 	t.Parallel()
-	const want = `no such half-open mode: "auto"; there are deaf, mute and silent`
+	const want = `unknown half-open mode "auto": use deaf, mute or silent`
 	_, err := Apply(nil, "auto")
 	for _, err := range []error{err, Supported("auto")} {
 		if err == nil || err.Error() != want {
@@ -186,25 +188,25 @@ func TestState(t *testing.T) {
 	}
 }
 
-// What Verify and Held make of what the kernel says.
+// Verify and Held for different facts of the kernel.
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	const written, came = 100, 7
 	for _, test := range []struct {
 		name      string
 		facts     Facts
-		done      bool   // proven
-		mute      string // else what is wrong in either mode, "" = nothing yet
-		deaf      string // where it is more
-		effective bool   // not wrong because of the fault
+		done      bool   // the fault is proven
+		mute      string // the error in both modes, "" if there is none yet
+		deaf      string // the error in mode deaf, if it differs
+		effective bool   // the error is not ErrIneffective
 	}{
 		{name: "sent again twice", facts: Facts{State: Established, BytesAcked: 100, Pending: 2, Retransmits: 2}, done: true},
 		{name: "sent again once", facts: Facts{State: Established, BytesAcked: 100, Pending: 2, Retransmits: 1}},
 		{name: "peer's FIN came", facts: Facts{State: CloseWait, BytesAcked: 100, Pending: 2, Retransmits: 2}, done: true},
 		{name: "peer's RST came after the proof", facts: Facts{State: Closed, BytesAcked: 100, Pending: 2, Retransmits: 2},
-			done: true, deaf: "our kernel gave the connection up"},
+			done: true, deaf: "our kernel gave up the connection"},
 		{name: "peer's RST came before the proof", facts: Facts{State: Closed, BytesAcked: 100, Pending: 2, Retransmits: 1},
-			mute: "ended before", deaf: "our kernel gave the connection up", effective: true},
+			mute: "ended before", deaf: "our kernel gave up the connection", effective: true},
 		{name: "nothing written", facts: Facts{State: Established, BytesAcked: 100}, mute: "nothing was written", effective: true},
 		{name: "older bytes sent again", facts: Facts{State: Established, BytesAcked: 98, Pending: 4, Retransmits: 5}},
 		{name: "acknowledged", facts: Facts{State: Established, BytesAcked: 102}, mute: "acknowledged 2 bytes"},
@@ -228,12 +230,12 @@ func TestJudge(t *testing.T) {
 					t.Errorf("%s: the error is %v, want one with %q, ineffective %t", mode, err, want, ineffective)
 				}
 
-				// A segment that comes in refutes deafness, and means nothing to the mute.
+				// A segment that comes in disproves mode deaf and means nothing in mode mute.
 				facts.SegmentsReceived++
 				if _, again := f.judge(facts); mode == Mute && fmt.Sprint(again) != fmt.Sprint(err) {
-					t.Errorf("mute and a segment came: %v, want %v", again, err)
+					t.Errorf("mode mute, a segment came: %v, want %v", again, err)
 				} else if mode == Deaf && !errors.Is(again, ErrIneffective) {
-					t.Errorf("deaf and a segment came: %v", again)
+					t.Errorf("mode deaf, a segment came: %v", again)
 				}
 			}
 		})

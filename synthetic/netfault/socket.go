@@ -13,10 +13,11 @@ import (
 type socket struct {
 	raw    syscall.RawConn
 	family family
-	file   *os.File // a descriptor of our own, if held
+	file   *os.File // the fault's own descriptor, if hold made one
 }
 
-// family is the address family of a socket, which is ipv6 also for an IPv4 address mapped into IPv6.
+// family is the address family of a socket. It is ipv6 also for an IPv4 address that is mapped into
+// IPv6.
 type family int
 
 const (
@@ -25,14 +26,14 @@ const (
 	ipv6
 )
 
-// tcpSocket finds the socket of a connection that is one.
+// tcpSocket returns the TCP socket of c, or an error if c is none.
 func tcpSocket(c net.Conn) (*socket, error) {
 	if err := platform(); err != nil {
 		return nil, err
 	}
 	sc, ok := c.(syscall.Conn)
 	if !ok {
-		return nil, fmt.Errorf("a %T is no socket, hand over the TCP connection below it: %w", c, errors.ErrUnsupported)
+		return nil, fmt.Errorf("a %T is not a socket: pass the TCP connection below it: %w", c, errors.ErrUnsupported)
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
@@ -46,13 +47,13 @@ func tcpSocket(c net.Conn) (*socket, error) {
 		return nil, err
 	}
 	if s.family == other {
-		return nil, fmt.Errorf("a %s socket that is not plain TCP (unix, or Multipath TCP) can only be %s: %w",
+		return nil, fmt.Errorf("a %s socket that is not plain TCP (unix, or Multipath TCP) supports only mode %s: %w",
 			c.LocalAddr().Network(), Silent, errors.ErrUnsupported)
 	}
 	return s, nil
 }
 
-// hold returns the same socket with a descriptor of its own, which keeps it open.
+// hold returns the same socket with a descriptor of its own, which keeps the socket open.
 func (s *socket) hold() (*socket, error) {
 	h := &socket{family: s.family}
 	if err := s.control(func(fd int) (err error) {
@@ -85,13 +86,13 @@ func (s *socket) facts() (facts Facts, err error) {
 	return facts, err
 }
 
-// A step changes something about a socket, and tells how to put it back.
+// A step changes something about a socket and returns a function that restores it.
 type (
 	step func(fd int) (undo, error)
 	undo func(fd int) error
 )
 
-// take takes all steps or none.
+// take applies all steps, or none if one of them fails.
 func take(fd int, steps []step) ([]undo, error) {
 	var taken []undo
 	for _, s := range steps {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long a socket with a fault goes on retransmitting, longer than any run: once it gives up, the kernel
-// answers the peer with RST.
+// patience is how long a socket with a fault retransmits. It is longer than any run, because a
+// kernel that gives up answers the peer with RST.
 const patience = 24 * time.Hour
 
 func platform() error { return nil }
@@ -23,7 +23,7 @@ func tcpFamily(fd int) (family, error) {
 	}
 	protocol, err := get(fd, option{"SO_PROTOCOL", unix.SOL_SOCKET, unix.SO_PROTOCOL})
 	switch {
-	case err != nil || protocol != unix.IPPROTO_TCP: // unix sockets have 0, Multipath TCP has a number of its own
+	case err != nil || protocol != unix.IPPROTO_TCP: // 0 for unix sockets, or Multipath TCP's
 		return other, err
 	case domain == unix.AF_INET:
 		return ipv4, nil
@@ -50,7 +50,7 @@ func factsOf(fd int) (Facts, error) {
 		}
 		acked := info.Bytes_acked
 		if info, err = tcpInfo(fd); err != nil || info.Bytes_acked != acked {
-			continue // an acknowledgement came in between: the two would not fit together
+			continue // an acknowledgement came in between, so the two values do not match
 		}
 		us := func(v uint32) time.Duration { return time.Duration(v) * time.Microsecond }
 		ms := func(v uint32) time.Duration { return time.Duration(v) * time.Millisecond }
@@ -69,7 +69,8 @@ func tcpInfo(fd int) (*unix.TCPInfo, error) {
 	return info, os.NewSyscallError("TCP_INFO", err)
 }
 
-// settling is what every fault needs: nobody but its owner may end the connection, and his close must be its end.
+// settling returns the steps that every fault needs: only the owner may end the connection, and the
+// owner's close must end it completely.
 func settling() []step {
 	return []step{
 		set(option{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE}, 0),
@@ -78,19 +79,19 @@ func settling() []step {
 	}
 }
 
-// faulting is the fault itself.
+// faulting returns the steps of the fault itself.
 func faulting(m Mode, f family) []step {
 	ttl := set(option{"IP_TTL", unix.IPPROTO_IP, unix.IP_TTL}, 1)
 	switch {
 	case m == Deaf:
 		return []step{deafen}
-	case f == ipv6: // whose peer may have an IPv4 address
+	case f == ipv6: // the peer may have an IPv4 address
 		return []step{set(option{"IPV6_UNICAST_HOPS", unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS}, 1), ttl}
 	}
 	return []step{ttl}
 }
 
-// option is an option that is a number.
+// option is a socket option whose value is a number.
 type option struct {
 	name       string
 	level, opt int
@@ -112,7 +113,7 @@ func set(o option, value int) step {
 	}
 }
 
-// abort makes any close of the socket send a RST and leave nothing behind.
+// abort makes every close of the socket send a RST and leave nothing behind.
 func abort(fd int) (undo, error) {
 	const name = "SO_LINGER"
 	old, err := unix.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER)
@@ -138,8 +139,8 @@ func deafen(fd int) (undo, error) {
 	err = os.NewSyscallError("SO_ATTACH_FILTER", unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
 		&unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}))
 	if errors.Is(err, os.ErrPermission) {
-		err = fmt.Errorf(`%w: this kernel wants CAP_NET_ADMIN for it ("tcp: restrict SO_ATTACH_FILTER to priv users"); `+
-			"give the process that capability, as by AmbientCapabilities=CAP_NET_ADMIN in a systemd unit, or use mode %s or %s",
+		err = fmt.Errorf(`%w: this kernel requires CAP_NET_ADMIN ("tcp: restrict SO_ATTACH_FILTER to priv users"); `+
+			"give the process that capability, for example with AmbientCapabilities=CAP_NET_ADMIN in a systemd unit, or use mode %s or %s",
 			err, Mute, Silent)
 	}
 	return undeafen, err
@@ -147,13 +148,13 @@ func deafen(fd int) (undo, error) {
 
 func undeafen(fd int) error {
 	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
-	if errors.Is(err, unix.ENOENT) { // somebody else detached it
+	if errors.Is(err, unix.ENOENT) { // somebody else has detached it
 		return nil
 	}
 	return os.NewSyscallError("SO_DETACH_FILTER", err)
 }
 
-// supported tries the filter on a socket that is connected to nobody.
+// supported attaches the filter to a socket that is not connected.
 func supported(m Mode) error {
 	if m != Deaf {
 		return nil

@@ -9,9 +9,9 @@ import (
 	"runtime"
 )
 
-// platform says what is missing; nothing below is reached.
+// platform says what is missing. The functions below are never called.
 func platform() error {
-	return fmt.Errorf("faults at sockets and TCP_INFO exist on Linux only, this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
+	return fmt.Errorf("socket faults and TCP_INFO exist only on Linux, and this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }
 
 func supported(Mode) error { return platform() }

@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// Elsewhere every client is silent.
+// On other systems, only mode silent works.
 func TestOtherSystem(t *testing.T) {
 	t.Parallel()
-	says(t, Supported(Deaf), errors.ErrUnsupported, "mode deaf: faults at sockets and TCP_INFO exist on Linux only")
+	says(t, Supported(Deaf), errors.ErrUnsupported, "mode deaf: socket faults and TCP_INFO exist only on Linux")
 	ours, _ := connect(t, nil, listen(t, "tcp", "127.0.0.1:0"))
 	_, err := Apply(ours, Mute)
 	says(t, err, errors.ErrUnsupported, "mode mute: ")

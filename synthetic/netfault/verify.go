@@ -7,12 +7,14 @@ import (
 	"time"
 )
 
-// Verify finds out whether the fault is in effect, from what the caller wrote after Apply: nil when TCP sent it again
-// twice without hearing of it, which takes some retransmission timeouts, under a second on most paths. An error that
-// matches [ErrIneffective] says that the peer heard it, or that no proof came in time. Another says that it cannot be
-// told: nothing was written, the connection ended, ctx is done.
+// Verify checks whether the fault is in effect, using what the caller wrote after Apply. It returns
+// nil when TCP has retransmitted it twice without an acknowledgement. That takes some
+// retransmission timeouts, which is under a second on most paths. An error that matches
+// [ErrIneffective] means that what we wrote arrived, or that no proof came in time. Another error
+// means that the result is not known: nothing was written, the connection ended, or ctx is done.
 //
-// What a deaf client writes reaches its peer: do this on a scratch connection, and use Held in a run.
+// What a deaf client writes reaches its peer. Therefore call Verify on a separate connection, and
+// use Held in a run.
 func (f *Fault) Verify(ctx context.Context) error {
 	if f.mode == Silent {
 		return nil
@@ -44,16 +46,17 @@ func (f *Fault) Verify(ctx context.Context) error {
 	}
 }
 
-// judge tells whether the fault is proven (done) or refuted (an error), or neither yet.
+// judge returns done if the fault is proven, an error if it is disproven, and neither if more time
+// is needed.
 func (f *Fault) judge(now Facts) (done bool, err error) {
 	if err := f.passed(now); err != nil {
 		return false, err
 	}
 	switch {
 	case now.written() == f.written:
-		return false, errors.New("nothing was written after the fault, so nothing can be said of it")
+		return false, errors.New("nothing was written after the fault began, so it cannot be verified")
 	case now.BytesAcked == f.written && now.Retransmits >= 2:
-		return true, nil // the retransmissions are of what was written after
+		return true, nil // the retransmitted data was written after the fault began
 	case now.State == Closed:
 		return false, errors.New("the connection ended before the fault was proven")
 	}
@@ -61,5 +64,5 @@ func (f *Fault) judge(now Facts) (done bool, err error) {
 }
 
 func unproven(now Facts) error {
-	return fmt.Errorf("%w that is proven: %d bytes are unacknowledged, sent again %d times", ErrIneffective, now.Pending, now.Retransmits)
+	return fmt.Errorf("%w that can be proven: %d bytes are unacknowledged after %d retransmissions", ErrIneffective, now.Pending, now.Retransmits)
 }
