@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
 // control returns a function that sets the options which must be set before the TCP handshake.
@@ -37,24 +35,4 @@ func quickAck(c net.Conn) {
 			_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
 		}
 	}
-}
-
-// tcpFacts reads TCP_INFO; nil when c is no TCP socket.
-func tcpFacts(c net.Conn) *disconnect.TCPFacts {
-	t, ok := c.(*net.TCPConn)
-	if !ok {
-		return nil
-	}
-	raw, err := t.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	var info *unix.TCPInfo
-	var opErr error
-	if err := raw.Control(func(fd uintptr) { info, opErr = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }); err != nil || opErr != nil {
-		return nil
-	}
-	ms := func(v uint32) time.Duration { return time.Duration(v) * time.Millisecond }
-	return &disconnect.TCPFacts{Unacked: info.Unacked, Retransmits: info.Retransmits, Backoff: info.Backoff,
-		LastDataRecv: ms(info.Last_data_recv), LastAckRecv: ms(info.Last_ack_recv), State: info.State}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/pingreq/pingreq/synthetic/internal/tcpinfo"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -42,31 +43,24 @@ func duplicate(fd int) (*os.File, error) {
 }
 
 func factsOf(fd int) (Facts, error) {
-	info, err := tcpInfo(fd)
+	info, err := tcpinfo.Read(fd)
 	for err == nil {
 		pending, e := unix.IoctlGetInt(fd, unix.TIOCOUTQ) // the same number as SIOCOUTQ
 		if e != nil {
 			return Facts{}, os.NewSyscallError("SIOCOUTQ", e)
 		}
-		acked := info.Bytes_acked
-		if info, err = tcpInfo(fd); err != nil || info.Bytes_acked != acked {
+		acked := info.BytesAcked
+		if info, err = tcpinfo.Read(fd); err != nil || info.BytesAcked != acked {
 			continue // an acknowledgement came in between, so the two values do not match
 		}
-		us := func(v uint32) time.Duration { return time.Duration(v) * time.Microsecond }
-		ms := func(v uint32) time.Duration { return time.Duration(v) * time.Millisecond }
 		return Facts{
-			State: State(info.State), RTT: us(info.Rtt), MinRTT: us(info.Min_rtt), RTO: us(info.Rto),
+			State: State(info.State), RTT: info.RTT, MinRTT: info.MinRTT, RTO: info.RTO,
 			Unacked: info.Unacked, Pending: uint64(pending), Retransmits: info.Retransmits, Backoff: info.Backoff,
-			BytesAcked: info.Bytes_acked, BytesReceived: info.Bytes_received, SegmentsReceived: info.Segs_in,
-			LastAckReceived: ms(info.Last_ack_recv),
+			BytesAcked: info.BytesAcked, BytesReceived: info.BytesReceived, SegmentsReceived: info.SegmentsReceived,
+			LastAckReceived: info.LastAckReceived,
 		}, nil
 	}
 	return Facts{}, err
-}
-
-func tcpInfo(fd int) (*unix.TCPInfo, error) {
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	return info, os.NewSyscallError("TCP_INFO", err)
 }
 
 // settling returns the steps that every fault needs: only the owner may end the connection, and the
