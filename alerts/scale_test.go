@@ -154,7 +154,7 @@ func same(t *testing.T, name, before, after string, scale float64) {
 
 func expression(t *testing.T, text string) parser.Expr {
 	t.Helper()
-	e, err := parser.NewParser(parser.Options{}).ParseExpr(text)
+	e, err := parser.ParseExpr(text)
 	if err != nil {
 		t.Fatalf("%v in %s", err, text)
 	}

@@ -9,9 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	oklog "github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/version"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pingreq/pingreq/collector"
 	"github.com/pingreq/pingreq/collector/events"
@@ -88,45 +88,52 @@ func New(o Options) (*Agent, error) {
 // Plan lists the probes that the agent begins with.
 func (a *Agent) Plan() []synthetic.Job { return a.state.plan }
 
-// Run runs the probes and has serve serve the metrics until ctx is done or serve fails; then it stops in order.
+// Run runs the probes and has serve serve the metrics until ctx is done or a part fails. Then it
+// stops in order. The error is that of the part that failed first.
 func (a *Agent) Run(ctx context.Context, serve func(context.Context, http.Handler) error, more ...synthetic.Sink) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var g oklog.Group
-	g.Add(func() error {
-		return a.runPlan(ctx, more)
-	}, func(error) { cancel() })
-	g.Add(func() error {
-		a.obey(ctx)
-		return nil
-	}, func(error) { cancel() })
+	parts := []func(context.Context) error{
+		func(ctx context.Context) error { return a.runPlan(ctx, more) },
+		a.obey,
+		func(ctx context.Context) error { return a.serve(ctx, serve) },
+	}
 	if a.watched != nil {
-		g.Add(func() error {
+		parts = append(parts, func(ctx context.Context) error {
 			a.watched.run(ctx, a.Reload)
 			return nil
-		}, func(error) { cancel() })
+		})
 	}
-	g.Add(func() error {
-		o := web.Options{Registry: a.gatherer, Registerer: a.registry, Rows: a.board.Snapshot, Version: version.Version, Logger: a.log}
-		if a.load != nil {
-			o.Reload = a.Reload
-		}
-		if err := serve(ctx, web.New(o)); err != nil {
-			return fmt.Errorf("web: %w", err)
-		}
-		return nil
-	}, func(error) { cancel() })
-	err := g.Run()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, ctx := errgroup.WithContext(ctx)
+	for _, run := range parts {
+		g.Go(func() error {
+			defer cancel() // a part that ends ends the others
+			return run(ctx)
+		})
+	}
+	err := g.Wait()
 	a.log.Info("stopped")
 	return err
 }
 
+// serve has the metrics and pages served.
+func (a *Agent) serve(ctx context.Context, serve func(context.Context, http.Handler) error) error {
+	o := web.Options{Registry: a.gatherer, Registerer: a.registry, Rows: a.board.Snapshot, Version: version.Version, Logger: a.log}
+	if a.load != nil {
+		o.Reload = a.Reload
+	}
+	if err := serve(ctx, web.New(o)); err != nil {
+		return fmt.Errorf("web: %w", err)
+	}
+	return nil
+}
+
 // obey reloads at each hangup until ctx is done.
-func (a *Agent) obey(ctx context.Context) {
+func (a *Agent) obey(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-a.hangups:
 			if err := a.Reload(ctx); err != nil && a.load == nil {
 				a.log.Warn("nothing reloaded", "reason", err)

@@ -47,7 +47,7 @@ func (s *Schema) Labels(expr string) (Labels, error) {
 }
 
 func (s *Schema) infer(expr string) (result, error) {
-	tree, err := parser.NewParser(parser.Options{}).ParseExpr(plain(expr))
+	tree, err := parser.ParseExpr(plain(expr))
 	if err != nil {
 		return result{}, fmt.Errorf("%w in %s", err, expr)
 	}
