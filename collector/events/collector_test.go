@@ -101,7 +101,8 @@ func TestCollector(t *testing.T) {
 		`mqtt_broker_client_connects_total{target="plant"} 1`,
 		`mqtt_broker_client_disconnects_total{initiator="server",reason="keepalive_timeout",target="plant"} 1`,
 		`mqtt_broker_client_events_state{state="receiving",target="plant"} 1`,
-		`mqtt_broker_client_events_state{state="silent",target="cloud"} 1`, // which has another dialect
+		// Which has another dialect.
+		`mqtt_broker_client_events_state{state="silent",target="cloud"} 1`,
 		`mqtt_broker_client_events_unparsed_total{target="plant"} 1`,
 		`mqtt_broker_own_client_events_total{event="connect",target="plant"} 1`,
 		`mqtt_broker_own_client_events_total{event="disconnect",target="plant"} 1`,
