@@ -74,7 +74,7 @@ const (
 	Host     Reason = "host"     // of the broker's machine, not of the broker
 	Detail   Reason = "detail"   // only this broker has it
 	NoFault  Reason = "no fault" // messages withheld because of a client's own options
-	Frozen   Reason = "frozen"   // sent once when somebody subscribes
+	Frozen   Reason = "frozen"   // sent once, to each new subscriber
 	Event    Reason = "event"    // what one client did: for the events collector
 	Personal Reason = "personal" // of one client
 )
@@ -168,7 +168,7 @@ func compile(d Dialect, families []*synthetic.Metric) (*dialect, error) {
 			}
 			for _, l := range m.Labels {
 				if l != labelNode && !slices.Contains(has, l) {
-					return nil, fmt.Errorf("%s: topic %s: nothing gives label %s of %s", d.Name, r.Topic, l, m.Name)
+					return nil, fmt.Errorf("%s: topic %s: nothing sets label %s of %s", d.Name, r.Topic, l, m.Name)
 				}
 			}
 			for _, l := range has {

@@ -109,8 +109,7 @@ func TestOneStateAtATime(t *testing.T) {
 	}
 }
 
-// TestRestart expects counters to start anew with the broker, without old values among the new
-// ones.
+// TestRestart expects counters to restart with the broker, without old values among the new ones.
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := newTestFleet(t, false)

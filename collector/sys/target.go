@@ -90,7 +90,7 @@ type Target struct {
 	subscription
 }
 
-// subscription holds what is known since the last SUBSCRIBE. Everything starts anew with the next
+// subscription holds what is known since the last SUBSCRIBE. Everything is reset with the next
 // SUBSCRIBE, because the broker may have restarted or may be another broker.
 type subscription struct {
 	dialect  *dialect
@@ -194,8 +194,8 @@ func (t *Target) clock(at time.Time) time.Duration {
 	return max(1, at.Sub(t.epoch))
 }
 
-// Subscribing records that SUBSCRIBE is about to be sent on a new connection. All values start
-// anew.
+// Subscribing records that SUBSCRIBE is about to be sent on a new connection. All values are
+// reset.
 func (t *Target) Subscribing(at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -344,7 +344,7 @@ func word(expr parser.Expr) string {
 
 func union(a, b Labels) Labels {
 	if a == nil || b == nil {
-		return nil // one is not known
+		return nil // the values of one are not known
 	}
 	out := maps.Clone(a)
 	for l, values := range b {

@@ -123,7 +123,7 @@ func leftOut(b *bytes.Buffer, d sys.Dialect, rows []sys.Row) error {
 	return nil
 }
 
-// whyLeft says why topics are left out.
+// whyLeft holds the texts for the reasons why topics are left out.
 var whyLeft = map[sys.Reason]string{
 	sys.Alias:    "another topic has the same value",
 	sys.Sum:      "the sum of other topics",
@@ -133,7 +133,7 @@ var whyLeft = map[sys.Reason]string{
 	sys.Host:     "about the host, which node_exporter measures",
 	sys.Detail:   "only this broker has it",
 	sys.NoFault:  "withheld because of the client's own options, so not a fault",
-	sys.Frozen:   "sent once, when somebody subscribes",
+	sys.Frozen:   "sent once, to each new subscriber",
 	sys.Event:    "about single clients or moments, never kept; client events are counted separately",
 	sys.Personal: "about one client, never kept",
 }

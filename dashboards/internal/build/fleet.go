@@ -42,20 +42,20 @@ func fleet() page {
 			{"What is broken", []*panel{
 				failingTable(targets),
 				newTimeline("Targets",
-					"Each target over time. \"Nobody gets in\": connects fail for all agents and profiles. \"Something fails\": at least one probe of any kind fails. The colour shows the worst moment of each step.",
+					"Each target over time. \"No client connects\": connects fail for all agents and profiles. \"Something fails\": at least one probe of any kind fails. The colour shows the worst moment of each step.",
 					targetColors(),
 					q("min by (target) (min_over_time("+targets.of(success)+"[$__rate_interval])) + (max by (target) (min_over_time("+targets.of(success, connect)+"[$__rate_interval])) or min by (target) (min_over_time("+targets.of(success)+"[$__rate_interval])))", "{{target}}")).
 					linked(to(targetUID, "Target ${__field.labels.target}", seriesTarget)),
 			}},
 			{"Every target", []*panel{
 				newTable("All targets",
-					"One row for each target. The name links to its dashboard. \"Agents that get in\" is the share of the vantage points whose connect probe succeeds: between 0 and 100 % the fault is on the path of some of them. "+
+					"One row for each target. The name links to its dashboard. \"Agents that connect\" is the share of the vantage points whose connect probe succeeds: between 0 and 100 % the fault is on the path of some of them. "+
 						"The columns up to \"Slow connects\" and those for messages and ends cover the time range. The others show the present. \"T ÷ K\" is how long the broker treated a vanished client as connected, as a multiple of its keepalive: {grace} in the standard.",
 					"Failing probes",
 					[]column{
 						{field: "target", title: "Target", links: []link{toTarget}},
 						{field: "Value #A", title: "Failing probes", width: 120, steps: from(1)},
-						{field: "Value #B", title: "Agents that get in", unit: "percentunit", width: 140, steps: below(1, 0.5)},
+						{field: "Value #B", title: "Agents that connect", unit: "percentunit", width: 140, steps: below(1, 0.5)},
 						{field: "Value #C", title: "Connects that succeed", unit: "percentunit", width: 165, steps: below(objective, 1-10*(1-objective))},
 						{field: "Value #D", title: "Slow connects (p99)", unit: "s", width: 150, steps: above(thresholds.ConnectSlowSeconds, thresholds.ConnectVerySlowSeconds)},
 						{field: "Value #E", title: "Sessions connected", unit: "percentunit", width: 145, steps: below(thresholds.SessionObjective, 0.9)},

@@ -33,7 +33,7 @@ func successColors() []state {
 
 // targetColors lists the states and colours of a target as a whole.
 func targetColors() []state {
-	return []state{{"0", "nobody gets in", worse}, {"1", "something fails", warning}, {"2", "well", good}}
+	return []state{{"0", "no client connects", worse}, {"1", "something fails", warning}, {"2", "well", good}}
 }
 
 // failingTable lists what is broken, for how long, and why.
