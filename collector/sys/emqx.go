@@ -27,7 +27,7 @@ func emqx() Dialect {
 	add("stats",
 		Row{Topic: "live_connections.count", Metric: clientsConnected}, // 5
 		Row{Topic: "live_connections.max", Metric: clientsMaximum},
-		// 4; in 5 it includes sessions without a connection.
+		// For 4. In 5 it also includes sessions without a connection.
 		Row{Topic: "connections.count", Metric: clientsConnected, Fallback: true},
 		Row{Topic: "connections.max", Metric: clientsMaximum, Fallback: true},
 		Row{Topic: "sessions.count", Metric: sessions},

@@ -64,8 +64,8 @@ func (d described) Describe(ch chan<- *prometheus.Desc) { ch <- d.Desc }
 func (d described) Collect(chan<- prometheus.Metric)    {}
 
 // Add returns the target of that name and creates it if necessary. An existing target with the same
-// options keeps its values. With other options Add replaces it by a new target without values. Add
-// returns an error if an option is not valid.
+// options keeps its values. With other options Add replaces it with a new target without values.
+// Add returns an error if an option is not valid.
 func (f *Fleet) Add(name string, o Options) (*Target, error) {
 	t, err := newTarget(name, f.table, o)
 	if err != nil {

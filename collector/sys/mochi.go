@@ -23,7 +23,7 @@ func mochi() Dialect {
 			{Topic: "packets/sent", Metric: messagesSent},
 			{Topic: "messages/received", Metric: publishesReceived},
 			{Topic: "messages/sent", Metric: publishesSent},
-			// Of a slow client.
+			// The queue of a slow client was full.
 			{Topic: "messages/dropped", Metric: messagesDropped, Cause: "queue_full"},
 			{Topic: "messages/inflight", Metric: inflightMessages},
 			{Topic: "load/bytes/received", Metric: bytesReceived},

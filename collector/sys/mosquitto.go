@@ -26,7 +26,7 @@ func mosquitto() Dialect {
 			{Topic: "messages/sent", Metric: messagesSent},
 			{Topic: "publish/messages/received", Metric: publishesReceived},
 			{Topic: "publish/messages/sent", Metric: publishesSent},
-			// Or inflight limits: Mosquitto does not say which.
+			// The cause may also be an inflight limit: Mosquitto does not say which.
 			{Topic: "publish/messages/dropped", Metric: messagesDropped, Cause: "queue_full"},
 			{Topic: "publish/bytes/received", Metric: publishBytesReceived},
 			{Topic: "publish/bytes/sent", Metric: publishBytesSent},
