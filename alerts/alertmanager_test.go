@@ -26,7 +26,8 @@ func amtool(t *testing.T, args ...string) string {
 	return strings.TrimSpace(string(output))
 }
 
-// TestAlertmanagerAccepts checks the example with Alertmanager's own tool, also with shortened times.
+// TestAlertmanagerAccepts checks the example with Alertmanager's own tool, also with shortened
+// times.
 func TestAlertmanagerAccepts(t *testing.T) {
 	amtool(t, "check-config", alertmanagerFile)
 	rendered, err := Render(60)
@@ -43,7 +44,7 @@ func TestAlertmanagerAccepts(t *testing.T) {
 	}
 }
 
-// TestRoutes sends what is critical to the pager and the rest to the tickets.
+// TestRoutes expects critical alerts at the pager and all others at the tickets.
 func TestRoutes(t *testing.T) {
 	for _, r := range rules(t, alertsFile) {
 		want := map[string]string{"critical": "pager", "warning": "tickets"}[r.Labels["severity"]]
@@ -53,7 +54,7 @@ func TestRoutes(t *testing.T) {
 		}
 	}
 	if got := amtool(t, "config", "routes", "test", "--config.file="+alertmanagerFile, "alertname=Other", "severity=critical"); got != "tickets" {
-		t.Errorf("what is not ours goes to %q", got)
+		t.Errorf("an alert of another origin goes to %q", got)
 	}
 }
 
@@ -63,7 +64,7 @@ type inhibition struct {
 	Equal  []string `yaml:"equal"`
 }
 
-// TestInhibition tells which alerts each one silences.
+// TestInhibition checks which alerts each rule silences.
 func TestInhibition(t *testing.T) {
 	text, err := files.ReadFile(alertmanagerFile)
 	if err != nil {
@@ -81,12 +82,12 @@ func TestInhibition(t *testing.T) {
 	// Every name in the file is an alert that exists.
 	for _, name := range regexp.MustCompile(`\b(?:MQTT|Pingreq)[A-Z]\w+`).FindAllString(string(text), -1) {
 		if !slices.Contains(all, name) {
-			t.Errorf("%s names %s, which is no alert", alertmanagerFile, name)
+			t.Errorf("%s names %s, which is not an alert", alertmanagerFile, name)
 		}
 	}
 
 	mqtt := slices.DeleteFunc(slices.Clone(all), func(n string) bool { return !strings.HasPrefix(n, "MQTT") })
-	// What a dead broker does not explain.
+	// Alerts that a dead broker does not explain.
 	independent := []string{"MQTTBrokerUnreachable", "MQTTKeepaliveAbovePathLimit", "MQTTServerCertificateExpiring", "MQTTServerCertificateExpiresSoon",
 		"MQTTClientCertificateExpiring", "MQTTForbiddenAccessGranted"}
 	consequences := slices.DeleteFunc(slices.Clone(mqtt), func(n string) bool { return slices.Contains(independent, n) })
@@ -121,7 +122,7 @@ func TestInhibition(t *testing.T) {
 
 var matcher = regexp.MustCompile(`^(\w+)(=~|=)"(.*)"$`)
 
-// matches tells whether matchers select an alert by its name; other labels are taken as they want them.
+// matches reports whether matchers select an alert by its name. It assumes that other labels match.
 func matches(t *testing.T, matchers []string, alert string) bool {
 	t.Helper()
 	for _, m := range matchers {

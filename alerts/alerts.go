@@ -1,10 +1,12 @@
-// Package alerts holds the Prometheus rules of pingreq and an example of a configuration for Alertmanager. They are plain files to be copied:
+// Package alerts embeds the Prometheus rules of pingreq and an example of a configuration for
+// Alertmanager. They are plain files that users copy:
 //
-//	rules/pingreq-recording.yaml   what the alerts are made of, service levels, quantiles
+//	rules/pingreq-recording.yaml   inputs of the alerts, service levels, quantiles
 //	rules/pingreq-alerts.yaml      the alerts
 //	alertmanager.yaml              routing, grouping and inhibition
 //
-// They need Prometheus 2.42. docs/runbooks has a page for each alert and says what the rules take for granted.
+// They need Prometheus 2.42. docs/runbooks has a page for each alert and lists what the rules
+// require.
 package alerts
 
 import (
@@ -16,12 +18,13 @@ import (
 //go:embed rules/*.yaml alertmanager.yaml
 var files embed.FS
 
-// Files holds the files as they are committed, by the paths above.
+// Files returns the files as they are committed, by the paths above.
 func Files() fs.FS { return files }
 
-// Render gives the files by path with every time in them divided by scale, so that tests and demonstrations need not wait: with 60 a
-// minute becomes a second. With 1 they are byte for byte those of [Files]. The error says that scale is not a number above 0, or
-// which file has a time that cannot be divided.
+// Render returns the files by path, with every time in them divided by scale, so that tests and
+// demonstrations take less time. With 60 a minute becomes a second. With 1 the files are byte for
+// byte those of [Files]. Render returns an error if scale is not a number above 0, or if a file has
+// a time that cannot be divided.
 func Render(scale float64) (map[string][]byte, error) {
 	out := make(map[string][]byte)
 	err := fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {

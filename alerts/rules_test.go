@@ -50,7 +50,7 @@ func decode(t *testing.T, text []byte, into any) {
 	}
 }
 
-// rules gives the rules of a file in order.
+// rules returns the rules of a file in order.
 func rules(t *testing.T, path string) (all []rule) {
 	t.Helper()
 	text, err := fs.ReadFile(Files(), path)
@@ -68,7 +68,7 @@ func rules(t *testing.T, path string) (all []rule) {
 	return all
 }
 
-// groups gives the names of all groups, those that others build upon first.
+// groups returns the names of all groups. Groups that others depend on come first.
 func groups(t *testing.T) (names []string) {
 	t.Helper()
 	for _, path := range []string{recordingFile, alertsFile} {
@@ -85,7 +85,8 @@ func groups(t *testing.T) (names []string) {
 	return names
 }
 
-// schema knows what the agent exports and what the recording rules make of it, each of which is checked.
+// schema returns the metrics that the agent exports and those that the recording rules make. It
+// checks each of the rules.
 func schema(t *testing.T) *exported.Schema {
 	t.Helper()
 	s, err := exported.New()
@@ -102,7 +103,7 @@ func schema(t *testing.T) *exported.Schema {
 	return s
 }
 
-// TestExpressions looks whether the expressions name only what is exported or recorded.
+// TestExpressions expects the expressions to name only exported or recorded metrics.
 func TestExpressions(t *testing.T) {
 	s := schema(t)
 	for _, r := range rules(t, alertsFile) {
@@ -113,13 +114,14 @@ func TestExpressions(t *testing.T) {
 }
 
 var (
-	// queryCall is a query in a template: its text, and how it is looked at: by range or with.
+	// queryCall matches a query in a template: its text and its arguments.
 	queryCall = regexp.MustCompile(`printf ("(?:[^"\\]|\\.)*")((?: \$labels\.\w+)*) \| query`)
 	own       = regexp.MustCompile(`\$labels\.(\w+)`)
 	result    = regexp.MustCompile(`(?:\$x|[ (])\.Labels\.(\w+)|sortByLabel "(\w+)"`)
 )
 
-// TestTemplates looks whether the texts name only labels that are there, and their queries only what is exported or recorded.
+// TestTemplates expects the texts to name only existing labels, and their queries only exported or
+// recorded metrics.
 func TestTemplates(t *testing.T) {
 	s := schema(t)
 	for _, r := range rules(t, alertsFile) {
@@ -131,12 +133,12 @@ func TestTemplates(t *testing.T) {
 		for name, text := range r.Annotations {
 			for _, m := range own.FindAllStringSubmatch(text, -1) {
 				if _, ok := alert.Labels[m[1]]; !ok {
-					t.Errorf("%s: %s names $labels.%s, and the expression gives only %v", r.Alert, name, m[1], slices.Sorted(maps.Keys(alert.Labels)))
+					t.Errorf("%s: %s names $labels.%s, but the expression has only %v", r.Alert, name, m[1], slices.Sorted(maps.Keys(alert.Labels)))
 				}
 			}
 			queries := queryCall.FindAllStringSubmatchIndex(text, -1)
 			if got := strings.Count(text, "| query"); got != len(queries) {
-				t.Errorf("%s: %s has %d queries, of which this test understands %d", r.Alert, name, got, len(queries))
+				t.Errorf("%s: %s has %d queries, but this test understands %d", r.Alert, name, got, len(queries))
 			}
 			for i, at := range queries {
 				format, err := strconv.Unquote(text[at[2]:at[3]])
@@ -157,7 +159,7 @@ func TestTemplates(t *testing.T) {
 				}
 				for _, m := range result.FindAllStringSubmatch(rest, -1) {
 					if _, ok := found.Labels[m[1]+m[2]]; !ok {
-						t.Errorf("%s: %s names label %s, and the query gives only %v: %s", r.Alert, name, m[1]+m[2], slices.Sorted(maps.Keys(found.Labels)), format)
+						t.Errorf("%s: %s names label %s, but the query has only %v: %s", r.Alert, name, m[1]+m[2], slices.Sorted(maps.Keys(found.Labels)), format)
 					}
 				}
 			}
@@ -165,16 +167,16 @@ func TestTemplates(t *testing.T) {
 	}
 }
 
-// dashboards are the uids that links may lead to.
+// dashboards lists the uids that links may lead to.
 var dashboards = []string{"pingreq-fleet", "pingreq-target", "pingreq-halfopen", "pingreq-broker", "pingreq-agent"}
 
-// TestAlerts holds every alert to the form that the documentation promises.
+// TestAlerts expects every alert to have the form that the documentation promises.
 func TestAlerts(t *testing.T) {
 	name := regexp.MustCompile(`^(MQTT|Pingreq)([A-Z][a-z0-9]+)+$`)
 	seen := map[string]bool{}
 	for _, r := range rules(t, alertsFile) {
 		if !name.MatchString(r.Alert) || seen[r.Alert] {
-			t.Errorf("%s: bad name, or there twice", r.Alert)
+			t.Errorf("%s: bad name, or defined twice", r.Alert)
 		}
 		seen[r.Alert] = true
 		if s := r.Labels["severity"]; len(r.Labels) != 1 || s != "critical" && s != "warning" {
@@ -197,7 +199,7 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// TestThresholds looks whether the numbers of the alerts are those that the dashboards draw.
+// TestThresholds expects the alerts to use the numbers that the dashboards draw.
 func TestThresholds(t *testing.T) {
 	expr := map[string]string{}
 	for _, r := range append(rules(t, alertsFile), rules(t, recordingFile)...) {
@@ -263,7 +265,8 @@ func TestUnits(t *testing.T) {
 	}
 }
 
-// TestEveryAlertIsTested wants each alert to fire in a unit test, and to stay silent in another case where it might fire.
+// TestEveryAlertIsTested expects each alert to fire in a unit test, and to stay silent in another
+// case in which it might fire.
 func TestEveryAlertIsTested(t *testing.T) {
 	firing, silent := map[string]int{}, map[string]int{}
 	for _, path := range unitTests(t) {
@@ -281,7 +284,7 @@ func TestEveryAlertIsTested(t *testing.T) {
 			} `yaml:"tests"`
 		}
 		decode(t, text, &f)
-		if want := groups(t); !slices.Equal(f.Order, want) { // promtool takes groups that are not listed in any order
+		if want := groups(t); !slices.Equal(f.Order, want) { // promtool evaluates unlisted groups in any order
 			t.Errorf("%s: group_eval_order %v, want %v", path, f.Order, want)
 		}
 		for _, test := range f.Tests {
@@ -307,7 +310,7 @@ func TestEveryAlertIsTested(t *testing.T) {
 	}
 }
 
-// TestRunbooks wants a page for each alert, with what a page has to have, and no other.
+// TestRunbooks expects a page with all its sections for each alert, and no other page.
 func TestRunbooks(t *testing.T) {
 	const dir = "../docs/runbooks/"
 	index, err := os.ReadFile(dir + "README.md")
@@ -353,7 +356,7 @@ func TestRunbooks(t *testing.T) {
 	}
 }
 
-// TestRunbookCommands wants the commands of the pages to use flags and kinds that exist.
+// TestRunbookCommands expects the commands of the pages to use existing flags and kinds.
 func TestRunbookCommands(t *testing.T) {
 	pages, err := filepath.Glob("../docs/runbooks/*.md")
 	if err != nil {

@@ -10,18 +10,20 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// duration is how Prometheus writes durations, such as 5m and 23h45m.
+// duration matches durations as Prometheus writes them, such as 5m and 23h45m.
 const duration = `(?:[0-9]+(?:ms|[smhdwy]))+`
 
-// times finds durations where they mean a time of a rule or of a route, never in prose: ranges, steps of subqueries and offsets of PromQL, wherever
-// it stands, and the keys of rules and routes whose values are durations.
+// times matches durations that are a time of a rule or of a route, never durations in prose. It
+// matches ranges, steps of subqueries and offsets of PromQL everywhere, and the keys of rules and
+// routes whose values are durations.
 var times = regexp.MustCompile(`\[` + duration + `(?::(?:` + duration + `)?)?\]` +
 	`|\boffset ` + duration + `\b` +
 	`|(?m:^[ \t-]*(?:interval|for|keep_firing_for|group_wait|group_interval|repeat_interval|resolve_timeout):[ \t]+` + duration + `$)`)
 
 var durations = regexp.MustCompile(`\b` + duration + `\b`)
 
-// rescale divides every time in a file by scale. A time never becomes shorter than a millisecond, and 0s stays.
+// rescale divides every time in a file by scale. A time never becomes shorter than a millisecond,
+// and 0s stays.
 func rescale(text []byte, scale float64) ([]byte, error) {
 	if !(scale > 0) || math.IsInf(scale, 0) {
 		return nil, fmt.Errorf("time scale %v: use a number above 0, such as 60 to make a minute a second", scale)
@@ -42,7 +44,7 @@ func rescale(text []byte, scale float64) ([]byte, error) {
 	return out, errors.Join(errs...)
 }
 
-// divide divides a duration, rounded to milliseconds, the shortest time that Prometheus knows.
+// divide divides a duration and rounds it to milliseconds, Prometheus's shortest time.
 func divide(token string, scale float64) (string, error) {
 	d, err := model.ParseDuration(token)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestRenderUnchanged wants the files as they are committed.
+// TestRenderUnchanged expects the files as they are committed.
 func TestRenderUnchanged(t *testing.T) {
 	got, err := Render(1)
 	if err != nil {
@@ -43,15 +43,16 @@ func TestRenderUnchanged(t *testing.T) {
 func TestRenderScale(t *testing.T) {
 	for _, scale := range []float64{0, -1, math.NaN(), math.Inf(1)} {
 		if _, err := Render(scale); err == nil {
-			t.Errorf("scale %v was taken", scale)
+			t.Errorf("scale %v was accepted", scale)
 		}
 	}
 	if _, err := Render(1e-12); err == nil {
-		t.Error("times of millions of years were made")
+		t.Error("times of millions of years were accepted")
 	}
 }
 
-// TestRescaled compares the text that came out with what Prometheus's own parser makes of the text that went in.
+// TestRescaled compares the rescaled text with the original text as Prometheus's own parser reads
+// it.
 func TestRescaled(t *testing.T) {
 	for _, scale := range []float64{60, 7, 0.5} {
 		rendered, err := Render(scale)
@@ -89,7 +90,7 @@ func TestRescaled(t *testing.T) {
 					for j := range before {
 						same(t, name+" "+annotation, before[j], after[j], scale)
 					}
-					// Prose stays.
+					// Prose stays unchanged.
 					if cmp.Diff(queryCall.ReplaceAllString(text, ""), queryCall.ReplaceAllString(s.Annotations[annotation], "")) != "" {
 						t.Errorf("%s: the prose of %s changed: %s", name, annotation, s.Annotations[annotation])
 					}
@@ -108,7 +109,7 @@ func TestRescaled(t *testing.T) {
 	}
 }
 
-// TestRescaleTokens has what is a time and what only looks like one.
+// TestRescaleTokens checks texts that are a time and texts that only look like one.
 func TestRescaleTokens(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"expr: rate(x[5m]) offset 1h", "expr: rate(x[5s]) offset 1m"},
@@ -132,7 +133,7 @@ func TestRescaleTokens(t *testing.T) {
 	}
 }
 
-// same looks whether two expressions are the same but for their times.
+// same checks that two expressions differ only in their times.
 func same(t *testing.T, name, before, after string, scale float64) {
 	t.Helper()
 	want, got := expression(t, before), expression(t, after)
@@ -161,7 +162,7 @@ func expression(t *testing.T, text string) parser.Expr {
 	return e
 }
 
-// queries gives the expressions in a template.
+// queries returns the expressions in a template.
 func queries(t *testing.T, text string) (out []string) {
 	t.Helper()
 	for _, m := range queryCall.FindAllStringSubmatch(text, -1) {

@@ -1,7 +1,8 @@
-// Package dashboards holds the dashboards for Grafana, as classic JSON, and a file that provisions them.
+// Package dashboards embeds the dashboards for Grafana, as classic JSON, and a file that provisions
+// them.
 //
-// They are made by Go code with Grafana's foundation SDK, which go generate runs. Only their JSON is here, so the SDK is
-// not part of the program.
+// Go code makes them with Grafana's foundation SDK; go generate runs it. This package contains only
+// the JSON, so the SDK is not part of the program.
 package dashboards
 
 import (
@@ -14,5 +15,6 @@ import (
 //go:embed *.json provisioning/pingreq.yaml
 var files embed.FS
 
-// Files gives the dashboards, <name>.json, and provisioning/pingreq.yaml, by which Grafana loads them from a folder.
+// Files returns the dashboards, <name>.json, and provisioning/pingreq.yaml. With the latter Grafana
+// loads them from a folder.
 func Files() fs.FS { return files }

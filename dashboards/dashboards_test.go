@@ -26,7 +26,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
-// board is a dashboard as Grafana reads it, as far as the tests look.
+// board is a dashboard as Grafana reads it, with the fields that the tests check.
 type board struct {
 	file        string
 	UID         string
@@ -158,14 +158,14 @@ func TestUpToDate(t *testing.T) {
 	for name, text := range built {
 		committed, err := fs.ReadFile(Files(), name)
 		if err != nil {
-			t.Errorf("%v (go generate ./dashboards makes it)", err)
+			t.Errorf("%v (go generate ./dashboards creates it)", err)
 			continue
 		}
 		if diff := cmp.Diff(strings.Split(string(committed), "\n"), strings.Split(string(text), "\n")); diff != "" {
-			t.Errorf("%s is not what its source says; go generate ./dashboards makes it anew (-committed +source):\n%s", name, diff)
+			t.Errorf("%s does not match its source; go generate ./dashboards rewrites it (-committed +source):\n%s", name, diff)
 		}
 		if string(text) != string(again[name]) {
-			t.Errorf("%s is not the same each time", name)
+			t.Errorf("%s differs from one build to the next", name)
 		}
 	}
 	if got := len(load(t)); got != len(built) || got != 5 {
@@ -173,7 +173,8 @@ func TestUpToDate(t *testing.T) {
 	}
 }
 
-// TestGrafanaSchema reads the dashboards as strictly as the SDK can: every field is one that Grafana knows.
+// TestGrafanaSchema reads the dashboards as strictly as the SDK can. It expects only fields that
+// Grafana defines.
 func TestGrafanaSchema(t *testing.T) {
 	plugins.RegisterDefaultPlugins()
 	for _, b := range load(t) {
@@ -181,8 +182,8 @@ func TestGrafanaSchema(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var d dashboard.Dashboard                                                //lint:ignore SA1019 the classic form is what is committed
-		if err := d.UnmarshalJSONStrict(text); err != nil && err.Error() != "" { // the SDK has errors that list none
+		var d dashboard.Dashboard                                                //lint:ignore SA1019 the committed form is the classic one
+		if err := d.UnmarshalJSONStrict(text); err != nil && err.Error() != "" { // the SDK returns some errors that list no fault
 			t.Errorf("%s: %v", b.file, err)
 		}
 	}
@@ -223,7 +224,8 @@ func TestExpressions(t *testing.T) {
 	}
 }
 
-// TestVariables finds variables that are used and not there: those of Grafana count as there.
+// TestVariables finds variables that are used but not defined. Grafana's own variables count as
+// defined.
 func TestVariables(t *testing.T) {
 	known := grafana.Intervals()
 	for _, b := range load(t) {
@@ -266,7 +268,8 @@ func TestVariables(t *testing.T) {
 	}
 }
 
-// TestWindows keeps the windows of rates to what fits a graph (the step), a tile (what is shown), or has a reason.
+// TestWindows expects each window of a rate to fit a graph (the step) or a tile (the time range),
+// or to have a reason.
 func TestWindows(t *testing.T) {
 	window := regexp.MustCompile(`\[([^\]]+)\]`)
 	data(t, func(b *board, p *boardPanel, fault func(string, ...any)) {
@@ -295,7 +298,7 @@ func TestPanels(t *testing.T) {
 			}
 			ids[p.ID] = p.Title
 			if titles[p.Title] {
-				t.Errorf("%s: two panels are called %q", b.file, p.Title)
+				t.Errorf("%s: two panels have the title %q", b.file, p.Title)
 			}
 			titles[p.Title] = true
 		}
@@ -324,7 +327,8 @@ func TestPanels(t *testing.T) {
 	})
 }
 
-// TestLayout finds panels that overlap, stick out, or leave a hole: every cell of the grid belongs to one panel.
+// TestLayout finds panels that overlap, exceed the grid, or leave a hole. Every cell of the grid
+// belongs to one panel.
 func TestLayout(t *testing.T) {
 	const columns = 24
 	for _, b := range load(t) {
@@ -348,14 +352,15 @@ func TestLayout(t *testing.T) {
 		for y := range bottom {
 			for x := range columns {
 				if _, ok := cells[[2]int{x, y}]; !ok {
-					t.Fatalf("%s: nothing at %d, %d, beside %q", b.file, x, y, cells[[2]int{0, y}])
+					t.Fatalf("%s: no panel at %d, %d, next to %q", b.file, x, y, cells[[2]int{0, y}])
 				}
 			}
 		}
 	}
 }
 
-// TestFields finds names of columns and labels, in tables, legends and links, that no query gives.
+// TestFields finds names of columns and labels, in tables, legends and links, that no query
+// returns.
 func TestFields(t *testing.T) {
 	s := schema(t)
 	label := regexp.MustCompile(`\{\{(\w+)\}\}`)
@@ -385,20 +390,20 @@ func TestFields(t *testing.T) {
 			case o.Matcher.ID == "byName" && shown[o.Matcher.Options]:
 			case o.Matcher.ID == "byFrameRefID" && refIDs[o.Matcher.Options]:
 			default:
-				fault("an override of %s %q, which is not there", o.Matcher.ID, o.Matcher.Options)
+				fault("an override of %s %q, which does not exist", o.Matcher.ID, o.Matcher.Options)
 			}
 		}
 		for _, l := range p.links(t) {
 			for _, m := range regexp.MustCompile(`\$\{__(?:data\.fields|field\.labels)\.(\w+)\}`).FindAllStringSubmatch(l.URL+l.Title, -1) {
 				if _, ok := all[m[1]]; !ok {
-					fault("link %q uses the label %s, which no query gives", l.Title, m[1])
+					fault("link %q uses the label %s, which no query returns", l.Title, m[1])
 				}
 			}
 		}
 	})
 }
 
-// columns checks a table's transformations and gives the titles of its columns.
+// columns checks a table's transformations and returns the titles of its columns.
 func columns(p *boardPanel, labels exported.Labels, fault func(string, ...any)) map[string]bool {
 	fields := map[string]bool{"Value": true}
 	for l := range labels {
@@ -440,7 +445,7 @@ func columns(p *boardPanel, labels exported.Labels, fault func(string, ...any)) 
 	}
 	for _, by := range p.Options.SortBy {
 		if !shown[by.DisplayName] {
-			fault("sorted by %q, which is no column", by.DisplayName)
+			fault("sorted by %q, which is not a column", by.DisplayName)
 		}
 	}
 	if len(p.Options.SortBy) == 0 {
@@ -467,7 +472,7 @@ func (p *boardPanel) links(t *testing.T) []boardLink {
 	return out
 }
 
-// TestLinks follows every link: to a dashboard that exists, with variables that both sides have.
+// TestLinks follows every link. The dashboard must exist, and both sides must have the variables.
 func TestLinks(t *testing.T) {
 	boards := load(t)
 	variables := map[string][]string{}
@@ -499,7 +504,7 @@ func TestLinks(t *testing.T) {
 				for _, v := range regexp.MustCompile(`var-(\w+)=|\$\{(\w+):queryparam\}`).FindAllStringSubmatch(m[2], -1) {
 					name := v[1] + v[2]
 					if !slices.Contains(variables[m[1]], name) || v[2] != "" && !slices.Contains(variables[b.UID], name) {
-						t.Errorf("%s, %q: the link to %s hands over %s, which one of the two does not have", b.file, p.Title, m[1], name)
+						t.Errorf("%s, %q: the link to %s passes %s, which one of the two does not have", b.file, p.Title, m[1], name)
 					}
 				}
 			}
@@ -512,7 +517,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestThresholds compares lines and colours with the numbers that the alerts have.
+// TestThresholds compares lines and colours with the numbers in the alerts.
 func TestThresholds(t *testing.T) {
 	const objective, burnt = thresholds.ConnectObjective, 1 - 10*(1-thresholds.ConnectObjective)
 	for _, want := range []struct {
@@ -556,7 +561,7 @@ func TestThresholds(t *testing.T) {
 	}
 }
 
-// steps gives the thresholds of a panel, or of a column of it, without the base.
+// steps returns the thresholds of a panel, or of one of its columns, without the base.
 func (p *boardPanel) steps(t *testing.T, column string) (out []float64) {
 	t.Helper()
 	steps := p.FieldConfig.Defaults.Thresholds.Steps
@@ -582,7 +587,7 @@ func (p *boardPanel) steps(t *testing.T, column string) (out []float64) {
 	return out
 }
 
-// TestNothingIsHidden looks for every family of the agent on some dashboard.
+// TestNothingIsHidden expects every family of the agent on some dashboard.
 func TestNothingIsHidden(t *testing.T) {
 	queries, err := Queries(nil)
 	if err != nil {
@@ -597,7 +602,7 @@ func TestNothingIsHidden(t *testing.T) {
 	for _, k := range kinds {
 		families = append(families, k.Metrics...)
 	}
-	// What mqtt_probe_last_failure_info tells, with a time: the alerts are made of it.
+	// It has the content of mqtt_probe_last_failure_info with a time. The alerts use it.
 	families = slices.DeleteFunc(families, func(m *synthetic.Metric) bool { return m.Name == "mqtt_probe_last_failure_timestamp_seconds" })
 	for _, m := range families {
 		if !regexp.MustCompile(`\b` + m.Name + `(_bucket|_sum)?\b`).MatchString(all.String()) {
@@ -616,7 +621,7 @@ func TestQueries(t *testing.T) {
 	for _, q := range queries {
 		panels[q.Dashboard+" "+q.Panel] = true
 		if left := regexp.MustCompile(`\$[A-Za-z_{]`).FindString(q.Expr); left != "" {
-			t.Errorf("%s, %q: a variable is left in %s", q.Dashboard, q.Panel, q.Expr)
+			t.Errorf("%s, %q: a variable remains in %s", q.Dashboard, q.Panel, q.Expr)
 		}
 		if err := s.Check(q.Expr); err != nil {
 			t.Errorf("%s, %q: %v", q.Dashboard, q.Panel, err)

@@ -10,18 +10,20 @@ import (
 	"github.com/pingreq/pingreq/internal/grafana"
 )
 
-// Query is one expression of a dashboard, as Prometheus is asked.
+// Query is one expression of a dashboard, as Prometheus evaluates it.
 type Query struct {
 	Dashboard string // name of the file
 	Panel     string // title of the panel, or name of the annotation
 	RefID     string // A, B, …; empty for an annotation
 	Expr      string
-	Instant   bool // asks for the present, not for a range
+	Instant   bool // evaluated for the present, not for a range
 }
 
-// Queries lists every query of every dashboard, those of annotations included, with the variables replaced by these values: the dashboards'
-// own (job, agent, target, probe, profile), each a regular expression that is anchored, and Grafana's (__rate_interval, __range, …). Variables without a value are as
-// Grafana has them by default: all, and an hour with a step of a minute. The error says which file is not JSON.
+// Queries lists every query of every dashboard, including those of annotations, with the variables
+// replaced by these values. There are the dashboards' own variables (job, agent, target, probe,
+// profile), each an anchored regular expression, and Grafana's (__rate_interval, __range, …).
+// Variables without a value have Grafana's default: all, and an hour with a step of a minute. An
+// error names the file that is not JSON.
 func Queries(variables map[string]string) ([]Query, error) {
 	values := grafana.Intervals()
 	maps.Copy(values, variables)

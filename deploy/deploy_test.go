@@ -1,4 +1,5 @@
-// Package deploy checks what is shipped to run pingreq elsewhere, as far as that is possible without a container engine.
+// Package deploy checks the files for running pingreq elsewhere, as far as that is possible without
+// a container engine.
 package deploy
 
 import (
@@ -13,7 +14,8 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestCompose checks that what the stack mounts is there, that names agree, and that each program takes its configuration.
+// TestCompose checks that the files that the stack mounts exist, that names agree, and that each
+// program accepts its configuration.
 func TestCompose(t *testing.T) {
 	var stack struct {
 		Services map[string]struct {
@@ -45,7 +47,7 @@ func TestCompose(t *testing.T) {
 	if err != nil || len(warnings) > 0 {
 		t.Errorf("pingreq.yaml: %v %v", err, warnings)
 	} else if _, ok := stack.Services[strings.TrimSuffix(strings.TrimPrefix(cfg.Targets[0].URL, "mqtt://"), ":1883")]; !ok {
-		t.Errorf("%s is no service of the stack", cfg.Targets[0].URL)
+		t.Errorf("%s is not a service of the stack", cfg.Targets[0].URL)
 	}
 	var prometheus struct {
 		Scrape []struct {
@@ -61,7 +63,7 @@ func TestCompose(t *testing.T) {
 	for _, address := range append(prometheus.Scrape[0].Static[0].Targets, prometheus.Alerting.Alertmanagers[0].Static[0].Targets...) {
 		service, port, _ := strings.Cut(address, ":")
 		if s, ok := stack.Services[service]; !ok || len(s.Ports) != 1 || s.Ports[0] != port+":"+port {
-			t.Errorf("prometheus.yml names %s, which the stack does not have", address)
+			t.Errorf("prometheus.yml names %s, which is not in the stack", address)
 		}
 	}
 	receivers, err := os.ReadFile("../alerts/alertmanager.yaml")

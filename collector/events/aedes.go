@@ -7,15 +7,16 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// newAedes reads $SYS/<broker id>/new/clients and $SYS/<broker id>/disconnect/clients, whose payload is the client
-// identifier (aedes 0.4x to 1.x, aedes.js). aedes tells no reason, and nothing of clients that it refused.
+// newAedes reads $SYS/<broker id>/new/clients and $SYS/<broker id>/disconnect/clients. The payload
+// is the client identifier (aedes 0.4x to 1.x, aedes.js). aedes reports no reason, and reports
+// nothing about clients that it refused.
 func newAedes() *Dialect {
 	return &Dialect{
 		Name:       "aedes",
 		Filters:    []string{"$SYS/+/new/clients", "$SYS/+/disconnect/clients"},
-		Advice:     "aedes always tells: allow the client to read $SYS/+/new/clients and $SYS/+/disconnect/clients.",
+		Advice:     "aedes always publishes client events: allow the client to read $SYS/+/new/clients and $SYS/+/disconnect/clients.",
 		Outcomes:   []Event{{Kind: Connect}, aedesDisconnect},
-		maxPayload: 1<<16 - 1, // of a client identifier [MQTT-1.5.4]
+		maxPayload: 1<<16 - 1, // the longest client identifier [MQTT5-1.5.4]
 		newReader:  func() reader { return aedes{} },
 	}
 }
@@ -36,7 +37,7 @@ func (aedes) read(topic string, payload []byte, _ time.Time) (told, error) {
 	default:
 		return told{}, nil
 	}
-	if len(payload) == 0 { // aedes gives a client without identifier one
+	if len(payload) == 0 { // aedes assigns an identifier to a client without one
 		return told{}, ErrUnparsed
 	}
 	t.Node = broker

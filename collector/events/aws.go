@@ -10,12 +10,13 @@ import (
 
 const (
 	awsPrefix = "$aws/events/presence/"
-	// awsMemory is how long a repeated event is recognised: AWS gives no bound.
+	// awsMemory is how long a repeated event is recognised. AWS documents no limit.
 	awsMemory = 10 * time.Minute
 )
 
-// newAWS reads the lifecycle events of AWS IoT Core, which are always on (AWS IoT Core developer guide, "Lifecycle
-// events"). They may come twice and out of order. A client whose identifier contains # or + has none.
+// newAWS reads the lifecycle events of AWS IoT Core, which are always on (AWS IoT Core developer
+// guide, "Lifecycle events"). They can come twice and out of order. AWS publishes no events for a
+// client whose identifier contains # or +.
 func newAWS() *Dialect {
 	o := outcomes{{Kind: Connect}, awsRefused, awsUntold(true), awsUntold(false)}
 	for _, e := range awsReasons {
@@ -24,7 +25,7 @@ func newAWS() *Dialect {
 	return &Dialect{
 		Name:       "aws",
 		Filters:    []string{awsPrefix + "connected/+", awsPrefix + "disconnected/+", awsPrefix + "connect_failed/+"},
-		Advice:     "AWS IoT Core always tells: allow the client iot:Subscribe and iot:Receive on $aws/events/presence/*.",
+		Advice:     "AWS IoT Core always publishes client events: allow the client iot:Subscribe and iot:Receive on $aws/events/presence/*.",
 		Outcomes:   sorted(o),
 		maxPayload: 128 << 10, // the service's limit
 		newReader:  func() reader { return &aws{recent: newRecent()} },
@@ -48,10 +49,12 @@ var awsReasons = map[string]Event{
 	"CUSTOMAUTH_TTL_EXPIRATION":   ended(disconnect.LifetimeExpired, disconnect.ByServer),
 }
 
-// awsRefused is a connect attempt that failed: its connectFailureReason has the one value AUTHORIZATION_FAILED.
+// awsRefused is a connect attempt that failed: connectFailureReason has only the value
+// AUTHORIZATION_FAILED.
 var awsRefused = failed(disconnect.NotAuthorized, disconnect.ByServer)
 
-// awsUntold is a disconnect without a reason, as before 2019, or with an unknown one.
+// awsUntold returns the event of a disconnect without a reason, as before 2019, or with an unknown
+// reason.
 func awsUntold(byClient bool) Event {
 	if byClient {
 		return awsReasons["CLIENT_INITIATED_DISCONNECT"]

@@ -31,7 +31,7 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-// BenchmarkMessage counts the events of a client that connects and goes.
+// BenchmarkMessage counts the events of a client that connects and disconnects.
 func BenchmarkMessage(b *testing.B) {
 	plant := mustAdd(b, New(), "plant", "mosquitto", Options{Own: own})
 	lines := []*mqtt.Message{

@@ -9,7 +9,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// Collector exports what the brokers of many targets tell of their clients. Its methods may be called from many goroutines.
+// Collector exports what the brokers of many targets report about their clients. Its methods may be
+// called from many goroutines.
 type Collector struct {
 	metrics metrics
 	vecs    map[*synthetic.Metric]*prometheus.CounterVec
@@ -49,8 +50,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	c.states.Collect(ch)
 }
 
-// Add gives the target of that name. One that is there already keeps what was counted, and reads its events by the new
-// options. The error says that the name is not UTF-8.
+// Add returns the target of that name and creates it if necessary. A target that exists keeps its
+// counts and reads later events with the new options. Add returns an error if the name is not
+// UTF-8.
 func (c *Collector) Add(name string, o Options) (*Target, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -68,8 +70,8 @@ func (c *Collector) Add(name string, o Options) (*Target, error) {
 	return t, nil
 }
 
-// Remove deletes every series of a target, and tells how many there were. What its Target is told afterwards is without
-// effect.
+// Remove deletes every series of a target and returns their number. Later calls of the removed
+// Target's methods have no effect.
 func (c *Collector) Remove(name string) (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

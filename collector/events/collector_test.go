@@ -28,7 +28,7 @@ func mustAdd(t testing.TB, c *Collector, name, dialect string, o Options) *Targe
 	return target
 }
 
-// exposition is what a registry with only this collector serves.
+// exposition returns what a registry with only this collector serves.
 func exposition(t testing.TB, c *Collector) string {
 	t.Helper()
 	reg := prometheus.NewPedanticRegistry()
@@ -46,7 +46,7 @@ func exposition(t testing.TB, c *Collector) string {
 	return b.String()
 }
 
-// series are the lines of an exposition whose value is not 0.
+// series returns the lines of an exposition whose value is not 0.
 func series(t testing.TB, c *Collector) (nonzero []string) {
 	t.Helper()
 	for line := range strings.Lines(exposition(t, c)) {
@@ -83,7 +83,7 @@ func TestCollector(t *testing.T) {
 		t.Errorf("before the first event (-want +got):\n%s", diff)
 	}
 	if n := testutil.CollectAndCount(c); n != 2*len(States()) {
-		t.Errorf("%d series before the first event: there are counts of a broker that told nothing", n)
+		t.Errorf("%d series before the first event: there are counts for a broker that sent nothing", n)
 	}
 
 	tr := log(
@@ -101,7 +101,8 @@ func TestCollector(t *testing.T) {
 		`mqtt_broker_client_connects_total{target="plant"} 1`,
 		`mqtt_broker_client_disconnects_total{initiator="server",reason="keepalive_timeout",target="plant"} 1`,
 		`mqtt_broker_client_events_state{state="receiving",target="plant"} 1`,
-		`mqtt_broker_client_events_state{state="silent",target="cloud"} 1`, // whose dialect that is not
+		// Which has another dialect.
+		`mqtt_broker_client_events_state{state="silent",target="cloud"} 1`,
 		`mqtt_broker_client_events_unparsed_total{target="plant"} 1`,
 		`mqtt_broker_own_client_events_total{event="connect",target="plant"} 1`,
 		`mqtt_broker_own_client_events_total{event="disconnect",target="plant"} 1`,
@@ -110,7 +111,7 @@ func TestCollector(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 
-	// Added once more, as by a reload: what was counted stays.
+	// Added again, as by a reload: the counts stay.
 	mustAdd(t, c, "plant", "mosquitto", Options{Own: own})
 	want[3], want[4] = want[4], strings.Replace(want[3], "receiving", "silent", 1)
 	if diff := cmp.Diff(want, series(t, c)); diff != "" {
@@ -123,11 +124,11 @@ func TestCollector(t *testing.T) {
 		t.Errorf("%d of %d series removed, %d left", removed, all, left)
 	}
 	aws, _ := Named("aws")
-	tr.feed(plant) // still in flight
+	tr.feed(plant) // still on the way
 	plant.Disconnected("the agent stops")
 	plant.Follow(aws)
 	if n := c.Remove("plant"); n != 0 || testutil.CollectAndCount(c) != all-removed {
-		t.Errorf("what is removed comes back: %d series", n)
+		t.Errorf("a removed target comes back: %d series", n)
 	}
 }
 
@@ -214,7 +215,7 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// everything feeds all transcripts, each to a target of its own.
+// everything feeds each file of transcripts to a target of its own.
 func everything(t *testing.T) *Collector {
 	c := New()
 	for _, path := range files(t, "") {
@@ -227,7 +228,7 @@ func everything(t *testing.T) *Collector {
 	return c
 }
 
-// TestNothingPersonal looks for client identifiers, user names and addresses in what is served.
+// TestNothingPersonal looks for client identifiers, user names and addresses in the exposition.
 func TestNothingPersonal(t *testing.T) {
 	text := exposition(t, everything(t))
 	for _, secret := range []string{"dev", "alice", "127.0.0.1", "203.0.113", "noise", "pingreq-1", "emqtt-", "LLL"} {
@@ -236,11 +237,12 @@ func TestNothingPersonal(t *testing.T) {
 		}
 	}
 	if strings.Contains(ErrUnparsed.Error(), "%") {
-		t.Error("the error has a place for something of the message")
+		t.Error("the error text can contain a part of the message")
 	}
 }
 
-// TestSeriesAreBounded expects that no message makes a series which the first did not make.
+// TestSeriesAreBounded expects that no message creates a series that the first message did not
+// create.
 func TestSeriesAreBounded(t *testing.T) {
 	c := New()
 	for _, path := range files(t, "") {
@@ -273,7 +275,7 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// TestConcurrency uses all methods at once.
+// TestConcurrency uses all methods at the same time.
 func TestConcurrency(t *testing.T) {
 	c := New()
 	d, _ := Named("mosquitto")
@@ -304,7 +306,7 @@ func TestConcurrency(t *testing.T) {
 	}
 }
 
-// TestMetrics expects the declarations to be those of what is served.
+// TestMetrics expects that the served families match their declarations.
 func TestMetrics(t *testing.T) {
 	text := exposition(t, everything(t))
 	for _, m := range Metrics() {

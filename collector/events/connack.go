@@ -7,13 +7,14 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// connackFailure is the event of a CONNECT that was answered with a failure code, as the client saw it.
+// connackFailure returns the event for a CONNECT that the broker answered with a failure code,
+// classified as the client saw it.
 func connackFailure(version, code byte) Event {
 	e := disconnect.Classify(disconnect.Observation{Phase: disconnect.PhaseMQTT, Version: version, Packet: disconnect.Connack, Code: code})
 	return Event{Kind: ConnectFailure, Reason: e.Reason, Initiator: e.Initiator}
 }
 
-// addConnackFailures adds what [connackFailure] can give.
+// addConnackFailures adds every event that [connackFailure] can return.
 func addConnackFailures(o *outcomes) {
 	for code := byte(1); code != 0; code++ {
 		o.add(connackFailure(4, code))
@@ -21,7 +22,7 @@ func addConnackFailures(o *outcomes) {
 	}
 }
 
-// sorted orders outcomes, which maps give in any order.
+// sorted sorts outcomes, because the order of a map's elements is random.
 func sorted(o outcomes) []Event {
 	slices.SortFunc(o, func(a, b Event) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Initiator, b.Initiator))

@@ -8,37 +8,39 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// ErrUnparsed says that a message should have told something of a client, and cannot be read: malformed, cut off,
-// larger than a broker sends it, or in words that the dialect does not know. It holds nothing of the message.
+// ErrUnparsed is the error for a message that should report a client event but cannot be read. It
+// is malformed, cut off, larger than the broker's own messages, or worded in a way that the dialect
+// does not know. The error contains nothing of the message.
 var ErrUnparsed = errors.New("client event cannot be read")
 
-// Dialect is how one kind of broker tells of its clients.
+// Dialect describes how one kind of broker reports client events.
 type Dialect struct {
-	// Name is that of the broker: mosquitto, emqx, nanomq, aws or aedes.
+	// Name is the broker's name: mosquitto, emqx, nanomq, aws or aedes.
 	Name string
-	// Filters are the topic filters to subscribe to, at any QoS; they do not overlap.
+	// Filters are the topic filters to subscribe to, at any QoS. They do not overlap.
 	Filters []string
-	// Advice is a sentence on what to switch on at a broker that tells nothing.
+	// Advice says what to switch on if the broker sends no events.
 	Advice string
-	// Outcomes are the events that the dialect can tell, each once, without node and owner.
+	// Outcomes are the events that the dialect can report, each once, without node and owner.
 	Outcomes []Event
 
 	maxPayload int // bytes
 	newReader  func() reader
 }
 
-// reader reads the messages of one broker. A told without kind, and no error, means that there is nothing to count.
+// reader reads the messages of one broker. A told without a kind, returned without an error, means
+// that there is nothing to count.
 type reader interface {
 	read(topic string, payload []byte, at time.Time) (told, error)
 }
 
-// told is what a message told. The client never leaves the package.
+// told is what a message reported. The client identifier never leaves the package.
 type told struct {
 	Event
-	client string // empty when the broker does not know it
+	client string // empty if the broker does not know it
 }
 
-// Dialects lists all dialects, ordered by name.
+// Dialects lists all dialects, sorted by name.
 func Dialects() []*Dialect {
 	return []*Dialect{newAedes(), newAWS(), newEMQX(), newMosquitto(), newNanoMQ()}
 }
@@ -58,17 +60,18 @@ type Parser struct {
 	reader  reader
 	own     func(clientID string) bool
 	self    string
-	onNode  func(node string) // nil: nobody wants to know
+	onNode  func(node string) // nil: not called
 }
 
-// NewParser makes a parser for one broker. own tells whether a client identifier is one of ours; nil: none is.
+// NewParser makes a parser for one broker. own reports whether a client identifier is one of ours.
+// If own is nil, no client is ours.
 func (d *Dialect) NewParser(own func(clientID string) bool) *Parser {
 	return &Parser{dialect: d, reader: d.newReader(), own: own}
 }
 
-// Parse reads a message that came in at a time; the times of successive messages must not go back. ok tells that there
-// is an event; a message that is none, such as a retained one or a log line about something else, is neither ok nor an
-// error. The only error is [ErrUnparsed].
+// Parse reads a message that arrived at a time. The times of successive messages must not go back.
+// ok reports whether there is an event. A message that is not an event, such as a retained one or a
+// log line about something else, returns false and no error. The only error is [ErrUnparsed].
 func (p *Parser) Parse(m *mqtt.Message, at time.Time) (e Event, ok bool, err error) {
 	if m.Retain {
 		return Event{}, false, nil
@@ -87,7 +90,7 @@ func (p *Parser) Parse(m *mqtt.Message, at time.Time) (e Event, ok bool, err err
 	return t.Event, true, nil
 }
 
-// outcomes collects events, each once.
+// outcomes collects events without duplicates.
 type outcomes []Event
 
 func (o *outcomes) add(e Event) {

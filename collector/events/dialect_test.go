@@ -44,7 +44,7 @@ func TestDialects(t *testing.T) {
 	}
 }
 
-// valid tells what is wrong with an outcome, if anything.
+// valid returns what is wrong with an outcome, or nil.
 func valid(e Event) error {
 	switch {
 	case e != e.outcome():
@@ -61,7 +61,7 @@ func valid(e Event) error {
 	return nil
 }
 
-// TestFilters expects each transcript's events on topics that the dialect subscribes to, and on no other's.
+// TestFilters expects each transcript's events only on topics that the dialect subscribes to.
 func TestFilters(t *testing.T) {
 	dialects := Dialects()
 	for _, path := range files(t, "") {
@@ -73,10 +73,10 @@ func TestFilters(t *testing.T) {
 					_, ok, err := other.NewParser(nil).Parse(m, at)
 					subscribed := slices.ContainsFunc(other.Filters, func(f string) bool { return matches(f, m.Topic) })
 					if (ok || err != nil) && !subscribed {
-						t.Errorf("%s: %s reads topic %q, to which it does not subscribe", path, other.Name, m.Topic)
+						t.Errorf("%s: %s reads topic %q, which it does not subscribe to", path, other.Name, m.Topic)
 					}
 					if ok && other.Name != d.Name {
-						t.Errorf("%s: %s takes topic %q for its own", path, other.Name, m.Topic)
+						t.Errorf("%s: %s reads topic %q as its own", path, other.Name, m.Topic)
 					}
 				}
 			}
@@ -84,7 +84,7 @@ func TestFilters(t *testing.T) {
 	}
 }
 
-// matches tells whether a topic matches a filter [MQTT-4.7].
+// matches reports whether a topic matches a filter [MQTT5-4.7].
 func matches(filter, topic string) bool {
 	f, t := strings.Split(filter, "/"), strings.Split(topic, "/")
 	for i := range f {
@@ -98,7 +98,7 @@ func matches(filter, topic string) bool {
 	return len(f) == len(t)
 }
 
-// TestRetained expects a message that the broker had stored not to be counted.
+// TestRetained expects that a retained message is not counted.
 func TestRetained(t *testing.T) {
 	for _, path := range files(t, "") {
 		_, all := transcripts(t, path)
@@ -114,7 +114,7 @@ func TestRetained(t *testing.T) {
 	}
 }
 
-// TestHostile sends what no broker sends to each topic of the transcripts.
+// TestHostile sends messages that no broker sends to each topic of the transcripts.
 func TestHostile(t *testing.T) {
 	deep := bytes.Repeat([]byte(`{"reason":[`), 40_000)
 	for _, payload := range [][]byte{
@@ -138,7 +138,7 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// TestRecentIsBounded notes far more than is remembered.
+// TestRecentIsBounded remembers far more facts than there are slots.
 func TestRecentIsBounded(t *testing.T) {
 	r := newRecent()
 	for i := range 100 * recentSlots {

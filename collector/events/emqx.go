@@ -10,12 +10,14 @@ import (
 
 const (
 	emqxPrefix = "$SYS/brokers/"
-	// emqxMemory is how long a second event about one connection is recognised: the nodes of a cluster tell one after the other.
+	// emqxMemory is how long a second event about one connection is recognised. The nodes of a
+	// cluster publish one after the other.
 	emqxMemory = time.Minute
 )
 
-// newEMQX reads $SYS/brokers/<node>/clients/<client id>/connected and …/disconnected (EMQX 4: module emqx_mod_presence;
-// 5 and 6: emqx_sys.erl), from all nodes of the cluster. Clients of gateways, which do not speak MQTT, are left out.
+// newEMQX reads $SYS/brokers/<node>/clients/<client id>/connected and …/disconnected from all nodes
+// of the cluster (EMQX 4: module emqx_mod_presence; 5 and 6: emqx_sys.erl). It leaves out the
+// clients of gateways, because they do not use MQTT.
 func newEMQX() *Dialect {
 	o := outcomes{{Kind: Connect}, emqxUnknown}
 	for _, e := range emqxReasons {
@@ -23,16 +25,18 @@ func newEMQX() *Dialect {
 	}
 	addConnackFailures(&o)
 	return &Dialect{
-		Name:       "emqx",
-		Filters:    []string{emqxPrefix + "+/clients/#"}, // a client identifier may contain slashes
-		Advice:     "Enable client_connected and client_disconnected in sys_topics.sys_event_messages, and allow the client to read $SYS/brokers/+/clients/#.",
-		Outcomes:   sorted(o),
-		maxPayload: 512 << 10, // an identifier has up to 64 KiB, as has a user name, and each byte may be escaped
+		Name:     "emqx",
+		Filters:  []string{emqxPrefix + "+/clients/#"}, // a client identifier may contain slashes
+		Advice:   "Enable client_connected and client_disconnected in sys_topics.sys_event_messages, and allow the client to read $SYS/brokers/+/clients/#.",
+		Outcomes: sorted(o),
+		// Identifier and user name have up to 64 KiB each, and each byte may be escaped.
+		maxPayload: 512 << 10,
 		newReader:  func() reader { return &emqx{recent: newRecent()} },
 	}
 }
 
-// emqxReasons are the atoms that EMQX gives as reason: an open set. Those of MQTT 5 are named as in emqx_reason_codes.erl.
+// emqxReasons are the atoms that EMQX sends as reason. The set is open: other atoms may come. The
+// names of MQTT 5 reasons are those of emqx_reason_codes.erl.
 var emqxReasons = map[string]Event{
 	"normal":                                 ended(disconnect.ClientDisconnect, disconnect.ByClient),
 	"disconnect_with_will_message":           ended(disconnect.ClientDisconnect, disconnect.ByClient),
@@ -101,10 +105,11 @@ var emqxReasons = map[string]Event{
 	"subscription_identifiers_not_supported": ended(disconnect.NotSupported, disconnect.ByServer),
 	"wildcard_subscriptions_not_supported":   ended(disconnect.NotSupported, disconnect.ByServer),
 	"internal_error":                         ended(disconnect.Other, disconnect.ByServer),
-	"shutdown":                               ended(disconnect.Other, disconnect.ByServer), // 5: with a tuple or map of details, as when a client's process is too large
-	"unspecified_error":                      ended(disconnect.Other, disconnect.ByServer),
-	"implementation_specific_error":          ended(disconnect.Other, disconnect.ByServer),
-	"unknown_error":                          ended(disconnect.Other, disconnect.ByServer),
+	// 5: with a tuple or map of details, such as when a client's process is too large.
+	"shutdown":                      ended(disconnect.Other, disconnect.ByServer),
+	"unspecified_error":             ended(disconnect.Other, disconnect.ByServer),
+	"implementation_specific_error": ended(disconnect.Other, disconnect.ByServer),
+	"unknown_error":                 ended(disconnect.Other, disconnect.ByServer),
 }
 
 var emqxUnknown = ended(disconnect.Other, disconnect.ByUnknown)
@@ -153,7 +158,7 @@ func (x *emqx) read(topic string, payload []byte, at time.Time) (told, error) {
 	if connection == nil {
 		connection = event.DisconnectedAt
 	}
-	// A session that is taken over may be told of as discarded and as takenover.
+	// EMQX may report a session that is taken over as discarded and again as takenover.
 	if connection != nil && x.note(x.fact(what, client, string(connection)), at, emqxMemory) {
 		return told{}, nil
 	}

@@ -12,7 +12,7 @@ const (
 	Disconnect                     // an accepted connection ended
 )
 
-// String gives the kind as a label value.
+// String returns the kind as a label value.
 func (k Kind) String() string {
 	switch k {
 	case Connect:
@@ -25,27 +25,29 @@ func (k Kind) String() string {
 	return "none"
 }
 
-// Event is what happened to a client, without a word on which one.
+// Event is what happened to a client. It does not identify the client.
 type Event struct {
 	Kind Kind
 	// Reason and Initiator are empty for a Connect.
 	Reason    disconnect.Reason
 	Initiator disconnect.Initiator
-	// Own tells that the client is one of ours.
+	// Own reports whether the client is one of ours.
 	Own bool
-	// Node is the broker's node, where the topic names one. It comes from the broker and is no label as it is.
+	// Node is the broker's node, if the topic names one. The broker chose this text, so it must not
+	// become a label unchecked.
 	Node string
 }
 
-// outcome is the event without what differs from client to client: a bounded value.
+// outcome returns the event without what differs from client to client, so the number of values is
+// bounded.
 func (e Event) outcome() Event { return Event{Kind: e.Kind, Reason: e.Reason, Initiator: e.Initiator} }
 
-// ended is the end of an accepted connection.
+// ended returns the event for the end of an accepted connection.
 func ended(r disconnect.Reason, i disconnect.Initiator) Event {
 	return Event{Kind: Disconnect, Reason: r, Initiator: i}
 }
 
-// failed is an attempt to connect that failed.
+// failed returns the event for an attempt to connect that failed.
 func failed(r disconnect.Reason, i disconnect.Initiator) Event {
 	return Event{Kind: ConnectFailure, Reason: r, Initiator: i}
 }

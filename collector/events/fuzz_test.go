@@ -9,7 +9,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// fuzz feeds two messages at a time, since some dialects remember.
+// fuzz feeds two messages at a time, because some dialects remember earlier messages.
 func fuzz(f *testing.F, dialect string) {
 	d, ok := Named(dialect)
 	if !ok {

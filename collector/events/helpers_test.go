@@ -15,19 +15,21 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-var update = flag.Bool("update", false, "write the expected events anew")
+var update = flag.Bool("update", false, "rewrite the expected events")
 
-// epoch is when the first message of a transcript comes in.
+// epoch is when the first message of a transcript arrives.
 var epoch = time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 
-// own tells which client identifiers of the transcripts are ours.
+// own reports whether a client identifier of the transcripts is ours.
 func own(clientID string) bool { return strings.HasPrefix(clientID, "pingreq-") }
 
-// transcript is a part of a file of testdata: what a broker published, and what each message must yield.
+// transcript is a part of a file of testdata: what a broker published, and the event of each
+// message.
 //
 //	# title
 //	<topic> TAB <payload>
-//	= <kind> [<reason> <initiator>] [own] [node=<node>], or = unparsed, or nothing when there is nothing to count
+//	= <kind> [<reason> <initiator>] [own] [node=<node>], or = unparsed, or no such line
+//	  if there is nothing to count
 //	@ <time that passes before the next message>
 type transcript struct {
 	title string
@@ -51,7 +53,7 @@ func (tr *transcript) messages(yield func(message *mqtt.Message, at time.Time) b
 	}
 }
 
-// replay writes the transcript with what the parser makes of it.
+// replay writes the transcript with the events that the parser returns.
 func (tr *transcript) replay(p *Parser) []string {
 	var out []string
 	next := 0
@@ -87,7 +89,7 @@ func words(e Event) string {
 	return s
 }
 
-// transcripts reads a file of testdata; its name begins with that of the dialect.
+// transcripts reads a file of testdata. Its name begins with the name of the dialect.
 func transcripts(t testing.TB, path string) (heading string, all []*transcript) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -108,7 +110,7 @@ func transcripts(t testing.TB, path string) (heading string, all []*transcript) 
 	return heading, all
 }
 
-// files lists the transcripts of a dialect, of all when it is empty.
+// files lists the transcripts of a dialect, or of all dialects if it is empty.
 func files(t testing.TB, dialect string) []string {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join("testdata", dialect+"*.txt"))
@@ -144,7 +146,7 @@ func TestTranscripts(t *testing.T) {
 						return
 					}
 					if diff := cmp.Diff(tr.lines, got); diff != "" {
-						t.Errorf("%s (-want +got), go test -update writes it anew:\n%s", path, diff)
+						t.Errorf("%s (-want +got), go test -update rewrites it:\n%s", path, diff)
 					}
 				})
 			}

@@ -16,17 +16,17 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// patience is how long something may take that happens at once on an idle machine, or within 7 s when a broker looks for
-// dead clients.
+// patience is the longest wait for an event. On an idle machine most events come at once, or within
+// 7 s if the broker has to look for dead clients.
 const patience = 90 * time.Second
 
-// watcher reads the events of a broker that runs.
+// watcher reads the events of a running broker.
 type watcher struct {
 	t      *testing.T
 	events chan string
 }
 
-// watch subscribes to the dialect's topics, as a client of ours.
+// watch subscribes to the dialect's topics, as one of our clients.
 func watch(t *testing.T, dialect string, o mqtt.Options) *watcher {
 	t.Helper()
 	d, _ := Named(dialect)
@@ -79,7 +79,7 @@ func watch(t *testing.T, dialect string, o mqtt.Options) *watcher {
 	return w
 }
 
-// expect waits for these events, in any order and without others between.
+// expect waits for these events, in any order and without other events between them.
 func (w *watcher) expect(want ...string) {
 	w.t.Helper()
 	deadline := time.After(patience)
@@ -120,7 +120,8 @@ func parse(t *testing.T, raw string) *url.URL {
 	return u
 }
 
-// login opens a socket to a broker's URL and says CONNECT in MQTT 3.1.1; without an id it says nothing.
+// login opens a socket to a broker's URL and sends CONNECT in MQTT 3.1.1. Without an id it sends
+// nothing.
 func login(t *testing.T, broker *url.URL, config *tls.Config, id, password string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", broker.Host)
@@ -151,7 +152,7 @@ func login(t *testing.T, broker *url.URL, config *tls.Config, id, password strin
 	return conn
 }
 
-// reset ends a connection with a RST.
+// reset ends a connection with an RST.
 func reset(t *testing.T, conn net.Conn) {
 	t.Helper()
 	if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
@@ -160,7 +161,7 @@ func reset(t *testing.T, conn net.Conn) {
 	conn.Close()
 }
 
-// TestMosquittoLives makes a Mosquitto tell all that its clients can do.
+// TestMosquittoLives makes a Mosquitto report everything that its clients can do.
 func TestMosquittoLives(t *testing.T) {
 	t.Parallel()
 	m := lab.StartMosquitto(t, lab.MosquittoOptions{Users: map[string]string{"alice": "secret"}, Config: []string{"log_dest topic"}})
@@ -225,7 +226,7 @@ func TestMosquittoLives(t *testing.T) {
 
 	t.Log("the client does not trust the broker")
 	if err := tls.Client(login(t, secure, nil, "", ""), &tls.Config{ServerName: "localhost"}).HandshakeContext(t.Context()); err == nil {
-		t.Error("a client trusts anybody")
+		t.Error("a client trusts every broker")
 	}
 	w.expect("connect_failure certificate_error client")
 
@@ -247,11 +248,11 @@ func TestMosquittoLives(t *testing.T) {
 	dial(t, options(plain, "pingreq-1")).Disconnect(0)
 	w.expect("connect own", "disconnect client_disconnect client own")
 	if len(w.events) > 0 {
-		t.Errorf("one event more: %s", <-w.events)
+		t.Errorf("an extra event: %s", <-w.events)
 	}
 }
 
-// TestAedesLives makes an aedes tell of a client that comes and goes.
+// TestAedesLives makes an aedes report a client that connects and disconnects.
 func TestAedesLives(t *testing.T) {
 	t.Parallel()
 	u := parse(t, lab.StartAedes(t, lab.AedesOptions{}).URL)
@@ -264,6 +265,6 @@ func TestAedesLives(t *testing.T) {
 	dial(t, options("pingreq-1")).Abort()
 	w.expect("connect own", "disconnect other unknown own")
 	if len(w.events) > 0 {
-		t.Errorf("one event more: %s", <-w.events)
+		t.Errorf("an extra event: %s", <-w.events)
 	}
 }

@@ -10,20 +10,20 @@ type metrics struct {
 func newMetrics() metrics {
 	why := []string{"reason", "initiator"}
 	state := &synthetic.Metric{Name: "mqtt_broker_client_events_state", Type: synthetic.Gauge, Labels: []string{"state"},
-		Help: "1 for the state of listening to what the broker tells of its clients, 0 for the others."}
+		Help: "1 for the current state of receiving the broker's client events, 0 for the other states."}
 	for _, s := range States() {
 		state.Zero = append(state.Zero, []string{string(s)})
 	}
 	return metrics{
 		state: state,
 		connects: &synthetic.Metric{Name: "mqtt_broker_client_connects_total", Type: synthetic.Counter,
-			Help: "Connections of real clients that the broker accepted, as it tells."},
+			Help: "Connections of real clients that the broker accepted, as the broker reports."},
 		failures: &synthetic.Metric{Name: "mqtt_broker_client_connect_failures_total", Type: synthetic.Counter, Labels: why,
-			Help: "Attempts to connect that ended before the broker accepted them, as it tells; also port checks, and attempts of our own for which it names no client."},
+			Help: "Attempts to connect that ended before the broker accepted them, as the broker reports. Includes port checks, and our own attempts for which the broker names no client."},
 		disconnects: &synthetic.Metric{Name: "mqtt_broker_client_disconnects_total", Type: synthetic.Counter, Labels: why,
-			Help: "Accepted connections of real clients that ended, as the broker tells."},
+			Help: "Accepted connections of real clients that ended, as the broker reports."},
 		own: &synthetic.Metric{Name: "mqtt_broker_own_client_events_total", Type: synthetic.Counter, Labels: []string{"event"},
-			Help: "What the broker tells of the agent's own clients, which the other families leave out; it stands still when no events arrive."},
+			Help: "Events that the broker reports about the agent's own clients. The other families leave them out. The counter stands still when no events arrive."},
 		unparsed: &synthetic.Metric{Name: "mqtt_broker_client_events_unparsed_total", Type: synthetic.Counter,
 			Help: "Client events of the broker that could not be read and were dropped."},
 	}
@@ -33,9 +33,9 @@ func (m metrics) counters() []*synthetic.Metric {
 	return []*synthetic.Metric{m.connects, m.failures, m.disconnects, m.own, m.unparsed}
 }
 
-// Metrics declares the families of [Collector]. Before the labels of a declaration comes target. The counters of a target
-// appear with the first message that tells of a client, connect failures and disconnects at 0 for all outcomes of the
-// dialect.
+// Metrics declares the families of [Collector]. The label target comes before the labels of each
+// declaration. The counters of a target appear with the first message about a client. Connect
+// failures and disconnects then start at 0 for all outcomes of the dialect.
 func Metrics() []*synthetic.Metric {
 	m := newMetrics()
 	return append(m.counters(), m.state)

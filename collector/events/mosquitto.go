@@ -12,16 +12,18 @@ const (
 	mosquittoPrefix = "$SYS/broker/log/"
 	// mosquittoLine is the length of a line that was cut off [logging.c: char log_line[1000]].
 	mosquittoLine = 999
-	// mosquittoStamp bounds the time stamp before a line, whose format is free (log_timestamp_format).
+	// mosquittoStamp is the maximum length of the time stamp before a line. Its format is free
+	// (log_timestamp_format).
 	mosquittoStamp = 64
 
-	heldFor    = 5 * time.Second // lines of one closing are written in one turn of the broker's loop
+	// The broker writes the lines of one closing in one turn of its loop.
+	heldFor    = 5 * time.Second
 	echoFor    = 5 * time.Second
 	takenFor   = 2 * time.Second
 	acceptedIn = time.Minute
 )
 
-// newMosquitto reads the log lines of `log_dest topic` in the words of 1.4 to 2.1, among which are
+// newMosquitto reads the log lines of `log_dest topic` in the wording of 1.4 to 2.1, such as:
 //
 //	New client connected from <address>:<port> as <id> (p2, c1, k60, u'<user>').
 //	Client <id> closed its connection.                                     until 2.1.0
@@ -29,8 +31,8 @@ const (
 //	Client <id> [<address>:<port>] disconnected: <verdict>.                from 2.1.1
 //	Client <id> disconnected: <system's error>.
 //
-// An identifier may hold any of these words, so a line is read from both ends. Sources: loop.c, handle_connect.c, net.c
-// and net_mosq.c.
+// An identifier may contain any of these words, so a line is read from both ends. Sources: loop.c,
+// handle_connect.c, net.c and net_mosq.c.
 func newMosquitto() *Dialect {
 	return &Dialect{
 		Name:       "mosquitto",
@@ -47,11 +49,11 @@ type mosquitto struct {
 	held held
 }
 
-// mosquittoLines are the lines that are read, by how they begin.
+// mosquittoLines are the kinds of lines that are read, by their first words.
 var mosquittoLines = []struct {
 	begin string
 	read  func(m *mosquitto, rest string, at time.Time) (told, error)
-	cut   bool // its beginning tells enough
+	cut   bool // the beginning of the line is enough to read it
 }{
 	{"New connection from ", (*mosquitto).accepted, true},
 	{"New client connected from ", (*mosquitto).connected, true},
@@ -86,13 +88,13 @@ func (m *mosquitto) read(topic string, payload []byte, at time.Time) (told, erro
 	return told{}, nil
 }
 
-// lineStarts gives the places where a line may begin: at once, or after the time stamp.
+// lineStarts returns the positions where a line may begin: at the start, or after the time stamp.
 func lineStarts(line string) []int {
 	starts := []int{0}
 	stamp := line[:min(len(line), mosquittoStamp)]
 	digits := len(stamp) - len(strings.TrimLeft(stamp, "0123456789"))
 	if digits > 0 && strings.HasPrefix(stamp[digits:], ": ") {
-		return append(starts, digits+2) // the default: nothing else can be part of the stamp
+		return append(starts, digits+2) // the default format: the stamp ends here
 	}
 	if !strings.ContainsAny(stamp, "0123456789") {
 		return starts
@@ -107,14 +109,16 @@ func lineStarts(line string) []int {
 	}
 }
 
-// accepted reads that a TCP connection came in, which is not yet a client. Websockets have no such line in 2.0.
+// accepted reads that a TCP connection came in, which is not a client yet. 2.0 logs no such line
+// for websockets.
 func (m *mosquitto) accepted(rest string, at time.Time) (told, error) {
 	address, _, _ := strings.Cut(rest, " ")
 	m.note(m.fact("accepted", address), at, 0)
 	return told{}, nil
 }
 
-// connected reads "<address>:<port> as <id> (p2, c1, k60, u'<user>')."; 1.4 has neither port nor p.
+// connected reads "<address>:<port> as <id> (p2, c1, k60, u'<user>')." The line of 1.4 has neither
+// port nor p.
 func (m *mosquitto) connected(rest string, at time.Time) (told, error) {
 	address, rest, ok := strings.Cut(rest, " as ")
 	if !ok || strings.Contains(address, " ") {
@@ -127,7 +131,8 @@ func (m *mosquitto) connected(rest string, at time.Time) (told, error) {
 	m.take(m.fact("closed", id), at, echoFor)
 	m.take(m.fact("closed", id+" ["+address+"]"), at, echoFor)
 	if m.take(m.fact("accepted", address), at, acceptedIn) {
-		m.take(m.fact("taken", id), at, takenFor) // over TCP nothing more is said of the old connection
+		// Over TCP no more lines about the old connection follow.
+		m.take(m.fact("taken", id), at, takenFor)
 	}
 	return told{Event: Event{Kind: Connect}, client: id}, nil
 }
@@ -168,7 +173,8 @@ func (m *mosquitto) badSocket(rest string, at time.Time) (told, error) {
 	return m.closed(rest[:i], mosquittoError(rest[i+2:]), at)
 }
 
-// socketError reads the line of 1.x for whatever has no other, also after one that told more.
+// socketError reads the line of 1.x for endings that have no line of their own. It can also follow
+// a more exact line.
 func (m *mosquitto) socketError(rest string, at time.Time) (told, error) {
 	id, ok := strings.CutSuffix(rest, ", disconnecting.")
 	if !ok {
@@ -182,7 +188,8 @@ func (m *mosquitto) exhausted(string, time.Time) (told, error) {
 	return told{Event: mosquittoExhausted}, nil
 }
 
-// closed judges a closing by its verdict, by who is named, and by what was said before.
+// closed returns the event for a closing, from its verdict, from the client that the line names,
+// and from earlier lines.
 func (m *mosquitto) closed(subject string, v verdict, at time.Time) (told, error) {
 	id, address := splitSubject(subject)
 	h := m.held
@@ -208,7 +215,8 @@ func (m *mosquitto) closed(subject string, v verdict, at time.Time) (told, error
 			return told{}, nil
 		}
 	case v.Reason == disconnect.SessionTakenOver && address == "":
-		// Over websockets, 2.0 closes the old connection after the new one came in, and logs it as one that the client closed.
+		// Over websockets, 2.0 closes the old connection after the new one came in. It logs that as
+		// a closing by the client.
 		m.note(m.fact("taken", id), at, 0)
 	default:
 		m.note(closing, at, 0)
@@ -216,7 +224,8 @@ func (m *mosquitto) closed(subject string, v verdict, at time.Time) (told, error
 	return t, nil
 }
 
-// splitSubject splits "<id> [<address>:<port>]", as it is from 2.1.1; before, address is empty.
+// splitSubject splits "<id> [<address>:<port>]", the form from 2.1.1 on. In earlier versions
+// address is empty.
 func splitSubject(s string) (id, address string) {
 	i := strings.LastIndex(s, " [")
 	if i < 0 || !strings.HasSuffix(s, "]") {
@@ -229,7 +238,8 @@ func splitSubject(s string) (id, address string) {
 	return s[:i], address
 }
 
-// nameless tells whether the broker does not know the client's identifier, for no CONNECT was accepted.
+// nameless reports whether the broker does not know the client's identifier, because it accepted no
+// CONNECT.
 func nameless(id, address string) bool {
 	switch id {
 	case "", "<unknown>", "(null)":

@@ -7,7 +7,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// held is what a line told that names no client: it explains the closing in one of the next lines, or nothing.
+// held is the content of a line that names no client. It explains the closing in one of the next
+// lines, or nothing.
 type held struct {
 	Event
 	cause heldCause
@@ -19,10 +20,11 @@ type heldCause uint8
 const (
 	tlsFailure    heldCause = iota + 1
 	tlsEOF                  // a FIN without close_notify
-	plainListener           // TLS to a listener without
+	plainListener           // TLS to a listener without TLS
 )
 
-// openSSL reads "[<n>]: error:<code>:<library>::<text>", from 2.1 with words before the bracket. There may be several.
+// openSSL reads "[<n>]: error:<code>:<library>::<text>". From 2.1 on there are words before the
+// bracket. There may be several errors.
 func (m *mosquitto) openSSL(rest string, at time.Time) (told, error) {
 	h := tlsFault(rest, at)
 	if m.held.at.IsZero() || at.Sub(m.held.at) >= heldFor || h.Reason == disconnect.CertificateError {
@@ -31,7 +33,7 @@ func (m *mosquitto) openSSL(rest string, at time.Time) (told, error) {
 	return told{}, nil
 }
 
-// tlsFault reads a text of OpenSSL's, or of wolfSSL's.
+// tlsFault reads an error text of OpenSSL or wolfSSL.
 func tlsFault(text string, at time.Time) held {
 	h := held{ended(disconnect.TLSError, disconnect.ByServer), tlsFailure, at}
 	for _, word := range []string{"certificate", "unknown ca", "ASN "} {
@@ -48,7 +50,8 @@ func tlsFault(text string, at time.Time) held {
 	return h
 }
 
-// judge says why a connection closed, where what is held, or its absence, tells more than the words of the closing.
+// judge returns why a connection closed, if the held line, or its absence, says more than the words
+// of the closing.
 func (h held) judge(v verdict, kind Kind) (Event, bool) {
 	switch {
 	case v.mqtt && kind == ConnectFailure && h.cause == plainListener:
@@ -65,7 +68,7 @@ func (h held) judge(v verdict, kind Kind) (Event, bool) {
 	return h.Event, true
 }
 
-// mosquittoOutcomes lists what the dialect can tell.
+// mosquittoOutcomes lists the events that the dialect can report.
 func mosquittoOutcomes() []Event {
 	o := outcomes{{Kind: Connect}, mosquittoExhausted}
 	both := func(e Event) {

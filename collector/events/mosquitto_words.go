@@ -6,32 +6,35 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// verdict is what the words of a closing mean.
+// verdict is the meaning of the words of a closing.
 type verdict struct {
 	Event
-	// known: it is said of accepted clients only.
+	// known is set if Mosquitto uses the words only for accepted clients.
 	known bool
-	// echo: the words say no more than that the connection is gone, and may follow others about the same closing.
+	// echo is set if the words only say that the connection is gone. They may follow other words
+	// about the same closing.
 	echo bool
-	// proto is the system's EPROTO, which stands for whatever went wrong below MQTT: TLS.
+	// proto is set for the system's EPROTO, which stands for any error below MQTT, that is, in TLS.
 	proto bool
-	// mqtt is a protocol error in MQTT.
+	// mqtt is set for a protocol error in MQTT.
 	mqtt bool
 }
 
-// mosquittoTails are endings of lines in the words until 2.1.0.
+// mosquittoTails are the ends of lines in the wording until 2.1.0.
 var mosquittoTails = []struct {
 	tail string
 	verdict
 }{
-	{" disconnected.", verdict{Event: ended(disconnect.ClientDisconnect, disconnect.ByClient), known: true}}, // and later
+	// Also in later versions.
+	{" disconnected.", verdict{Event: ended(disconnect.ClientDisconnect, disconnect.ByClient), known: true}},
 	{" closed its connection.", mosquittoVerdicts["connection closed by client"]},
 	{" has exceeded timeout, disconnecting.", mosquittoVerdicts["exceeded timeout"]},
 	{" been disconnected by administrative action.", mosquittoVerdicts["administrative action"]},
 	{" already connected, closing old connection.", mosquittoVerdicts["session taken over"]},
 }
 
-// mosquittoVerdicts are the words after " disconnected: ", " disconnected, " or " disconnected due to ".
+// mosquittoVerdicts are the words after " disconnected: ", " disconnected, " or " disconnected due
+// to ".
 var mosquittoVerdicts = map[string]verdict{
 	"connection closed by client":          {Event: ended(disconnect.PeerClosed, disconnect.ByUnknown), echo: true},
 	"exceeded timeout":                     {Event: ended(disconnect.KeepaliveTimeout, disconnect.ByServer)},
@@ -51,7 +54,7 @@ var mosquittoVerdicts = map[string]verdict{
 	"using not allowed feature":            {Event: ended(disconnect.NotSupported, disconnect.ByServer)},
 	"QoS too high or retain not supported": {Event: ended(disconnect.NotSupported, disconnect.ByServer)},
 
-	// Only a CONNECT is answered like this.
+	// Mosquitto uses these words only in answer to a CONNECT.
 	"not authorised":              {Event: failed(disconnect.AuthenticationFailed, disconnect.ByServer)},
 	"no longer authorised":        {Event: ended(disconnect.AuthenticationFailed, disconnect.ByServer)},
 	"bad username or password":    {Event: failed(disconnect.AuthenticationFailed, disconnect.ByServer)},
@@ -63,7 +66,7 @@ var mosquittoVerdicts = map[string]verdict{
 	"server busy":                 {Event: failed(disconnect.ServerBusy, disconnect.ByServer)},
 	"non-matching http origin":    {Event: failed(disconnect.WebsocketError, disconnect.ByServer)},
 
-	// The system's errors, as glibc, musl and macOS word them.
+	// The system's errors, in the wording of glibc, musl and macOS.
 	"Protocol error":                   {Event: ended(disconnect.ConnectionReset, disconnect.ByUnknown), proto: true},
 	"Connection reset by peer":         {Event: ended(disconnect.ConnectionReset, disconnect.ByUnknown)},
 	"Broken pipe":                      {Event: ended(disconnect.ConnectionReset, disconnect.ByUnknown)},
@@ -79,7 +82,7 @@ var mosquittoVerdicts = map[string]verdict{
 	"Host is down":                     {Event: ended(disconnect.NetworkUnreachable, disconnect.ByNetwork)},
 }
 
-// mosquittoErrors are the texts of mosquitto_strerror that have a meaning of their own.
+// mosquittoErrors are the texts of mosquitto_strerror that have a special meaning.
 var mosquittoErrors = map[string]verdict{
 	"The connection was lost": {Event: ended(disconnect.PeerClosed, disconnect.ByUnknown)},
 	"A network protocol error occurred when communicating with the broker": {Event: ended(disconnect.ProtocolError, disconnect.ByServer), mqtt: true},
@@ -96,7 +99,7 @@ var mosquittoErrors = map[string]verdict{
 	"TLS handshake failed":                       {Event: ended(disconnect.TLSError, disconnect.ByUnknown), proto: true},
 }
 
-// mosquittoRefusals are endings of "Client connection from <address>…".
+// mosquittoRefusals are ends of "Client connection from <address>…".
 var mosquittoRefusals = []struct {
 	tail string
 	Event
@@ -110,7 +113,7 @@ var (
 	mosquittoUnknown   = verdict{Event: ended(disconnect.Other, disconnect.ByUnknown)}
 )
 
-// mosquittoVerdict splits what follows "Client " into whom it is about and what happened.
+// mosquittoVerdict splits the text after "Client " into the client and what happened to it.
 func mosquittoVerdict(s string) (subject string, v verdict, ok bool) {
 	for i := range mosquittoTails {
 		if subject, ok := strings.CutSuffix(s, mosquittoTails[i].tail); ok {
@@ -137,7 +140,7 @@ func mosquittoVerdict(s string) (subject string, v verdict, ok bool) {
 	return s[:at], v, true
 }
 
-// mosquittoError is the verdict of a text of mosquitto_strerror.
+// mosquittoError returns the verdict for a text of mosquitto_strerror.
 func mosquittoError(text string) verdict {
 	if v, ok := mosquittoErrors[strings.TrimSuffix(text, ".")]; ok {
 		return v

@@ -11,10 +11,11 @@ import (
 
 const nanoPrefix = "$SYS/brokers/"
 
-// newNanoMQ reads $SYS/brokers/client_status/<client id> (0.25), $SYS/brokers/client_status (0.24.3) and
-// $SYS/brokers/connected, $SYS/brokers/disconnected (before), which are always on. NanoMQ prints its JSON without
-// escaping and cuts it off at 255 bytes (NanoNNG, mqtt_parser.c, nano_msg_notify), so it is read as text. A client
-// with clean start 0 is told of only when its session expires.
+// newNanoMQ reads $SYS/brokers/client_status/<client id> (0.25), $SYS/brokers/client_status
+// (0.24.3) and $SYS/brokers/connected, $SYS/brokers/disconnected (before), which are always on.
+// NanoMQ prints its JSON without escaping and cuts it off at 255 bytes (NanoNNG, mqtt_parser.c,
+// nano_msg_notify), so it is read as text. NanoMQ reports the disconnect of a client with clean
+// start 0 only when its session expires.
 func newNanoMQ() *Dialect {
 	o := outcomes{{Kind: Connect}, nanoUnknown}
 	for _, e := range nanoCodes {
@@ -24,15 +25,15 @@ func newNanoMQ() *Dialect {
 	return &Dialect{
 		Name:       "nanomq",
 		Filters:    []string{nanoPrefix + "#"}, // NanoMQ publishes nothing else there
-		Advice:     "NanoMQ always tells: allow the client to read $SYS/brokers/#.",
+		Advice:     "NanoMQ always publishes client events: allow the client to read $SYS/brokers/#.",
 		Outcomes:   sorted(o),
 		maxPayload: 1024,
 		newReader:  func() reader { return nanomq{} },
 	}
 }
 
-// nanoCodes are the values of reason_code: reason codes of MQTT 5, some with a meaning of their own, or below 0x20 the
-// error number of NNG when a send failed.
+// nanoCodes are the values of reason_code. Most are reason codes of MQTT 5, and some of these have
+// a special meaning. A value below 0x20 is NNG's error number of a failed send.
 var nanoCodes = map[byte]Event{
 	0x05: ended(disconnect.NetworkTimeout, disconnect.ByNetwork),  // NNG_ETIMEDOUT
 	0x13: ended(disconnect.ConnectionReset, disconnect.ByUnknown), // NNG_ECONNRESET
@@ -50,7 +51,8 @@ var nanoCodes = map[byte]Event{
 
 var nanoUnknown = ended(disconnect.Other, disconnect.ByUnknown)
 
-// What is between the user name and the client identifier, neither of which is escaped.
+// These patterns match the text between the user name and the client identifier. NanoMQ escapes
+// neither of the two.
 var (
 	nanoStatus  = regexp.MustCompile(`^\s*\{\s*"status"\s*:\s*"(online|offline)"`)
 	nanoOnline  = regexp.MustCompile(`"return_code"\s*:\s*"([0-9a-fA-F]{1,2})"\s*,\s*"proto_ver"\s*:\s*([0-9]{1,3})\s*,\s*"client_id"\s*:\s*"`)
@@ -82,7 +84,7 @@ func (nanomq) read(topic string, payload []byte, _ time.Time) (told, error) {
 		shape = nanoOnline
 	}
 	all := shape.FindAllStringSubmatchIndex(text, -1)
-	if named { // then only what stands right before this identifier is NanoMQ's own
+	if named { // then only the match right before this identifier is NanoMQ's own text
 		for len(all) > 1 && !strings.HasPrefix(text[all[len(all)-1][1]:], client) {
 			all = all[:len(all)-1]
 		}
@@ -103,7 +105,7 @@ func (nanomq) read(topic string, payload []byte, _ time.Time) (told, error) {
 			known = nanoUnknown
 		}
 		t.Event = known
-	case code != 0: // a refused CONNECT is published as online too
+	case code != 0: // NanoMQ publishes a refused CONNECT as online too
 		version, _ := strconv.ParseUint(text[found[4]:found[5]], 10, 8)
 		t.Event = connackFailure(byte(version), byte(code))
 	default:

@@ -5,14 +5,15 @@ import (
 	"time"
 )
 
-// recentSlots bounds what a parser remembers. Two facts that fall on one slot push each other out, which at worst
-// counts a closing twice.
+// recentSlots is the number of facts that a parser remembers. Two facts that fall on one slot
+// replace each other. The worst result is that a closing counts twice.
 const recentSlots = 512
 
-// recent remembers facts for a short time, each as a hash whose key is made for this parser and kept nowhere else.
+// recent remembers facts for a short time, each as a hash. The key of the hash is made for this
+// parser and kept nowhere else.
 type recent struct {
 	seed  maphash.Seed
-	slots []slot // made when first needed
+	slots []slot // allocated on first use
 }
 
 type slot struct {
@@ -22,19 +23,19 @@ type slot struct {
 
 func newRecent() *recent { return &recent{seed: maphash.MakeSeed()} }
 
-// fact gives the hash of a fact.
+// fact returns the hash of a fact.
 func (r *recent) fact(what string, of ...string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(r.seed)
 	h.WriteString(what)
 	for _, s := range of {
-		h.WriteByte(0) // in no MQTT string [MQTT-1.5.4-2]
+		h.WriteByte(0) // no MQTT string contains it [MQTT5-1.5.4-2]
 		h.WriteString(s)
 	}
-	return h.Sum64() | 1 // 0 is an empty slot
+	return h.Sum64() | 1 // 0 means an empty slot
 }
 
-// note remembers a fact, and tells whether it was noted before, less than a while ago.
+// note remembers a fact and reports whether it was remembered before, less than while ago.
 func (r *recent) note(fact uint64, at time.Time, while time.Duration) (again bool) {
 	if r.slots == nil {
 		r.slots = make([]slot, recentSlots)
@@ -52,7 +53,7 @@ func (r *recent) has(fact uint64, at time.Time, while time.Duration) bool {
 	return s.fact == fact && at.UnixNano()-s.at < int64(while)
 }
 
-// take forgets a fact, and tells whether it was noted less than a while ago.
+// take forgets a fact and reports whether it was remembered less than while ago.
 func (r *recent) take(fact uint64, at time.Time, while time.Duration) bool {
 	known := r.has(fact, at, while)
 	if r.slots != nil && r.slots[fact>>1%recentSlots].fact == fact {

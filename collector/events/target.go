@@ -11,22 +11,22 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// State says how listening to a broker's client events goes.
+// State is the state of receiving a broker's client events.
 type State string
 
 // The states.
 const (
-	// Subscribing: what to subscribe to is not known yet, or the broker has not answered yet.
+	// Subscribing: the topics are not known yet, or the broker has not answered yet.
 	Subscribing State = "subscribing"
-	// Silent: the broker accepted the subscription and has not told anything since.
+	// Silent: the broker accepted the subscription and has sent nothing since.
 	Silent State = "silent"
-	// Receiving: the broker tells of its clients.
+	// Receiving: the broker sends client events.
 	Receiving State = "receiving"
 	// Refused: the broker refused the subscription.
 	Refused State = "refused"
 	// Disconnected: there is no connection.
 	Disconnected State = "disconnected"
-	// Unsupported: the broker is of a kind that tells nothing of its clients.
+	// Unsupported: this kind of broker publishes no client events.
 	Unsupported State = "unsupported"
 )
 
@@ -35,23 +35,27 @@ func States() []State {
 	return []State{Subscribing, Silent, Receiving, Refused, Disconnected, Unsupported}
 }
 
-// Options are how the events of a target are read.
+// Options say how the events of a target are read.
 type Options struct {
-	// Own tells whether a client identifier is one of ours; nil: none is. It is called for one message at a time.
+	// Own reports whether a client identifier is one of ours. If it is nil, no client is ours. It
+	// is called for one message at a time.
 	Own func(clientID string) bool
-	// Node tells whether the events of a node count, where a broker tells of its whole cluster; nil: all do.
+	// Node reports whether the events of a node count, for a broker that reports events of its
+	// whole cluster. If it is nil, the events of all nodes count.
 	Node func(node string) bool
-	// Self is a client identifier, and OnNode is told which node that client connects to, where a broker tells; nil: nobody
-	// wants to know.
+	// Self is a client identifier. OnNode is called with the node that this client connects to, if
+	// the broker reports it. If OnNode is nil, it is not called.
 	Self   string
 	OnNode func(node string)
 }
 
-// Target takes in what one broker tells of its clients. The owner of the connection calls [Target.Follow] when it knows
-// the dialect, [Target.Subscribed] or [Target.Refused] when SUBACK came, [Target.Handle] for each message, in their order,
-// and [Target.Disconnected] when the connection is gone.
+// Target handles the client events of one broker. The owner of the connection calls [Target.Follow]
+// when the dialect is known, [Target.Subscribed] or [Target.Refused] when SUBACK came,
+// [Target.Handle] for each message, in their order, and [Target.Disconnected] when the connection
+// is gone.
 //
-// The counters of a target appear with the first message that tells of a client, since zeros of a broker that tells nothing would be untrue.
+// The counters of a target appear with the first message about a client. Zeros for a broker that
+// sends no events would be wrong.
 type Target struct {
 	collector *Collector
 	name      string
@@ -68,7 +72,7 @@ type Target struct {
 	counters map[Event]prometheus.Counter // by outcome
 }
 
-// Follow sets the dialect that the broker's events are in; what was counted stays.
+// Follow sets the dialect of the broker's events. The counts stay.
 func (t *Target) Follow(d *Dialect) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -80,22 +84,22 @@ func (t *Target) Follow(d *Dialect) {
 	t.become(Subscribing, "")
 }
 
-// Unsupported notes that the broker tells nothing of its clients, and why.
+// Unsupported records that the broker publishes no client events, and why.
 func (t *Target) Unsupported(reason string) { t.note(Unsupported, reason) }
 
-// Waiting notes why it is not known yet what to subscribe to.
+// Waiting records why the topics to subscribe to are not known yet.
 func (t *Target) Waiting(reason string) { t.note(Subscribing, reason) }
 
-// Subscribed notes that the broker accepted the subscription.
+// Subscribed records that the broker accepted the subscription.
 func (t *Target) Subscribed() { t.note(Silent, "") }
 
-// Refused notes that the broker refused the subscription, and why.
+// Refused records that the broker refused the subscription, and why.
 func (t *Target) Refused(reason string) { t.note(Refused, reason) }
 
-// Disconnected notes that there is no connection any more, and why.
+// Disconnected records that the connection is gone, and why.
 func (t *Target) Disconnected(reason string) { t.note(Disconnected, reason) }
 
-// Status gives the state, and a sentence where it needs one.
+// Status returns the state, and a sentence that explains it if necessary.
 func (t *Target) Status() (State, string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -113,7 +117,8 @@ func (t *Target) note(s State, reason string) {
 	}
 }
 
-// become sets the state. The error says that the target's name is not UTF-8, which can be so the first time only.
+// become sets the state. It returns an error if the target's name is not UTF-8, which is possible
+// only in the first call.
 func (t *Target) become(s State, reason string) error {
 	t.state, t.reason = s, reason
 	for _, x := range States() {
@@ -130,7 +135,7 @@ func (t *Target) become(s State, reason string) error {
 	return nil
 }
 
-// Handle takes in a message of the subscription, with the time at which it came in.
+// Handle handles a message of the subscription that arrived at a time.
 func (t *Target) Handle(m *mqtt.Message, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -156,7 +161,7 @@ func (t *Target) Handle(m *mqtt.Message, at time.Time) {
 	}
 }
 
-// zero makes what starts at 0.
+// zero creates the counters that start at 0.
 func (t *Target) zero() {
 	m := t.collector.metrics
 	t.unparsed = t.counter(m.unparsed)
@@ -168,7 +173,7 @@ func (t *Target) zero() {
 	}
 }
 
-// of finds the counter of an outcome, and makes it if needed.
+// of returns the counter of an outcome and creates it if necessary.
 func (t *Target) of(e Event) prometheus.Counter {
 	if counter, ok := t.counters[e]; ok {
 		return counter
@@ -188,7 +193,7 @@ func (t *Target) of(e Event) prometheus.Counter {
 	return counter
 }
 
-// counter makes a counter; its labels are UTF-8, the target's name having been checked.
+// counter creates a counter. Its labels are UTF-8, because the target's name was checked.
 func (t *Target) counter(m *synthetic.Metric, labels ...string) prometheus.Counter {
 	return t.collector.vecs[m].WithLabelValues(slices.Insert(labels, 0, t.name)...)
 }

@@ -2,9 +2,10 @@ package sys
 
 import "slices"
 
-// aedes is aedes 1 (aedes.js) with aedes-stats 4 (stats.js), which publishes the values, retained, each second. Without aedes-stats there is
-// only the heartbeat, each minute. The node is the broker's id, by default another one after each start; a persistent store
-// keeps the values of those that are gone.
+// aedes is aedes 1 (aedes.js) with aedes-stats 4 (stats.js), which publishes the values, retained,
+// each second. Without aedes-stats there is only the heartbeat, each minute. The node is the
+// broker's id. By default the id changes at each start. A persistent store keeps the values under
+// the old ids.
 func aedes() Dialect {
 	return Dialect{
 		Name:  "aedes",
@@ -16,12 +17,13 @@ func aedes() Dialect {
 		Rows: slices.Concat([]Row{
 			{Topic: "heartbeat", Left: Words, Tick: true},
 			{Topic: "uptime", Metric: uptimeSeconds, Tick: true},
-			{Topic: "clients/total", Metric: clientsConnected}, // for all its name
+			{Topic: "clients/total", Metric: clientsConnected}, // despite its name
 			{Topic: "clients/maximum", Metric: clientsMaximum},
-			{Topic: "messages/publish/sent", Metric: publishesRouted}, // received and forwarded, without $SYS
+			// Received and forwarded, without $SYS.
+			{Topic: "messages/publish/sent", Metric: publishesRouted},
 			{Topic: "memory/heap/current", Metric: memoryBytes},
 		},
-			leave(Detail, "memory/heap/maximum"), // V8's heap as allocated, no maximum
+			leave(Detail, "memory/heap/maximum"), // V8's allocated heap, not a maximum
 			leave(Clock, "time"),
 			leave(Average, "cpu/usage"), // since the start
 			leave(Host, "cpu/avg/last/{}"),

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// BenchmarkHandle takes in one message after the other of the whole tree that Mosquitto 2.1 publishes if every value changes at every interval.
-// "core%" is what 200 targets that each publish that tree each second take of one core.
+// BenchmarkHandle handles, one after the other, the messages of the whole tree that Mosquitto 2.1
+// publishes if every value changes at every interval. "core%" is the part of one core that 200
+// targets use if each publishes that tree once per second.
 func BenchmarkHandle(b *testing.B) {
 	const targets = 200
 	for _, dialect := range []string{Auto, mosquittoName} {
@@ -40,7 +41,7 @@ func BenchmarkHandle(b *testing.B) {
 	}
 }
 
-// BenchmarkEvents takes in client events, which come on a topic of their own for each client and are not kept.
+// BenchmarkEvents handles client events. Each client has a topic of its own, and none is kept.
 func BenchmarkEvents(b *testing.B) {
 	x := subscribed(b, newTestFleet(b, false), "plant", Options{Dialect: "emqx"})
 	topics := make([]string, 1000)
@@ -55,7 +56,7 @@ func BenchmarkEvents(b *testing.B) {
 	}
 }
 
-// BenchmarkFlood takes in topics that there is no room for any more.
+// BenchmarkFlood handles topics after the room for topics is used up.
 func BenchmarkFlood(b *testing.B) {
 	for _, dialect := range []string{Auto, mosquittoName} {
 		b.Run(dialect, func(b *testing.B) {

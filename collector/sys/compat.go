@@ -6,19 +6,23 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// OldName is a metric of sapcc/mosquitto-exporter and what stands for it here.
+// OldName is a metric of sapcc/mosquitto-exporter and the metric that replaces it here.
 type OldName struct {
 	Name  string
 	Topic string
-	// Counter says that the exporter gave it that type. It is served without a type, since OpenMetrics would add _total to the name.
+	// Counter is set if the exporter declared a counter. We serve it without a type, because
+	// OpenMetrics would add _total to the name.
 	Counter bool
 	// New is an expression in PromQL.
 	New string
 }
 
-// OldNames lists what sapcc/mosquitto-exporter 0.8 exports of Mosquitto: it makes a name of each topic that comes, with underscores for slashes and
-// spaces, and a gauge unless it knows better. It has no labels; here the label target is added. Left out are the topics whose names hold a
-// client identifier or which are no numbers, and those that the exporter ignores: clients/active, clients/inactive, timestamp and version.
+// OldNames lists what sapcc/mosquitto-exporter 0.8 exports of Mosquitto. The exporter makes a name
+// from each topic, with underscores for slashes and spaces, and exports a gauge except for some
+// known counters. Its metrics have no labels. Here the label target is added. Three kinds of topics
+// are left out: topics whose names contain a client identifier, topics whose values are not
+// numbers, and the topics that the exporter ignores (clients/active, clients/inactive, timestamp
+// and version).
 func OldNames() []OldName {
 	const counter = true
 	var all []OldName
@@ -60,7 +64,7 @@ func OldNames() []OldName {
 		for _, minutes := range []string{"1", "5", "15"} {
 			expr := "60 * rate(" + load.of + "[" + minutes + "m])"
 			if load.of == "" {
-				expr = "" // CONNECT packets, which Mosquitto does not publish otherwise
+				expr = "" // CONNECT packets: Mosquitto publishes no counter of them
 			}
 			add("load/"+load.topic+"/"+minutes+"min", false, expr)
 		}
@@ -68,8 +72,9 @@ func OldNames() []OldName {
 	return all
 }
 
-// OldMetrics declares the families of [OldNames], which a [Fleet] exports if asked to. Their names do not keep to Prometheus's rules, nor is a
-// counter among them declared as one, so that a scrape in the OpenMetrics format finds them under their own names too.
+// OldMetrics declares the families of [OldNames]. A [Fleet] exports them on request. Their names
+// break Prometheus's naming rules. None is declared as a counter, so that a scrape in the
+// OpenMetrics format finds them under their own names too.
 func OldMetrics() []*synthetic.Metric {
 	var all []*synthetic.Metric
 	for _, o := range OldNames() {

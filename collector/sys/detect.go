@@ -2,7 +2,7 @@ package sys
 
 import "slices"
 
-// evidence gathers which dialects' marks were seen.
+// evidence records which marks of which dialects were seen.
 type evidence struct {
 	seen   []uint64 // a bit for each mark, by dialect
 	weight []int
@@ -12,7 +12,7 @@ func newEvidence(t *table) evidence {
 	return evidence{seen: make([]uint64, len(t.dialects)), weight: make([]int, len(t.dialects))}
 }
 
-// note takes in a message and tells whether it was a mark not seen before.
+// note records a message and reports whether it is a mark that was not seen before.
 func (e *evidence) note(t *table, topic string, payload []byte) (news bool) {
 	for i, d := range t.dialects {
 		for j, m := range d.Marks {
@@ -26,7 +26,8 @@ func (e *evidence) note(t *table, topic string, payload []byte) (news bool) {
 	return news
 }
 
-// best gives the dialect with the most weight, the current one if it is among them; nil without evidence.
+// best returns the dialect with the most weight. If the current dialect is among the best, best
+// returns it. Without evidence it returns nil.
 func (e *evidence) best(t *table, current *dialect) *dialect {
 	top := slices.Max(e.weight)
 	if top == 0 {
@@ -38,7 +39,7 @@ func (e *evidence) best(t *table, current *dialect) *dialect {
 	return t.dialects[slices.Index(e.weight, top)]
 }
 
-// others names the dialects other than d that there is evidence of.
+// others returns the names of all dialects with evidence, other than d.
 func (e *evidence) others(t *table, d *dialect) (names []string) {
 	for i, x := range t.dialects {
 		if e.weight[i] > 0 && x != d {

@@ -9,46 +9,52 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// Auto is the name of no dialect: the dialect is found from what the broker publishes.
+// Auto is not a dialect. With this name the dialect is found from what the broker publishes.
 const Auto = "auto"
 
-// Dialect is how one broker publishes `$SYS`: plain data.
+// Dialect describes how one broker publishes `$SYS`, as plain data.
 type Dialect struct {
-	// Name is what the configuration calls it, and the label software of mqtt_broker_info.
+	// Name is the dialect's name in the configuration and the value of the label software of
+	// mqtt_broker_info.
 	Name string
-	// Title is the broker's name for people, with the versions that the table is right for.
+	// Title is the broker's name for humans to read, with the versions that the table is right for.
 	Title string
-	// Filters are what to subscribe to: no more than the tables need, so without client events where the broker has a place for them.
+	// Filters are the topic filters to subscribe to. They cover only what the tables need. If a
+	// broker publishes client events on topics of their own, the filters leave them out.
 	Filters []string
-	// Prefix stands before the topics of Rows and Marks that do not begin with `$SYS`.
+	// Prefix comes before those topics of Rows and Marks that do not begin with `$SYS`.
 	Prefix string
-	// Repeats says that the broker publishes every value at every interval, so that a value which does not come again is gone.
-	// Others publish a value when it has changed.
+	// Repeats is set if the broker publishes every value at every interval. A value that does not
+	// come again is then gone. Other brokers publish a value only when it changes.
 	Repeats bool
-	// Quiet says that the broker publishes no values at all, so that silence tells nothing.
+	// Quiet is set if the broker publishes no values at all. Silence is then not a fault.
 	Quiet bool
 	Rows  []Row
 	Marks []Mark
 }
 
-// Row says what a topic means. Either Metric or Left is set.
+// Row says what a topic means. It sets either Metric or Left.
 type Row struct {
-	// Topic is a pattern: {node}, {bridge} and {thread} are one level, which becomes a label; {} is one level, {bridge...} one or more; a last level # is any number.
+	// Topic is a pattern. {node}, {bridge} and {thread} stand for one level, which becomes a label.
+	// {} stands for one level, {bridge...} for one or more. A last level # stands for any number.
 	Topic string
 	// Metric is the name of a metric of [Metrics].
 	Metric string
-	// Cause is the value of the label of that name.
+	// Cause is the value of the label cause.
 	Cause string
 	Form  Form
-	// Scale makes the metric's unit of the broker's; 0 is 1.
+	// Scale converts the broker's unit into the metric's unit, as a factor. 0 means 1.
 	Scale float64
-	// Before is what stands before the Text in the payload.
+	// Before is the text in the payload before the Text.
 	Before string
-	// Fallback says that the topic only counts while no other topic gives the same series.
+	// Fallback is set if the topic only counts while no other topic has a value for the same
+	// series.
 	Fallback bool
-	// Tick says that the broker publishes the topic at every interval: it is the proof of life.
+	// Tick is set if the broker publishes the topic at every interval. Such a topic proves that the
+	// broker is alive.
 	Tick bool
-	// Cluster says that each node tells the same value, that of the whole cluster: it is exported once, without a node.
+	// Cluster is set if every node publishes the same value, that of the whole cluster. The value
+	// is exported once, without a node.
 	Cluster bool
 	// Left is why the topic is left out.
 	Left Reason
@@ -57,39 +63,40 @@ type Row struct {
 // Reason is why a topic is left out.
 type Reason string
 
-// Why topics are left out. All but events and what is personal can still be asked for as mqtt_broker_sys_value if they are numeric.
+// Why topics are left out. Numeric topics can still be exported as mqtt_broker_sys_value on
+// request, except those with the reasons Event and Personal.
 const (
 	Alias    Reason = "alias"    // another topic has the same value
 	Sum      Reason = "sum"      // of other topics
 	Average  Reason = "average"  // over time, which rate() and avg_over_time() do better
-	Words    Reason = "text"     // for people
+	Words    Reason = "text"     // for humans to read
 	Clock    Reason = "clock"    // of the broker's host
 	Host     Reason = "host"     // of the broker's machine, not of the broker
-	Detail   Reason = "detail"   // of this broker's own making, which no other has
-	NoFault  Reason = "no fault" // messages that a client's own options keep from it
-	Frozen   Reason = "frozen"   // sent once when somebody subscribes
+	Detail   Reason = "detail"   // only this broker has it
+	NoFault  Reason = "no fault" // messages withheld because of a client's own options
+	Frozen   Reason = "frozen"   // sent once, to each new subscriber
 	Event    Reason = "event"    // what one client did: for the events collector
 	Personal Reason = "personal" // of one client
 )
 
-// private tells whether the topic is about single clients, and so must not be kept.
+// private reports whether the topic is about single clients. Such a topic must not be kept.
 func (r Reason) private() bool { return r == Event || r == Personal }
 
 // Mark is a topic, possibly with a payload, that only one dialect has.
 type Mark struct {
 	Topic string // as in Row
-	// Begins is how the payload begins; "" is any.
+	// Begins is the start of the payload. "" matches any payload.
 	Begins string
-	// Weight counts for the dialect once the topic is seen; 0 is 1.
+	// Weight is added to the dialect's evidence once the topic is seen. 0 means 1.
 	Weight int
 }
 
-// Dialects lists the tables, ordered by name.
+// Dialects lists the tables, sorted by name.
 func Dialects() []Dialect {
 	return []Dialect{aedes(), emqx(), flashMQ(), hiveMQ(), mochi(), mosquitto(), nanoMQ(), verneMQ()}
 }
 
-// DialectNames lists what the option Dialect may be, Auto first.
+// DialectNames lists the values of the option Dialect, Auto first.
 func DialectNames() []string {
 	all := []string{Auto}
 	for _, d := range Dialects() {
@@ -98,7 +105,8 @@ func DialectNames() []string {
 	return all
 }
 
-// Filters lists the topic filters that the owner of a connection subscribes to for the dialect. An unknown one has those of [Auto].
+// Filters lists the topic filters that the owner of a connection subscribes to for the dialect. For
+// an unknown name it returns those of [Auto].
 func Filters(dialect string) []string {
 	for _, d := range Dialects() {
 		if d.Name == dialect {
@@ -108,7 +116,7 @@ func Filters(dialect string) []string {
 	return []string{"$SYS/#"}
 }
 
-// leave gives a row for each topic that is left out for the same reason.
+// leave returns a row for each topic that is left out for the same reason.
 func leave(why Reason, topics ...string) []Row {
 	rows := make([]Row, len(topics))
 	for i, t := range topics {
@@ -121,18 +129,19 @@ func leave(why Reason, topics ...string) []Row {
 type row struct {
 	Row
 	family  int  // index of Metric, -1 without one
-	counter bool // so it is never less than 0
-	label   bool // a name other than {node} is in the pattern
+	counter bool // its value is never less than 0
+	label   bool // the pattern contains a name other than {node}
 }
 
-// dialect is a Dialect in use. It does not change, so targets share it.
+// dialect is a Dialect in use. It does not change, so the targets share it.
 type dialect struct {
 	Dialect
 	tree  *level
-	marks []*level // each has one pattern
+	marks []*level // each with one pattern
 }
 
-// compile makes the trees of patterns. families gives the index and declaration of each metric. The error is a fault in the table.
+// compile builds the trees of patterns. families holds the declaration of each metric. compile
+// returns an error if the table has a fault.
 func compile(d Dialect, families []*synthetic.Metric) (*dialect, error) {
 	c := &dialect{Dialect: d, tree: new(level)}
 	for _, r := range d.Rows {
@@ -159,7 +168,7 @@ func compile(d Dialect, families []*synthetic.Metric) (*dialect, error) {
 			}
 			for _, l := range m.Labels {
 				if l != labelNode && !slices.Contains(has, l) {
-					return nil, fmt.Errorf("%s: topic %s: nothing gives label %s of %s", d.Name, r.Topic, l, m.Name)
+					return nil, fmt.Errorf("%s: topic %s: nothing sets label %s of %s", d.Name, r.Topic, l, m.Name)
 				}
 			}
 			for _, l := range has {
@@ -182,22 +191,22 @@ func compile(d Dialect, families []*synthetic.Metric) (*dialect, error) {
 	return c, nil
 }
 
-// find gives what a topic means; nil for one that is not in the table.
+// find returns what a topic means, or nil if the topic is not in the table.
 func (d *dialect) find(topic string) (*row, captured) {
 	var c captured
 	r := d.tree.find(topic, &c)
 	return r, c
 }
 
-// fits tells whether a message is the mark.
+// fits reports whether a message is the mark.
 func (d *dialect) fits(mark int, topic string, payload []byte) bool {
 	var c captured
 	return d.marks[mark].find(topic, &c) != nil && bytes.HasPrefix(payload, []byte(d.Marks[mark].Begins))
 }
 
-// table is what all targets share.
+// table is the data that all targets share.
 type table struct {
-	families []*synthetic.Metric // ordered by name
+	families []*synthetic.Metric // sorted by name
 	dialects []*dialect
 }
 
@@ -214,7 +223,7 @@ func newTable() (*table, error) {
 	return t, nil
 }
 
-// dialect gives the dialect of that name, nil for Auto and "".
+// dialect returns the dialect of that name, or nil for Auto and "".
 func (t *table) dialect(name string) (*dialect, error) {
 	if name == Auto || name == "" {
 		return nil, nil
@@ -227,7 +236,7 @@ func (t *table) dialect(name string) (*dialect, error) {
 	return nil, fmt.Errorf("unknown $SYS dialect %q: it is one of %s", name, strings.Join(DialectNames(), ", "))
 }
 
-// index gives the place of a family.
+// index returns the index of a family.
 func (t *table) index(name string) int {
 	return slices.IndexFunc(t.families, func(m *synthetic.Metric) bool { return m.Name == name })
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// testFiles are the files of testdata and whose they are.
+// testFiles are the files of testdata and their dialects.
 var testFiles = []struct{ file, dialect string }{
 	{"captures/aedes.tsv", "aedes"}, {"captures/mochi.tsv", "mochi"}, {"captures/mosq2011.tsv", "mosquitto"}, {"captures/nanomq.tsv", "nanomq"},
 	{"documented/aedes.tsv", "aedes"}, {"documented/emqx4.tsv", "emqx"}, {"documented/emqx50.tsv", "emqx"}, {"documented/emqx5.tsv", "emqx"},
@@ -41,8 +41,9 @@ func TestFilesAreAllUsed(t *testing.T) {
 	}
 }
 
-// TestEveryTopicHasItsPlace: what brokers were seen to publish, or are documented to, is mapped or left out for a reason, its payload parses, and no
-// row of the tables is for nothing.
+// TestEveryTopicHasItsPlace expects that each topic that brokers publish, as seen or as documented,
+// is mapped or left out for a reason, that its payload parses, and that each row of the tables is
+// used.
 func TestEveryTopicHasItsPlace(t *testing.T) {
 	x := newTestTable(t)
 	used := make(map[*row]bool)
@@ -100,7 +101,8 @@ func rowsOf(l *level) (all []*row) {
 	return all
 }
 
-// TestExported has each file come as a broker would send it, and looks at what a scrape gives, further values included. The dialect is to be found.
+// TestExported handles each file as a broker would send it and compares the scrape, including
+// further values. The Target has to find the dialect.
 func TestExported(t *testing.T) {
 	for _, f := range testFiles {
 		t.Run(f.file, func(t *testing.T) {
@@ -127,7 +129,8 @@ func TestExported(t *testing.T) {
 	}
 }
 
-// TestDetectionFromAnyTopicOn begins with each topic in turn and goes round: the order in which retained messages come is the broker's.
+// TestDetectionFromAnyTopicOn begins with each topic in turn and goes round, because brokers send
+// retained messages in any order.
 func TestDetectionFromAnyTopicOn(t *testing.T) {
 	for _, f := range testFiles {
 		all := messages(t, f.file)
@@ -159,7 +162,8 @@ func TestDetectionFromAnyTopicOn(t *testing.T) {
 	}
 }
 
-// TestSubscribedTopicsAreInTheFilters: what a dialect maps, its filters ask for; of EMQX and aedes, whose events are many, they ask for none.
+// TestSubscribedTopicsAreInTheFilters expects that a dialect's filters cover the topics that it
+// maps. For EMQX and aedes, which publish many events, the filters must not cover the events.
 func TestSubscribedTopicsAreInTheFilters(t *testing.T) {
 	x := newTestTable(t)
 	for _, f := range testFiles {
@@ -171,19 +175,19 @@ func TestSubscribedTopicsAreInTheFilters(t *testing.T) {
 			asked := slices.ContainsFunc(d.Filters, func(filter string) bool { return filterMatches(filter, m.topic) })
 			r, _ := d.find(m.topic)
 			if !asked && (r.Metric != "" || r.Tick) {
-				t.Errorf("%s: no filter of %s asks for it", m.topic, d.Name)
+				t.Errorf("%s: no filter of %s covers it", m.topic, d.Name)
 			}
 			if asked && r.Left.private() && (d.Name == "emqx" || d.Name == "aedes") {
-				t.Errorf("%s: a filter of %s asks for it", m.topic, d.Name)
+				t.Errorf("%s: a filter of %s covers it", m.topic, d.Name)
 			}
 			if !filterMatches(Filters(Auto)[0], m.topic) {
-				t.Errorf("%s: no filter of auto asks for it", m.topic)
+				t.Errorf("%s: no filter of auto covers it", m.topic)
 			}
 		}
 	}
 }
 
-// filterMatches is the matching of [MQTT-4.7.1].
+// filterMatches matches as in [MQTT5-4.7.1].
 func filterMatches(filter, topic string) bool {
 	fs, ts := strings.Split(filter, "/"), strings.Split(topic, "/")
 	for i, f := range fs {
@@ -197,7 +201,7 @@ func filterMatches(filter, topic string) bool {
 	return len(fs) == len(ts)
 }
 
-// TestFaultyTables has the compiler refuse what would be wrong at run time.
+// TestFaultyTables expects that compile refuses what would fail at run time.
 func TestFaultyTables(t *testing.T) {
 	families := Metrics()
 	for _, x := range []struct {
@@ -208,9 +212,9 @@ func TestFaultyTables(t *testing.T) {
 		{"neither", []Row{{Topic: "a"}}, "neither a metric nor left out"},
 		{"both", []Row{{Topic: "a", Metric: uptimeSeconds, Left: Sum}}, "or both"},
 		{"unknown metric", []Row{{Topic: "a", Metric: "mqtt_broker_x"}}, "no metric"},
-		{"no cause", []Row{{Topic: "a", Metric: messagesDropped}}, "nothing gives label cause"},
+		{"no cause", []Row{{Topic: "a", Metric: messagesDropped}}, "nothing sets label cause"},
 		{"cause for nothing", []Row{{Topic: "a", Metric: uptimeSeconds, Cause: "x"}}, "has no label cause"},
-		{"no bridge", []Row{{Topic: "{node}", Metric: bridgeUp}}, "nothing gives label bridge"},
+		{"no bridge", []Row{{Topic: "{node}", Metric: bridgeUp}}, "nothing sets label bridge"},
 		{"twice", []Row{{Topic: "a/{}", Left: Sum}, {Topic: "a/{}", Left: Sum}}, "twice"},
 		{"two rests", []Row{{Topic: "a/#", Left: Sum}, {Topic: "a/#", Left: Sum}}, "twice"},
 		{"two names", []Row{{Topic: "a/{thread}", Metric: threadDriftSeconds}, {Topic: "a/{}/b", Left: Sum}}, "at one place"},
@@ -258,7 +262,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// TestLint has promlint look at every family that is declared.
+// TestLint runs promlint on every declared family.
 func TestLint(t *testing.T) {
 	var all []*dto.MetricFamily
 	seen := make(map[string]bool)
@@ -285,7 +289,8 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// TestMetricsAreAllReached: some dialect gives each metric that is not about reading itself.
+// TestMetricsAreAllReached expects that some dialect has a topic for each metric that is not about
+// reading itself.
 func TestMetricsAreAllReached(t *testing.T) {
 	var golden strings.Builder
 	for _, f := range testFiles {
@@ -297,12 +302,13 @@ func TestMetricsAreAllReached(t *testing.T) {
 	}
 	for _, m := range Metrics() {
 		if about := strings.HasPrefix(m.Name, "mqtt_broker_sys_") && m.Name != sysValue; !about && !strings.Contains(golden.String(), "# HELP "+m.Name+" ") {
-			t.Errorf("no dialect gives %s", m.Name)
+			t.Errorf("no dialect has a topic for %s", m.Name)
 		}
 	}
 }
 
-// TestOldNames compares them with how mosquitto-exporter makes them, and what it is told to use instead with what is declared.
+// TestOldNames compares the old names with how mosquitto-exporter makes them, and the new
+// expressions with the declared metrics.
 func TestOldNames(t *testing.T) {
 	d, err := newTestTable(t).dialect(mosquittoName)
 	if err != nil {
@@ -327,7 +333,7 @@ func TestOldNames(t *testing.T) {
 			}
 		}
 	}
-	// Those that it ignores, makes nonsense of, or that hold an identifier.
+	// These are topics that it ignores, that it exports wrongly, or that contain an identifier.
 	without := []string{"version", "timestamp", "clients/active", "clients/inactive", "connection/", "log/"}
 	for _, m := range messages(t, "documented/mosquitto.tsv") {
 		left := slices.ContainsFunc(without, func(w string) bool { return strings.HasPrefix(m.topic, "$SYS/broker/"+w) })
@@ -337,7 +343,8 @@ func TestOldNames(t *testing.T) {
 	}
 }
 
-// TestOldNamesServed: they are exported only if asked for, with the values that Mosquitto sends and mosquitto-exporter would give.
+// TestOldNamesServed expects the old names only on request, with the values that Mosquitto sends
+// and mosquitto-exporter would export.
 func TestOldNamesServed(t *testing.T) {
 	for _, on := range []bool{false, true} {
 		fleet := newTestFleet(t, on)
@@ -345,7 +352,8 @@ func TestOldNamesServed(t *testing.T) {
 		for _, m := range messages(t, "captures/mosq2011.tsv") {
 			x.Handle(m.topic, m.payload, false, time.Now())
 		}
-		other := subscribed(t, fleet, "other", Options{}) // of another dialect, some of whose topics are the same
+		// Another dialect with some of the same topics.
+		other := subscribed(t, fleet, "other", Options{})
 		for _, m := range messages(t, "captures/mochi.tsv") {
 			other.Handle(m.topic, m.payload, false, time.Now())
 		}
@@ -360,7 +368,7 @@ func TestOldNamesServed(t *testing.T) {
 		}
 		if !on {
 			if n != 0 {
-				t.Errorf("%d series with old names that nobody asked for", n)
+				t.Errorf("%d series with old names without a request", n)
 			}
 			continue
 		}
@@ -381,14 +389,15 @@ func TestOldNamesServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := reg.Register(prometheus.NewGauge(prometheus.GaugeOpts{Name: "broker_uptime", Help: "x"})); err == nil {
-		t.Error("an old name could be taken by something else")
+		t.Error("another metric could use an old name")
 	}
 	if _, err := NewFleet(reg, false); err == nil || !strings.Contains(err.Error(), "mqtt_broker_") {
 		t.Errorf("error %v, want the name that is taken", err)
 	}
 }
 
-// TestClusterValueOnce: what every node of a cluster tells of the whole is exported once, by a node that is alive.
+// TestClusterValueOnce expects a value of the whole cluster, which every node publishes, to be
+// exported once, by a node that is alive.
 func TestClusterValueOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := newTestFleet(t, false)
@@ -424,7 +433,8 @@ func TestClusterValueOnce(t *testing.T) {
 	})
 }
 
-// TestClusterSilent: what no node is named for, and comes more rarely, does not keep a silent broker from being stale.
+// TestClusterSilent expects a silent broker to be stale, although values without a node come more
+// rarely.
 func TestClusterSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := subscribed(t, newTestFleet(t, false), "plant", Options{Dialect: "emqx"})

@@ -1,12 +1,15 @@
-// Package sys makes metrics of what brokers tell of themselves in their `$SYS` topics, in one set of names for every broker.
+// Package sys turns what brokers publish about themselves under `$SYS` into metrics, with one set
+// of names for all brokers.
 //
-// A [Dialect] is a table: which topic of a broker means which metric, and which is left out, and why. A [Target] takes in what
-// one broker publishes, finds its dialect, keeps the last value of each topic within bounds, and knows whether the values are
-// fresh. A [Fleet] hands the values of all targets to Prometheus.
+// A [Dialect] is a table. It says which topic of a broker becomes which metric, and which topic is
+// left out, and why. A [Target] handles the messages of one broker. It finds the broker's dialect,
+// keeps the last value of each topic within bounds, and checks whether the values are fresh. A
+// [Fleet] exports the values of all targets to Prometheus.
 //
-// There is no network here and no goroutine: the owner of a connection tells its Target what happened to the connection and
-// hands it the messages.
+// The package uses no network and starts no goroutine. The owner of a connection reports each
+// change of the connection to its Target and passes the messages on.
 //
-// A value is fresh or absent. What does not parse is counted and left out; nothing becomes 0. A counter is exported as the
-// broker counts it, so it restarts with the broker, which rate() takes care of.
+// A value is fresh or absent. A payload that cannot be parsed is counted and left out, and never
+// becomes 0. A counter is exported as the broker counts it. It restarts with the broker, and rate()
+// handles that.
 package sys

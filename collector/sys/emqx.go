@@ -5,10 +5,12 @@ import (
 	"strings"
 )
 
-// emqx is EMQX 4, 5 and 6 (emqx_sys.erl, emqx_stats.erl, emqx_metrics.erl, emqx_cm.erl of 4.4, 5.0, 5.8 and later; emqx_authz.erl;
-// emqx_rule_metrics.erl of 4). Uptime comes at every heartbeat (30 s), the rest at every tick (1 min), from each node of the cluster to
-// every subscriber. The dots in the names of stats stay before 5.4 and become levels from then on; those of metrics always become levels.
-// Plugins and exhook servers add counters of their own: those are not in the table.
+// emqx is EMQX 4, 5 and 6 (emqx_sys.erl, emqx_stats.erl, emqx_metrics.erl, emqx_cm.erl of 4.4, 5.0,
+// 5.8 and later; emqx_authz.erl; emqx_rule_metrics.erl of 4). Each node of the cluster publishes to
+// every subscriber: the uptime at every heartbeat (30 s), the rest at every tick (1 min). The dots
+// in the names of stats remain dots before 5.4 and become levels from 5.4 on. The dots in the names
+// of metrics always become levels. Plugins and exhook servers add counters of their own, which are
+// not in the table.
 func emqx() Dialect {
 	var rows []Row
 	add := func(folder string, all ...Row) {
@@ -25,11 +27,13 @@ func emqx() Dialect {
 	add("stats",
 		Row{Topic: "live_connections.count", Metric: clientsConnected}, // 5
 		Row{Topic: "live_connections.max", Metric: clientsMaximum},
-		Row{Topic: "connections.count", Metric: clientsConnected, Fallback: true}, // 4; in 5 it includes sessions without a connection
+		// For 4. In 5 it also includes sessions without a connection.
+		Row{Topic: "connections.count", Metric: clientsConnected, Fallback: true},
 		Row{Topic: "connections.max", Metric: clientsMaximum, Fallback: true},
 		Row{Topic: "sessions.count", Metric: sessions},
 		Row{Topic: "subscriptions.count", Metric: subscriptions},
-		// Of tables that all nodes have the same copy of (emqx_prometheus.erl: stats_metric_cluster_consistented_meta).
+		// These come from tables that are the same on all nodes (emqx_prometheus.erl:
+		// stats_metric_cluster_consistented_meta).
 		Row{Topic: "subscriptions.shared.count", Metric: sharedSubscriptions, Cluster: true},
 		Row{Topic: "retained.count", Metric: retainedMessages, Cluster: true},
 	)
@@ -55,7 +59,8 @@ func emqx() Dialect {
 		Row{Topic: "messages.dropped.await_pubrel_timeout", Metric: messagesDropped, Cause: "await_pubrel_timeout"},
 		Row{Topic: "messages.dropped.receive_maximum", Metric: messagesDropped, Cause: "receive_maximum"},
 		Row{Topic: "messages.dropped.quota_exceeded", Metric: messagesDropped, Cause: "quota_exceeded"},
-		// 4 and early 5: at QoS 2 for Receive Maximum, at QoS 0 for the quota, which later versions count apart as above.
+		// In 4 and early 5 it counts two causes: Receive Maximum at QoS 2 and the quota at QoS 0.
+		// Later versions count them separately, as above.
 		Row{Topic: "packets.publish.dropped", Metric: messagesDropped, Cause: "receiving_limit"},
 		Row{Topic: "delivery.dropped.too_large", Metric: messagesDropped, Cause: "too_large"},
 		Row{Topic: "delivery.dropped.qos0_msg", Metric: messagesDropped, Cause: "qos0"},
@@ -80,7 +85,7 @@ func emqx() Dialect {
 		"messages.validation_succeeded", "messages.validation_failed", "messages.transformation_succeeded", "messages.transformation_failed",
 		"client.connect", "client.connack", "client.connected", "client.authenticate", "client.auth.anonymous", "client.authorize",
 		"client.post_authn", "client.subscribe", "client.unsubscribe", "client.disconnected",
-		"client.acl.allow", "client.acl.deny", "client.acl.ignore", "client.acl.cache_hit", "client.check_acl", // 4, as the next
+		"client.acl.allow", "client.acl.deny", "client.acl.ignore", "client.acl.cache_hit", "client.check_acl", // 4, like the next ones
 		"client.auth.success", "client.auth.success.anonymous", "client.auth.failure", "client.auth.ignore",
 		"session.created", "session.resumed", "session.discarded", "session.terminated", "session.disconnected",
 		"authentication.success", "authentication.success.anonymous", "authentication.failure",

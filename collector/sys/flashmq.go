@@ -2,8 +2,10 @@ package sys
 
 import "slices"
 
-// flashMQ is FlashMQ 1 (threaddata.cpp: publishStatsOnDollarTopic, publishBridgeState; mqttpacket.cpp: the messages counted are PUBLISH
-// packets alone, the connects all CONNECT packets). All is published each 10 s and retained; clients are counted from their TCP connection on.
+// flashMQ is FlashMQ 1 (threaddata.cpp: publishStatsOnDollarTopic, publishBridgeState). Its message
+// counters count only PUBLISH packets, and its connect counter counts all CONNECT packets
+// (mqttpacket.cpp). All values are published every 10 s and retained. FlashMQ counts a client from
+// its TCP connection on.
 func flashMQ() Dialect {
 	return Dialect{
 		Name:    "flashmq",

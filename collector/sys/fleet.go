@@ -15,10 +15,11 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// Fleet exports what the brokers of all targets tell. Its methods may be called from many goroutines.
+// Fleet exports what the brokers of all targets publish. Its methods may be called from many
+// goroutines.
 type Fleet struct {
 	table                                               *table
-	old                                                 []OldName // ordered by name
+	old                                                 []OldName // sorted by name
 	info, value, state, lastUpdate, unparsed, discarded int       // families
 
 	mu      sync.RWMutex
@@ -27,8 +28,10 @@ type Fleet struct {
 
 var _ prometheus.Gatherer = (*Fleet)(nil)
 
-// NewFleet makes a fleet without targets. The names of its families are registered in reg, but reg does not gather them: [Fleet.Gather] does. With
-// oldNames, Mosquitto's values are exported under the names of [OldNames] as well. The error names the metric that reg refused.
+// NewFleet makes a fleet without targets. It registers the names of its families in reg. reg does
+// not gather them; [Fleet.Gather] does. With oldNames, Mosquitto's values are also exported under
+// the names of [OldNames]. NewFleet returns an error with the name of the metric if reg refuses a
+// metric.
 func NewFleet(reg prometheus.Registerer, oldNames bool) (*Fleet, error) {
 	t, err := newTable()
 	if err != nil {
@@ -54,14 +57,15 @@ func NewFleet(reg prometheus.Registerer, oldNames bool) (*Fleet, error) {
 	return f, nil
 }
 
-// described tells a registry of a name, so that nothing else may take it.
+// described registers a name, so that nothing else can use it.
 type described struct{ *prometheus.Desc }
 
 func (d described) Describe(ch chan<- *prometheus.Desc) { ch <- d.Desc }
 func (d described) Collect(chan<- prometheus.Metric)    {}
 
-// Add gives the target of that name. One that is there already with the same options keeps its values; with other options it is replaced by one that begins
-// anew. The error says which option is not right.
+// Add returns the target of that name and creates it if necessary. An existing target with the same
+// options keeps its values. With other options Add replaces it with a new target without values.
+// Add returns an error if an option is not valid.
 func (f *Fleet) Add(name string, o Options) (*Target, error) {
 	t, err := newTarget(name, f.table, o)
 	if err != nil {
@@ -76,14 +80,16 @@ func (f *Fleet) Add(name string, o Options) (*Target, error) {
 	return t, nil
 }
 
-// Remove takes a target out, and all of its series with it. What its Target is told afterwards is without effect.
+// Remove removes a target and all of its series. Later calls of the removed Target's methods have
+// no effect.
 func (f *Fleet) Remove(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.targets, name)
 }
 
-// Gather implements [prometheus.Gatherer]: all families that have a series, ordered by name. It gives no error.
+// Gather implements [prometheus.Gatherer]. It returns all families that have a series, sorted by
+// name. It returns no error.
 func (f *Fleet) Gather() ([]*dto.MetricFamily, error) {
 	now := time.Now()
 	f.mu.RLock()
@@ -94,7 +100,7 @@ func (f *Fleet) Gather() ([]*dto.MetricFamily, error) {
 		g.target(t, now)
 	}
 	var out []*dto.MetricFamily
-	for i, o := range f.old { // broker_ is before mqtt_
+	for i, o := range f.old { // broker_ comes before mqtt_
 		if len(g.oldMetrics[i]) > 0 {
 			help := "As in mosquitto-exporter: " + o.Topic + "."
 			out = append(out, &dto.MetricFamily{Name: &f.old[i].Name, Help: &help, Type: dto.MetricType_UNTYPED.Enum(), Metric: g.oldMetrics[i]})
@@ -116,7 +122,7 @@ func (f *Fleet) Gather() ([]*dto.MetricFamily, error) {
 	return out, nil
 }
 
-// gathering is one Gather.
+// gathering holds the state of one call of Gather.
 type gathering struct {
 	*Fleet
 	metrics    [][]*dto.Metric // by family
@@ -174,7 +180,7 @@ func (g *gathering) target(t *Target, now time.Time) {
 	}
 }
 
-// infos tells the software of each node; its version too, where it is known.
+// infos adds the software of each node, and its version if it is known.
 func (g *gathering) infos(t *Target, v *view) {
 	if t.dialect == nil {
 		return
@@ -195,7 +201,8 @@ func (g *gathering) infos(t *Target, v *view) {
 	}
 }
 
-// best gives the topic that a series takes its value from: of those that have one, not the fallback, and the one that came last.
+// best returns the topic that a series takes its value from. It considers the topics with a value,
+// prefers those that are not a fallback, and among them the one that came last.
 func (t *Target) best(s *series, v *view) (best *entry) {
 	for _, e := range s.entries {
 		if !t.shows(e, v) {
@@ -221,7 +228,7 @@ func (g *gathering) add(family int, pairs []*dto.LabelPair, value float64) {
 
 func pair(name, value string) *dto.LabelPair { return &dto.LabelPair{Name: &name, Value: &value} }
 
-// tidy puts labels in order and drops those that are empty, which to Prometheus are absent.
+// tidy sorts labels and drops empty ones. To Prometheus an empty label is an absent one.
 func tidy(pairs []*dto.LabelPair) []*dto.LabelPair {
 	pairs = slices.DeleteFunc(pairs, func(p *dto.LabelPair) bool { return p.GetValue() == "" })
 	slices.SortFunc(pairs, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })

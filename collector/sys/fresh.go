@@ -8,20 +8,21 @@ import (
 	"time"
 )
 
-// State says how reading a broker's `$SYS` goes.
+// State is the state of reading a broker's `$SYS`.
 type State string
 
 // The states.
 const (
 	// Disconnected: there is no connection.
 	Disconnected State = "disconnected"
-	// Subscribing: there is a connection, and the broker has not published anything yet.
+	// Subscribing: there is a connection, but the broker has not published anything yet.
 	Subscribing State = "subscribing"
-	// Fresh: what the broker published is no older than three of its intervals.
+	// Fresh: the broker published within the last three of its intervals.
 	Fresh State = "fresh"
-	// Stale: it is older.
+	// Stale: the last message is older than three intervals.
 	Stale State = "stale"
-	// Refused: the broker refused the subscription, or accepted it and kept silent for two intervals.
+	// Refused: the broker refused the subscription, or accepted it and sent nothing for two
+	// intervals.
 	Refused State = "refused"
 )
 
@@ -29,25 +30,29 @@ const (
 func States() []State { return []State{Subscribing, Fresh, Stale, Refused, Disconnected} }
 
 const (
-	// unknownInterval is taken for a broker's interval until two of its ticks have come: the longest default of all brokers, EMQX's.
+	// unknownInterval is assumed as a broker's interval until two of its ticks have come. It is the
+	// longest default of all brokers, EMQX's.
 	unknownInterval = time.Minute
-	// shortestInterval keeps a burst, such as after a stall of the network, from being taken for an interval.
+	// shortestInterval keeps a burst, such as after a stall of the network, from counting as an
+	// interval.
 	shortestInterval = time.Second
 	staleIntervals   = 3
 	silentIntervals  = 2
 	silentSlack      = 10 * time.Second
-	// sameTick is how close two messages of a topic are that came by two subscriptions, or held up by the network.
+	// sameTick is the longest time between two messages of a topic that count as one tick. They
+	// come twice because of two subscriptions, or late because of the network.
 	sameTick = 100 * time.Millisecond
 )
 
-// ticker learns at what interval a topic comes, and knows when it came last. Times are since the target's epoch.
+// ticker measures the interval of a topic and records when it came last. Times are since the
+// target's epoch.
 type ticker struct {
 	last time.Duration // of a live message; 0 = none
 	gaps [5]time.Duration
 	n    int // gaps seen
 }
 
-// tick notes that the topic was published.
+// tick records that the topic was published.
 func (t *ticker) tick(at time.Duration) {
 	if t.last > 0 && at-t.last > sameTick {
 		t.gaps[t.n%len(t.gaps)] = at - t.last
@@ -56,7 +61,8 @@ func (t *ticker) tick(at time.Duration) {
 	t.last = at
 }
 
-// interval is the median of the latest gaps, so that neither a stall nor the burst after it counts; ok is false before the first.
+// interval returns the median of the latest gaps, so that a stall and the burst after it do not
+// count. ok is false before the first gap.
 func (t *ticker) interval() (d time.Duration, ok bool) {
 	if t.n == 0 {
 		return unknownInterval, false
@@ -67,13 +73,13 @@ func (t *ticker) interval() (d time.Duration, ok bool) {
 	return max(seen[len(seen)/2], shortestInterval), true
 }
 
-// fresh tells whether the topic came within three intervals.
+// fresh reports whether the topic came within three intervals.
 func (t *ticker) fresh(now time.Duration) bool {
 	d, _ := t.interval()
 	return t.last > 0 && now-t.last <= staleIntervals*d
 }
 
-// live notes that the node published.
+// live records that the node published.
 func (t *Target) live(n *node, at time.Duration) {
 	if n.last == 0 {
 		t.lived++
@@ -82,7 +88,8 @@ func (t *Target) live(n *node, at time.Duration) {
 	n.last = max(n.last, at)
 }
 
-// fresh tells whether the node is alive: by the topics that tick, or, while none of them has come, by any.
+// fresh reports whether the node is alive. The topics that tick decide. As long as none of them has
+// come, any topic counts.
 func (n *node) fresh(now time.Duration) bool {
 	if len(n.tickers) > 0 {
 		return slices.ContainsFunc(n.tickers, func(e *entry) bool { return e.fresh(now) })
@@ -91,7 +98,8 @@ func (n *node) fresh(now time.Duration) bool {
 	return whatever.fresh(now)
 }
 
-// interval is the shortest at which a topic that proves life comes; 0 if not known.
+// interval returns the shortest interval of the topics that prove that the node is alive, or 0 if
+// it is not known.
 func (n *node) interval() (shortest time.Duration) {
 	for _, e := range n.tickers {
 		if d, ok := e.interval(); ok && (shortest == 0 || d < shortest) {
@@ -101,10 +109,10 @@ func (n *node) interval() (shortest time.Duration) {
 	return shortest
 }
 
-// view is what of a target is fresh at one moment.
+// view is the fresh part of a target at one moment.
 type view struct {
 	now   time.Duration
-	nodes []*node // exported, ordered by name
+	nodes []*node // exported, sorted by name
 	all   []*node // fresh
 }
 
@@ -128,13 +136,15 @@ func (t *Target) look(at time.Time) (v view) {
 		v.nodes = slices.DeleteFunc(v.nodes, func(n *node) bool { return n.name != t.own })
 	}
 	v.nodes = slices.DeleteFunc(v.nodes, func(n *node) bool { return n.name == "" })
-	if whole := t.nodes[""]; whole != nil && len(v.nodes) > 0 { // what no node is named for is as fresh as the nodes are
+	// Values without a node are as fresh as the nodes.
+	if whole := t.nodes[""]; whole != nil && len(v.nodes) > 0 {
 		v.nodes = slices.Insert(v.nodes, 0, whole)
 	}
 	return v
 }
 
-// choose sets the own node: the preferred one, else the same as before, else the one that published first.
+// choose sets the own node: the preferred one, else the same as before, else the one that published
+// first.
 func (t *Target) choose(v *view) {
 	fresh := func(name string) bool {
 		return name != "" && slices.ContainsFunc(v.all, func(n *node) bool { return n.name == name })
@@ -145,7 +155,8 @@ func (t *Target) choose(v *view) {
 		return
 	case fresh(t.own):
 		return
-	case t.own != "" && v.now-t.since < unknownInterval: // a node that was there before the connection broke has its turn first
+	// The node that was exported before the connection broke comes first.
+	case t.own != "" && v.now-t.since < unknownInterval:
 		if n := t.nodes[t.own]; n == nil || n.last == 0 {
 			return
 		}
@@ -161,12 +172,12 @@ func (t *Target) choose(v *view) {
 	}
 }
 
-// shows tells whether an entry has a value that is fresh, given that its node is.
+// shows reports whether an entry has a fresh value. The caller has checked that its node is fresh.
 func (t *Target) shows(e *entry, v *view) bool {
 	return e.valid && slices.Contains(v.nodes, e.node) && (t.dialect == nil || !t.dialect.Repeats || e.fresh(v.now))
 }
 
-// status tells the state.
+// status returns the state, and a sentence that explains it if necessary.
 func (t *Target) status(v *view) (State, string) {
 	if t.state != Subscribing {
 		return t.state, t.reason
@@ -177,22 +188,23 @@ func (t *Target) status(v *view) (State, string) {
 	case t.dialect != nil && t.dialect.Quiet && t.accepted:
 		return Fresh, t.dialect.Title + " publishes no values in $SYS."
 	case len(v.nodes) > 0 && t.dialect == nil:
-		return Fresh, "What the broker publishes fits no dialect."
+		return Fresh, "No dialect matches what the broker publishes."
 	case len(v.nodes) > 0:
 		return Fresh, ""
-	case slices.ContainsFunc(v.all, func(n *node) bool { return n.name != "" }): // another node than ours
+	// A node other than ours.
+	case slices.ContainsFunc(v.all, func(n *node) bool { return n.name != "" }):
 		return Subscribing, ""
 	case slices.ContainsFunc(slices.Collect(maps.Values(t.nodes)), published):
 		return Stale, fmt.Sprintf("The broker has published nothing in $SYS for %d of its intervals.", staleIntervals)
 	case len(t.topics) > 0 && age > staleIntervals*unknownInterval:
-		return Stale, "Only retained values came, and none was published since."
+		return Stale, "Only retained values came. The broker has published nothing since."
 	case len(t.topics) == 0 && age > silentIntervals*unknownInterval+silentSlack:
-		return Refused, "The broker accepted the subscription and published nothing: it forbids reading $SYS without saying so, or has it switched off."
+		return Refused, "The broker accepted the subscription but published nothing: its access rules forbid reading $SYS silently, or $SYS is switched off."
 	}
 	return Subscribing, ""
 }
 
-// Status tells how it goes at that time.
+// Status returns the status at that time.
 func (t *Target) Status(at time.Time) Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()

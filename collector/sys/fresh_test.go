@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// broker publishes Mosquitto's uptime and one value which does not change after the first time.
+// broker publishes Mosquitto's uptime and one value that changes only once.
 type broker struct {
 	target  *Target
 	started time.Time
@@ -22,7 +22,7 @@ func newBroker(x *Target) *broker {
 	return b
 }
 
-// tick publishes so many times, after each interval.
+// tick publishes n times, after each interval.
 func (b *broker) tick(n int, interval time.Duration) {
 	for range n {
 		time.Sleep(interval)
@@ -30,7 +30,8 @@ func (b *broker) tick(n int, interval time.Duration) {
 	}
 }
 
-// TestFreshness is the life of a subscription to a broker that publishes a value only when it changes.
+// TestFreshness goes through a subscription to a broker that publishes a value only when it
+// changes.
 func TestFreshness(t *testing.T) {
 	for _, interval := range []time.Duration{time.Second, 11 * time.Second, 5 * time.Minute} {
 		t.Run(interval.String(), func(t *testing.T) {
@@ -49,7 +50,7 @@ func TestFreshness(t *testing.T) {
 				wantState(t, x, Subscribing)
 				b := newBroker(x)
 				x.Subscribed()
-				wantState(t, x, Subscribing) // what was retained proves nothing
+				wantState(t, x, Subscribing) // retained messages prove nothing
 				has(false)
 				if _, ok := allSeries(t, fleet)[sysLastUpdate]; ok {
 					t.Error("a retained value counts as an update")
@@ -58,7 +59,7 @@ func TestFreshness(t *testing.T) {
 				wantState(t, x, Fresh)
 				has(true)
 				if interval > unknownInterval {
-					b.tick(1, 2*unknownInterval) // a long one is not known at first
+					b.tick(1, 2*unknownInterval) // a long interval is not known at first
 				}
 				b.tick(10, interval)
 				wantState(t, x, Fresh)
@@ -76,7 +77,7 @@ func TestFreshness(t *testing.T) {
 				if got := allSeries(t, fleet)[sysLastUpdate]; got != last {
 					t.Errorf("last update %v, want %v, also while stale", got, last)
 				}
-				hear(x, false, "$SYS/broker/clients/total=7") // not what ticks
+				hear(x, false, "$SYS/broker/clients/total=7") // not a topic that ticks
 				wantState(t, x, Stale)
 				b.tick(1, time.Second)
 				wantState(t, x, Fresh)
@@ -91,7 +92,7 @@ func TestFreshness(t *testing.T) {
 	}
 }
 
-// TestOneStateAtATime: the states are one set of series.
+// TestOneStateAtATime expects exactly one state to be 1.
 func TestOneStateAtATime(t *testing.T) {
 	fleet := newTestFleet(t, false)
 	x := mustAdd(t, fleet, "plant", Options{})
@@ -108,7 +109,7 @@ func TestOneStateAtATime(t *testing.T) {
 	}
 }
 
-// TestRestart: counters begin anew with the broker, and nothing of before is mixed in.
+// TestRestart expects counters to restart with the broker, without old values among the new ones.
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := newTestFleet(t, false)
@@ -126,19 +127,20 @@ func TestRestart(t *testing.T) {
 		if diff := cmp.Diff(want, values(t, fleet)); diff != "" {
 			t.Error(diff)
 		}
-		if n := allSeries(t, fleet)[sysUnparsed]; n != 1 { // our own counter goes on
+		if n := allSeries(t, fleet)[sysUnparsed]; n != 1 { // our own counter continues
 			t.Errorf("%v unparsed, want 1", n)
 		}
 	})
 }
 
-// TestSilence: nothing comes for a subscription that was accepted.
+// TestSilence subscribes to brokers that accept the subscription and send nothing.
 func TestSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := newTestFleet(t, false)
 		x := subscribed(t, fleet, "plant", Options{})
 		kept := subscribed(t, fleet, "kept", Options{})
-		hear(kept, true, "$SYS/a1/uptime=5", "$SYS/a1/memory/heap/current=5") // of a broker that is no more
+		// Of a broker that is gone.
+		hear(kept, true, "$SYS/a1/uptime=5", "$SYS/a1/memory/heap/current=5")
 		quiet := subscribed(t, fleet, "quiet", Options{Dialect: "nanomq"})
 		time.Sleep(2 * time.Minute)
 		wantState(t, x, Subscribing)
@@ -151,12 +153,13 @@ func TestSilence(t *testing.T) {
 		if s := x.Status(time.Now()); !strings.Contains(s.Reason, "published nothing") {
 			t.Errorf("reason %q", s.Reason)
 		}
-		hear(x, false, "$SYS/broker/uptime=5 seconds", "$SYS/broker/version=mosquitto version 2.0.11") // after all
+		// Now the broker publishes.
+		hear(x, false, "$SYS/broker/uptime=5 seconds", "$SYS/broker/version=mosquitto version 2.0.11")
 		wantState(t, x, Fresh)
 	})
 }
 
-// TestUnknownBroker publishes what is in no table.
+// TestUnknownBroker publishes topics that are in no table.
 func TestUnknownBroker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := newTestFleet(t, false)
@@ -167,7 +170,7 @@ func TestUnknownBroker(t *testing.T) {
 			t.Error(diff)
 		}
 		wantState(t, x, Fresh)
-		if s := x.Status(time.Now()); s.Dialect != "" || !strings.Contains(s.Reason, "no dialect") {
+		if s := x.Status(time.Now()); s.Dialect != "" || !strings.Contains(s.Reason, "No dialect") {
 			t.Errorf("status %+v", s)
 		}
 		time.Sleep(time.Hour)
@@ -175,7 +178,8 @@ func TestUnknownBroker(t *testing.T) {
 	})
 }
 
-// TestRetainFlagOnEverything: a broker or bridge that sets RETAIN on all is alive all the same.
+// TestRetainFlagOnEverything expects a broker or bridge that sets RETAIN on every message to count
+// as alive.
 func TestRetainFlagOnEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := subscribed(t, newTestFleet(t, false), "plant", Options{})
@@ -187,7 +191,8 @@ func TestRetainFlagOnEverything(t *testing.T) {
 	})
 }
 
-// TestIntervalIsNotFooled by a stall of the network, by the burst after it, nor by messages that come twice.
+// TestIntervalIsNotFooled expects the same interval despite a stall of the network, the burst after
+// it, and messages that come twice.
 func TestIntervalIsNotFooled(t *testing.T) {
 	var x ticker
 	at := time.Second
@@ -200,8 +205,8 @@ func TestIntervalIsNotFooled(t *testing.T) {
 	}
 }
 
-// TestValuesThatAreGone: where a broker publishes everything every time, what it publishes no more is gone though the broker lives. A cleared
-// bridge goes at once.
+// TestValuesThatAreGone expects a value to be gone if a broker that repeats its values stops
+// publishing it, although the broker is alive. A cleared bridge is gone at once.
 func TestValuesThatAreGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := newTestFleet(t, false)
@@ -228,7 +233,7 @@ func TestValuesThatAreGone(t *testing.T) {
 		}
 		hear(m, false, B+"connection/local.fra/state=")
 		if _, ok := values(t, fleet)[bridgeUp+"{bridge=local.fra}"]; ok {
-			t.Error("a bridge is still there that was cleared")
+			t.Error("a cleared bridge is still there")
 		}
 	})
 }
@@ -242,7 +247,8 @@ func cluster(x *Target, live bool, nodes ...string) {
 	}
 }
 
-// TestNodes: three nodes behind one address are one, or each has its label; never a sum of all without saying so.
+// TestNodes expects three nodes behind one address to be exported as one node, or each with its
+// label, but never as an unlabelled sum.
 func TestNodes(t *testing.T) {
 	of := func(nodes ...string) map[string]float64 {
 		want := map[string]float64{clusterNodes: 3}
@@ -280,7 +286,7 @@ func TestNodes(t *testing.T) {
 		x.PreferNode("c@h")
 		check("the one that the owner named", "c@h")
 		x.PreferNode("z@h")
-		check("one that is not there", "c@h")
+		check("a node that does not exist", "c@h")
 		if s := x.Status(time.Now()); s.Node != "c@h" || s.Interval != 30*time.Second {
 			t.Errorf("status %+v", s)
 		}
@@ -288,7 +294,7 @@ func TestNodes(t *testing.T) {
 		x.Disconnected("EOF")
 		x.Subscribing(time.Now())
 		tick(1, "a@h", "b@h")
-		wantState(t, x, Subscribing) // the same node as before has its turn
+		wantState(t, x, Subscribing) // the node exported before comes first
 		tick(1, "a@h", "b@h", "c@h")
 		check("the same as before", "c@h")
 		x.Disconnected("EOF")
@@ -305,7 +311,8 @@ func TestNodes(t *testing.T) {
 	})
 }
 
-// TestNodesOfThePast: a store that keeps the values of a hundred brokers that are gone shows only the one that lives.
+// TestNodesOfThePast expects a store with the values of a hundred old brokers to show only the one
+// that is alive.
 func TestNodesOfThePast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := newTestFleet(t, false)
@@ -321,7 +328,8 @@ func TestNodesOfThePast(t *testing.T) {
 	})
 }
 
-// TestFallback: EMQX 5 counts sessions without a connection among its connections, so the topic that does not goes first, in either order.
+// TestFallback expects EMQX 5 to report its connected clients from live_connections, because
+// connections includes sessions without a connection. The order of the topics must not matter.
 func TestFallback(t *testing.T) {
 	for _, order := range [][2]string{{"connections=9", "live_connections=4"}, {"live_connections=4", "connections=9"}} {
 		fleet := newTestFleet(t, false)
@@ -335,7 +343,8 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// TestConflict: one broker's tree holds topics of another's, such as those that a bridge brings.
+// TestConflict handles one broker's tree that contains topics of another broker, such as those that
+// a bridge brings.
 func TestConflict(t *testing.T) {
 	aedes := []string{"$SYS/a1/memory/heap/current=7", "$SYS/a1/heartbeat=a1", "$SYS/a1/cpu/usage=3"}
 	own := []string{"$SYS/broker/uptime=5 seconds", "$SYS/broker/bytes/sent=6", "$SYS/broker/version=mosquitto version 2.0.11"}
@@ -352,23 +361,23 @@ func TestConflict(t *testing.T) {
 		}
 	}
 	fleet := newTestFleet(t, false)
-	x := subscribed(t, fleet, "plant", Options{Dialect: "mochi"}) // wrong, but so it was said
+	x := subscribed(t, fleet, "plant", Options{Dialect: "mochi"}) // wrong, but configured
 	hear(x, false, own...)
 	if s := x.Status(time.Now()); s.Dialect != "mochi" || !cmp.Equal(s.Others, []string{"mosquitto"}) {
 		t.Errorf("status %+v", s)
 	}
 }
 
-// TestTargets come and go.
+// TestTargets adds, replaces and removes targets.
 func TestTargets(t *testing.T) {
 	fleet := newTestFleet(t, false)
 	x := subscribed(t, fleet, "plant", Options{})
 	hear(x, false, "$SYS/broker/version=mosquitto version 2.0.11", "$SYS/broker/uptime=5 seconds")
 	if y := mustAdd(t, fleet, "plant", Options{Nodes: OwnNode}); x != y {
-		t.Error("the same options, and another target")
+		t.Error("the same options, but another target")
 	}
 	if y := mustAdd(t, fleet, "plant", Options{Values: 5}); x == y {
-		t.Error("other options, and the same target")
+		t.Error("other options, but the same target")
 	}
 	if v := values(t, fleet); len(v) != 0 {
 		t.Errorf("a target that was replaced still has values: %v", v)

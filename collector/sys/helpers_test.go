@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // golden compares text with a file of testdata, or writes the file with -update.
 func golden(t *testing.T, name, got string) {
@@ -34,7 +34,7 @@ func golden(t *testing.T, name, got string) {
 		t.Fatalf("%v (write it with go test -update)", err)
 	}
 	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-		t.Errorf("%s differs (-want +got), go test -update writes it anew:\n%s", path, diff)
+		t.Errorf("%s differs (-want +got), go test -update rewrites it:\n%s", path, diff)
 	}
 }
 
@@ -88,7 +88,7 @@ func subscribed(t testing.TB, f *Fleet, name string, o Options) *Target {
 	return x
 }
 
-// hear has a target handle messages at once, as lines of "topic=payload".
+// hear passes messages to a target at once, as lines of "topic=payload".
 func hear(x *Target, retained bool, lines ...string) {
 	for _, l := range lines {
 		topic, payload, _ := strings.Cut(l, "=")
@@ -106,7 +106,7 @@ func families(t testing.TB, g prometheus.Gatherer) []*dto.MetricFamily {
 	return all
 }
 
-// exposition is what a scrape in the text format would give; each kind of metric about reading itself is left out.
+// exposition returns a scrape in the text format, without the metrics about reading itself.
 func exposition(t testing.TB, g prometheus.Gatherer) string {
 	t.Helper()
 	var b strings.Builder
@@ -145,7 +145,7 @@ func allSeries(t testing.TB, g prometheus.Gatherer) map[string]float64 {
 	return out
 }
 
-// values are the series of the brokers' values alone.
+// values returns only the series of the brokers' values.
 func values(t testing.TB, g prometheus.Gatherer) map[string]float64 {
 	t.Helper()
 	all := allSeries(t, g)

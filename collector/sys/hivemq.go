@@ -2,9 +2,10 @@ package sys
 
 import "slices"
 
-// hiveMQ is HiveMQ with its plugin for $SYS topics (github.com/hivemq/hivemq-sys-topic-plugin: entry/*.java), which keeps to the list of
-// the MQTT wiki; without the plugin there are none. Its uptime is sent once to whoever subscribes, all else at every publishInterval, 60 s
-// by default.
+// hiveMQ is HiveMQ with its plugin for $SYS topics (github.com/hivemq/hivemq-sys-topic-plugin:
+// entry/*.java), which follows the list of the MQTT wiki. Without the plugin HiveMQ has no $SYS
+// topics. The plugin sends the uptime once to each new subscriber. It publishes all other topics at
+// every publishInterval, 60 s by default.
 func hiveMQ() Dialect {
 	return Dialect{
 		Name:    "hivemq",
@@ -15,7 +16,8 @@ func hiveMQ() Dialect {
 			{Topic: "version", Metric: info, Form: Text},
 			{Topic: "clients/connected", Metric: clientsConnected},
 			{Topic: "clients/disconnected", Metric: clientsDisconnected},
-			{Topic: "clients/total", Metric: sessions}, // ClientsTotal.java: CLIENT_SESSIONS_CURRENT
+			// ClientsTotal.java: CLIENT_SESSIONS_CURRENT.
+			{Topic: "clients/total", Metric: sessions},
 			{Topic: "messages/received", Metric: messagesReceived},
 			{Topic: "messages/sent", Metric: messagesSent},
 			{Topic: "messages/publish/received", Metric: publishesReceived},
@@ -27,8 +29,9 @@ func hiveMQ() Dialect {
 			{Topic: "load/bytes/sent", Metric: bytesSent},
 			{Topic: "time", Left: Clock, Tick: true},
 		},
-			leave(Alias, "messages/stored"),  // the retained messages, once more
-			leave(Detail, "clients/maximum"), // of a sample of the last minutes, not since the start: ClientsConnectedMaximum.java
+			leave(Alias, "messages/stored"), // the retained messages again
+			// Over the last minutes, not since the start: ClientsConnectedMaximum.java.
+			leave(Detail, "clients/maximum"),
 			leave(Frozen, "uptime"),
 			leave(Average, "load/messages/received/{}", "load/messages/sent/{}", "load/publish/received/{}", "load/publish/sent/{}",
 				"load/publish/dropped/{}", "load/connections/{}"),

@@ -15,7 +15,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// scrape writes everything in both text formats and reads it back, and checks that no series comes twice.
+// scrape writes everything in both text formats and reads it back, and checks that no series comes
+// twice.
 func scrape(t testing.TB, g prometheus.Gatherer) (series int) {
 	t.Helper()
 	all := families(t, g)
@@ -59,7 +60,8 @@ func scrape(t testing.TB, g prometheus.Gatherer) (series int) {
 	return len(seen)
 }
 
-// TestFloods: however many topics of whatever sort come, memory and series are bounded, and the broker's own values are still there.
+// TestFloods expects memory and series to stay bounded, and the broker's own values to be kept,
+// whatever number and sort of topics come.
 func TestFloods(t *testing.T) {
 	long := "$SYS/" + strings.Repeat("x", 65000)
 	for _, x := range []struct {
@@ -68,11 +70,11 @@ func TestFloods(t *testing.T) {
 		most          int // series
 	}{
 		{"junk", "", func(i int) string { return fmt.Sprintf("$SYS/broker/junk/%d/%s", i, strings.Repeat("x", 200)) }, 600},
-		{"junk for a dialect that is set", "mosquitto", func(i int) string { return fmt.Sprintf("$SYS/junk%d", i) }, 600},
+		{"junk with the dialect set", "mosquitto", func(i int) string { return fmt.Sprintf("$SYS/junk%d", i) }, 600},
 		{"bridges", "", func(i int) string { return fmt.Sprintf("$SYS/broker/connection/b%d/state", i) }, 900},
 		{"nodes", "emqx", func(i int) string { return fmt.Sprintf("$SYS/brokers/n%d/metrics/bytes/sent", i) }, 200},
 		{"clients", "emqx", func(i int) string { return fmt.Sprintf("$SYS/brokers/n1/clients/c%d/connected", i) }, 50},
-		{"nodes that are to be found", "", func(i int) string { return fmt.Sprintf("$SYS/n%d/memory/heap/current", i) }, 200},
+		{"nodes of a dialect to be found", "", func(i int) string { return fmt.Sprintf("$SYS/n%d/memory/heap/current", i) }, 200},
 		{"long topics", "", func(i int) string { return long[:60000+i%5000] }, 50},
 		{"no UTF-8", "", func(i int) string { return fmt.Sprintf("$SYS/\xff%d/uptime", i) }, 50},
 	} {
@@ -116,7 +118,7 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// TestHugePayloads are neither kept nor parsed for long.
+// TestHugePayloads expects huge payloads not to be kept and not to be parsed for long.
 func TestHugePayloads(t *testing.T) {
 	fleet := newTestFleet(t, false)
 	target := subscribed(t, fleet, "plant", Options{Values: maxUnknown})
@@ -139,7 +141,8 @@ func TestHugePayloads(t *testing.T) {
 	scrape(t, fleet)
 }
 
-// TestStrangeNodes: whatever a node is called, the scrape is whole and says so.
+// TestStrangeNodes expects a complete scrape whatever the name of a node, and a count of what was
+// discarded.
 func TestStrangeNodes(t *testing.T) {
 	for _, node := range []string{`a"b`, "a\nb", `a\b`, "a b", "ü@h", "{}", "a\x00b", "a\u0085b", strings.Repeat("n", maxLabel)} {
 		fleet := newTestFleet(t, false)
@@ -176,7 +179,8 @@ func labelOf(m *dto.Metric, name string) string {
 	return ""
 }
 
-// TestNothingPersonal: no topic or payload about a single client is kept or exported, whatever the dialect is taken for.
+// TestNothingPersonal expects that no topic or payload about a single client is kept or exported,
+// in whatever dialect it is read.
 func TestNothingPersonal(t *testing.T) {
 	for _, f := range testFiles {
 		for _, dialect := range []string{Auto, f.dialect} {
@@ -196,7 +200,8 @@ func TestNothingPersonal(t *testing.T) {
 	}
 }
 
-// TestManyAtOnce has messages, scrapes, states and targets change at the same time, for the race detector.
+// TestManyAtOnce changes messages, scrapes, states and targets at the same time, for the race
+// detector.
 func TestManyAtOnce(t *testing.T) {
 	fleet := newTestFleet(t, true)
 	all := messages(t, "captures/mosq2011.tsv")
@@ -233,7 +238,8 @@ func TestManyAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-// FuzzHandle sends a broker's tree and, in the middle of it, anything at all, in every dialect and in none; then a scrape must be whole.
+// FuzzHandle sends a broker's tree with any message in the middle of it, in every dialect and
+// without one. The scrape must then be complete.
 func FuzzHandle(f *testing.F) {
 	for _, file := range testFiles {
 		for i, m := range messages(f, file.file) {

@@ -2,7 +2,7 @@ package sys
 
 import "github.com/pingreq/pingreq/synthetic"
 
-// The names of the metrics, which the dialects' tables refer to.
+// The names of the metrics. The dialects' tables refer to them.
 const (
 	info                 = "mqtt_broker_info"
 	uptimeSeconds        = "mqtt_broker_uptime_seconds"
@@ -64,8 +64,9 @@ const (
 	labelState    = "state"
 )
 
-// Metrics declares every family that a [Fleet] exports under the names of this project. The label target comes first on each and is not
-// listed. A label that a broker has no value for, such as node with a broker that names none, is absent.
+// Metrics declares every family that a [Fleet] exports under the names of this project. The label
+// target comes first on each and is not listed. A label without a value is absent, such as node for
+// a broker that names no nodes.
 func Metrics() []*synthetic.Metric {
 	const bytes, seconds = "bytes", "seconds"
 	counter := func(name, help string, labels ...string) *synthetic.Metric {
@@ -81,61 +82,61 @@ func Metrics() []*synthetic.Metric {
 	for _, s := range States() {
 		states = append(states, []string{string(s)})
 	}
-	state := own(synthetic.Gauge, sysState, "", "1 for the state of reading the broker's $SYS topics, 0 for the others.", labelState)
+	state := own(synthetic.Gauge, sysState, "", "1 for the current state of reading the broker's $SYS topics, 0 for the other states.", labelState)
 	state.Zero = states
-	unparsed := own(synthetic.Counter, sysUnparsed, "", "Messages in $SYS whose topic means a metric and whose payload is not what the broker's documentation says.")
+	unparsed := own(synthetic.Counter, sysUnparsed, "", "Messages in $SYS whose topic has a metric but whose payload does not have the format that the broker documents.")
 	unparsed.Zero = [][]string{{}}
-	discarded := own(synthetic.Counter, sysDiscarded, "", "Messages in $SYS that were left out because of the bounds on number and length of topics, nodes and labels.")
+	discarded := own(synthetic.Counter, sysDiscarded, "", "Messages in $SYS that were left out because of the limits on the number and length of topics, nodes and labels.")
 	discarded.Zero = [][]string{{}}
 	return []*synthetic.Metric{
-		gauge(info, "", "The broker's software and version: always 1.", labelSoftware, labelVersion),
+		gauge(info, "", "The broker's software and version. The value is always 1.", labelSoftware, labelVersion),
 		gauge(uptimeSeconds, seconds, "How long the broker has been running."),
 		gauge(startTimeSeconds, seconds, "When the broker started, Unix time."),
 		own(synthetic.Gauge, clusterNodes, "", "Running nodes of the cluster."),
 
 		gauge(clientsConnected, "", "Clients that are connected."),
-		gauge(clientsDisconnected, "", "Clients that are not connected and whose sessions the broker keeps."),
+		gauge(clientsDisconnected, "", "Clients that are not connected but whose sessions the broker keeps."),
 		gauge(clientsMaximum, "", "Largest number of clients since the broker started."),
-		counter(clientsExpired, "Clients whose kept sessions expired."),
-		gauge(sessions, "", "Sessions, of connected and of disconnected clients."),
-		counter(sessionTakeovers, "Sessions that a new connection with their client identifier took over. EMQX also counts a client that comes back to its own, with clean start 0, after its connection was lost."),
+		counter(clientsExpired, "Disconnected clients whose sessions expired."),
+		gauge(sessions, "", "Sessions of connected and disconnected clients."),
+		counter(sessionTakeovers, "Sessions that a new connection with the same client identifier took over. EMQX also counts a client that resumes its own session, with clean start 0, after its connection was lost."),
 
-		counter(socketsOpened, "Connections that the broker accepted, before any MQTT."),
+		counter(socketsOpened, "Connections that the broker accepted, counted before any MQTT packet."),
 		counter(connectsReceived, "CONNECT packets received."),
 		counter(connectsRefused, "CONNECT packets that the broker refused.", labelCause),
 		counter(disconnectsReceived, "DISCONNECT packets received."),
 		counter(disconnectsSent, "DISCONNECT packets sent."),
-		counter(keepaliveExpired, "Clients that the broker disconnected for being silent longer than their keepalive allows."),
+		counter(keepaliveExpired, "Clients that the broker disconnected because they were silent for longer than their keepalive allows."),
 		counter(pingsReceived, "PINGREQ packets received."),
 
 		counter(messagesReceived, "MQTT packets of every type received."),
 		counter(messagesSent, "MQTT packets of every type sent."),
 		counter(publishesReceived, "PUBLISH packets received."),
 		counter(publishesSent, "PUBLISH packets sent."),
-		counter(publishesRouted, "Messages that the broker was given to route, each once."),
+		counter(publishesRouted, "Messages that the broker received for routing. Each message counts once."),
 		counter(publishBytesReceived, "Bytes of payload in the PUBLISH packets received."),
 		counter(publishBytesSent, "Bytes of payload in the PUBLISH packets sent."),
 		counter(bytesReceived, "Bytes received."),
 		counter(bytesSent, "Bytes sent."),
-		counter(messagesDropped, "Messages that the broker dropped though somebody should have got them, by the cause that it gives.", labelCause),
-		counter(messagesNoSubscriber, "Messages that nobody was subscribed to, which is no fault."),
+		counter(messagesDropped, "Messages that the broker dropped although a client should have received them, by the cause that the broker reports.", labelCause),
+		counter(messagesNoSubscriber, "Messages that no client was subscribed to. This is not a fault."),
 
 		gauge(subscriptions, "", "Subscriptions."),
 		gauge(sharedSubscriptions, "", "Shared subscriptions."),
 		gauge(retainedMessages, "", "Retained messages."),
 		gauge(storedMessages, "", "Messages that the broker stores: retained, and queued for clients."),
 		gauge(storedMessagesBytes, bytes, "Payload of the messages that the broker stores."),
-		gauge(inflightMessages, "", "Messages at QoS 1 and 2 that await an acknowledgement. A broker may miscount and report less than 0."),
+		gauge(inflightMessages, "", "Messages at QoS 1 and 2 that wait for an acknowledgement. A broker may miscount and report less than 0."),
 		gauge(outgoingPackets, "", "Packets that wait to be written to clients."),
 		gauge(outgoingPacketsBytes, bytes, "Size of the packets that wait to be written to clients."),
-		gauge(memoryBytes, bytes, "Memory in use, by the broker's own accounting: its heap, or with VerneMQ the whole virtual machine."),
-		gauge(memoryMaximumBytes, bytes, "Largest amount of memory in use since the broker started, by the broker's own accounting."),
+		gauge(memoryBytes, bytes, "Memory in use, as the broker itself reports it: its heap, or with VerneMQ the whole virtual machine."),
+		gauge(memoryMaximumBytes, bytes, "Largest amount of memory in use since the broker started, as the broker itself reports it."),
 		gauge(bridgeUp, "", "1 if the bridge is connected, 0 if it is not.", labelBridge),
-		gauge(threadDriftSeconds, seconds, "How late the event loop of a thread of the broker ran last; while it is late, so are its keepalive checks.", labelThread),
+		gauge(threadDriftSeconds, seconds, "How late the event loop of a thread of the broker ran last. While it is late, its keepalive checks are late too.", labelThread),
 
-		own(synthetic.Gauge, sysValue, "", "Value of a numeric $SYS topic that none of the other metrics is made of; only if asked for.", labelTopic),
+		own(synthetic.Gauge, sysValue, "", "Value of a numeric $SYS topic that has no metric of its own. Exported only on request.", labelTopic),
 		state,
-		own(synthetic.Gauge, sysLastUpdate, seconds, "When the broker last published in $SYS, Unix time; what it had retained from before does not count."),
+		own(synthetic.Gauge, sysLastUpdate, seconds, "When the broker last published in $SYS, Unix time. Messages retained from before do not count."),
 		unparsed,
 		discarded,
 	}

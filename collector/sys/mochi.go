@@ -2,8 +2,9 @@ package sys
 
 import "slices"
 
-// mochi is mochi-mqtt/server 2 (server.go, publishSysTopics). Everything is retained and published at every SysTopicResendInterval, 1 s by default.
-// Its load/… are counters; its messages/… are PUBLISH packets and its packets/… are all.
+// mochi is mochi-mqtt/server 2 (server.go, publishSysTopics). It publishes everything, retained, at
+// every SysTopicResendInterval, 1 s by default. Its load/… values are counters. Its messages/…
+// values count PUBLISH packets, and its packets/… values count all packets.
 func mochi() Dialect {
 	return Dialect{
 		Name:    "mochi",
@@ -22,7 +23,8 @@ func mochi() Dialect {
 			{Topic: "packets/sent", Metric: messagesSent},
 			{Topic: "messages/received", Metric: publishesReceived},
 			{Topic: "messages/sent", Metric: publishesSent},
-			{Topic: "messages/dropped", Metric: messagesDropped, Cause: "queue_full"}, // of a slow client
+			// The queue of a slow client was full.
+			{Topic: "messages/dropped", Metric: messagesDropped, Cause: "queue_full"},
 			{Topic: "messages/inflight", Metric: inflightMessages},
 			{Topic: "load/bytes/received", Metric: bytesReceived},
 			{Topic: "load/bytes/sent", Metric: bytesSent},

@@ -2,11 +2,12 @@ package sys
 
 import "slices"
 
-// mosquittoName is what the old names are for.
+// mosquittoName is the name of the dialect that the old names belong to.
 const mosquittoName = "mosquitto"
 
-// mosquitto is Mosquitto 1.6, 2.0 and 2.1 (src/sys_tree.c). Everything is retained and published when it changes; only uptime changes at every
-// sys_interval. The manual of 2.1 lists $SYS/broker/mqtt/…, which the broker counts and does not publish.
+// mosquitto is Mosquitto 1.6, 2.0 and 2.1 (src/sys_tree.c). It retains everything and publishes a
+// value when it changes. Only uptime changes at every sys_interval. The manual of 2.1 lists
+// $SYS/broker/mqtt/…. Mosquitto counts these values but does not publish them.
 func mosquitto() Dialect {
 	return Dialect{
 		Name:    mosquittoName,
@@ -25,7 +26,8 @@ func mosquitto() Dialect {
 			{Topic: "messages/sent", Metric: messagesSent},
 			{Topic: "publish/messages/received", Metric: publishesReceived},
 			{Topic: "publish/messages/sent", Metric: publishesSent},
-			{Topic: "publish/messages/dropped", Metric: messagesDropped, Cause: "queue_full"}, // or inflight limits: it does not say which
+			// The cause may also be an inflight limit: Mosquitto does not say which.
+			{Topic: "publish/messages/dropped", Metric: messagesDropped, Cause: "queue_full"},
 			{Topic: "publish/bytes/received", Metric: publishBytesReceived},
 			{Topic: "publish/bytes/sent", Metric: publishBytesSent},
 			{Topic: "bytes/received", Metric: bytesReceived},
@@ -39,7 +41,8 @@ func mosquitto() Dialect {
 			{Topic: "packet/out/bytes", Metric: outgoingPacketsBytes}, // 2.1
 			{Topic: "heap/current", Metric: memoryBytes},              // if built with memory tracking
 			{Topic: "heap/maximum", Metric: memoryMaximumBytes},
-			{Topic: "connection/{bridge...}/state", Metric: bridgeUp, Form: Flag}, // bridges with notifications true
+			// Bridges with notifications true.
+			{Topic: "connection/{bridge...}/state", Metric: bridgeUp, Form: Flag},
 		},
 			leave(Alias, "clients/active", "clients/inactive", "store/messages/count"),
 			leave(Sum, "clients/total"),

@@ -8,32 +8,33 @@ import (
 	"unicode/utf8"
 )
 
-// Form is how a broker writes a value.
+// Form is the format in which a broker writes a value.
 type Form uint8
 
-// The forms of payloads.
+// The formats of payloads.
 const (
-	// Number is a decimal number, with a sign, a fraction or an exponent if need be.
+	// Number is a decimal number, possibly with a sign, a fraction or an exponent.
 	Number Form = iota
-	// Seconds is a number, which the word "seconds" may follow: Mosquitto.
+	// Seconds is a number, possibly followed by the word "seconds": Mosquitto.
 	Seconds
-	// Uptime is an integer of milliseconds (EMQX 5 and 6) or "2 days, 3 hours, 4 minutes, 5 seconds" (EMQX 4).
+	// Uptime is an integer of milliseconds (EMQX 5 and 6) or "2 days, 3 hours, 4 minutes, 5
+	// seconds" (EMQX 4).
 	Uptime
 	// Flag is 0 or 1.
 	Flag
-	// List is names with commas between; its value is their number.
+	// List is a list of names with commas between them. Its value is the number of names.
 	List
 	// Text is a short line of text, which becomes a label.
 	Text
 )
 
 const (
-	maxNumber = 64 // bytes of a payload that is to be a number
+	maxNumber = 64 // bytes of a payload that must be a number
 	maxList   = 16 << 10
 	maxText   = 64 // bytes of a text that becomes a label
 )
 
-// parse reads a payload, which is not empty. It allocates nothing.
+// parse reads a payload that is not empty. It allocates nothing.
 func (f Form) parse(p []byte) (float64, bool) {
 	p = bytes.TrimSpace(p)
 	switch f {
@@ -56,7 +57,8 @@ func (f Form) parse(p []byte) (float64, bool) {
 	return 0, false
 }
 
-// parseNumber takes what JSON and C's printf write as a finite number, and neither hexadecimal, nor "inf", nor "NaN".
+// parseNumber reads the finite numbers that JSON and C's printf write. It refuses hexadecimal
+// numbers, "inf" and "NaN".
 func parseNumber(p []byte) (float64, bool) {
 	if len(p) == 0 || len(p) > maxNumber {
 		return 0, false
@@ -66,7 +68,7 @@ func parseNumber(p []byte) (float64, bool) {
 	for _, c := range p {
 		switch {
 		case c >= '0' && c <= '9':
-			n = n*10 + int64(c-'0') // overflows only where it is not used
+			n = n*10 + int64(c-'0') // n is not used if it overflows
 		case c == '.' || c == '-' || c == '+' || c == 'e' || c == 'E':
 			digits = false
 		default:
@@ -80,7 +82,7 @@ func parseNumber(p []byte) (float64, bool) {
 	return v, err == nil
 }
 
-// parseUptime gives seconds.
+// parseUptime returns seconds.
 func parseUptime(p []byte) (float64, bool) {
 	if ms, ok := parseNumber(p); ok {
 		return ms / 1000, ms >= 0
@@ -113,7 +115,7 @@ func parseUptime(p []byte) (float64, bool) {
 	return total, !math.IsInf(total, 0)
 }
 
-// parseText gives the part of p that is a text, without what stands before it in the payload.
+// parseText returns the text in p, without the text before it in the payload.
 func parseText(p []byte, before string) ([]byte, bool) {
 	p = bytes.TrimSpace(bytes.TrimPrefix(p, []byte(before)))
 	if len(p) == 0 || len(p) > maxText || !utf8.Valid(p) || bytes.ContainsFunc(p, unicode.IsControl) {

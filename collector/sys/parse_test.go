@@ -51,8 +51,9 @@ func TestParseText(t *testing.T) {
 	}
 }
 
-// TestPayloadsOfAnotherKind gives every sort of payload that brokers send to a topic that is a counter: it parses, or is counted and leaves the series out. An
-// empty one, which clears a retained message, is no fault.
+// TestPayloadsOfAnotherKind sends every sort of payload that brokers publish to a topic that is a
+// counter. It must parse, or be counted without a series. An empty payload, which clears a retained
+// message, is not a fault.
 func TestPayloadsOfAnotherKind(t *testing.T) {
 	for _, x := range []struct {
 		payload  string

@@ -6,10 +6,11 @@ import (
 	"strings"
 )
 
-// A pattern of topics is written as a topic in which {name} stands for one level, {name...} for one or more, and a last level # for
-// any number. What a name stands for becomes a label of that name; {} and {...} are of no interest.
+// A pattern of topics looks like a topic. {name} stands for one level, {name...} for one or more,
+// and a last level # for any number. The levels that a name stands for become a label of that name.
+// Levels of {} and {...} are ignored.
 
-// level is a place in a tree of patterns.
+// level is a node in a tree of patterns.
 type level struct {
 	literal map[string]*level
 	one     *level // after {name}
@@ -19,13 +20,14 @@ type level struct {
 	rest    *row // a pattern ends here with #
 }
 
-// many is what follows {name...}, which are literal levels.
+// many is the part after {name...}. It has only literal levels.
 type many struct {
 	name, suffix string
 	row          *row
 }
 
-// captured is what the names of a pattern stood for: the node, and the one other label that a pattern may have.
+// captured holds the levels that the names of a pattern stood for: the node, and the one other
+// label that a pattern may have.
 type captured struct{ node, label string }
 
 func (c *captured) set(name, value string) {
@@ -38,7 +40,7 @@ func (c *captured) set(name, value string) {
 	}
 }
 
-// add puts a pattern into the tree.
+// add adds a pattern to the tree.
 func (l *level) add(pattern string, r *row) error {
 	first, after, more := strings.Cut(pattern, "/")
 	name, isName := strings.CutPrefix(first, "{")
@@ -86,7 +88,8 @@ func (l *level) add(pattern string, r *row) error {
 	return nil
 }
 
-// find gives what the topic means, nil if no pattern fits it. A literal level goes before a name, a name before a longer one, and # is last.
+// find returns what the topic means, or nil if no pattern fits it. A literal level is tried before
+// a name, a name for one level before a name for several, and # last.
 func (l *level) find(topic string, c *captured) *row {
 	first, after, more := strings.Cut(topic, "/")
 	step := func(next *level) *row {
@@ -117,7 +120,7 @@ func (l *level) find(topic string, c *captured) *row {
 	return l.rest
 }
 
-// names lists the names in a pattern.
+// names returns the names in a pattern.
 func names(pattern string) (all []string) {
 	for part := range strings.SplitSeq(pattern, "/") {
 		if name, ok := strings.CutPrefix(part, "{"); ok {

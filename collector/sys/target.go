@@ -13,16 +13,16 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// Bounds on what is kept of one target, whatever its broker publishes.
+// Bounds on what is kept for one target, whatever its broker publishes.
 const (
 	maxBytes   = 1 << 20 // of topics and payloads
 	maxKnown   = 4096    // topics that the dialect knows
 	maxUnknown = 512     // others
 	maxNodes   = 64
-	maxLabels  = 256 // values of one label other than node, of one pattern
+	maxLabels  = 256 // values of one label other than node, for one pattern
 	maxTopic   = 256 // bytes
 	maxLabel   = 128 // bytes
-	maxPayload = 64  // bytes kept of a payload, to read it again in another dialect
+	maxPayload = 64  // bytes kept of a payload, to read it again with another dialect
 )
 
 // Nodes says which nodes of a cluster are exported.
@@ -30,48 +30,54 @@ type Nodes string
 
 // The choices of nodes.
 const (
-	// OwnNode exports one node: the one that the owner of the connection named, or else the first that published, for as long as it does.
+	// OwnNode exports one node: the node that the owner of the connection named, else the node that
+	// published first, as long as it publishes.
 	OwnNode Nodes = "own"
 	// AllNodes exports each node that publishes.
 	AllNodes Nodes = "all"
 )
 
-// Options say how a target's `$SYS` is read. The zero value finds the dialect and exports one node and no further topics.
+// Options say how a target's `$SYS` is read. With the zero value, a Target finds the dialect,
+// exports one node and no further topics.
 type Options struct {
 	Dialect string // one of DialectNames; "" is Auto
 	Nodes   Nodes  // "" is OwnNode
-	// Values is how many numeric topics that have no metric of their own are exported as mqtt_broker_sys_value, at most.
+	// Values is the largest number of numeric topics without a metric of their own that are
+	// exported as mqtt_broker_sys_value.
 	Values int
 }
 
-// Status is how reading a target's `$SYS` goes, for people and for the log.
+// Status is the status of reading a target's `$SYS`, for humans to read and for the log.
 type Status struct {
 	State State
-	// Reason is a sentence where the state needs one.
+	// Reason is a sentence that explains the state if necessary.
 	Reason string
-	// Dialect is the one in use, "" while none is found. Others are those which the broker also, or instead, looks like.
+	// Dialect is the dialect in use, or "" if none was found. Others are the dialects that also
+	// match what the broker publishes, or match it instead.
 	Dialect string
 	Others  []string
-	// Node is the node that is exported with OwnNode; "" if the broker names none.
+	// Node is the node that is exported with OwnNode. It is "" if the broker names no node.
 	Node string
-	// Interval at which the broker publishes; 0 while it is not known.
+	// Interval is the interval at which the broker publishes, or 0 if it is not known.
 	Interval time.Duration
-	// LastUpdate is when the broker published last; zero before the first time. What was retained from before does not count.
+	// LastUpdate is when the broker published last. It is zero before the first time. Retained
+	// messages from before do not count.
 	LastUpdate time.Time
 }
 
-// Target takes in what one broker publishes. The owner of the connection calls [Target.Subscribing] when it has sent SUBSCRIBE, [Target.Subscribed] or
-// [Target.Refused] when SUBACK came, [Target.Handle] for each message and [Target.Disconnected] when the connection is gone. Its
+// Target handles what one broker publishes. The owner of the connection calls [Target.Subscribing]
+// when it has sent SUBSCRIBE, [Target.Subscribed] or [Target.Refused] when SUBACK came,
+// [Target.Handle] for each message and [Target.Disconnected] when the connection is gone. Its
 // methods may be called from many goroutines.
 type Target struct {
 	name    string
 	table   *table
 	options Options
-	set     *dialect // by the options; nil = find it
+	set     *dialect // from the options; nil = find it
 
 	mu         sync.Mutex
-	epoch      time.Time // just before the first time that is told
-	state      State     // as told: Disconnected, Subscribing, Refused
+	epoch      time.Time // just before the first time that is passed in
+	state      State     // as reported: Disconnected, Subscribing, Refused
 	accepted   bool      // SUBACK came
 	reason     string
 	since      time.Duration // of the subscription
@@ -84,17 +90,17 @@ type Target struct {
 	subscription
 }
 
-// subscription is what is known since the last SUBSCRIBE: all of it begins anew with the next, since a broker may have restarted, or have
-// become another one.
+// subscription holds what is known since the last SUBSCRIBE. Everything is reset with the next
+// SUBSCRIBE, because the broker may have restarted or may be another broker.
 type subscription struct {
 	dialect  *dialect
 	evidence evidence
 	topics   map[string]*entry
 	nodes    map[string]*node
 	series   map[seriesKey]*series
-	families [][]*series  // by family, ordered
+	families [][]*series  // by family, sorted
 	labels   map[*row]int // label values in use
-	values   []*entry     // of topics that have no metric, ordered
+	values   []*entry     // of topics that have no metric, sorted
 	bytes    int          // kept
 	unknown  int          // topics
 	lived    int          // nodes that published
@@ -111,20 +117,21 @@ type entry struct {
 	valid   bool // there is a value
 	value   float64
 	text    string
-	payload []byte // while the dialect may turn out to be another
+	payload []byte // while another dialect may still be found
 	size    int    // counted in subscription.bytes
 }
 
-// node is one node of a cluster. With brokers that name none, all is in one that is named "".
+// node is one node of a cluster. If a broker names no nodes, everything belongs to one node named
+// "".
 type node struct {
 	name    string
-	last    time.Duration // live message of whatever topic; 0 = none
-	order   int           // in which nodes published first
+	last    time.Duration // live message of any topic; 0 = none
+	order   int           // in which the nodes published first
 	tickers []*entry
 	version *entry
 }
 
-// seriesKey tells the series of a target apart.
+// seriesKey identifies a series of a target.
 type seriesKey struct {
 	family      int
 	node, label string
@@ -134,7 +141,7 @@ type seriesKey struct {
 type series struct {
 	seriesKey
 	pairs   []*dto.LabelPair
-	entries []*entry // several topics may mean the same
+	entries []*entry // several topics may mean the same series
 }
 
 func newTarget(name string, t *table, o Options) (*Target, error) {
@@ -157,7 +164,8 @@ func newTarget(name string, t *table, o Options) (*Target, error) {
 	return x, nil
 }
 
-// Filters lists the topic filters to subscribe to. Not with Retain As Published, which would hide what is retained from before; QoS 0 will do.
+// Filters lists the topic filters to subscribe to. QoS 0 is enough. Do not subscribe with Retain As
+// Published: it would hide which messages were retained from before.
 func (t *Target) Filters() []string {
 	if t.set != nil {
 		return t.set.Filters
@@ -178,7 +186,7 @@ func (t *Target) begin() {
 	}
 }
 
-// clock gives the time since the target's epoch, which is always positive.
+// clock returns the time since the target's epoch. It is always positive.
 func (t *Target) clock(at time.Time) time.Duration {
 	if t.epoch.IsZero() {
 		t.epoch = at.Add(-time.Nanosecond)
@@ -186,7 +194,8 @@ func (t *Target) clock(at time.Time) time.Duration {
 	return max(1, at.Sub(t.epoch))
 }
 
-// Subscribing notes that SUBSCRIBE is about to be sent on a new connection. All values begin anew.
+// Subscribing records that SUBSCRIBE is about to be sent on a new connection. All values are
+// reset.
 func (t *Target) Subscribing(at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -194,14 +203,14 @@ func (t *Target) Subscribing(at time.Time) {
 	t.begin()
 }
 
-// Subscribed notes that the broker accepted the subscription.
+// Subscribed records that the broker accepted the subscription.
 func (t *Target) Subscribed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.accepted = true
 }
 
-// Refused notes that the broker refused the subscription, and why.
+// Refused records that the broker refused the subscription, and why.
 func (t *Target) Refused(reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -209,7 +218,7 @@ func (t *Target) Refused(reason string) {
 	t.begin()
 }
 
-// Disconnected notes that there is no connection any more, and why.
+// Disconnected records that the connection is gone, and why.
 func (t *Target) Disconnected(reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -217,22 +226,24 @@ func (t *Target) Disconnected(reason string) {
 	t.begin()
 }
 
-// PreferNode names the node that the connection goes to, if the owner got to know it, such as from a client event about its own client.
+// PreferNode sets the node that the connection goes to. The owner calls it if it knows the node,
+// for example from a client event about its own client.
 func (t *Target) PreferNode(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.preferred = name
 }
 
-// Node names the node that is exported with [OwnNode]; "" while there is none.
+// Node returns the name of the node that is exported with [OwnNode], or "" if there is none.
 func (t *Target) Node() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.own
 }
 
-// Handle takes in a message that came for the subscription: its topic, payload and RETAIN flag, and when it came. It keeps neither topic nor payload.
-// It may be called before SUBACK came. Messages of topics outside `$SYS` are none of its business and change nothing.
+// Handle handles a message of the subscription: its topic, payload and RETAIN flag, and the time at
+// which it arrived. It keeps neither topic nor payload. It may be called before SUBACK came. It
+// ignores messages of topics outside `$SYS`.
 func (t *Target) Handle(topic string, payload []byte, retained bool, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -241,7 +252,7 @@ func (t *Target) Handle(topic string, payload []byte, retained bool, at time.Tim
 	}
 	now := t.clock(at)
 	var e *entry
-	if len(topic) <= maxTopic { // or the hash would take longer than all else
+	if len(topic) <= maxTopic { // otherwise the hash would take longer than everything else
 		e = t.topics[topic]
 	}
 	if e == nil {
@@ -249,7 +260,8 @@ func (t *Target) Handle(topic string, payload []byte, retained bool, at time.Tim
 			return
 		}
 	}
-	// RETAIN is set on what the broker has kept from before. That comes once: what comes again is news, whatever the flag says.
+	// RETAIN is set on messages that the broker has kept from before. Such a message comes once. A
+	// later message of the topic is live, whatever its flag says.
 	live := !retained || e.came
 	e.came = true
 	if live {
@@ -258,17 +270,18 @@ func (t *Target) Handle(topic string, payload []byte, retained bool, at time.Tim
 		t.lastUpdate = at
 	}
 	if t.set == nil {
-		e.payload = append(e.payload[:0], payload[:min(len(payload), maxPayload+1)]...) // too long for a number stays too long
+		// A payload too long for a number stays too long.
+		e.payload = append(e.payload[:0], payload[:min(len(payload), maxPayload+1)]...)
 	}
 	t.read(e, payload)
 }
 
-// read makes the value of a topic of its payload.
+// read parses a topic's payload and sets its value.
 func (t *Target) read(e *entry, payload []byte) {
 	e.valid = false
 	switch {
-	case len(payload) == 0: // a retained message was cleared: there is no value any more
-	case e.row == nil || e.row.Metric == "": // nobody says that it is a number
+	case len(payload) == 0: // a retained message was cleared: the value is gone
+	case e.row == nil || e.row.Metric == "": // it need not be a number
 		e.value, e.valid = Seconds.parse(payload)
 	case e.row.Form == Text:
 		var text []byte
@@ -289,7 +302,7 @@ func (t *Target) read(e *entry, payload []byte) {
 	}
 }
 
-// admit makes the entry of a topic that is new. It gives nil if the topic is not to be kept.
+// admit creates the entry of a new topic. It returns nil if the topic must not be kept.
 func (t *Target) admit(topic string, payload []byte, retained bool, now time.Duration) *entry {
 	if !strings.HasPrefix(topic, "$SYS") {
 		return nil
@@ -305,7 +318,8 @@ func (t *Target) admit(topic string, payload []byte, retained bool, now time.Dur
 		return nil
 	}
 	e := t.place(topic, retained, now)
-	// While there is no dialect, a flood of other topics must not hide the one that tells it.
+	// Before the dialect is known, a flood of other topics must not hide the topic that identifies
+	// it.
 	if (e != nil || t.dialect == nil) && t.evidence.note(t.table, topic, payload) && t.decide() {
 		if e = t.topics[topic]; e == nil {
 			e = t.place(topic, retained, now)
@@ -317,7 +331,8 @@ func (t *Target) admit(topic string, payload []byte, retained bool, now time.Dur
 	return e
 }
 
-// isPrivate tells whether a topic is about a single client. While the dialect is not known, every dialect has a say.
+// isPrivate reports whether a topic is about a single client. If the dialect is not known, one
+// dialect that says so is enough.
 func (t *Target) isPrivate(topic string) bool {
 	if t.dialect != nil {
 		r, _ := t.dialect.find(topic)
@@ -329,7 +344,7 @@ func (t *Target) isPrivate(topic string) bool {
 	})
 }
 
-// place makes an entry by what the dialect says of the topic; nil if there is no room.
+// place creates an entry as the dialect says for the topic. It returns nil if there is no room.
 func (t *Target) place(topic string, retained bool, now time.Duration) *entry {
 	var (
 		r *row
@@ -406,13 +421,14 @@ func (t *Target) join(e *entry, c captured) {
 	e.series = s
 }
 
-// node finds a node by name, or makes it. One that is silent gives way to one that is not; nil if there is no room.
+// node returns the node of that name and creates it if necessary. If there is no room, a live node
+// replaces a silent one. Otherwise node returns nil.
 func (t *Target) node(name string, retained bool, now time.Duration) *node {
 	if n := t.nodes[name]; n != nil {
 		return n
 	}
 	most := maxNodes
-	if t.nodes[""] != nil || name == "" { // what no node is named for always has its place
+	if t.nodes[""] != nil || name == "" { // values without a node always have room
 		most++
 	}
 	if len(t.nodes) >= most {
@@ -460,8 +476,8 @@ func (t *Target) evict(n *node) {
 	delete(t.nodes, n.name)
 }
 
-// decide takes the dialect that the evidence speaks for, and tells whether that is another than before. Then everything that was kept
-// is read again.
+// decide sets the dialect with the best evidence and reports whether the dialect changed. After a
+// change, everything that was kept is read again.
 func (t *Target) decide() bool {
 	if t.set != nil {
 		return false

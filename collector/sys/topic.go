@@ -2,7 +2,8 @@ package sys
 
 import "strings"
 
-// Topic gives a topic of Rows or Marks in full: Prefix stands before those that do not begin with `$SYS`.
+// Topic returns a topic of Rows or Marks in full. Prefix comes before topics that do not begin with
+// `$SYS`.
 func (d Dialect) Topic(topic string) string {
 	if strings.HasPrefix(topic, "$SYS") {
 		return topic

@@ -5,10 +5,12 @@ import (
 	"strings"
 )
 
-// verneMQ is VerneMQ 1.6 and later, and 2 (vmq_systree.erl, vmq_metrics.erl, vmq_retain_srv.erl). Each node publishes every metric at
-// every systree_interval, 20 s by default, not retained, and below systree_prefix, which is not to be changed; the underscores of a metric's
-// name become levels, and its labels, such as the return code of a CONNACK and the protocol version, are summed up. Plugins add more, and
-// histograms their buckets: those are not in the table.
+// verneMQ is VerneMQ 1.6 and later, and 2 (vmq_systree.erl, vmq_metrics.erl, vmq_retain_srv.erl).
+// Each node publishes every metric at every systree_interval, 20 s by default, not retained. The
+// topics are below systree_prefix, which must stay at its default. The underscores of a metric's
+// name become levels. Values with different labels, such as the return code of a CONNACK and the
+// protocol version, are added up. Plugins add more topics, and histograms add their buckets. These
+// are not in the table.
 func verneMQ() Dialect {
 	var rows []Row
 	for _, r := range []Row{ // Topic as in vmq_metrics.erl
@@ -28,7 +30,8 @@ func verneMQ() Dialect {
 		{Topic: "queue_message_drop", Metric: messagesDropped, Cause: "queue_full"},
 		{Topic: "queue_message_expired", Metric: messagesDropped, Cause: "expired"},
 		{Topic: "router_subscriptions", Metric: subscriptions},
-		{Topic: "retain_messages", Metric: retainedMessages, Cluster: true}, // all nodes have the same copy
+		// All nodes have the same copy.
+		{Topic: "retain_messages", Metric: retainedMessages, Cluster: true},
 		{Topic: "vm_memory_total", Metric: memoryBytes},
 	} {
 		r.Topic = strings.ReplaceAll(r.Topic, "_", "/")
@@ -48,8 +51,9 @@ func verneMQ() Dialect {
 		Prefix:  "$SYS/{node}/",
 		Repeats: true,
 		Rows: slices.Concat(rows,
-			left(Sum, "mqtt_connack_sent"), // of all codes, that of success included
-			left(Detail, "client_expired", // unused, as are the next: since 1.6 all codes are in mqtt_connack_sent
+			left(Sum, "mqtt_connack_sent"), // of all codes, including success
+			// Unused, like the next ones: since 1.6 all codes are in mqtt_connack_sent.
+			left(Detail, "client_expired",
 				"mqtt_connack_unacceptable_protocol_sent", "mqtt_connack_identifier_rejected_sent", "mqtt_connack_server_unavailable_sent",
 				"mqtt_connack_bad_credentials_sent", "mqtt_connack_not_authorized_sent", "mqtt_connack_accepted_sent",
 				"active_mqtt_connections", "active_mqttws_connections",

@@ -12,16 +12,17 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// Check parses an expression, in which Grafana's variables may stand, and finds what does not fit what is exported:
-// unknown metrics; labels, in matchers and in grouping, that the series do not have; label values that never occur; rates
-// of gauges and differences of counters; quantiles without buckets. It reports all of them.
+// Check parses an expression, which may contain Grafana's variables, and finds everything that does
+// not match the exported metrics: unknown metrics; labels in matchers and in grouping that the
+// series do not have; label values that never occur; rates of gauges and differences of counters;
+// quantiles without buckets. It reports all of them.
 func (s *Schema) Check(expr string) error {
 	_, err := s.infer(expr)
 	return err
 }
 
-// Recorded gives the series that a recording rule makes of an expression, with the labels that the rule adds, for [Schema.With].
-// The error is that of [Schema.Check].
+// Recorded returns the series that a recording rule makes from an expression, with the labels that
+// the rule adds, for [Schema.With]. It returns the errors of [Schema.Check].
 func (s *Schema) Recorded(name, expr string, added map[string]string) (Series, error) {
 	r, err := s.infer(expr)
 	if err != nil {
@@ -40,7 +41,8 @@ func (s *Schema) Recorded(name, expr string, added map[string]string) (Series, e
 	return out, nil
 }
 
-// Labels checks an expression and gives the labels that its series may have; nil for a number. The error is that of [Schema.Check].
+// Labels checks an expression and returns the labels that its series may have, or nil for a number.
+// It returns the errors of [Schema.Check].
 func (s *Schema) Labels(expr string) (Labels, error) {
 	r, err := s.infer(expr)
 	return r.labels, err
@@ -59,7 +61,8 @@ func (s *Schema) infer(expr string) (result, error) {
 	return r, nil
 }
 
-// result is what an expression gives: the labels that its series may have, and whether it is native histograms.
+// result is the result of an expression: the labels that its series may have, and whether it
+// consists of native histograms.
 type result struct {
 	labels Labels
 	native bool
@@ -75,7 +78,7 @@ func (c *checker) fault(format string, args ...any) {
 	c.errs = append(c.errs, fmt.Errorf(format, args...))
 }
 
-// of checks an expression and tells what it gives.
+// of checks an expression and returns its result.
 func (c *checker) of(expr parser.Expr) result {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
@@ -130,7 +133,7 @@ func (c *checker) selector(e *parser.VectorSelector) result {
 	return result{labels: x.Labels, native: x.Type == Native}
 }
 
-// reasons are those that the kinds can give which the matchers select.
+// reasons returns the reasons of the probe kinds that the matchers select.
 func (c *checker) reasons(x Series, matchers []*labels.Matcher, all []string) []string {
 	for _, m := range matchers {
 		if m.Name != "kind" || strings.Contains(m.Value, placeholder) {
@@ -155,7 +158,7 @@ func (c *checker) value(metric string, m *labels.Matcher, values []string) {
 	wanted := []string{m.Value}
 	if m.Type == labels.MatchRegexp || m.Type == labels.MatchNotRegexp {
 		wanted = m.SetMatches()
-		if len(wanted) == 0 { // a true regular expression
+		if len(wanted) == 0 { // not a list of fixed values
 			positive := labels.MustNewMatcher(labels.MatchRegexp, m.Name, m.Value)
 			if !slices.ContainsFunc(values, positive.Matches) {
 				c.fault("%s: no value of label %s fits %q; it has %s", metric, m.Name, m.Value, strings.Join(values, ", "))
@@ -192,7 +195,7 @@ func (c *checker) aggregate(e *parser.AggregateExpr) result {
 	return out
 }
 
-// known finds labels that none of the series has.
+// known reports labels that none of the series has.
 func (c *checker) known(where string, used []string, have Labels) {
 	for _, l := range used {
 		if _, ok := have[l]; !ok && have != nil {
@@ -289,7 +292,7 @@ func (c *checker) call(e *parser.Call) result {
 	return r
 }
 
-// typed checks that the function is called with series of these types.
+// typed checks that the argument of the function has one of these types.
 func (c *checker) typed(e *parser.Call, types ...Type) {
 	var selector *parser.VectorSelector
 	switch a := e.Args[0].(type) {
@@ -300,7 +303,7 @@ func (c *checker) typed(e *parser.Call, types ...Type) {
 	}
 	if selector == nil {
 		if e.Func.Name != "delta" && e.Func.Name != "deriv" && e.Func.Name != "predict_linear" {
-			c.fault("%s: %s of something that is no counter", e, e.Func.Name)
+			c.fault("%s: %s of something that is not a counter", e, e.Func.Name)
 		}
 		return
 	}
@@ -309,7 +312,7 @@ func (c *checker) typed(e *parser.Call, types ...Type) {
 	}
 }
 
-// equal gives the labels that an absent() has: those of the matchers that tell one value.
+// equal returns the labels of an absent(): those of the matchers that select one value.
 func equal(expr parser.Expr) Labels {
 	out := make(Labels)
 	if m, ok := expr.(*parser.MatrixSelector); ok {
@@ -325,7 +328,7 @@ func equal(expr parser.Expr) Labels {
 	return out
 }
 
-// word is the value of an argument that is a string.
+// word returns the value of an argument that is a string.
 func word(expr parser.Expr) string {
 	for {
 		switch e := expr.(type) {
@@ -341,7 +344,7 @@ func word(expr parser.Expr) string {
 
 func union(a, b Labels) Labels {
 	if a == nil || b == nil {
-		return nil // one is not known
+		return nil // the values of one are not known
 	}
 	out := maps.Clone(a)
 	for l, values := range b {

@@ -24,7 +24,7 @@ func newSchema(t *testing.T) *Schema {
 	return s
 }
 
-// TestCheck has expressions with what is wrong in each; nothing where all is well.
+// TestCheck checks expressions, each with its expected error, or with none.
 func TestCheck(t *testing.T) {
 	for _, c := range []struct{ expr, want string }{
 		{`up{job="pingreq"} == 0`, ""},
@@ -57,7 +57,7 @@ func TestCheck(t *testing.T) {
 		{`mqtt_probe_success * ignoring (node) mqtt_probe_keepalive_seconds`, "ignoring (node)"},
 		{`mqtt_probe_success * on (target, kind, probe, profile) group_left (version) mqtt_probe_info`, "group_left or group_right (version)"},
 		{`rate(mqtt_probe_sessions[5m])`, "rate of mqtt_probe_sessions, which is a gauge"},
-		{`increase(sum(mqtt_probe_pings_total)[5m:1m])`, "of something that is no counter"},
+		{`increase(sum(mqtt_probe_pings_total)[5m:1m])`, "of something that is not a counter"},
 		{`deriv(mqtt_probe_pings_total[5m])`, "deriv of mqtt_probe_pings_total, which is a counter"},
 		{`mqtt_probe_sessions{state="conected"}`, `label state is never "conected"`},
 		{`mqtt_probe_runs_total{outcome=~"success|fail"}`, `label outcome is never "fail"`},
@@ -95,14 +95,14 @@ func TestRecorded(t *testing.T) {
 		t.Error(err)
 	}
 	if more.Check(`target:mqtt_probe_connects:ratio_rate5m{window="1h"}`) == nil || s.Check(r.Name) == nil {
-		t.Error("a value that the rule never gives, or a rule that is not there, passed")
+		t.Error("a value that the rule never has, or a rule that does not exist, passed")
 	}
 	if _, err := s.Recorded("x", "nonsense", nil); err == nil {
 		t.Error("a rule of an unknown metric passed")
 	}
 }
 
-// TestDeclaredNames looks for every declaration.
+// TestDeclaredNames expects every declaration in the schema.
 func TestDeclaredNames(t *testing.T) {
 	s := newSchema(t)
 	kinds := probe.Catalog().Kinds
@@ -122,7 +122,8 @@ func TestDeclaredNames(t *testing.T) {
 	}
 }
 
-// TestNotInTheProgram keeps the parser of PromQL, and this package, out of the program.
+// TestNotInTheProgram expects that the program imports neither the parser of PromQL nor this
+// package.
 func TestNotInTheProgram(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "../../cmd/pingreq").Output()
 	if err != nil {

@@ -1,5 +1,6 @@
-// Package exported knows every metric family and label that the agent exports, and checks expressions in PromQL against
-// them. Tests and generators import it; the program does not, for the parser is large.
+// Package exported describes every metric family and label that the agent exports, and checks
+// expressions in PromQL against them. Tests and generators import it. The program does not, because
+// the parser is large.
 package exported
 
 import (
@@ -20,7 +21,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
-// Type is what a series of Prometheus can be used for.
+// Type says how a series of Prometheus can be used.
 type Type string
 
 // The types.
@@ -30,26 +31,28 @@ const (
 	Native  Type = "native histogram"
 )
 
-// Labels are the names of labels, each with the values that it may have; nil: any.
+// Labels are the names of labels, each with the values that it may have. nil means any value.
 type Labels map[string][]string
 
 // Series is one name that can be selected in PromQL.
 type Series struct {
 	Name   string
 	Type   Type
-	Labels Labels // job and instance among them
-	// reasons are those that each kind of probe can give, where the series has a reason.
+	Labels Labels // including job and instance
+	// reasons holds the reasons that each kind of probe can report, if the series has the label
+	// reason.
 	reasons     map[string][]string
-	classicOnly bool // the name of a histogram that has no native form: never a series
+	classicOnly bool // the name of a histogram without a native form: never a series itself
 }
 
-// Schema is all that can be selected. Make one with [New].
+// Schema describes everything that can be selected. Make one with [New].
 type Schema struct {
 	series map[string]Series
 }
 
-// New makes the schema of what the agent exports, from the declarations of the probe kinds, of the collectors and of the
-// libraries that it uses, and of what Prometheus adds to each scrape. The error says which declarations contradict each other.
+// New makes the schema of everything that the agent exports: from the declarations of the probe
+// kinds, of the collectors and of the libraries that it uses, and from what Prometheus adds to each
+// scrape. It returns an error that names declarations which contradict each other.
 func New() (*Schema, error) {
 	s := &Schema{series: make(map[string]Series)}
 	kinds := probe.Catalog().Kinds
@@ -89,7 +92,7 @@ func New() (*Schema, error) {
 	return s, errors.Join(b.errs...)
 }
 
-// With gives a schema that also has the series that recording rules make.
+// With returns a schema that also has the series of recording rules.
 func (s *Schema) With(recorded ...Series) *Schema {
 	all := maps.Clone(s.series)
 	for _, r := range recorded {
@@ -98,7 +101,7 @@ func (s *Schema) With(recorded ...Series) *Schema {
 	return &Schema{series: all}
 }
 
-// Names lists, sorted, all that can be selected.
+// Names lists the names of everything that can be selected, sorted.
 func (s *Schema) Names() []string {
 	var names []string
 	for name, x := range s.series {
@@ -110,7 +113,8 @@ func (s *Schema) Names() []string {
 	return names
 }
 
-// closedValues are the values of labels whose vocabulary is closed wherever they occur, beyond those of the declarations.
+// closedValues returns the values of labels with a closed vocabulary, in addition to those of the
+// declarations.
 func closedValues() Labels {
 	return Labels{
 		"initiator": text(disconnect.Initiators()),
@@ -121,7 +125,7 @@ func closedValues() Labels {
 	}
 }
 
-// probeReasons are those of a probe's failure: endings and findings.
+// probeReasons returns the reasons of a probe's failure: endings and findings.
 func probeReasons() []string {
 	return slices.Concat(text(disconnect.Reasons()), text(disconnect.Findings()))
 }
@@ -149,7 +153,8 @@ type builder struct {
 	errs   []error
 }
 
-// declared adds a declaration; before are labels that it does not list, and values those of labels that it leaves open.
+// declared adds a declaration. before are labels that it does not list. values are the values of
+// labels that it leaves open.
 func (b *builder) declared(m *synthetic.Metric, before []string, values Labels) {
 	labels := make(Labels)
 	for _, l := range slices.Concat(before, m.Labels) {
@@ -158,7 +163,7 @@ func (b *builder) declared(m *synthetic.Metric, before []string, values Labels) 
 			labels[l] = b.values[l]
 		}
 	}
-	for i, l := range m.Labels { // what is declared to start at 0 is all that there is, but for the reasons
+	for i, l := range m.Labels { // the values declared to start at 0 are all values, except for reasons
 		if len(m.Zero) > 0 && l != "reason" {
 			labels[l] = nil
 			for _, z := range m.Zero {
@@ -203,7 +208,7 @@ func (b *builder) histogram(s Series, native bool) {
 	}
 }
 
-// add adds a series; several kinds may declare it in the same way.
+// add adds a series. Several kinds may declare it in the same way.
 func (b *builder) add(s Series) {
 	s.Labels = maps.Clone(s.Labels)
 	if s.Labels == nil {
@@ -212,14 +217,14 @@ func (b *builder) add(s Series) {
 	s.Labels["job"], s.Labels["instance"] = nil, nil
 	if known, ok := b.schema.series[s.Name]; ok {
 		if known.Type != s.Type || !slices.Equal(slices.Sorted(maps.Keys(known.Labels)), slices.Sorted(maps.Keys(s.Labels))) {
-			b.errs = append(b.errs, fmt.Errorf("%s is declared in two ways", s.Name))
+			b.errs = append(b.errs, fmt.Errorf("%s is declared in two different ways", s.Name))
 		}
 		return
 	}
 	b.schema.series[s.Name] = s
 }
 
-// gathered adds what libraries export: the build, the Go runtime, the process and the scrapes.
+// gathered adds the metrics of libraries: the build, the Go runtime, the process and the scrapes.
 func (b *builder) gathered() error {
 	reg := prometheus.NewRegistry()
 	if _, err := collector.NewAgent(reg, b.kinds); err != nil {

@@ -2,10 +2,10 @@ package exported
 
 import "github.com/pingreq/pingreq/internal/grafana"
 
-// placeholder stands for the value of a dashboard's variable; a label may have it whatever its values are.
+// placeholder replaces a dashboard's variable. Check accepts it as the value of every label.
 const placeholder = "grafana_variable"
 
-// plain is the expression without variables, fit to be parsed.
+// plain returns the expression without variables, so that it can be parsed.
 func plain(expr string) string {
 	intervals := grafana.Intervals()
 	return grafana.Substitute(expr, func(name string) string {

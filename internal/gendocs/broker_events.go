@@ -8,7 +8,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// clientEvents tells which reasons a dialect can give, and whom it can say it of.
+// clientEvents lists the reasons that a dialect can report, with their initiators.
 func clientEvents(d *events.Dialect) string {
 	by := make(map[disconnect.Reason]map[events.Kind][]string)
 	for _, e := range d.Outcomes {

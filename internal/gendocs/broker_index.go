@@ -10,7 +10,7 @@ import (
 	"github.com/pingreq/pingreq/collector/sys"
 )
 
-// brokerIndex tells of each dialect what it gives and by what it is found.
+// brokerIndex lists what each dialect provides and how `auto` finds it.
 func brokerIndex() string {
 	var names []string
 	for _, d := range sys.Dialects() {
@@ -76,7 +76,8 @@ func or(s, otherwise string) string {
 	return s
 }
 
-// subscriptions tells what pingreq subscribes to, which is what the broker has to allow, and how the dialect is found.
+// subscriptions lists the filters that pingreq subscribes to and that the broker must allow, and
+// the topics that identify the dialect.
 func subscriptions(d sys.Dialect, clients *events.Dialect) string {
 	var b bytes.Buffer
 	table(&b, []string{"for", "pingreq subscribes to"}, func(row func(...string)) {
@@ -92,13 +93,13 @@ func subscriptions(d sys.Dialect, clients *events.Dialect) string {
 		for _, m := range d.Marks {
 			marks = append(marks, mark(d, m))
 		}
-		fmt.Fprintf(&b, "\nWith `dialect: auto` it subscribes to %s instead of the values' filters, and knows the broker by any of %s.\n",
+		fmt.Fprintf(&b, "\nWith `dialect: auto` pingreq subscribes to %s instead of the values' filters. Any of these topics identifies the broker: %s.\n",
 			codes(sys.Filters(sys.Auto)), strings.Join(marks, ", "))
 	}
 	return b.String()
 }
 
-// mark is what a dialect is known by.
+// mark returns the topic, and the start of its payload if needed, that identifies a dialect.
 func mark(d sys.Dialect, m sys.Mark) string {
 	topic := code(shown(d.Topic(m.Topic)))
 	if begins := strings.TrimSpace(m.Begins); begins != "" {

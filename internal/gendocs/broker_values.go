@@ -11,7 +11,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// brokerValues tells which topic of a dialect becomes which metric, and sums up what is left out. The error is a reason that has no words here.
+// brokerValues lists which topic of a dialect becomes which metric, and summarises what is left
+// out. It returns an error if a reason for leaving out has no text here.
 func brokerValues(d sys.Dialect) (string, error) {
 	rows := distinct(d)
 	mapped := slices.DeleteFunc(slices.Clone(rows), func(r sys.Row) bool { return r.Metric == "" })
@@ -24,7 +25,7 @@ func brokerValues(d sys.Dialect) (string, error) {
 			for _, r := range mapped {
 				topic := code(shown(d.Topic(r.Topic)))
 				if r.Fallback {
-					topic += ", while no other topic gives it"
+					topic += ", while no other topic has a value for it"
 				}
 				row(code(series(d, r)), topic)
 			}
@@ -37,7 +38,8 @@ func brokerValues(d sys.Dialect) (string, error) {
 	return b.String(), nil
 }
 
-// distinct lists the rows without those that are another spelling of one, with dots for slashes.
+// distinct lists the rows without those that spell another row's topic with dots instead of
+// slashes.
 func distinct(d sys.Dialect) []sys.Row {
 	known := make(map[string]bool)
 	for _, r := range d.Rows {
@@ -49,7 +51,7 @@ func distinct(d sys.Dialect) []sys.Row {
 	})
 }
 
-// series is the metric of a row with the labels that it gets, in the order of the metric's declaration.
+// series returns the metric of a row with its labels, in the order of the metric's declaration.
 func series(d sys.Dialect, r sys.Row) string {
 	given := make(map[string]string) // label -> how it is shown
 	for _, m := range placeholder.FindAllStringSubmatch(d.Topic(r.Topic), -1) {
@@ -78,7 +80,7 @@ func series(d sys.Dialect, r sys.Row) string {
 	return r.Metric + "{" + strings.Join(labels, ",") + "}"
 }
 
-// freshness says what proves that the broker lives.
+// freshness returns a sentence about the topics that prove that the broker is alive.
 func freshness(d sys.Dialect, rows []sys.Row) string {
 	var ticks []string
 	for _, r := range rows {
@@ -86,14 +88,14 @@ func freshness(d sys.Dialect, rows []sys.Row) string {
 			ticks = append(ticks, code(shown(d.Topic(r.Topic))))
 		}
 	}
-	s := "All of this is exported while " + strings.Join(ticks, " or ") + " came within three of its intervals"
+	s := "These values are exported while " + strings.Join(ticks, " or ") + " came within the last three of its intervals."
 	if d.Repeats {
-		return s + ", and each value while its own topic did."
+		return s + " In addition, each value's own topic must have come within three of its intervals."
 	}
-	return s + "."
+	return s
 }
 
-// leftOut sums up the topics that become no metric.
+// leftOut summarises the topics that become no metric.
 func leftOut(b *bytes.Buffer, d sys.Dialect, rows []sys.Row) error {
 	topics := make(map[sys.Reason][]string)
 	var order []sys.Reason
@@ -102,7 +104,7 @@ func leftOut(b *bytes.Buffer, d sys.Dialect, rows []sys.Row) error {
 			continue
 		}
 		if whyLeft[r.Left] == "" {
-			return fmt.Errorf("dialect %s leaves %s out for a reason that the documentation has no words for: %q", d.Name, r.Topic, r.Left)
+			return fmt.Errorf("dialect %s leaves %s out for a reason without a text in the documentation: %q", d.Name, r.Topic, r.Left)
 		}
 		if topics[r.Left] == nil {
 			order = append(order, r.Left)
@@ -121,22 +123,22 @@ func leftOut(b *bytes.Buffer, d sys.Dialect, rows []sys.Row) error {
 	return nil
 }
 
-// whyLeft says why topics are left out.
+// whyLeft holds the texts for the reasons why topics are left out.
 var whyLeft = map[sys.Reason]string{
 	sys.Alias:    "another topic has the same value",
-	sys.Sum:      "the sum of others",
+	sys.Sum:      "the sum of other topics",
 	sys.Average:  "an average: `rate()` and `avg_over_time()` do it better",
 	sys.Words:    "text",
 	sys.Clock:    "the clock of the broker's host",
 	sys.Host:     "about the host, which node_exporter measures",
 	sys.Detail:   "only this broker has it",
-	sys.NoFault:  "withheld by the client's own options, so no fault",
-	sys.Frozen:   "sent once, when somebody subscribes",
-	sys.Event:    "about single clients or moments, never kept; client events are counted apart",
+	sys.NoFault:  "withheld because of the client's own options, so not a fault",
+	sys.Frozen:   "sent once, to each new subscriber",
+	sys.Event:    "about single clients or moments, never kept; client events are counted separately",
 	sys.Personal: "about one client, never kept",
 }
 
-// few names some of many.
+// few lists the first of many names and counts the rest.
 func few(all []string) string {
 	const most = 3
 	if len(all) <= most+1 {

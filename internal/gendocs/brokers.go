@@ -12,8 +12,8 @@ import (
 
 //go:generate go run . -brokers ../../docs/brokers
 
-// brokerRegion gives a region of the pages about brokers: "index", "old names", or "subscriptions", "values" or "events" and the name of
-// a dialect.
+// brokerRegion returns a region of the pages about brokers. Its name is "index", "old names", or
+// "subscriptions", "values" or "events" followed by the name of a dialect.
 func brokerRegion(name string) (string, error) {
 	switch name {
 	case "index":
@@ -43,10 +43,11 @@ func sysDialect(name string) (sys.Dialect, bool) {
 	return sys.Dialect{}, false
 }
 
-// placeholder is what stands for levels in a pattern of package sys.
+// placeholder matches the placeholders for levels in a pattern of package sys.
 var placeholder = regexp.MustCompile(`\{([a-z]*)(\.\.\.)?\}`)
 
-// shown is a pattern for people: what becomes a label in angle brackets, any other level as in a topic filter.
+// shown returns a pattern for humans to read. A level that becomes a label is in angle brackets.
+// Any other level looks as in a topic filter.
 func shown(pattern string) string {
 	return placeholder.ReplaceAllStringFunc(pattern, func(p string) string {
 		switch m := placeholder.FindStringSubmatch(p); {

@@ -18,7 +18,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
-// pages gives the pages about brokers by name.
+// pages returns the pages about brokers by name.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
 	files, err := filepath.Glob("../../docs/brokers/*.md")
@@ -47,7 +47,7 @@ func TestBrokerPagesAreUpToDate(t *testing.T) {
 	}
 }
 
-// TestBrokerPagesTellAll demands what each dialect has to say to be on exactly one page.
+// TestBrokerPagesTellAll expects each region of each dialect on exactly one page.
 func TestBrokerPagesTellAll(t *testing.T) {
 	var want, got []string
 	add := func(what, dialect string) { want = append(want, what+" "+dialect) }
@@ -78,7 +78,7 @@ func TestBrokerPagesTellAll(t *testing.T) {
 	}
 }
 
-// TestBrokerRegionsAreRight compares with what the tables say in places that the generator treats specially.
+// TestBrokerRegionsAreRight checks the rows that the generator treats specially.
 func TestBrokerRegionsAreRight(t *testing.T) {
 	for region, rows := range map[string][]string{
 		"values mosquitto": {
@@ -90,7 +90,7 @@ func TestBrokerRegionsAreRight(t *testing.T) {
 		},
 		"values emqx": {
 			"| `mqtt_broker_nodes` | `$SYS/brokers` |",
-			"| `mqtt_broker_clients_connected{node}` | `$SYS/brokers/<node>/stats/connections/count`, while no other topic gives it |",
+			"| `mqtt_broker_clients_connected{node}` | `$SYS/brokers/<node>/stats/connections/count`, while no other topic has a value for it |",
 		},
 		"events aedes": {"| `other` | `unknown` |  |"},
 		"events mosquitto": {
@@ -116,7 +116,7 @@ func TestBrokerRegionsAreRight(t *testing.T) {
 		}
 	}
 	if got, _ := brokerRegion("values emqx"); strings.Contains(got, "connections.count") {
-		t.Errorf("EMQX's topics are there in both spellings:\n%s", got)
+		t.Errorf("EMQX's topics appear in both spellings:\n%s", got)
 	}
 	for _, unknown := range []string{"values", "values aws", "events flashmq", "nonsense", ""} {
 		if _, err := brokerRegion(unknown); err == nil {
@@ -131,7 +131,8 @@ var (
 	link       = regexp.MustCompile(`\]\(([^)#:]+)\)`)
 )
 
-// TestBrokerPagesConfigurations loads every configuration of the pages. The files that they name are nowhere.
+// TestBrokerPagesConfigurations loads every configuration of the pages. The files that they name do
+// not exist.
 func TestBrokerPagesConfigurations(t *testing.T) {
 	for name, page := range pages(t) {
 		for i, block := range yamlBlock.FindAllStringSubmatch(page, -1) {
@@ -149,7 +150,7 @@ func TestBrokerPagesConfigurations(t *testing.T) {
 	}
 }
 
-// TestBrokerPagesNames demands that metrics and pages which are named exist.
+// TestBrokerPagesNames expects that every named metric and page exists.
 func TestBrokerPagesNames(t *testing.T) {
 	var docs strings.Builder
 	if err := collector.WriteDocs(&docs, probe.Catalog().Kinds); err != nil {
@@ -161,7 +162,7 @@ func TestBrokerPagesNames(t *testing.T) {
 				continue
 			}
 			if !strings.Contains(docs.String(), "### `"+metric+"`\n") {
-				t.Errorf("docs/brokers/%s names %s, which is no metric", name, metric)
+				t.Errorf("docs/brokers/%s names %s, which is not a metric", name, metric)
 			}
 		}
 		for _, to := range link.FindAllStringSubmatch(page, -1) {

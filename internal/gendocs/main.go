@@ -1,4 +1,4 @@
-// Command gendocs writes the parts of the documentation that derive from declarations.
+// Command gendocs writes the parts of the documentation that are derived from declarations.
 package main
 
 import (

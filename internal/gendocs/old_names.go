@@ -7,10 +7,11 @@ import (
 	"github.com/pingreq/pingreq/collector/sys"
 )
 
-// minutes are those of Mosquitto's averages.
+// minutes matches the suffixes of Mosquitto's averages.
 var minutes = regexp.MustCompile(`_(1|5|15)min$`)
 
-// oldNames tells what stands for each metric of mosquitto-exporter. The averages over 1, 5 and 15 minutes share a row, with the expression of the first.
+// oldNames lists what replaces each metric of mosquitto-exporter. The averages over 1, 5 and 15
+// minutes share a row, with the expression of the first.
 func oldNames() string {
 	var b bytes.Buffer
 	last := ""

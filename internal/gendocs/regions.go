@@ -8,14 +8,16 @@ import (
 	"strings"
 )
 
-// A page is written by hand but for its regions, each between a line with regionBegin, the region's name and regionTail, and the line regionEnd.
+// A page is written by hand, except its regions. A region begins after a line with regionBegin, the
+// region's name and regionTail. It ends before the line regionEnd.
 const (
 	regionBegin = "<!-- generated: "
 	regionTail  = " -->"
 	regionEnd   = "<!-- end of generated -->"
 )
 
-// fillPages renews the regions of every Markdown file in a directory. region gives the content of one by its name.
+// fillPages rewrites the regions of every Markdown file in a directory. region returns the content
+// of the region of that name.
 func fillPages(dir string, region func(name string) (string, error)) error {
 	pages, err := filepath.Glob(filepath.Join(dir, "*.md"))
 	if err != nil {
@@ -42,10 +44,11 @@ func fillPages(dir string, region func(name string) (string, error)) error {
 	return nil
 }
 
-// fill renews the regions of a page. The error begins with the line that it is about.
+// fill rewrites the regions of a page. An error begins with the number of the line that it is
+// about.
 func fill(page []byte, region func(name string) (string, error)) ([]byte, error) {
 	var out bytes.Buffer
-	begun := 0 // line of the region that we are in
+	begun := 0 // line of the region that we are in; 0 = none
 	n := 0
 	for line := range strings.Lines(string(page)) {
 		n++

@@ -1,11 +1,12 @@
-// Package grafana knows what Grafana replaces in the expressions of a dashboard.
+// Package grafana replaces variables in the expressions of a dashboard as Grafana does.
 package grafana
 
 import "regexp"
 
 var variable = regexp.MustCompile(`\$\{(\w+)(?::\w+)?\}|\$([A-Za-z_]\w*)|\[\[(\w+)(?::\w+)?\]\]`)
 
-// Substitute replaces the variables ($name, ${name}, ${name:format}, [[name]]) in a text by what value gives.
+// Substitute replaces each variable ($name, ${name}, ${name:format}, [[name]]) in a text with the
+// result of value.
 func Substitute(text string, value func(name string) string) string {
 	return variable.ReplaceAllStringFunc(text, func(match string) string {
 		for _, name := range variable.FindStringSubmatch(match)[1:] {
@@ -17,8 +18,8 @@ func Substitute(text string, value func(name string) string) string {
 	})
 }
 
-// Intervals gives the variables that Grafana itself sets, for a step of a minute, an hour that is shown, and Prometheus's
-// usual 15 s between scrapes.
+// Intervals returns the variables that Grafana itself sets, for a step of a minute, a time range of
+// an hour, and Prometheus's usual 15 s between scrapes.
 func Intervals() map[string]string {
 	return map[string]string{
 		"__rate_interval": "75s", "__interval": "1m", "__interval_ms": "60000",

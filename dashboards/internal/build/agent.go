@@ -6,38 +6,38 @@ import (
 	"github.com/pingreq/pingreq/internal/thresholds"
 )
 
-// agent is the health of those who watch.
+// agent is the dashboard about the health of the agents.
 func agent() page {
 	const by = "instance"
 	increase := func(metric, by string) string {
 		return "sum by (" + by + ") (increase(" + agents.of(metric) + "[$__rate_interval]))"
 	}
-	// overdue is how many intervals ago a periodic probe last told something.
+	// overdue is how many intervals ago a periodic probe last had a conclusive run.
 	overdue := "max by (" + identity + ") ((time() - " + agents.of("mqtt_probe_last_conclusive_timestamp_seconds") + ") / " + agents.of("mqtt_probe_interval_seconds") + ")"
 
 	return page{
 		file: "agent", uid: agentUID, title: "pingreq / Agent", from: "now-6h",
-		text:        "Whether the watchers themselves are well: what a late or starved agent measures says little of brokers.",
+		text:        "Whether the agents themselves are healthy. The measurements of a late or starved agent say little about brokers.",
 		variables:   agentVariables(),
 		annotations: agentAnnotations(),
 		sections: []section{
 			{"", []*panel{
 				newStat("Agents down", "none", "sum("+agents.of("up")+" == bool 0)", "no agent",
-					"Agents that Prometheus cannot scrape. What they watched is not watched.").colored(over(0.5)),
+					"Agents that Prometheus cannot scrape. There are no results from them.").colored(over(0.5)),
 				newStat("Configurations refused", "none", "sum("+agents.of("pingreq_config_last_reload_successful")+" == bool 0)", "no agent",
-					"Agents whose last attempt to load the configuration failed; they go on with the one before. The log says which line is wrong; so does pingreq config check.").colored(over(0.5)),
+					"Agents whose last attempt to load the configuration failed. They continue with the previous one. The log and pingreq config check say which line is wrong.").colored(over(0.5)),
 				newStat("Start lag (p99)", "s", startLag.quantile(thresholds.StartLagQuantile, shown, "", agents), "no run",
-					"99 of 100 runs in the time range began less late than this, by the agent's own fault. Beyond {lag} it is short of CPU.").colored(over(thresholds.StartLagSeconds)),
+					"99 of 100 runs in the time range started later than planned by less than this, because of the agent itself. Above {lag} it is short of CPU.").colored(over(thresholds.StartLagSeconds)),
 				newStat("Runs skipped", "short", "sum(increase("+agents.of("pingreq_runs_skipped_total")+"[$__range]))", "no agent",
-					"Runs in the time range that did not happen because the one before was still going.").colored(from(0.5)).digits(0),
+					"Runs in the time range that did not happen because the previous one was still running.").colored(from(0.5)).digits(0),
 				newStat("Inconclusive runs", "percentunit", "sum(increase("+agents.of("mqtt_probe_runs_total", `outcome="inconclusive"`)+"[$__range])) / sum(increase("+agents.of("mqtt_probe_runs_total")+"[$__range]))", "no run",
-					"Share of the runs in the time range that our own side spoiled: late timers, no descriptors, an observer whose connection ended. They say nothing of the brokers.").colored(above(0.01, 0.1)).digits(2),
+					"Share of the runs in the time range that our own side spoiled: late timers, no descriptors, an observer whose connection ended. They say nothing about the brokers.").colored(above(0.01, 0.1)).digits(2),
 				newStat("Faults of pingreq", "short", "sum(increase("+agents.of("pingreq_probe_panics_total")+"[$__range])) + (sum("+events(shown, agents.of("pingreq_samples_rejected_total"))+") or vector(0))", "no agent",
-					"Panics of probes and samples that could not be turned into metrics, in the time range. Any is a fault of pingreq: its log has the stack trace; please report it.").colored(over(0.5)).digits(0),
+					"Panics of probes, and samples that could not be turned into metrics, in the time range. Each is a fault of pingreq. Its log has the stack trace: please report it.").colored(over(0.5)).digits(0),
 			}},
 			{"Agents", []*panel{
 				newTable("All agents",
-					"One row for each agent. \"Probes\" counts what it has in its plan: each kind of check of each target with each profile.",
+					"One row for each agent. \"Probes\" counts what it has in its plan: each kind of probe for each target with each profile.",
 					"Probes failing",
 					[]column{
 						{field: "instance", title: "Agent"}, {field: "job", title: "Job", width: 120},
@@ -63,7 +63,7 @@ func agent() page {
 					q("max by (job, instance) ("+agents.of("scrape_samples_scraped")+")", ""),
 					q("max by (job, instance) ("+agents.of("scrape_duration_seconds")+")", "")).sized(24, 7),
 				newTable("Probes that have told nothing for long",
-					fmt.Sprintf("Periodic probes without a conclusive run for more than %g of their intervals: their state is old. Inconclusive or skipped runs are the cause; the agent's log and status page tell why. Empty: none.", thresholds.SuccessAgeIntervals),
+					fmt.Sprintf("Periodic probes without a conclusive run for more than %g of their intervals: their state is old. The cause is inconclusive or skipped runs. The agent's log and status page say why. Empty: none.", thresholds.SuccessAgeIntervals),
 					"Intervals",
 					[]column{
 						{field: "target", title: "Target", links: []link{to(targetUID, "Target ${__data.fields.target}", rowTarget)}},
@@ -72,58 +72,58 @@ func agent() page {
 					},
 					q(fmt.Sprintf("%s > %g", overdue, thresholds.SuccessAgeIntervals), "")).sized(12, 8),
 				newTable("Versions",
-					"What runs where. Agents of different versions may measure in different ways.",
+					"Which version runs where. Agents of different versions may measure in different ways.",
 					"Agent",
 					[]column{
 						{field: "instance", title: "Agent"}, {field: "version", title: "Version"}, {field: "revision", title: "Revision"}, {field: "goversion", title: "Go", width: 120},
 					},
 					q("max by (job, instance, version, revision, goversion) ("+agents.of("pingreq_build_info")+")", "")).sized(12, 8),
 			}},
-			{"Does it keep its time?", []*panel{
-				newHeat("Start lag", "How late runs began by the agent's own fault. More than a few milliseconds: the machine is short of CPU, or the agent has too much to do.", startLag, agents),
+			{"Does it run on time?", []*panel{
+				newHeat("Start lag", "How late runs started because of the agent itself. More than a few milliseconds: the machine is short of CPU, or the agent has too much to do.", startLag, agents),
 				newSeries("Late starts (p99), by agent", "s",
-					"99 of 100 runs began less late than this. The line is at {lag}, where measurements come into doubt.",
+					"99 of 100 runs started later than planned by less than this. The line is at {lag}. Above it measurements are doubtful.",
 					q(startLag.quantile(thresholds.StartLagQuantile, step, by, agents), "{{instance}}")).colored(over(thresholds.StartLagSeconds)).from(0),
 				newSeries("Runs skipped, by kind", "short",
-					"Runs in each step that were due while the one before was still going. The interval is too short for how long a run may take.",
+					"Runs in each step that were due while the previous one was still running. The interval is too short for the duration of a run.",
 					q(increase("pingreq_runs_skipped_total", "instance, kind")+" > 0", "{{kind}} · {{instance}}")).bars().every("1m"),
 				newSeries("Runs by outcome", "short",
-					"Runs in each step, by outcome. A growing share of inconclusive ones means that the agent itself is in trouble.",
+					"Runs in each step, by outcome. A growing share of inconclusive runs means that the agent itself has a problem.",
 					q(increase("mqtt_probe_runs_total", "outcome"), "{{outcome}}")).bars().every("1m"),
-				newHeat("Durations of runs", "How long conclusive runs took, of all kinds; a held session's whole life is one run.", runDuration, agents).every("1m"),
+				newHeat("Durations of runs", "How long conclusive runs of all kinds took. The whole life of a held session is one run.", runDuration, agents).every("1m"),
 				newSeries("Probes in the plan, by kind", "short",
-					"What the agents do. A step is a change of configuration.",
+					"What the agents run. A step is a change of the configuration.",
 					q("count by (kind, instance) ("+agents.of("mqtt_probe_info")+")", "{{kind}} · {{instance}}")).stacked(),
 			}},
 			{"Is it scraped?", []*panel{
 				newSeries("Scrape duration", "s",
-					"How long Prometheus needs for a scrape of the agent, most of it the agent's gathering. The line is at {gather}; Prometheus gives up after 10 s by default.",
+					"How long Prometheus needs for a scrape of the agent. Most of this time the agent gathers its metrics. The line is at {gather}. Prometheus gives up after 10 s by default.",
 					q(agents.of("scrape_duration_seconds"), "{{instance}}")).colored(over(thresholds.GatherSeconds)).from(0),
 				newSeries("Series", "short",
 					"Samples in each scrape. It grows with targets × profiles × probes.",
 					q(agents.of("scrape_samples_scraped"), "{{instance}}")).from(0),
 				newSeries("Scrapes, by HTTP status", "cps",
-					"Requests for /metrics. Anything but 200 is a scrape that failed; look at the agent's log.",
+					"Requests for /metrics. Any status other than 200 is a scrape that failed: look at the agent's log.",
 					q("sum by (instance, code) (rate("+agents.of("promhttp_metric_handler_requests_total")+"[$__rate_interval]))", "{{code}} · {{instance}}")).from(0),
 				newSeries("Panics, rejected samples, failed gathering", "short",
-					"Panics of probes, samples that could not be turned into metrics, and errors while gathering, in each step. Any is a fault of pingreq.",
+					"Panics of probes, samples that could not be turned into metrics, and errors while gathering, in each step. Each is a fault of pingreq.",
 					q(increase("pingreq_probe_panics_total", "instance, kind"), "panic {{kind}} · {{instance}}"),
 					q(happened(step, "instance, metric, cause", agents.of("pingreq_samples_rejected_total")), "rejected {{metric}} {{cause}} · {{instance}}"),
 					q(increase("promhttp_metric_handler_errors_total", "instance, cause"), "{{cause}} · {{instance}}")).bars().every("1m"),
 			}},
 			{"The process", []*panel{
 				newSeries("Memory", "bytes",
-					"Resident memory, and the live heap of Go. It grows with the sessions that are held and with the series that are exported.",
+					"Resident memory, and the live heap of Go. It grows with the number of held sessions and of exported series.",
 					q(agents.of("process_resident_memory_bytes"), "resident {{instance}}"),
 					q(agents.of("go_memstats_heap_alloc_bytes"), "heap {{instance}}")).from(0).sized(6, 8),
 				newSeries("CPU", "percentunit",
-					"Share of one core. Near the number of cores the agent runs late.",
+					"CPU use as a share of one core. Close to the number of cores the agent runs late.",
 					q("rate("+agents.of("process_cpu_seconds_total")+"[$__rate_interval])", "{{instance}}")).from(0).sized(6, 8),
 				newSeries("Goroutines", "short",
-					"About one for each held session, and some. A slope that does not end is a leak: please report it.",
+					"About one for each held session, plus a few. If it grows without end, that is a leak: please report it.",
 					q(agents.of("go_goroutines"), "{{instance}}")).from(0).sized(6, 8),
 				newSeries("File descriptors in use", "percentunit",
-					"Share of the limit. Each connection needs one; at the limit runs become inconclusive. The line is at {descriptors}: raise LimitNOFILE.",
+					"Share of the limit. Each connection needs one descriptor. At the limit runs become inconclusive. The line is at {descriptors}: above it raise LimitNOFILE.",
 					q(agents.of("process_open_fds")+" / "+agents.of("process_max_fds"), "{{instance}}")).colored(over(thresholds.DescriptorShare)).within(0, 1).sized(6, 8),
 			}},
 		},

@@ -2,7 +2,7 @@ package build
 
 import "github.com/pingreq/pingreq/internal/thresholds"
 
-// fleet is every target at a glance.
+// fleet is the dashboard with an overview of every target.
 func fleet() page {
 	const (
 		success = "mqtt_probe_success"
@@ -19,43 +19,43 @@ func fleet() page {
 
 	return page{
 		file: "fleet", uid: fleetUID, title: "pingreq / Fleet", from: "now-6h",
-		text:        "Every MQTT broker that is watched, at a glance: what is broken, since when and why; then how it was.",
+		text:        "An overview of every watched MQTT broker: what is broken now, since when and why, and below that the history.",
 		variables:   targetVariables("mqtt_probe_info", true),
 		annotations: agentAnnotations(),
 		sections: []section{
 			{"", []*panel{
 				newStat("Targets down", "none", "sum((max by (target) ("+targets.of(success, connect)+") or max by (target) ("+targets.of(success, `kind=~"session|roundtrip"`)+")) == bool 0)", "no agent",
-					"Targets whose connect probes, or without any the sessions and roundtrips, fail for every agent and profile: devices cannot connect either. Look at the table below for the reason.").colored(over(0.5)),
+					"Targets whose connect probes fail for every agent and profile. For a target without connect probes, sessions and roundtrips count instead. Devices cannot connect either. The table below shows the reason.").colored(over(0.5)),
 				newStat("Targets in trouble", "none", "sum(min by (target) ("+targets.of(success)+") == bool 0)", "no agent",
-					"Targets of which at least one probe fails, of any kind, for any agent.").colored(from(1)),
+					"Targets with at least one failing probe, of any kind and any agent.").colored(from(1)),
 				newStat("Probes failing", "none", "sum("+targets.of(success)+" == bool 0)", "no agent",
-					"Probes whose last conclusive run failed; they stand in the table below. A probe is one kind of check of one target with one profile by one agent.").colored(from(1)),
+					"Probes whose last conclusive run failed. The table below lists them. A probe is one kind of check of one target with one profile by one agent.").colored(from(1)),
 				newStat("Connects that succeed", "percentunit", ratio(shown, "", targets, connect), "no run",
-					"Share of the conclusive connects in the time range that were let in. Runs that our own side spoiled do not count. The objective is {objective}.").
+					"Share of the conclusive connects in the time range that succeeded. Runs that our own side spoiled do not count. The objective is {objective}.").
 					colored(below(objective, 1-10*(1-objective))).digits(3),
 				newStat("Sessions connected", "percentunit", "sum("+targets.of("mqtt_probe_sessions", `state="connected"`)+") / sum("+targets.of("mqtt_probe_sessions")+")", "no session",
-					"Share of the held sessions that are proven alive now. The others reconnect, wait to, are blind (a ping is without answer) or are zombies (pings are answered, publishes are not).").
+					"Share of the held sessions that are proven alive now. The others reconnect, wait to reconnect, are blind (a ping has no answer yet) or are zombies (pings are answered, publishes are not).").
 					colored(below(thresholds.SessionObjective, 0.9)).digits(1),
 				newStat("Agents down", "none", "sum("+agents.of("up")+" == bool 0)", "no agent",
-					"Agents that Prometheus cannot scrape. What they watched is not watched: all that is green here may be old.").colored(over(0.5)),
+					"Agents that Prometheus cannot scrape. There are no results from them: green values here may be old.").colored(over(0.5)),
 			}},
 			{"What is broken", []*panel{
 				failingTable(targets),
 				newTimeline("Targets",
-					"Each target through time. \"Nobody gets in\": connects fail for all agents and profiles. \"Something fails\": at least one probe of any kind. Colours come from the worst moment of each step.",
+					"Each target over time. \"No client connects\": connects fail for all agents and profiles. \"Something fails\": at least one probe of any kind fails. The colour shows the worst moment of each step.",
 					targetColors(),
 					q("min by (target) (min_over_time("+targets.of(success)+"[$__rate_interval])) + (max by (target) (min_over_time("+targets.of(success, connect)+"[$__rate_interval])) or min by (target) (min_over_time("+targets.of(success)+"[$__rate_interval])))", "{{target}}")).
 					linked(to(targetUID, "Target ${__field.labels.target}", seriesTarget)),
 			}},
 			{"Every target", []*panel{
 				newTable("All targets",
-					"One row for each target; the name leads to its dashboard. \"Agents that get in\" is the share of the vantage points whose connect probe succeeds: between 0 and 100 % the fault is on the way of some. "+
-						"The columns up to \"Slow connects\" and of messages and ends are of the time range, the others of now. \"T ÷ K\" is how long the broker believed in a vanished client, as a multiple of its keepalive: {grace} in the standard.",
+					"One row for each target. The name links to its dashboard. \"Agents that connect\" is the share of the vantage points whose connect probe succeeds: between 0 and 100 % the fault is on the path of some of them. "+
+						"The columns up to \"Slow connects\" and those for messages and ends cover the time range. The others show the present. \"T ÷ K\" is how long the broker treated a vanished client as connected, as a multiple of its keepalive: {grace} in the standard.",
 					"Failing probes",
 					[]column{
 						{field: "target", title: "Target", links: []link{toTarget}},
 						{field: "Value #A", title: "Failing probes", width: 120, steps: from(1)},
-						{field: "Value #B", title: "Agents that get in", unit: "percentunit", width: 140, steps: below(1, 0.5)},
+						{field: "Value #B", title: "Agents that connect", unit: "percentunit", width: 140, steps: below(1, 0.5)},
 						{field: "Value #C", title: "Connects that succeed", unit: "percentunit", width: 165, steps: below(objective, 1-10*(1-objective))},
 						{field: "Value #D", title: "Slow connects (p99)", unit: "s", width: 150, steps: above(thresholds.ConnectSlowSeconds, thresholds.ConnectVerySlowSeconds)},
 						{field: "Value #E", title: "Sessions connected", unit: "percentunit", width: 145, steps: below(thresholds.SessionObjective, 0.9)},
@@ -81,30 +81,30 @@ func fleet() page {
 			}},
 			{"How it was", []*panel{
 				newSeries("Failures by reason", "short",
-					"Failed runs of all kinds in each step, by reason; empty where none failed. One reason on many targets at once is most likely the agent's own network, or a shared balancer, name server or authority.",
+					"Failed runs of all kinds in each step, by reason. Empty: none failed. If many targets have the same reason at once, the cause is most likely the agent's own network, or a shared balancer, name server or certificate authority.",
 					q("sum by (reason) (increase("+targets.of("mqtt_probe_failures_total")+"[$__rate_interval])) > 0", "{{reason}}")).bars().every("1m"),
 				newSeries("Connects that succeed, by target", "percentunit",
-					"Share of conclusive connects that were let in, of all agents and profiles. The line is the objective, {objective}.",
+					"Share of conclusive connects that succeeded, of all agents and profiles. The line is the objective, {objective}.",
 					q(ratio(step, "target", targets, connect), "{{target}}")).colored(below(objective, 1-10*(1-objective))).within(0, 1).every("1m"),
 				newSeries("Slow connects (p99), by target", "s",
-					"99 of 100 connects took less, from resolving the name to CONNACK. The lines are at {slow} and {very slow}. A device that waits this long also runs its radio this long.",
+					"99 of 100 connects took less, from resolving the name to CONNACK. The lines are at {slow} and {very slow}. A device that waits this long also keeps its radio on this long.",
 					q(connectDuration.quantile(thresholds.ConnectQuantile, step, "target", targets, connect), "{{target}}")).
 					colored(above(thresholds.ConnectSlowSeconds, thresholds.ConnectVerySlowSeconds)).from(0).every("1m"),
 				newSeries("Sessions that ended, by reason", "short",
-					"Ends of held sessions in each step, our own orderly ones left out. Ends on many targets at the same moment point to the agent's network.",
+					"Ends of held sessions in each step. Our own orderly ends are left out. Ends on many targets at the same moment point to the agent's network.",
 					q(happened(step, "reason", targets.of("mqtt_probe_session_disconnects_total", `initiator!="client"`)), "{{reason}}")).bars().every("1m"),
 				newSeries("Half-open detection ÷ keepalive, by target", "none",
-					"How long brokers believe in clients that vanished, as a multiple of the keepalive: latest runs, worst profile. The lines are at the standard's {grace} and at {late}, above which it is late at long keepalives; at short ones 10 s more are granted.",
+					"How long brokers treat vanished clients as connected, as a multiple of the keepalive: latest runs, worst profile. The lines are at the standard's {grace} and at {late}. With long keepalives, detection above {late} is late. With short keepalives the limit is 10 s higher.",
 					q("max by (target) ("+targets.of("mqtt_probe_halfopen_grace_ratio")+")", "{{target}}")).
 					points().colored(above(thresholds.KeepaliveGrace, thresholds.HalfopenLateRatio)).from(0).linked(to(halfopenUID, "Half-open of ${__field.labels.target}", seriesTarget)),
 				newSeries("Zombies and messages lost, by target", "short",
-					"Sessions that answered pings but no publishes, and messages that never arrived, in each step. Devices do not notice a zombie until they reconnect: restart or fail over the broker.",
+					"Sessions that answered pings but no publishes, and messages that never arrived, in each step. Devices do not notice a zombie until they reconnect: restart the broker or fail over.",
 					q("sum by (target) (increase("+targets.of("mqtt_probe_zombies_total")+"[$__rate_interval])) > 0", "zombies {{target}}"),
 					q("sum by (target) (increase("+targets.of("mqtt_probe_messages_lost_total")+"[$__rate_interval])) > 0", "lost {{target}}")).bars().every("1m"),
 			}},
 			{"What expires, and what is too long", []*panel{
 				newTable("Certificates",
-					"Days until a certificate expires: the earliest in the chain that the broker sends, also when it no longer verifies, and our own. Devices that verify it will not connect from that day on. Orange at {cert warning}, red at {cert critical}.",
+					"Days until a certificate expires: the earliest in the chain that the broker sends, even if it no longer verifies, and our own. From that day on, devices that verify it cannot connect. Orange at {cert warning}, red at {cert critical}.",
 					"Days",
 					[]column{
 						{field: "target", title: "Target", links: []link{toTarget}},
@@ -113,7 +113,7 @@ func fleet() page {
 					},
 					q("min by (target, whose) ("+expiries(targets)+")", "")).ascending().sized(12, 8),
 				newTable("Keepalives longer than the path allows",
-					"Profiles of held sessions whose effective keepalive is longer than what the path to the target lets a connection idle, with a reserve. Such connections are cut while they are silent, and devices notice late. Lower the keepalive, or raise the idle limit of the balancer, firewall or NAT. Empty: none is too long, or no idle probe has found a limit.",
+					"Profiles of held sessions whose effective keepalive is longer than the path to the target lets a connection idle, minus a reserve. The path cuts such connections while they are silent, and devices notice it late. Lower the keepalive, or raise the idle limit of the balancer, firewall or NAT. Empty: none is too long, or no idle probe has found a limit.",
 					"Too long by",
 					[]column{
 						{field: "target", title: "Target", links: []link{to(halfopenUID, "Half-open and keepalive of ${__data.fields.target}", rowTarget)}},

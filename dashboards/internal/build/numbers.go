@@ -7,7 +7,7 @@ import (
 	"github.com/pingreq/pingreq/internal/thresholds"
 )
 
-// withNumbers puts the thresholds into a text, where it has their names in braces.
+// withNumbers replaces the names of thresholds in braces with their values.
 func withNumbers(text string) string {
 	seconds := func(v float64) string { return fmt.Sprintf("%g s", v) }
 	percent := func(v float64) string { return fmt.Sprintf("%.4g %%", 100*v) }

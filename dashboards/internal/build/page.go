@@ -1,8 +1,8 @@
-// Package build makes the dashboards with Grafana's foundation SDK, as classic JSON. The program does not import it: the
-// JSON is committed, and embedded by package dashboards.
+// Package build makes the dashboards with Grafana's foundation SDK, as classic JSON. The program
+// does not import it. The JSON is committed, and package dashboards embeds it.
 package build
 
-//lint:file-ignore SA1019 every Grafana reads the classic form, and only the newest the other
+//lint:file-ignore SA1019 every Grafana reads the classic form, but only the newest reads the other form
 
 import (
 	"bytes"
@@ -23,10 +23,10 @@ const (
 	agentUID    = "pingreq-agent"
 )
 
-// tag is what the dashboards find each other by.
+// tag is the tag that all dashboards share, so that they can link to each other.
 const tag = "pingreq"
 
-// page is a dashboard: one in a file, listed in [pages].
+// page is a dashboard. Each page has its own source file and is listed in [pages].
 type page struct {
 	file        string // without .json
 	uid, title  string
@@ -37,7 +37,7 @@ type page struct {
 	sections    []section
 }
 
-// section is a part of a page under a heading; the first of a page has none.
+// section is a part of a page under a heading. The first section of a page has no heading.
 type section struct {
 	title  string
 	panels []*panel
@@ -48,7 +48,8 @@ func pages() []page {
 	return []page{fleet(), target(), halfopen(), broker(), agent()}
 }
 
-// JSON makes every dashboard: its bytes by the name of its file. The same source gives the same bytes. The error says which panel is wrong.
+// JSON makes every dashboard. It returns the bytes by file name. The same source always makes the
+// same bytes. An error names the panel that is wrong.
 func JSON() (map[string][]byte, error) {
 	files := make(map[string][]byte)
 	var errs []error
@@ -71,7 +72,8 @@ func JSON() (map[string][]byte, error) {
 	return files, errors.Join(errs...)
 }
 
-// build puts the panels on the grid, row by row: the SDK neither breaks a row that is full nor numbers panels.
+// build puts the panels on the grid, row by row, and numbers them. The SDK does neither: it does
+// not break a full row.
 func (p *page) build() (dashboard.Dashboard, error) {
 	b := dashboard.NewDashboardBuilder(p.title).
 		Uid(p.uid).Description(p.text).Tags([]string{tag, "mqtt"}).
@@ -105,7 +107,7 @@ func (p *page) build() (dashboard.Dashboard, error) {
 		return dashboard.Dashboard{}, err
 	}
 	d, err := b.Build()
-	for i := range d.Links { // the SDK hides both in a menu, which not every Grafana has
+	for i := range d.Links { // the SDK hides both in a menu that not every Grafana has
 		d.Links[i].Placement = nil
 	}
 	for i := range d.Annotations.List {
@@ -117,14 +119,15 @@ func (p *page) build() (dashboard.Dashboard, error) {
 // columns is the width of Grafana's grid.
 const columns = 24
 
-// identifier is the number of a panel: it depends on the title alone, so that links to a panel live when others come and go.
+// identifier returns the number of a panel. It depends only on the title, so that links to a panel
+// stay valid when other panels are added or removed.
 func identifier(title string) uint32 {
 	h := fnv.New32a()
 	h.Write([]byte(title))
 	return h.Sum32()%99_999 + 1
 }
 
-// built is a panel that is finished.
+// built is a finished panel.
 type built dashboard.Panel
 
 func (b built) Build() (dashboard.Panel, error) { return dashboard.Panel(b), nil }

@@ -15,13 +15,14 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
 
-// panel is one panel of a dashboard: what all kinds of panels have. Width and height are in units of the grid.
+// panel is one panel of a dashboard, with the fields that all kinds of panels have. Width and
+// height are in units of the grid.
 type panel struct {
 	title, text, unit string
 	width, height     uint32
-	interval          string // least step, for what happens rarely
+	interval          string // least step, for rare events
 	queries           []query
-	instant           bool // only the present is asked for
+	instant           bool // the query asks only for the present
 	format            prometheus.PromQueryFormat
 	steps             []dashboard.Threshold
 	mappings          []dashboard.ValueMapping
@@ -30,7 +31,7 @@ type panel struct {
 	transformations   []dashboard.DataTransformerConfig
 	min, max          *float64
 	decimals          *float64
-	none              string // shown when there is no value
+	none              string // shown if there is no value
 	sort              string // column that a table is sorted by
 	color             dashboard.FieldColorModeId
 
@@ -45,7 +46,7 @@ type query struct {
 
 func q(expr, legend string) query { return query{expr, legend} }
 
-// build finishes the panel at its place.
+// build finishes the panel at its position.
 func (p *panel) build(at dashboard.GridPos) (built, error) {
 	out, err := p.builder.Build()
 	if err != nil {
@@ -106,7 +107,7 @@ func (p *panel) sized(width, height uint32) *panel {
 	return p
 }
 
-// every sets the least step: a rate looks back over at least this long.
+// every sets the least step. A rate looks back over at least this time.
 func (p *panel) every(interval string) *panel {
 	p.interval = interval
 	return p
@@ -127,7 +128,7 @@ func (p *panel) digits(n float64) *panel {
 	return p
 }
 
-// colored colours values by thresholds; a time series draws them as lines.
+// colored colours values by thresholds. A time series draws the thresholds as lines.
 func (p *panel) colored(steps []dashboard.Threshold) *panel {
 	p.steps = steps
 	if p.series != nil {
@@ -146,7 +147,7 @@ func (p *panel) linked(links ...link) *panel {
 	return p
 }
 
-// newStat is a tile with one value of the present; none is what it says when there is no value.
+// newStat makes a tile with one present value. It shows none if there is no value.
 func newStat(title, unit, expr, none, text string) *panel {
 	b := stat.NewPanelBuilder().ColorMode(common.BigValueColorModeBackground).GraphMode(common.BigValueGraphModeNone).
 		JustifyMode(common.BigValueJustifyModeAuto).TextMode(common.BigValueTextModeAuto).Orientation(common.VizOrientationAuto).
@@ -156,14 +157,14 @@ func newStat(title, unit, expr, none, text string) *panel {
 		color: dashboard.FieldColorModeIdThresholds, steps: plain()}
 }
 
-// named shows a tile's labels by a legend, in place of its value.
+// named makes a tile show its labels through a legend instead of its value.
 func (p *panel) named(legend string) *panel {
 	p.queries[0].legend = legend
 	p.builder.(*stat.PanelBuilder).TextMode(common.BigValueTextModeName)
 	return p
 }
 
-// newSeries is a time series.
+// newSeries makes a time series.
 func newSeries(title, unit, text string, queries ...query) *panel {
 	b := timeseries.NewPanelBuilder().
 		LineWidth(1).FillOpacity(8).ShowPoints(common.VisibilityModeNever).PointSize(5).LineInterpolation(common.LineInterpolationLinear).
@@ -173,7 +174,7 @@ func newSeries(title, unit, text string, queries ...query) *panel {
 		format: prometheus.PromQueryFormatTimeSeries, builder: b, series: b, color: dashboard.FieldColorModeIdPaletteClassicByName}
 }
 
-// bars shows counts of what happened, one upon the other.
+// bars shows counts of events as stacked bars.
 func (p *panel) bars() *panel {
 	p.series.DrawStyle(common.GraphDrawStyleBars).FillOpacity(80).LineWidth(0).
 		Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A"))
@@ -186,7 +187,7 @@ func (p *panel) stacked() *panel {
 	return p.from(0)
 }
 
-// points marks single values that have nothing between them.
+// points shows single values without lines between them.
 func (p *panel) points() *panel {
 	p.series.ShowPoints(common.VisibilityModeAlways).LineInterpolation(common.LineInterpolationStepAfter).FillOpacity(0)
 	return p
@@ -206,7 +207,8 @@ func (p *panel) dashed(refID, color string) *panel {
 	return p
 }
 
-// newHeat is a heatmap of a histogram. Query A has its classic buckets, B its native ones; Grafana shows the native ones where both are there.
+// newHeat makes a heatmap of a histogram. Query A has its classic buckets, B its native ones.
+// Grafana shows the native ones if both exist.
 func newHeat(title, text string, h histogram, s scope, more ...string) *panel {
 	b := heatmap.NewPanelBuilder().Calculate(false).CellGap(1).ShowLegend().
 		Color(heatmap.NewHeatmapColorOptionsBuilder().Mode(heatmap.HeatmapColorModeScheme).Scheme("Oranges").Scale(heatmap.HeatmapColorScaleExponential).Exponent(0.5).Steps(64).Fill("dark-orange").Reverse(false)).
@@ -222,7 +224,7 @@ func newHeat(title, text string, h histogram, s scope, more ...string) *panel {
 	return &panel{title: title, text: text, unit: "s", width: 12, height: 8, queries: queries, format: prometheus.PromQueryFormatHeatmap, builder: b}
 }
 
-// newTimeline shows how states followed each other; the values of the queries are mapped to the states.
+// newTimeline makes a timeline of states. The values of the queries are mapped to the states.
 func newTimeline(title, text string, states []state, queries ...query) *panel {
 	b := statetimeline.NewPanelBuilder().ShowValue(common.VisibilityModeNever).RowHeight(0.9).MergeValues(true).FillOpacity(80).LineWidth(0).
 		Legend(common.NewVizLegendOptionsBuilder().DisplayMode(common.LegendDisplayModeList).Placement(common.LegendPlacementBottom).ShowLegend(true).Calcs([]string{})).
@@ -238,15 +240,16 @@ type column struct {
 	width        int
 	steps        []dashboard.Threshold
 	states       []state
-	texts        map[string]string // what to write in place of a value
+	texts        map[string]string // the text to show instead of a value
 	links        []link
 }
 
-// newTable is a table of the present with these columns, in their order; other fields are hidden. Queries after the first
-// add columns to the rows that have the same labels. The rows are sorted by the column sort, largest first.
+// newTable makes a table of the present with these columns, in this order. Other fields are hidden.
+// Queries after the first add columns to the rows with the same labels. The rows are sorted by the
+// column sort, largest first.
 func newTable(title, text, sort string, columns []column, queries ...query) *panel {
 	b := table.NewPanelBuilder().ShowHeader(true).CellHeight(common.TableCellHeightSm).Filterable(true).
-		Footer(common.NewTableFooterOptionsBuilder().Show(false).Reducer([]string{})). // left out, it is null, which Grafana's schema forbids
+		Footer(common.NewTableFooterOptionsBuilder().Show(false).Reducer([]string{})). // without it the field is null, which Grafana's schema forbids
 		SortBy([]cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(sort).Desc(true)})
 	p := &panel{title: title, text: text, unit: "none", width: 24, height: 8, queries: queries, instant: true,
 		format: prometheus.PromQueryFormatTable, builder: b, sort: sort, color: dashboard.FieldColorModeIdThresholds, steps: plain()}
@@ -259,7 +262,7 @@ func newTable(title, text, sort string, columns []column, queries ...query) *pan
 		names[i], index[c.field], rename[c.field] = c.field, i, c.title
 		p.overrides = append(p.overrides, c.override())
 	}
-	if len(queries) > 1 { // what Grafana calls the values when only one query has any
+	if len(queries) > 1 { // Grafana uses this name for the values if only one query has any
 		names = append(names, "Value")
 		for _, c := range columns {
 			if c.field == "Value #A" {
@@ -273,7 +276,7 @@ func newTable(title, text, sort string, columns []column, queries ...query) *pan
 	return p
 }
 
-// override is how Grafana shows the column.
+// override returns how Grafana shows the column.
 func (c column) override() dashboard.DashboardFieldConfigSourceOverrides {
 	var properties []dashboard.DynamicConfigValue
 	set := func(id string, value any) {
@@ -303,7 +306,7 @@ func (c column) override() dashboard.DashboardFieldConfigSourceOverrides {
 		for _, l := range c.links {
 			link, err := l.Build()
 			if err != nil {
-				panic(err) // of a constant
+				panic(err) // the JSON of a constant
 			}
 			link.Placement = nil
 			links = append(links, link)
@@ -313,7 +316,7 @@ func (c column) override() dashboard.DashboardFieldConfigSourceOverrides {
 	return dashboard.DashboardFieldConfigSourceOverrides{Matcher: dashboard.MatcherConfig{Id: "byName", Options: c.title}, Properties: properties}
 }
 
-// state is a value that stands for a word.
+// state is a number and the word that it stands for.
 type state struct {
 	value, text, color string
 }
@@ -350,22 +353,22 @@ const (
 
 func plain() []dashboard.Threshold { return []dashboard.Threshold{{Color: neutral}} }
 
-// above colours what is too high: from warn on, from critical on.
+// above colours values that are too high: from warn on, and from critical on.
 func above(warn, critical float64) []dashboard.Threshold {
 	return []dashboard.Threshold{{Color: good}, {Value: &warn, Color: warning}, {Value: &critical, Color: bad}}
 }
 
-// from colours mildly what is not well, from a limit on.
+// from colours values mildly from a limit on.
 func from(limit float64) []dashboard.Threshold {
 	return []dashboard.Threshold{{Color: good}, {Value: &limit, Color: warning}}
 }
 
-// over colours what is beyond one limit.
+// over colours values above a limit.
 func over(limit float64) []dashboard.Threshold {
 	return []dashboard.Threshold{{Color: good}, {Value: &limit, Color: bad}}
 }
 
-// below colours what is too low: under warn, under critical.
+// below colours values that are too low: below warn, and below critical.
 func below(warn, critical float64) []dashboard.Threshold {
 	return []dashboard.Threshold{{Color: bad}, {Value: &critical, Color: warning}, {Value: &warn, Color: good}}
 }

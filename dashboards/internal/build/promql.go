@@ -7,11 +7,11 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// identity is what tells a probe of an agent from every other.
+// identity lists the labels that identify a probe of an agent.
 const identity = "job, instance, target, kind, probe, profile"
 
-// histogram is one that the agent exports: with classic buckets and, if native, also in that form, which Prometheus may
-// have alone.
+// histogram is a histogram that the agent exports: with classic buckets and, if native is set, also
+// in the native form. Prometheus may have only the native form.
 type histogram struct {
 	name   string
 	native bool
@@ -34,13 +34,13 @@ var (
 	blind             = histogram{"mqtt_probe_session_blind_seconds", false}
 )
 
-// The windows of rates: what one step of a graph needs, and all that is shown.
+// The windows of rates: one step of a graph, and the whole time range.
 const (
 	step  = "$__rate_interval"
 	shown = "$__range"
 )
 
-// quantile is of the classic buckets or, where they are missing, of the native ones.
+// quantile uses the classic buckets or, if they are missing, the native ones.
 func (h histogram) quantile(quantile float64, window, by string, s scope, more ...string) string {
 	out := fmt.Sprintf("histogram_quantile(%g, sum by (le%s) (rate(%s[%s])))", quantile, comma(by), s.of(h.name+"_bucket", more...), window)
 	if h.native {
@@ -49,7 +49,7 @@ func (h histogram) quantile(quantile float64, window, by string, s scope, more .
 	return out
 }
 
-// mean is of both forms, as quantile.
+// mean uses both forms, like quantile.
 func (h histogram) mean(window, by string, s scope, more ...string) string {
 	rate := func(suffix string) string {
 		return fmt.Sprintf("sum%s (rate(%s[%s]))", grouped(by), s.of(h.name+suffix, more...), window)
@@ -75,23 +75,25 @@ func grouped(by string) string {
 	return " by (" + by + ")"
 }
 
-// events counts in a window what a counter without a zero counts: its series may appear with the first event, which
-// increase() would not see. A series that was not there a window ago, when its agent was, counts as a whole.
+// events counts events in a window for a counter without a zero. Its series may appear with the
+// first event, and increase() would not see that event. If a series did not exist a window ago, but
+// its agent did, the whole value of the series counts.
 func events(window, selector string) string {
 	return fmt.Sprintf("((%[1]s unless %[1]s offset %[2]s and on (job, instance) up offset %[2]s == 1) or increase(%[1]s[%[2]s]))", selector, window)
 }
 
-// happened counts events by labels, those that happened.
+// happened counts events by labels, without those that did not happen.
 func happened(window, by, selector string) string {
 	return fmt.Sprintf("sum by (%s) (%s) > 0", by, events(window, selector))
 }
 
-// told counts client events that a broker told, by labels. Each agent that listens is told all of them, so the largest count of one is right.
+// told counts the client events that a broker reported, by labels. Each agent that listens receives
+// all of them, so the largest count of any agent is right.
 func told(window, by, metric string) string {
 	return "max by (" + by + ") (sum by (job, instance, " + by + ") (" + events(window, targets.of(metric)) + ")) > 0"
 }
 
-// ratio is the share of conclusive runs that succeeded.
+// ratio returns the share of conclusive runs that succeeded.
 func ratio(window, by string, s scope, more ...string) string {
 	rate := func(outcome string) string {
 		return fmt.Sprintf("sum%s (rate(%s[%s]))", grouped(by), s.of("mqtt_probe_runs_total", append([]string{outcome}, more...)...), window)
@@ -99,8 +101,9 @@ func ratio(window, by string, s scope, more ...string) string {
 	return rate(`outcome="success"`) + " / " + rate(`outcome=~"success|failure"`)
 }
 
-// failing is how long each failing probe has been failing, in seconds, with what is known of its latest failure. Nothing
-// remembers when it was well last, so that is looked for minute by minute, for a day; then when it was first seen failing.
+// failing returns for how many seconds each failing probe has been failing, with the labels of its
+// latest failure. No metric has the time of the last success, so the query looks for it minute by
+// minute, for a day. If there was none, it takes the time when the probe was first seen failing.
 func failing(s scope) string {
 	success := s.of("mqtt_probe_success")
 	return "max by (" + identity + ", reason, phase, initiator, evidence, hint) (label_replace(" +
@@ -109,7 +112,7 @@ func failing(s scope) string {
 		`, "hint", "$1", "reason", "(.*)"))`
 }
 
-// hints are the sentences for each reason.
+// hints returns the sentence for each reason.
 func hints() map[string]string {
 	out := make(map[string]string)
 	for _, r := range disconnect.Reasons() {
@@ -121,8 +124,8 @@ func hints() map[string]string {
 	return out
 }
 
-// worst gives a number to each state of a gauge that is 1, or more, in it, and keeps the largest of them in each step, so
-// that no short one is lost. The states count from 1.
+// worst assigns a number, from 1 on, to each state of a gauge that is 1 or more in that state. It
+// keeps the largest number in each step, so that no short state is lost.
 func worst(by string, states []string, selector func(state string) string) string {
 	parts := make([]string, len(states))
 	for i, s := range states {
@@ -131,7 +134,7 @@ func worst(by string, states []string, selector func(state string) string) strin
 	return "max by (" + by + ") (" + strings.Join(parts, " or ") + ")"
 }
 
-// matcher is the matcher of a label.
+// matcher returns the matcher of a label.
 func matcher(label, value string) string { return label + `="` + value + `"` }
 
 const (
@@ -139,8 +142,9 @@ const (
 	clientExpiry = "mqtt_probe_tls_client_cert_expiry_timestamp_seconds"
 )
 
-// daysLeft is in how many days a certificate expires, for each agent and target. The kinds that connect often are asked first: a held session
-// knows only the certificate of the day it connected.
+// daysLeft returns in how many days a certificate expires, for each agent and target. Kinds that
+// connect often come first, because a held session has only seen the certificate of the day on
+// which it connected.
 func daysLeft(s scope, metric string) string {
 	of := func(kind string) string {
 		return "min by (job, instance, target) (" + s.of(metric, kind) + ")"
@@ -148,7 +152,8 @@ func daysLeft(s scope, metric string) string {
 	return "((" + of(`kind="connect"`) + " or " + of(`kind="roundtrip"`) + " or " + of(`kind!~"connect|roundtrip"`) + ") - time()) / 86400"
 }
 
-// expiries are the days left of the broker's chain and of our own certificate, told apart by the label whose.
+// expiries returns the days left of the broker's chain and of our own certificate. The label whose
+// distinguishes them.
 func expiries(s scope) string {
 	return `label_replace(` + daysLeft(s, serverExpiry) + `, "whose", "broker", "", "") or label_replace(` + daysLeft(s, clientExpiry) + `, "whose", "ours", "", "")`
 }

@@ -32,7 +32,7 @@ type (
 	}
 )
 
-// TestQueriesInPrometheus evaluates the expressions that are not plain with Prometheus's own engine.
+// TestQueriesInPrometheus evaluates the complex expressions with Prometheus's own engine.
 func TestQueriesInPrometheus(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
@@ -69,7 +69,7 @@ func TestQueriesInPrometheus(t *testing.T) {
 
 	scenes := []scene{
 		{
-			Name: "the first event counts, and no old ones", Interval: "1m",
+			Name: "the first event counts, old ones do not", Interval: "1m",
 			Input: []series{
 				{`up{` + a + `}`, "1x40"},
 				{ended("first"), "_x10 1 1 2x20"},
@@ -89,7 +89,7 @@ func TestQueriesInPrometheus(t *testing.T) {
 			Moments: []moment{{happened, "9m", nil}, {happened, "13m", []sample{{`{reason="again"}`, 1}}}},
 		},
 		{
-			Name: "two agents that are told the same, one of them late", Interval: "1m",
+			Name: "two agents that receive the same events, one of them late", Interval: "1m",
 			Input: []series{
 				{`up{` + a + `}`, "1x40"}, {`up{job="p", instance="b"}`, "1x40"},
 				{`mqtt_broker_client_disconnects_total{` + a + `, target="t", reason="keepalive_timeout", initiator="server"}`, "_x10 3x30"},
@@ -114,7 +114,7 @@ func TestQueriesInPrometheus(t *testing.T) {
 			}}},
 		},
 		{
-			Name: "certificates: the newest of the broker's that a probe has seen, and ours", Interval: "1m",
+			Name: "certificates: the newest of the broker that a probe has seen, and ours", Interval: "1m",
 			Input: []series{
 				{serverExpiry + `{` + a + `, target="t", kind="connect", probe="c", profile="p"}`, "8640000x5"},
 				{serverExpiry + `{` + a + `, target="t", kind="session", probe="s", profile="p"}`, "86400x5"},

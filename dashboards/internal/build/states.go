@@ -1,6 +1,6 @@
 package build
 
-// sessionStates are those of held sessions, from the best to the worst.
+// sessionStates lists the states of held sessions, from the best to the worst.
 func sessionStates() []string {
 	return []string{"connected", "connecting", "waiting", "blind", "zombie"}
 }
@@ -9,7 +9,7 @@ func sessionColors() []state {
 	return []state{{"0", "none", grey}, {"1", "connected", good}, {"2", "connecting", passing}, {"3", "waiting", warning}, {"4", "blind", bad}, {"5", "zombie", odd}}
 }
 
-// sysStates are those of reading $SYS, from the best to the worst.
+// sysStates lists the states of reading $SYS, from the best to the worst.
 func sysStates() []string {
 	return []string{"fresh", "subscribing", "disconnected", "stale", "refused"}
 }
@@ -18,7 +18,7 @@ func sysColors() []state {
 	return []state{{"1", "fresh", good}, {"2", "subscribing", passing}, {"3", "disconnected", warning}, {"4", "stale", bad}, {"5", "refused", odd}}
 }
 
-// eventStates are those of receiving client events, from the best to the worst.
+// eventStates lists the states of receiving client events, from the best to the worst.
 func eventStates() []string {
 	return []string{"receiving", "subscribing", "silent", "unsupported", "disconnected", "refused"}
 }
@@ -31,18 +31,18 @@ func successColors() []state {
 	return []state{{"0", "failing", bad}, {"1", "well", good}}
 }
 
-// targetColors are of a target as a whole.
+// targetColors lists the states and colours of a target as a whole.
 func targetColors() []state {
-	return []state{{"0", "nobody gets in", worse}, {"1", "something fails", warning}, {"2", "well", good}}
+	return []state{{"0", "no client connects", worse}, {"1", "something fails", warning}, {"2", "well", good}}
 }
 
-// failingTable is the answer: what is broken, for how long, and why.
+// failingTable lists what is broken, for how long, and why.
 func failingTable(s scope) *panel {
 	links := []link{to(targetUID, "Target ${__data.fields.target}", rowTarget)}
 	return newTable("Failing now, and why",
-		"Every probe whose last conclusive run failed, the longest first. Empty: all is well, as far as it is watched. \"Failing for\" looks back a day, minute by minute. "+
-			"The reason is that of the latest failure; the last column says what it means and where to look first. One agent alone in the list means that "+
-			"its own network may be the fault; all agents, that devices feel it too.",
+		"Every probe whose last conclusive run failed, the longest failing first. Empty: nothing that is watched fails. \"Failing for\" looks back a day, minute by minute. "+
+			"The reason is that of the latest failure. The last column says what it means and where to look first. If only one agent is in the list, "+
+			"its own network may be the fault. If all agents are in the list, devices are affected too.",
 		"Failing for",
 		[]column{
 			{field: "target", title: "Target", width: 150, links: links},

@@ -9,13 +9,13 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
 )
 
-// source is the data source that the viewer chooses.
+// source returns the data source that the viewer chooses.
 func source() common.DataSourceRef {
 	kind, uid := "prometheus", "${datasource}"
 	return common.DataSourceRef{Type: &kind, Uid: &uid}
 }
 
-// scope is what the variables of a dashboard select: matchers of labels.
+// scope holds the label matchers that the variables of a dashboard select.
 type scope string
 
 // The scopes, each within the one before.
@@ -25,7 +25,7 @@ const (
 	probes  scope = targets + `, probe=~"$probe", profile=~"$profile"`
 )
 
-// of is a selector in the scope, with further matchers.
+// of returns a selector in the scope, with further matchers.
 func (s scope) of(metric string, more ...string) string {
 	out := metric + "{" + string(s)
 	for _, m := range more {
@@ -34,7 +34,7 @@ func (s scope) of(metric string, more ...string) string {
 	return out + "}"
 }
 
-// What a dashboard is made of beside its panels.
+// The parts of a dashboard other than its panels.
 type (
 	variable   = cog.Builder[dashboard.VariableModel]
 	annotation = cog.Builder[dashboard.AnnotationQuery]
@@ -45,7 +45,8 @@ func datasourceVariable() variable {
 	return dashboard.NewDatasourceVariableBuilder("datasource").Label("Data source").Type("prometheus")
 }
 
-// labelVariable has the values of a label for its options; many: several may be chosen, or all.
+// labelVariable makes a variable whose options are the values of a label. With many, the viewer may
+// choose several values or all.
 func labelVariable(name, label, text, of string, s scope, many bool) variable {
 	selector := of
 	if s != "" {
@@ -65,7 +66,7 @@ func labelVariable(name, label, text, of string, s scope, many bool) variable {
 	return b
 }
 
-// agentVariables choose who watches.
+// agentVariables choose the agents.
 func agentVariables() []variable {
 	return []variable{
 		datasourceVariable(),
@@ -74,45 +75,46 @@ func agentVariables() []variable {
 	}
 }
 
-// targetVariables choose what is watched, too; of is a metric that every such target has.
+// targetVariables choose the agents and the targets. of is a metric that every such target has.
 func targetVariables(of string, many bool) []variable {
 	return append(agentVariables(), labelVariable("target", "target", "Target", of, agents, many))
 }
 
-// probeVariables choose how, too.
+// probeVariables choose the agents, the targets, the probes and the profiles.
 func probeVariables(many bool) []variable {
 	return append(targetVariables("mqtt_probe_info", many),
 		labelVariable("probe", "probe", "Probe", "mqtt_probe_info", targets, true),
 		labelVariable("profile", "profile", "Profile", "mqtt_probe_info", targets, true))
 }
 
-// others is the link to the other dashboards, which takes the variables along.
+// others makes the link to the other dashboards. It passes the variables on.
 func others() link {
 	return dashboard.NewDashboardLinkBuilder("pingreq").Type(dashboard.DashboardLinkTypeDashboards).
 		Tags([]string{tag}).AsDropdown(false).IncludeVars(true).KeepTime(true).
 		Tooltip("The other dashboards of pingreq, for the same agents and targets")
 }
 
-// to is a link from a value to a dashboard, for the target that the value belongs to.
+// to makes a link from a value to a dashboard, for the target that the value belongs to.
 func to(uid, title, target string) link {
 	return dashboard.NewDashboardLinkBuilder(title).Type(dashboard.DashboardLinkTypeLink).
 		Url("/d/" + uid + "?${datasource:queryparam}&${job:queryparam}&${agent:queryparam}&var-target=" + target + "&${__url_time_range}")
 }
 
-// Where a link finds the target: in the row of a table, in the labels of a series.
+// Where a link finds the target: in the row of a table, or in the labels of a series.
 const (
 	rowTarget    = "${__data.fields.target}"
 	seriesTarget = "${__field.labels.target}"
 )
 
-// mark is an annotation for the times an expression gives something, looked at every minute.
+// mark makes an annotation for the times at which an expression returns a result, evaluated every
+// minute.
 func mark(name, color, expr, title, text string) annotation {
 	return dashboard.NewAnnotationQueryBuilder().Name(name).Datasource(source()).Enable(true).IconColor(color).
 		Expr(expr).Step("60s").TitleFormat(title).TextFormat(text).
 		Target(prometheus.NewDataqueryBuilder().Expr(expr).RefId("Anno").Datasource(source()).Range().Interval("60s"))
 }
 
-// agentAnnotations mark what happens to the agents.
+// agentAnnotations mark events of the agents.
 func agentAnnotations() []annotation {
 	return []annotation{
 		mark("Configuration reloaded", "blue",
@@ -120,14 +122,15 @@ func agentAnnotations() []annotation {
 			"Configuration reloaded", "{{instance}}"),
 		mark("Configuration refused", "red",
 			agents.of("pingreq_config_last_reload_successful")+" == 0",
-			"Configuration refused, the one before is in use", "{{instance}}"),
+			"Configuration refused, the previous one is in use", "{{instance}}"),
 		mark("Agent started", "purple",
 			"time() - "+agents.of("process_start_time_seconds")+" < 120",
 			"Agent started", "{{instance}}"),
 	}
 }
 
-// brokerAnnotations mark restarts of brokers, too. A look at the age finds also those after an outage that is longer than any window.
+// brokerAnnotations also mark restarts of brokers. They use the broker's age, so they also find a
+// restart after an outage that is longer than any window.
 func brokerAnnotations() []annotation {
 	return append(agentAnnotations(), mark("Broker started", "orange",
 		"max by (target, node) ("+targets.of("mqtt_broker_uptime_seconds")+" or time() - "+targets.of("mqtt_broker_start_time_seconds")+") < 120",

@@ -1,4 +1,4 @@
-// Command generate writes the dashboards' JSON into the current folder.
+// Command generate writes the dashboards' JSON into the current directory.
 package main
 
 import (
