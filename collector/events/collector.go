@@ -17,14 +17,14 @@ type Collector struct {
 	states  *prometheus.GaugeVec
 
 	mu      sync.Mutex
-	targets map[string]*Target
+	targets map[string]*Broker
 }
 
 var _ prometheus.Collector = (*Collector)(nil)
 
 // New makes a collector without targets.
 func New() *Collector {
-	c := &Collector{metrics: newMetrics(), vecs: make(map[*synthetic.Metric]*prometheus.CounterVec), targets: make(map[string]*Target)}
+	c := &Collector{metrics: newMetrics(), vecs: make(map[*synthetic.Metric]*prometheus.CounterVec), targets: make(map[string]*Broker)}
 	labels := func(m *synthetic.Metric) []string { return append([]string{"target"}, m.Labels...) }
 	for _, m := range c.metrics.counters() {
 		c.vecs[m] = prometheus.NewCounterVec(prometheus.CounterOpts{Name: m.Name, Help: m.Help}, labels(m))
@@ -53,12 +53,12 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 // Add returns the target of that name and creates it if necessary. A target that exists keeps its
 // counts and reads later events with the new options. Add returns an error if the name is not
 // UTF-8.
-func (c *Collector) Add(name string, o Options) (*Target, error) {
+func (c *Collector) Add(name string, o Options) (*Broker, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t, ok := c.targets[name]
 	if !ok {
-		t = &Target{collector: c, name: name, counters: make(map[Event]prometheus.Counter)}
+		t = &Broker{collector: c, name: name, counters: make(map[Event]prometheus.Counter)}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -71,7 +71,7 @@ func (c *Collector) Add(name string, o Options) (*Target, error) {
 }
 
 // Remove deletes every series of a target and returns their number. Later calls of the removed
-// Target's methods have no effect.
+// Broker's methods have no effect.
 func (c *Collector) Remove(name string) (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 )
 
 // mustAdd adds a target whose broker accepted the subscription.
-func mustAdd(t testing.TB, c *Collector, name, dialect string, o Options) *Target {
+func mustAdd(t testing.TB, c *Collector, name, dialect string, o Options) *Broker {
 	t.Helper()
 	target, err := c.Add(name, o)
 	if err != nil {
@@ -57,7 +57,7 @@ func series(t testing.TB, c *Collector) (nonzero []string) {
 	return nonzero
 }
 
-func (tr *transcript) feed(t *Target) {
+func (tr *transcript) feed(t *Broker) {
 	for m, at := range tr.messages {
 		t.Handle(m, at)
 	}

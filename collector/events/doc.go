@@ -3,7 +3,7 @@
 // [github.com/pingreq/pingreq/synthetic/disconnect].
 //
 // A [Dialect] names the topics of one kind of broker. Its [Parser] turns a message into an [Event].
-// A [Target] counts the events of one broker. The [Collector] exports the counts of all targets.
+// A [Broker] counts the events of one broker. The [Collector] exports the counts of all targets.
 // The package has no network code: the owner of the connection subscribes to the dialect's filters
 // and passes the messages on.
 //

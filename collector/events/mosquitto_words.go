@@ -53,10 +53,10 @@ var mosquittoVerdicts = map[string]verdict{
 	"used disallowed feature":              {Event: ended(disconnect.NotSupported, disconnect.ByServer)},
 	"using not allowed feature":            {Event: ended(disconnect.NotSupported, disconnect.ByServer)},
 	"QoS too high or retain not supported": {Event: ended(disconnect.NotSupported, disconnect.ByServer)},
+	"no longer authorised":                 {Event: ended(disconnect.AuthenticationFailed, disconnect.ByServer)},
 
 	// Mosquitto uses these words only in answer to a CONNECT.
 	"not authorised":              {Event: failed(disconnect.AuthenticationFailed, disconnect.ByServer)},
-	"no longer authorised":        {Event: ended(disconnect.AuthenticationFailed, disconnect.ByServer)},
 	"bad username or password":    {Event: failed(disconnect.AuthenticationFailed, disconnect.ByServer)},
 	"bad authentication method":   {Event: failed(disconnect.AuthenticationFailed, disconnect.ByServer)},
 	"client identifier not valid": {Event: failed(disconnect.ProtocolError, disconnect.ByServer)},

@@ -15,7 +15,7 @@ func BenchmarkHandle(b *testing.B) {
 	for _, dialect := range []string{Auto, mosquittoName} {
 		b.Run(dialect, func(b *testing.B) {
 			all := messages(b, "documented/mosquitto.tsv")
-			var fleet []*Target
+			var fleet []*Broker
 			f := newTestFleet(b, false)
 			for i := range targets {
 				x := subscribed(b, f, fmt.Sprintf("broker-%03d", i), Options{Dialect: dialect})

@@ -102,7 +102,7 @@ func rowsOf(l *level) (all []*row) {
 }
 
 // TestExported handles each file as a broker would send it and compares the scrape, including
-// further values. The Target has to find the dialect.
+// further values. The Broker has to find the dialect.
 func TestExported(t *testing.T) {
 	for _, f := range testFiles {
 		t.Run(f.file, func(t *testing.T) {

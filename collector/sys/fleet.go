@@ -23,7 +23,7 @@ type Fleet struct {
 	info, value, state, lastUpdate, unparsed, discarded int       // families
 
 	mu      sync.RWMutex
-	targets map[string]*Target
+	targets map[string]*Broker
 }
 
 var _ prometheus.Gatherer = (*Fleet)(nil)
@@ -38,7 +38,7 @@ func NewFleet(reg prometheus.Registerer, oldNames bool) (*Fleet, error) {
 		return nil, fmt.Errorf("a $SYS dialect is wrong: %w", err)
 	}
 	f := &Fleet{
-		table: t, targets: make(map[string]*Target),
+		table: t, targets: make(map[string]*Broker),
 		info: t.index(info), value: t.index(sysValue), state: t.index(sysState), lastUpdate: t.index(sysLastUpdate),
 		unparsed: t.index(sysUnparsed), discarded: t.index(sysDiscarded),
 	}
@@ -66,7 +66,7 @@ func (d described) Collect(chan<- prometheus.Metric)    {}
 // Add returns the target of that name and creates it if necessary. An existing target with the same
 // options keeps its values. With other options Add replaces it with a new target without values.
 // Add returns an error if an option is not valid.
-func (f *Fleet) Add(name string, o Options) (*Target, error) {
+func (f *Fleet) Add(name string, o Options) (*Broker, error) {
 	t, err := newTarget(name, f.table, o)
 	if err != nil {
 		return nil, fmt.Errorf("$SYS of target %s: %w", name, err)
@@ -80,7 +80,7 @@ func (f *Fleet) Add(name string, o Options) (*Target, error) {
 	return t, nil
 }
 
-// Remove removes a target and all of its series. Later calls of the removed Target's methods have
+// Remove removes a target and all of its series. Later calls of the removed Broker's methods have
 // no effect.
 func (f *Fleet) Remove(name string) {
 	f.mu.Lock()
@@ -93,7 +93,7 @@ func (f *Fleet) Remove(name string) {
 func (f *Fleet) Gather() ([]*dto.MetricFamily, error) {
 	now := time.Now()
 	f.mu.RLock()
-	targets := slices.SortedFunc(maps.Values(f.targets), func(a, b *Target) int { return strings.Compare(a.name, b.name) })
+	targets := slices.SortedFunc(maps.Values(f.targets), func(a, b *Broker) int { return strings.Compare(a.name, b.name) })
 	f.mu.RUnlock()
 	g := &gathering{Fleet: f, metrics: make([][]*dto.Metric, len(f.table.families)), oldMetrics: make([][]*dto.Metric, len(f.old))}
 	for _, t := range targets {
@@ -130,7 +130,7 @@ type gathering struct {
 }
 
 // target gathers one target.
-func (g *gathering) target(t *Target, now time.Time) {
+func (g *gathering) target(t *Broker, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	v := t.look(now)
@@ -181,7 +181,7 @@ func (g *gathering) target(t *Target, now time.Time) {
 }
 
 // infos adds the software of each node, and its version if it is known.
-func (g *gathering) infos(t *Target, v *view) {
+func (g *gathering) infos(t *Broker, v *view) {
 	if t.dialect == nil {
 		return
 	}
@@ -203,7 +203,7 @@ func (g *gathering) infos(t *Target, v *view) {
 
 // best returns the topic that a series takes its value from. It considers the topics with a value,
 // prefers those that are not a fallback, and among them the one that came last.
-func (t *Target) best(s *series, v *view) (best *entry) {
+func (t *Broker) best(s *series, v *view) (best *entry) {
 	for _, e := range s.entries {
 		if !t.shows(e, v) {
 			continue

@@ -80,7 +80,7 @@ func (t *ticker) fresh(now time.Duration) bool {
 }
 
 // live records that the node published.
-func (t *Target) live(n *node, at time.Duration) {
+func (t *Broker) live(n *node, at time.Duration) {
 	if n.last == 0 {
 		t.lived++
 		n.order = t.lived
@@ -117,7 +117,7 @@ type view struct {
 }
 
 // look finds the nodes that are fresh and those that are exported.
-func (t *Target) look(at time.Time) (v view) {
+func (t *Broker) look(at time.Time) (v view) {
 	v.now = t.clock(at)
 	named := false
 	for _, n := range t.nodes {
@@ -145,7 +145,7 @@ func (t *Target) look(at time.Time) (v view) {
 
 // choose sets the own node: the preferred one, else the same as before, else the one that published
 // first.
-func (t *Target) choose(v *view) {
+func (t *Broker) choose(v *view) {
 	fresh := func(name string) bool {
 		return name != "" && slices.ContainsFunc(v.all, func(n *node) bool { return n.name == name })
 	}
@@ -173,12 +173,12 @@ func (t *Target) choose(v *view) {
 }
 
 // shows reports whether an entry has a fresh value. The caller has checked that its node is fresh.
-func (t *Target) shows(e *entry, v *view) bool {
+func (t *Broker) shows(e *entry, v *view) bool {
 	return e.valid && slices.Contains(v.nodes, e.node) && (t.dialect == nil || !t.dialect.Repeats || e.fresh(v.now))
 }
 
 // status returns the state, and a sentence that explains it if necessary.
-func (t *Target) status(v *view) (State, string) {
+func (t *Broker) status(v *view) (State, string) {
 	if t.state != Subscribing {
 		return t.state, t.reason
 	}
@@ -205,7 +205,7 @@ func (t *Target) status(v *view) (State, string) {
 }
 
 // Status returns the status at that time.
-func (t *Target) Status(at time.Time) Status {
+func (t *Broker) Status(at time.Time) Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	v := t.look(at)

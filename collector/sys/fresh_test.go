@@ -12,11 +12,11 @@ import (
 
 // broker publishes Mosquitto's uptime and one value that changes only once.
 type broker struct {
-	target  *Target
+	target  *Broker
 	started time.Time
 }
 
-func newBroker(x *Target) *broker {
+func newBroker(x *Broker) *broker {
 	b := &broker{target: x, started: time.Now().Add(-time.Hour)}
 	hear(x, true, "$SYS/broker/version=mosquitto version 2.0.11", fmt.Sprintf("$SYS/broker/uptime=%d seconds", 3600), "$SYS/broker/bytes/sent=5")
 	return b
@@ -239,7 +239,7 @@ func TestValuesThatAreGone(t *testing.T) {
 }
 
 // cluster publishes as one node of EMQX does.
-func cluster(x *Target, live bool, nodes ...string) {
+func cluster(x *Broker, live bool, nodes ...string) {
 	for _, n := range nodes {
 		N := "$SYS/brokers/" + n + "/"
 		hear(x, !live, "$SYS/brokers=a@h,b@h,c@h", N+"version=5.8.0", N+"uptime=60000", N+"stats/connections/count=9", N+"stats/live_connections/count=4",

@@ -70,7 +70,7 @@ func newTestFleet(t testing.TB, oldNames bool) *Fleet {
 	return f
 }
 
-func mustAdd(t testing.TB, f *Fleet, name string, o Options) *Target {
+func mustAdd(t testing.TB, f *Fleet, name string, o Options) *Broker {
 	t.Helper()
 	x, err := f.Add(name, o)
 	if err != nil {
@@ -80,7 +80,7 @@ func mustAdd(t testing.TB, f *Fleet, name string, o Options) *Target {
 }
 
 // subscribed adds a target whose subscription has just been accepted.
-func subscribed(t testing.TB, f *Fleet, name string, o Options) *Target {
+func subscribed(t testing.TB, f *Fleet, name string, o Options) *Broker {
 	t.Helper()
 	x := mustAdd(t, f, name, o)
 	x.Subscribing(time.Now())
@@ -89,7 +89,7 @@ func subscribed(t testing.TB, f *Fleet, name string, o Options) *Target {
 }
 
 // hear passes messages to a target at once, as lines of "topic=payload".
-func hear(x *Target, retained bool, lines ...string) {
+func hear(x *Broker, retained bool, lines ...string) {
 	for _, l := range lines {
 		topic, payload, _ := strings.Cut(l, "=")
 		x.Handle(topic, []byte(payload), retained, time.Now())
@@ -157,7 +157,7 @@ func values(t testing.TB, g prometheus.Gatherer) map[string]float64 {
 	return all
 }
 
-func wantState(t testing.TB, x *Target, want State) {
+func wantState(t testing.TB, x *Broker, want State) {
 	t.Helper()
 	if s := x.Status(time.Now()); s.State != want {
 		t.Errorf("state %s (%s), want %s", s.State, s.Reason, want)

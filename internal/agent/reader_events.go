@@ -14,7 +14,7 @@ import (
 
 // eventsReader reads what one broker tells of its clients, in the dialect that is configured or found under $SYS.
 type eventsReader struct {
-	events *events.Target
+	events *events.Broker
 	log    partlyRefused
 	set    string     // dialect; sys.Auto: found under $SYS
 	sys    *sysReader // nil: not read

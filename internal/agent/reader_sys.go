@@ -12,7 +12,7 @@ import (
 
 // sysReader reads what one broker says of itself.
 type sysReader struct {
-	sys    *sys.Target
+	sys    *sys.Broker
 	log    partlyRefused
 	listen *client.Listener
 	told   sys.State

@@ -185,12 +185,12 @@ func cpuTime(b *testing.B) time.Duration {
 
 // sysEar is what the agent puts between a listener and a target, and counts.
 type sysEar struct {
-	*sys.Target
+	*sys.Broker
 	heard *atomic.Int64
 }
 
 // Subscribed implements synthetic.Heard.
-func (e sysEar) Subscribed([]string) { e.Target.Subscribed() }
+func (e sysEar) Subscribed([]string) { e.Broker.Subscribed() }
 
 // Message implements synthetic.Heard.
 func (e sysEar) Message(m *mqtt.Message, at time.Time) {
@@ -199,7 +199,7 @@ func (e sysEar) Message(m *mqtt.Message, at time.Time) {
 }
 
 // Refused implements synthetic.Heard.
-func (e sysEar) Refused(why *mqtt.End, _ time.Duration) { e.Target.Refused(why.Error()) }
+func (e sysEar) Refused(why *mqtt.End, _ time.Duration) { e.Broker.Refused(why.Error()) }
 
 // Lost implements synthetic.Heard.
 func (e sysEar) Lost(why error, _ time.Duration) { e.Disconnected(why.Error()) }
@@ -212,7 +212,7 @@ func readPingreq(b *testing.B, ctx context.Context, address string) *sysReading 
 		b.Fatal(err)
 	}
 	profile := synthetic.DefaultProfile()
-	var targets []*sys.Target
+	var targets []*sys.Broker
 	var heard atomic.Int64
 	var running sync.WaitGroup
 	for i := range sysTargets {
@@ -231,7 +231,7 @@ func readPingreq(b *testing.B, ctx context.Context, address string) *sysReading 
 		running.Go(func() { l.Run(ctx) })
 	}
 	allFresh := func() bool {
-		return !slices.ContainsFunc(targets, func(t *sys.Target) bool { return t.Status(time.Now()).State != sys.Fresh })
+		return !slices.ContainsFunc(targets, func(t *sys.Broker) bool { return t.Status(time.Now()).State != sys.Fresh })
 	}
 	metrics := promhttp.HandlerFor(fleet, promhttp.HandlerOpts{})
 	scrape := func() *httptest.ResponseRecorder {

@@ -37,7 +37,7 @@ const (
 	AllNodes Nodes = "all"
 )
 
-// Options say how a target's `$SYS` is read. With the zero value, a Target finds the dialect,
+// Options say how a target's `$SYS` is read. With the zero value, a Broker finds the dialect,
 // exports one node and no further topics.
 type Options struct {
 	Dialect string // one of DialectNames; "" is Auto
@@ -65,11 +65,11 @@ type Status struct {
 	LastUpdate time.Time
 }
 
-// Target handles what one broker publishes. The owner of the connection calls [Target.Subscribing]
-// when it has sent SUBSCRIBE, [Target.Subscribed] or [Target.Refused] when SUBACK came,
-// [Target.Handle] for each message and [Target.Disconnected] when the connection is gone. Its
+// Broker handles what one broker publishes. The owner of the connection calls [Broker.Subscribing]
+// just before it sends SUBSCRIBE, [Broker.Subscribed] or [Broker.Refused] when SUBACK came,
+// [Broker.Handle] for each message and [Broker.Disconnected] when the connection is gone. Its
 // methods may be called from many goroutines.
-type Target struct {
+type Broker struct {
 	name    string
 	table   *table
 	options Options
@@ -144,7 +144,7 @@ type series struct {
 	entries []*entry // several topics may mean the same series
 }
 
-func newTarget(name string, t *table, o Options) (*Target, error) {
+func newTarget(name string, t *table, o Options) (*Broker, error) {
 	set, err := t.dialect(o.Dialect)
 	if err != nil {
 		return nil, err
@@ -159,14 +159,14 @@ func newTarget(name string, t *table, o Options) (*Target, error) {
 	if o.Values < 0 || o.Values > maxUnknown {
 		return nil, fmt.Errorf("%d further $SYS values: it is at most %d", o.Values, maxUnknown)
 	}
-	x := &Target{name: name, table: t, options: o, set: set, state: Disconnected}
+	x := &Broker{name: name, table: t, options: o, set: set, state: Disconnected}
 	x.begin()
 	return x, nil
 }
 
 // Filters lists the topic filters to subscribe to. QoS 0 is enough. Do not subscribe with Retain As
 // Published: it would hide which messages were retained from before.
-func (t *Target) Filters() []string {
+func (t *Broker) Filters() []string {
 	if t.set != nil {
 		return t.set.Filters
 	}
@@ -174,7 +174,7 @@ func (t *Target) Filters() []string {
 }
 
 // begin forgets everything that came with the last subscription.
-func (t *Target) begin() {
+func (t *Broker) begin() {
 	t.subscription = subscription{
 		dialect:  t.set,
 		evidence: newEvidence(t.table),
@@ -187,7 +187,7 @@ func (t *Target) begin() {
 }
 
 // clock returns the time since the target's epoch. It is always positive.
-func (t *Target) clock(at time.Time) time.Duration {
+func (t *Broker) clock(at time.Time) time.Duration {
 	if t.epoch.IsZero() {
 		t.epoch = at.Add(-time.Nanosecond)
 	}
@@ -196,7 +196,7 @@ func (t *Target) clock(at time.Time) time.Duration {
 
 // Subscribing records that SUBSCRIBE is about to be sent on a new connection. All values are
 // reset.
-func (t *Target) Subscribing(at time.Time) {
+func (t *Broker) Subscribing(at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.state, t.reason, t.since, t.accepted = Subscribing, "", t.clock(at), false
@@ -204,14 +204,14 @@ func (t *Target) Subscribing(at time.Time) {
 }
 
 // Subscribed records that the broker accepted the subscription.
-func (t *Target) Subscribed() {
+func (t *Broker) Subscribed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.accepted = true
 }
 
 // Refused records that the broker refused the subscription, and why.
-func (t *Target) Refused(reason string) {
+func (t *Broker) Refused(reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.state, t.reason = Refused, reason
@@ -219,7 +219,7 @@ func (t *Target) Refused(reason string) {
 }
 
 // Disconnected records that the connection is gone, and why.
-func (t *Target) Disconnected(reason string) {
+func (t *Broker) Disconnected(reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.state, t.reason = Disconnected, reason
@@ -228,14 +228,14 @@ func (t *Target) Disconnected(reason string) {
 
 // PreferNode sets the node that the connection goes to. The owner calls it if it knows the node,
 // for example from a client event about its own client.
-func (t *Target) PreferNode(name string) {
+func (t *Broker) PreferNode(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.preferred = name
 }
 
 // Node returns the name of the node that is exported with [OwnNode], or "" if there is none.
-func (t *Target) Node() string {
+func (t *Broker) Node() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.own
@@ -244,7 +244,7 @@ func (t *Target) Node() string {
 // Handle handles a message of the subscription: its topic, payload and RETAIN flag, and the time at
 // which it arrived. It keeps neither topic nor payload. It may be called before SUBACK came. It
 // ignores messages of topics outside `$SYS`.
-func (t *Target) Handle(topic string, payload []byte, retained bool, at time.Time) {
+func (t *Broker) Handle(topic string, payload []byte, retained bool, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.state != Subscribing {
@@ -277,7 +277,7 @@ func (t *Target) Handle(topic string, payload []byte, retained bool, at time.Tim
 }
 
 // read parses a topic's payload and sets its value.
-func (t *Target) read(e *entry, payload []byte) {
+func (t *Broker) read(e *entry, payload []byte) {
 	e.valid = false
 	switch {
 	case len(payload) == 0: // a retained message was cleared: the value is gone
@@ -303,7 +303,7 @@ func (t *Target) read(e *entry, payload []byte) {
 }
 
 // admit creates the entry of a new topic. It returns nil if the topic must not be kept.
-func (t *Target) admit(topic string, payload []byte, retained bool, now time.Duration) *entry {
+func (t *Broker) admit(topic string, payload []byte, retained bool, now time.Duration) *entry {
 	if !strings.HasPrefix(topic, "$SYS") {
 		return nil
 	}
@@ -333,7 +333,7 @@ func (t *Target) admit(topic string, payload []byte, retained bool, now time.Dur
 
 // isPrivate reports whether a topic is about a single client. If the dialect is not known, one
 // dialect that says so is enough.
-func (t *Target) isPrivate(topic string) bool {
+func (t *Broker) isPrivate(topic string) bool {
 	if t.dialect != nil {
 		r, _ := t.dialect.find(topic)
 		return r != nil && r.Left.private()
@@ -345,7 +345,7 @@ func (t *Target) isPrivate(topic string) bool {
 }
 
 // place creates an entry as the dialect says for the topic. It returns nil if there is no room.
-func (t *Target) place(topic string, retained bool, now time.Duration) *entry {
+func (t *Broker) place(topic string, retained bool, now time.Duration) *entry {
 	var (
 		r *row
 		c captured
@@ -393,7 +393,7 @@ func (t *Target) place(topic string, retained bool, now time.Duration) *entry {
 }
 
 // join adds an entry to the series that its topic means.
-func (t *Target) join(e *entry, c captured) {
+func (t *Broker) join(e *entry, c captured) {
 	key := seriesKey{e.row.family, c.node, cmp.Or(c.label, e.row.Cause)}
 	if e.row.Cluster {
 		key.node = ""
@@ -423,7 +423,7 @@ func (t *Target) join(e *entry, c captured) {
 
 // node returns the node of that name and creates it if necessary. If there is no room, a live node
 // replaces a silent one. Otherwise node returns nil.
-func (t *Target) node(name string, retained bool, now time.Duration) *node {
+func (t *Broker) node(name string, retained bool, now time.Duration) *node {
 	if n := t.nodes[name]; n != nil {
 		return n
 	}
@@ -454,7 +454,7 @@ func (t *Target) node(name string, retained bool, now time.Duration) *node {
 }
 
 // evict forgets a node and all of its topics.
-func (t *Target) evict(n *node) {
+func (t *Broker) evict(n *node) {
 	ofNode := func(e *entry) bool { return e.node == n }
 	for topic, e := range t.topics {
 		if !ofNode(e) {
@@ -478,7 +478,7 @@ func (t *Target) evict(n *node) {
 
 // decide sets the dialect with the best evidence and reports whether the dialect changed. After a
 // change, everything that was kept is read again.
-func (t *Target) decide() bool {
+func (t *Broker) decide() bool {
 	if t.set != nil {
 		return false
 	}

@@ -49,14 +49,14 @@ type Options struct {
 	OnNode func(node string)
 }
 
-// Target handles the client events of one broker. The owner of the connection calls [Target.Follow]
-// when the dialect is known, [Target.Subscribed] or [Target.Refused] when SUBACK came,
-// [Target.Handle] for each message, in their order, and [Target.Disconnected] when the connection
+// Broker handles the client events of one broker. The owner of the connection calls [Broker.Follow]
+// when the dialect is known, [Broker.Subscribed] or [Broker.Refused] when SUBACK came,
+// [Broker.Handle] for each message, in their order, and [Broker.Disconnected] when the connection
 // is gone.
 //
 // The counters of a target appear with the first message about a client. Zeros for a broker that
 // sends no events would be wrong.
-type Target struct {
+type Broker struct {
 	collector *Collector
 	name      string
 
@@ -73,7 +73,7 @@ type Target struct {
 }
 
 // Follow sets the dialect of the broker's events. The counts stay.
-func (t *Target) Follow(d *Dialect) {
+func (t *Broker) Follow(d *Dialect) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.removed {
@@ -85,22 +85,22 @@ func (t *Target) Follow(d *Dialect) {
 }
 
 // Unsupported records that the broker publishes no client events, and why.
-func (t *Target) Unsupported(reason string) { t.note(Unsupported, reason) }
+func (t *Broker) Unsupported(reason string) { t.note(Unsupported, reason) }
 
 // Waiting records why the topics to subscribe to are not known yet.
-func (t *Target) Waiting(reason string) { t.note(Subscribing, reason) }
+func (t *Broker) Waiting(reason string) { t.note(Subscribing, reason) }
 
 // Subscribed records that the broker accepted the subscription.
-func (t *Target) Subscribed() { t.note(Silent, "") }
+func (t *Broker) Subscribed() { t.note(Silent, "") }
 
 // Refused records that the broker refused the subscription, and why.
-func (t *Target) Refused(reason string) { t.note(Refused, reason) }
+func (t *Broker) Refused(reason string) { t.note(Refused, reason) }
 
 // Disconnected records that the connection is gone, and why.
-func (t *Target) Disconnected(reason string) { t.note(Disconnected, reason) }
+func (t *Broker) Disconnected(reason string) { t.note(Disconnected, reason) }
 
 // Status returns the state, and a sentence that explains it if necessary.
-func (t *Target) Status() (State, string) {
+func (t *Broker) Status() (State, string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.state == Silent && t.dialect != nil {
@@ -109,7 +109,7 @@ func (t *Target) Status() (State, string) {
 	return t.state, t.reason
 }
 
-func (t *Target) note(s State, reason string) {
+func (t *Broker) note(s State, reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.removed {
@@ -119,7 +119,7 @@ func (t *Target) note(s State, reason string) {
 
 // become sets the state. It returns an error if the target's name is not UTF-8, which is possible
 // only in the first call.
-func (t *Target) become(s State, reason string) error {
+func (t *Broker) become(s State, reason string) error {
 	t.state, t.reason = s, reason
 	for _, x := range States() {
 		g, err := t.collector.states.GetMetricWithLabelValues(t.name, string(x))
@@ -136,7 +136,7 @@ func (t *Target) become(s State, reason string) error {
 }
 
 // Handle handles a message of the subscription that arrived at a time.
-func (t *Target) Handle(m *mqtt.Message, at time.Time) {
+func (t *Broker) Handle(m *mqtt.Message, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.removed || t.parser == nil || m.Retain {
@@ -162,7 +162,7 @@ func (t *Target) Handle(m *mqtt.Message, at time.Time) {
 }
 
 // zero creates the counters that start at 0.
-func (t *Target) zero() {
+func (t *Broker) zero() {
 	m := t.collector.metrics
 	t.unparsed = t.counter(m.unparsed)
 	for k := Connect; k <= Disconnect; k++ {
@@ -174,7 +174,7 @@ func (t *Target) zero() {
 }
 
 // of returns the counter of an outcome and creates it if necessary.
-func (t *Target) of(e Event) prometheus.Counter {
+func (t *Broker) of(e Event) prometheus.Counter {
 	if counter, ok := t.counters[e]; ok {
 		return counter
 	}
@@ -194,6 +194,6 @@ func (t *Target) of(e Event) prometheus.Counter {
 }
 
 // counter creates a counter. Its labels are UTF-8, because the target's name was checked.
-func (t *Target) counter(m *synthetic.Metric, labels ...string) prometheus.Counter {
+func (t *Broker) counter(m *synthetic.Metric, labels ...string) prometheus.Counter {
 	return t.collector.vecs[m].WithLabelValues(slices.Insert(labels, 0, t.name)...)
 }
