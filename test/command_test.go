@@ -36,7 +36,7 @@ func run(t testing.TB, args ...string) (stdout, stderr string, exit int) {
 func runInTime(t testing.TB, args ...string) (stdout, stderr string, exit int) {
 	t.Helper()
 	for range 5 {
-		if stdout, stderr, exit = run(t, args...); !strings.Contains(stdout, "our own timers were") {
+		if stdout, stderr, exit = run(t, args...); !strings.Contains(stdout, ownLateness) {
 			break
 		}
 	}

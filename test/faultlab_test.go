@@ -69,9 +69,10 @@ func inTime(t *testing.T, want []string, measure func() (a *agent, found []strin
 		if diff == "" {
 			return
 		}
-		if again == 0 || a == nil || a.stalled() == 0 && !strings.Contains(a.Log(), "our own timers were") {
+		if again == 0 || a == nil || !a.late() {
 			t.Fatalf("found (-want +got):\n%s", diff)
 		}
+		t.Logf("this machine was slow; measured again, since found (-want +got):\n%s", diff)
 		a.Stop()
 	}
 }
@@ -124,7 +125,7 @@ func (l *faultLab) run(t *testing.T) (a *agent, wrong []string) {
 
 // compare waits until the agent has named each of the faults, and gives the differences.
 func compare(a *agent, faults []fault) (wrong []string) {
-	giveUp := time.Now().Add(patience * 3 / 4)
+	giveUp := time.Now().Add(patience / 2)
 	a.until(func(m metrics) string {
 		wrong = nil
 		open := false
@@ -174,10 +175,12 @@ func (f fault) differs(a *agent, m metrics) string {
 	case "zombie":
 		want.latest = []string{"zombie   established"}
 	}
-	if a.stalled() > 0 { // whoever was late may have met something else, too
+	diff := gocmp.Diff(want, got, gocmp.AllowUnexported(named{}))
+	if diff != "" && a.late() { // whoever was late may have met something else, too
 		got.ends, got.verdict = among(got.ends, want.ends), among(got.verdict, want.verdict)
+		diff = gocmp.Diff(want, got, gocmp.AllowUnexported(named{}))
 	}
-	return gocmp.Diff(want, got, gocmp.AllowUnexported(named{}))
+	return diff
 }
 
 // among are those of a list that are wanted.

@@ -192,6 +192,7 @@ func suffer(t *testing.T, b *lab.Mosquitto, f outage) {
 	}
 	pinged := atLeast(3*2, "mqtt_probe_pings_total{probe=idle,outcome=answered}")
 	before := a.until(all(allWell, pinged))
+	timeBefore := a.stateTime(before, sessionsHeld*len(targets))
 	a.blameless(before, "")
 
 	heal := f.strike(b)
@@ -217,7 +218,8 @@ func suffer(t *testing.T, b *lab.Mosquitto, f outage) {
 	for _, target := range targets {
 		of := "target=" + target.name
 		for _, end := range during.nonzero("mqtt_probe_session_disconnects_total{"+of+"}", "reason", "initiator", "evidence") {
-			if strings.Contains(end, " client ") && a.stalled() > 0 { // the agent knows that it was late itself
+			if strings.Contains(end, " client ") && a.late() { // the agent knows that it was late itself
+				t.Logf("%s: this machine was slow; a session ended by %s", target.name, end)
 				continue
 			}
 			if !slices.Contains(target.ends, end) {
@@ -225,9 +227,7 @@ func suffer(t *testing.T, b *lab.Mosquitto, f outage) {
 			}
 		}
 	}
-	if a.stalled() == 0 {
-		checkBlind(t, during, strings.Contains(f.plain.ends[0], "deadline"))
-	}
+	checkBlind(t, a, during, strings.Contains(f.plain.ends[0], "deadline"))
 
 	const answered = "mqtt_probe_pings_total{probe=idle,outcome=answered}"
 	after := a.until(all(allWell, atLeast(before.sum(answered)+3*2, answered)))
@@ -235,7 +235,7 @@ func suffer(t *testing.T, b *lab.Mosquitto, f outage) {
 	if diff := cmp.Diff(none, after.nonzero("mqtt_probe_zombies_total", "target")); diff != "" {
 		t.Errorf("zombies (-want +got):\n%s", diff)
 	}
-	checkStates(t, after, sessionsHeld*len(targets))
+	checkStates(t, a, timeBefore, a.stateTime(after, sessionsHeld*len(targets)))
 	lives := after.sum("mqtt_probe_session_disconnects_total")
 	if n := after.sum("mqtt_probe_session_lifetime_seconds"); n != lives {
 		t.Errorf("%g lifetimes of %g sessions that ended", n, lives)
@@ -243,40 +243,69 @@ func suffer(t *testing.T, b *lab.Mosquitto, f outage) {
 }
 
 // checkBlind checks the time from the broker's last byte to the moment at which its loss was known: no longer than
-// K + the ping timeout, whatever we sent meanwhile.
-func checkBlind(t *testing.T, m metrics, byDeadline bool) {
+// K + the ping timeout, whatever we sent meanwhile. On a machine that was too slow, it only logs what is wrong.
+func checkBlind(t *testing.T, a *agent, m metrics, byDeadline bool) {
 	t.Helper()
+	wrong := func(format string, args ...any) {
+		t.Helper()
+		if a.late() {
+			t.Logf("this machine was slow: "+format, args...)
+		} else {
+			t.Errorf(format, args...)
+		}
+	}
 	const blind = "mqtt_probe_session_blind_seconds"
 	if !byDeadline {
 		if m.sum(blind) != 0 || m.sum("mqtt_probe_pings_total{outcome=timeout}") != 0 {
-			t.Errorf("the end of a connection told; nothing was blind:%s", m.show(blind))
+			wrong("the end of a connection told; nothing was blind:%s", m.show(blind))
 		}
 		return
 	}
 	ended := m.sum("mqtt_probe_session_disconnects_total")
 	bound := (keepalive + pingTimeout + time.Second).Seconds() // the next bucket
 	if n := m.below(t, blind, bound); n != ended || m.sum(blind) != ended {
-		t.Errorf("%g of %g sessions were found dead within %g s of the broker's last byte", n, ended, bound)
+		wrong("%g of %g sessions were found dead within %g s of the broker's last byte", n, ended, bound)
 	}
 	// The quickest way is a PINGREQ right after that byte.
 	if n := m.below(t, blind, 2) + m.below(t, blind+"{probe=idle}", 3); n != 0 {
-		t.Errorf("%g sessions were given up too early", n)
+		wrong("%g sessions were given up too early", n)
 	}
 	if n := m.sum("mqtt_probe_pings_total{outcome=timeout}"); n != ended {
-		t.Errorf("%g PINGREQs timed out, but %g sessions ended", n, ended)
+		wrong("%g PINGREQs timed out, but %g sessions ended", n, ended)
 	}
+}
+
+// stateTime is the time that each session has spent in some state, at a moment.
+type stateTime struct {
+	spent    time.Duration
+	from, to time.Time     // the moment is within
+	age      time.Duration // of the process, at from
+}
+
+// stateTime reads the metrics that were just scraped.
+func (a *agent) stateTime(m metrics, sessions int) stateTime {
+	spent := seconds(m.sum("mqtt_probe_session_state_seconds_total") / float64(sessions))
+	began := time.UnixMilli(int64(1000 * m.sum("process_start_time_seconds")))
+	return stateTime{spent, a.scraped.from, a.scraped.to, a.scraped.from.Sub(began)}
 }
 
 // checkStates checks that the time of the sessions' states is about the time that they have existed for: proof of the
 // latest part of it is still to come.
-func checkStates(t *testing.T, m metrics, sessions int) {
+func checkStates(t *testing.T, a *agent, before, after stateTime) {
 	t.Helper()
-	const slack = 3 * time.Second
-	age := time.Since(time.UnixMilli(int64(1000 * m.sum("process_start_time_seconds")))).Seconds()
-	spent := m.sum("mqtt_probe_session_state_seconds_total") / float64(sessions)
-	least := age - (2*time.Second + keepalive + pingTimeout + slack).Seconds() // sessions start within 2 s
-	if spent > age || spent < least {
-		t.Errorf("sessions spent %.1f s each in some state, want %.1f to %.1f s:%s", spent, least, age,
-			m.show("mqtt_probe_session_state_seconds_total"))
+	const unproven = keepalive + pingTimeout + 3*time.Second
+	if age := after.age + after.to.Sub(after.from); after.spent > age {
+		t.Errorf("sessions spent %v each in some state, and are at most %v old", after.spent, age)
+	}
+	spent, least, most := after.spent-before.spent, after.from.Sub(before.to)-unproven, after.to.Sub(before.from)+unproven
+	if spent < least || spent > most {
+		t.Errorf("between two scrapes sessions spent %v each in some state, want %v to %v", spent, least, most)
+	}
+	switch least := before.age - 2*time.Second - unproven; { // sessions start within 2 s
+	case before.spent >= least:
+	case a.late():
+		t.Logf("this machine was slow: at first, sessions spent %v each in some state, want %v", before.spent, least)
+	default:
+		t.Errorf("at first, sessions spent %v each in some state, want %v", before.spent, least)
 	}
 }

@@ -277,7 +277,7 @@ func TestHalfopenRestart(t *testing.T) {
 		broker.WaitLog("-victim has exceeded timeout") // the others have fallen by now
 		broker.Restart()
 	})
-	reports := trial{target: synthetic.Target{Name: "broker", URL: broker.URL}, profile: profileWith(3 * time.Second)}.runs(t, "halfopen", 12)
+	reports := trial{target: synthetic.Target{Name: "broker", URL: broker.URL}, profile: profileWith(3 * time.Second), spoiled: true}.runs(t, "halfopen", 12)
 	restarted.Wait()
 	if innocent(t, reports) == 0 {
 		t.Error("no run was in the middle of the restart")
@@ -297,7 +297,7 @@ func TestHalfopenObserverCut(t *testing.T) {
 		// It ends when it is taken over, or after two seconds.
 		_ = exec.CommandContext(ctx, sub, "-p", fmt.Sprint(broker.Port), "-i", "r0-observer", "-t", "none", "-W", "2").Run()
 	})
-	reports := trial{target: synthetic.Target{Name: "broker", URL: broker.URL}, profile: profileWith(3 * time.Second)}.runs(t, "halfopen", 1)
+	reports := trial{target: synthetic.Target{Name: "broker", URL: broker.URL}, profile: profileWith(3 * time.Second), spoiled: true}.runs(t, "halfopen", 1)
 	cut.Wait()
 	if innocent(t, reports) != 1 {
 		t.Errorf("%s %s: %s", reports[0].Outcome, reports[0].Reason(), reports[0].Detail)

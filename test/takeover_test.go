@@ -58,7 +58,7 @@ func firstRuns(t *testing.T, p plan, n int) (a *agent, m metrics) {
 	for range 5 {
 		a = startPlan(t, p)
 		m = a.until(atLeast(float64(n), "mqtt_probe_runs_total"))
-		if !strings.Contains(a.Log(), "our own timers were") {
+		if !strings.Contains(a.Log(), ownLateness) {
 			break
 		}
 		a.Stop()
