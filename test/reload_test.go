@@ -75,7 +75,7 @@ func TestReload(t *testing.T) {
 		targets:  []string{fmt.Sprintf("{name: kept, url: %q}", kept.URL()), fmt.Sprintf("{name: gone, url: %q}", gone.URL())},
 		profiles: []string{"{name: default, keepalive: 60s}", "{name: other, keepalive: 50s}"},
 		probes: []string{"{name: hold, kind: session, session: {sessions: 3}}", "{name: other, kind: session, profiles: [other]}",
-			"{name: echo, kind: session, session: {echo: {interval: 500ms, ack_timeout: 200ms}}}"},
+			"{name: echo, kind: session, session: {echo: {interval: 2s, ack_timeout: 900ms}}}"},
 	}
 	file := p.file(t)
 	a := startAgent(t, "--config.file="+file)
@@ -184,7 +184,7 @@ func TestReloadsLeaveNothing(t *testing.T) {
 	base := plan{
 		targets:  []string{fmt.Sprintf("{name: kept, url: %q, connect_rate: 1000}", kept.URL())},
 		profiles: []string{"{name: default, keepalive: 60s}"},
-		probes:   []string{"{name: hold, kind: session, targets: [kept], session: {sessions: 5, echo: {interval: 300ms, ack_timeout: 100ms}}}"},
+		probes:   []string{"{name: hold, kind: session, targets: [kept], session: {sessions: 5, echo: {interval: 1s, ack_timeout: 450ms}}}"},
 	}
 	with := func(i int) string {
 		p := base

@@ -27,8 +27,8 @@ func TestOutOfDescriptors(t *testing.T) {
 		},
 		profiles: []string{"{name: default, keepalive: 2s}"},
 		probes: []string{
-			"{name: connect, kind: connect, interval: 1s, timeout: 1s}",
-			"{name: roundtrip, kind: roundtrip, interval: 2s, timeout: 2s, roundtrip: {delivery_timeout: 1s}}",
+			"{name: connect, kind: connect, interval: 2s, timeout: 2s}",
+			"{name: roundtrip, kind: roundtrip, interval: 4s, timeout: 4s, roundtrip: {delivery_timeout: 2s}}",
 			"{name: hold, kind: session, session: {backoff_min: 100ms, backoff_max: 200ms}}",
 		},
 	})

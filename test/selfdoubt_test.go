@@ -29,10 +29,10 @@ func TestFrozenAgent(t *testing.T) {
 			`{name: patient, keepalive: 60s, ping: {timeout: 2s}, client_id: "patient-{hash}"}`,
 		},
 		probes: []string{
-			"{name: connect, kind: connect, interval: 1s, timeout: 1s, profiles: [cut]}",
-			"{name: roundtrip, kind: roundtrip, interval: 2s, timeout: 2s, profiles: [cut], roundtrip: {delivery_timeout: 1s}}",
+			"{name: connect, kind: connect, interval: 2s, timeout: 2s, profiles: [cut]}",
+			"{name: roundtrip, kind: roundtrip, interval: 4s, timeout: 4s, profiles: [cut], roundtrip: {delivery_timeout: 2s}}",
 			"{name: idle, kind: session, profiles: [cut, patient], session: {sessions: 2, backoff_min: 100ms, backoff_max: 500ms}}",
-			"{name: echo, kind: session, profiles: [cut, patient], session: {backoff_min: 100ms, backoff_max: 500ms, echo: {interval: 2s, ack_timeout: 900ms}}}",
+			"{name: echo, kind: session, profiles: [cut, patient], session: {backoff_min: 100ms, backoff_max: 500ms, echo: {interval: 4s, ack_timeout: 1900ms}}}",
 		},
 	})
 	const sessions = 3 * 2 * (2 + 1)
@@ -89,10 +89,10 @@ func TestPasswordFile(t *testing.T) {
 		targets:  []string{fmt.Sprintf("{name: broker, url: %q, username: device, password_file: %q, connect_rate: 100}", broker.URL, file)},
 		profiles: []string{"{name: default, keepalive: 2s}", `{name: v311, protocol: "3.1.1", keepalive: 2s}`},
 		probes: []string{
-			"{name: connect, kind: connect, interval: 1s, timeout: 1s, profiles: [default, v311]}",
+			"{name: connect, kind: connect, interval: 2s, timeout: 2s, profiles: [default, v311]}",
 			"{name: hold, kind: session, profiles: [default, v311], session: {max_lifetime: 1s, backoff_min: 100ms, backoff_max: 200ms}}",
-			"{name: wrong, kind: refuse, interval: 1s, timeout: 1s, profiles: [default, v311], refuse: {wrong_password: true}}",
-			"{name: anonymous, kind: refuse, interval: 1s, timeout: 1s, profiles: [default, v311], refuse: {anonymous: true}}",
+			"{name: wrong, kind: refuse, interval: 2s, timeout: 2s, profiles: [default, v311], refuse: {wrong_password: true}}",
+			"{name: anonymous, kind: refuse, interval: 2s, timeout: 2s, profiles: [default, v311], refuse: {anonymous: true}}",
 		},
 	})
 	probes := []string{"probe=connect,profile=default", "probe=connect,profile=v311", "probe=hold,profile=default", "probe=hold,profile=v311"}

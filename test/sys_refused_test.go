@@ -31,7 +31,7 @@ func TestSysRefused(t *testing.T) {
 			a := startPlan(t, plan{
 				targets:  []string{fmt.Sprintf("{name: b, url: %q, connect_rate: 100, sys: {enabled: true}}", broker.URL())},
 				profiles: []string{fmt.Sprintf(sysClient, tt.protocol)},
-				probes:   []string{"{name: connect, kind: connect, interval: 200ms, timeout: 200ms}"},
+				probes:   []string{"{name: connect, kind: connect, interval: 500ms, timeout: 500ms}"},
 			})
 			const refused, runs = "mqtt_broker_sys_state{state=refused}", "mqtt_probe_runs_total{probe=connect,outcome=success}"
 			m := a.until(atLeast(1, refused))

@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is far longer than anything takes; it turns a hang into a failure.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // startDemo starts the brokers in a directory of the test and closes them at its end.
 func startDemo(t *testing.T, o Options) *Brokers {

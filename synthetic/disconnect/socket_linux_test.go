@@ -142,6 +142,10 @@ func TestSocketFullWindow(t *testing.T) {
 		if time.Now().After(limit) {
 			t.Fatalf("the window did not fill: %+v", facts)
 		}
+		client.SetWriteDeadline(time.Now().Add(short)) // where this process stood still, the first writes did not fill it
+		if _, e := client.Write(make([]byte, 64<<10)); !errors.Is(e, os.ErrDeadlineExceeded) && e != nil {
+			t.Fatal(e)
+		}
 		pause(client)
 	}
 	o := Observation{Phase: PhaseEstablished, Transport: "mqtt", Deadline: DeadlineWrite, Err: err, TCP: facts, SendIdle: patience}

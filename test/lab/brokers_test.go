@@ -108,7 +108,7 @@ func TestGateway(t *testing.T) {
 		end  func(*Gateway, *Broker)
 		code int
 	}{
-		{"idle", 300 * time.Millisecond, func(*Gateway, *Broker) {}, 3008},
+		{"idle", 2 * time.Second, func(*Gateway, *Broker) {}, 3008},
 		{"broker gone", 0, func(_ *Gateway, b *Broker) { b.Close() }, websocket.CloseInternalServerErr},
 		{"restart", 0, func(g *Gateway, _ *Broker) { g.Restart() }, websocket.CloseServiceRestart},
 	} {
@@ -245,9 +245,7 @@ func TestAedes(t *testing.T) {
 				t.Errorf("without stats there is %s", text)
 			}
 		}
-		if !strings.Contains(a.Log(), "clientError: own: keep alive timeout") {
-			t.Errorf("the log does not show the timeout:\n%s", a.Log())
-		}
+		a.WaitLog("clientError: own: keep alive timeout")
 		v5Client, err := dial(t, a.URL, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -330,48 +328,67 @@ func TestBalancer(t *testing.T) {
 			b := StartBroker(t, BrokerOptions{})
 			test.o.Server = b.Addr().String()
 			h := StartBalancer(t, test.o)
-			connect := func(url, id string) *client {
-				c, err := dial(t, url, nil)
-				if err != nil {
-					t.Fatal(err)
+			for again := 4; ; again-- {
+				cut, pause := isCut(t, h, b, test.talks, limit)
+				if cut == test.cut {
+					return
 				}
-				c.write(packetOf(Connect{Level: v5, ClientID: id, CleanStart: true}))
-				c.read()
-				return c
-			}
-			behind, direct := connect(h.URL, "behind"), connect(b.URL(), "direct")
-			behind.subscribe(v5, "a", 0)
-
-			stop := make(chan struct{})
-			var talking sync.WaitGroup
-			talking.Go(func() {
-				ticker := time.NewTicker(limit / 10)
-				defer ticker.Stop()
-				for {
-					select {
-					case <-stop:
-						return
-					case <-ticker.C:
-					}
-					message := Frame(byte(PUBLISH)<<4, appendString(nil, "a"), []byte{0}, []byte("x"))
-					switch test.talks {
-					case "client":
-						message[4] = 'b' // which nobody hears
-						behind.Write(message)
-					case "server":
-						direct.Write(message)
-					}
+				if again == 0 || pause < limit/2 {
+					t.Fatalf("cut: %t, want %t", cut, test.cut)
 				}
-			})
-			behind.SetReadDeadline(time.Now().Add(5 * limit / 2))
-			_, err := io.Copy(io.Discard, behind)
-			close(stop)
-			talking.Wait()
-			if cut := err == nil; cut != test.cut || !cut && !isTimeout(err) {
-				t.Errorf("cut: %t (%v), want %t", cut, err, test.cut)
+				t.Logf("this machine was slow, and who talks paused for %v: again", pause)
 			}
 		})
 	}
+}
+
+// isCut reports whether a balancer cuts a connection soon, on which the client or the server talks, or
+// neither does, and how long the talker paused at most.
+func isCut(t *testing.T, h *Balancer, b *Broker, talks string, limit time.Duration) (cut bool, pause time.Duration) {
+	t.Helper()
+	connect := func(url, id string) *client {
+		c, err := dial(t, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.write(packetOf(Connect{Level: v5, ClientID: id, CleanStart: true}))
+		c.read()
+		return c
+	}
+	direct, last := connect(b.URL(), "direct"), time.Now()
+	behind := connect(h.URL, "behind")
+	behind.subscribe(v5, "a", 0)
+
+	stop := make(chan struct{})
+	var talking sync.WaitGroup
+	talking.Go(func() {
+		ticker := time.NewTicker(limit / 10)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-ticker.C:
+			}
+			message := Frame(byte(PUBLISH)<<4, appendString(nil, "a"), []byte{0}, []byte("x"))
+			switch talks {
+			case "client":
+				message[4] = 'b' // which nobody hears
+				behind.Write(message)
+			case "server":
+				direct.Write(message)
+			}
+			pause, last = max(pause, time.Since(last)), time.Now()
+		}
+	})
+	behind.SetReadDeadline(time.Now().Add(5 * limit / 2))
+	_, err := io.Copy(io.Discard, behind)
+	close(stop)
+	talking.Wait()
+	if err != nil && !isTimeout(err) {
+		t.Errorf("the connection ended by %v", err)
+	}
+	return err == nil, pause
 }
 
 func TestHAProxy(t *testing.T) {

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	readyTimeout = 90 * time.Second // RabbitMQ takes 10 s on an idle machine
-	stopTimeout  = 60 * time.Second
+	readyTimeout = 3 * time.Minute // RabbitMQ takes 10 s on an idle machine
+	stopTimeout  = 2 * time.Minute
 	pollInterval = 20 * time.Millisecond
 	startTries   = 5 // times that a broker is started anew because somebody took its port
 )
