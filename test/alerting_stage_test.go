@@ -21,6 +21,7 @@ type alertStage struct {
 	prometheus     *lab.Prometheus
 	native         *lab.Prometheus // with native histograms, and without rules
 	pager, tickets *lab.Pager
+	since          time.Time // the end of the calm
 }
 
 func newAlertStage(t *testing.T, agents ...string) *alertStage {
@@ -49,8 +50,27 @@ func newAlertStage(t *testing.T, agents ...string) *alertStage {
 	return s
 }
 
-// calm lets an hour of the rules pass, in which nothing may fire or be about to.
-func (s *alertStage) calm(start time.Time) {
+// calm lets an hour of the rules pass, in which nothing may fire or be about to. Where a machine that is too slow fails
+// probes, or delays rules of which a minute is a second, it lets another hour pass.
+func (s *alertStage) calm() {
+	s.t.Helper()
+	timers := watchTimers(s.t)
+	for again := 2; ; again-- {
+		start := time.Now()
+		unrest := s.hour(start)
+		s.since = time.Now() // pages before were looked at
+		if len(unrest) == 0 {
+			return
+		}
+		if again == 0 || timers.Since(start) == 0 {
+			s.t.Fatalf("nothing is wrong, and %s", strings.Join(unrest, "\nand "))
+		}
+		s.t.Logf("this machine was slow, and %s", strings.Join(unrest, "\nand "))
+	}
+}
+
+// hour lets an hour of the rules pass, and returns what was not calm.
+func (s *alertStage) hour(start time.Time) (unrest []string) {
 	s.t.Helper()
 	s.prometheus.Until("count(up == 1) == 4", lab.Some)
 	// What runs every five minutes may be inconclusive once, while this machine is busy.
@@ -62,14 +82,17 @@ func (s *alertStage) calm(start time.Time) {
 	})
 	s.prometheus.Until(fmt.Sprintf("vector(time()) > %d", start.Add(70*time.Second).Unix()), lab.Some)
 	if failed := s.prometheus.Query("mqtt_probe_success == 0"); len(failed) > 0 {
-		s.t.Errorf("nothing is wrong, and probes fail:\n%s", failed)
+		unrest = append(unrest, fmt.Sprintf("probes fail:\n%s", failed))
 	}
 	if firing := s.prometheus.Query("ALERTS"); len(firing) > 0 {
-		s.t.Errorf("nothing is wrong, and there are alerts:\n%s", firing)
+		unrest = append(unrest, fmt.Sprintf("there are alerts:\n%s", firing))
 	}
-	if pages := s.pages(); len(pages) > 0 {
-		s.t.Errorf("nothing is wrong, and there are pages: %v", pages)
+	for _, page := range s.pages() {
+		if page.Status == "firing" {
+			unrest = append(unrest, fmt.Sprintf("there is a page: %v", page))
+		}
 	}
+	return unrest
 }
 
 // ofScale tells pages that come of the time scale alone. Prometheus takes 5 s to find its targets when it starts, as long as the agents may be
@@ -79,9 +102,9 @@ func ofScale(p lab.Page) bool {
 	return alert == "PingreqAgentsAbsent" || strings.HasPrefix(alert, "MQTTErrorBudgetBurn")
 }
 
-// pages are all but those that come of the time scale.
+// pages are all since the calm but those that come of the time scale.
 func (s *alertStage) pages() []lab.Page {
-	return slices.DeleteFunc(slices.Concat(s.pager.Pages(), s.tickets.Pages()), ofScale)
+	return slices.DeleteFunc(slices.Concat(s.pager.Pages(), s.tickets.Pages()), func(p lab.Page) bool { return ofScale(p) || p.Time.Before(s.since) })
 }
 
 // isOf tells whether a page is of the emergency's group.
@@ -94,10 +117,10 @@ func (x *emergency) isOf(p lab.Page) bool {
 	return true
 }
 
-// pages are those of a group.
-func pages(p *lab.Pager, x *emergency, status string) (out []lab.Page) {
-	for _, page := range p.Pages() {
-		if page.Status == status && !ofScale(page) && x.isOf(page) {
+// pagesOf are those of an emergency's group.
+func (s *alertStage) pagesOf(x *emergency, status string) (out []lab.Page) {
+	for _, page := range s.receiver(x).Pages() {
+		if page.Status == status && !ofScale(page) && x.isOf(page) && page.Time.After(s.since) {
 			out = append(out, page)
 		}
 	}
@@ -115,14 +138,14 @@ func (s *alertStage) receiver(x *emergency) *lab.Pager {
 // play waits for the page of each emergency, repairs it, and waits for its end. It tells a time at which nothing was repaired yet.
 func (s *alertStage) play(emergencies []*emergency) (worst time.Time) {
 	s.t.Helper()
-	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(pollInterval) {
+	for deadline := time.Now().Add(6 * time.Minute); ; time.Sleep(pollInterval) {
 		var open []string
 		for _, x := range emergencies {
 			switch {
 			case x.resolved:
 				continue
 			case !x.paged:
-				if x.paged = len(pages(s.receiver(x), x, "firing")) > 0; x.paged {
+				if x.paged = len(s.pagesOf(x, "firing")) > 0; x.paged {
 					if worst.IsZero() {
 						worst = time.Now()
 					}
@@ -130,7 +153,7 @@ func (s *alertStage) play(emergencies []*emergency) (worst time.Time) {
 					x.repair()
 				}
 			default:
-				if x.resolved = len(pages(s.receiver(x), x, "resolved")) > 0; x.resolved {
+				if x.resolved = len(s.pagesOf(x, "resolved")) > 0; x.resolved {
 					s.t.Logf("%s: resolved", x.name)
 				}
 			}
@@ -154,7 +177,7 @@ func (s *alertStage) play(emergencies []*emergency) (worst time.Time) {
 func (s *alertStage) judge(emergencies []*emergency) {
 	s.t.Helper()
 	for _, x := range emergencies {
-		firing := pages(s.receiver(x), x, "firing")
+		firing := s.pagesOf(x, "firing")
 		if len(firing) != 1 {
 			s.t.Errorf("%s: %d pages, want one: %v", x.name, len(firing), firing)
 		}

@@ -156,7 +156,7 @@ func TestAlerting(t *testing.T) {
 	a, file = serving("main", p)
 	s := newAlertStage(t, addressOf(a), addressOf(fallen), addressOf(cutOff), addressOf(healthy))
 	start := time.Now()
-	s.calm(start)
+	s.calm()
 	for _, x := range emergencies {
 		t.Log(x.name)
 		x.strike()

@@ -42,6 +42,17 @@ func times(t *testing.T, what string, reports []synthetic.Report) (out []time.Du
 	return out
 }
 
+// lateness returns how late this process was since a moment, which is how much later than right a
+// measurement of it may be. It logs that, since the test then asserts less.
+func lateness(t *testing.T, timers *synthetic.Lateness, since time.Time) time.Duration {
+	t.Helper()
+	late := timers.Since(since)
+	if late > 0 {
+		t.Logf("this machine was slow: bounds are %v wider", late)
+	}
+	return late
+}
+
 // TestHalfopenMosquitto measures Mosquitto's detection at random phases of its sweep, against what its source says and
 // against a packet capture.
 func TestHalfopenMosquitto(t *testing.T) {
@@ -54,14 +65,17 @@ func TestHalfopenMosquitto(t *testing.T) {
 			broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
 			capture := lab.StartCapture(t, lab.CaptureOptions{Interface: "lo", Port: broker.Port})
 			keepalive := time.Duration(k) * time.Second
+			timers, start := watchTimers(t), time.Now()
 			reports := trial{target: synthetic.Target{Name: "mosquitto", URL: broker.URL}, profile: profileWith(keepalive), change: mode(netfault.Deaf)}.runs(t, "halfopen", n)
 			capture.Stop()
 			segments := capture.Segments()
 			f := time.Duration(3*k/2) * time.Second // 2.0.0 to 2.0.20: (F, F+7.1 s]
+			late := lateness(t, timers, start)
+			most := f + 7100*time.Millisecond + late
 			var apart []time.Duration
 			for i, got := range times(t, t.Name(), reports) {
-				if got <= f || got > f+7100*time.Millisecond {
-					t.Errorf("run %d: T is %s, want more than %s and at most 7.1 s more", i, got, f)
+				if got <= f || got > most {
+					t.Errorf("run %d: T is %s, want more than %s and at most %s", i, got, f, most)
 				}
 				apart = append(apart, (got - finTime(t, segments, broker.Port, fmt.Sprintf("r%d-victim", i))).Abs())
 			}
@@ -70,8 +84,8 @@ func TestHalfopenMosquitto(t *testing.T) {
 			}
 			slices.Sort(apart)
 			// On an idle machine they are within 2 ms; beside the other tests of this package it is the machine that is late.
-			if median := apart[len(apart)/2]; median > 100*time.Millisecond {
-				t.Errorf("T and the capture are %s apart (median), want 100 ms at most: %v", median, apart)
+			if median, most := apart[len(apart)/2], 100*time.Millisecond+late; median > most {
+				t.Errorf("T and the capture are %s apart (median), want %s at most: %v", median, most, apart)
 			}
 		})
 	}
@@ -147,8 +161,10 @@ func TestHalfopenBrokers(t *testing.T) {
 						profile.Protocol, profile.Name = v, fmt.Sprint(v, m)
 						what := fmt.Sprintf("%s, MQTT %s, %s", t.Name(), v, m)
 						x := trial{target: target, profile: profile, change: mode(m), prefix: fmt.Sprintf("%.1s%d-", m, v)}
+						timers, start := watchTimers(t), time.Now()
 						for i, got := range times(t, what, x.runs(t, "halfopen", 3)) {
-							if s := got.Seconds(); s < least-.1 || s > most+1 { // the machine may be busy
+							most := most + 1 + lateness(t, timers, start).Seconds() // the machine may be busy
+							if s := got.Seconds(); s < least-.1 || s > most {
 								t.Errorf("%s, run %d: T is %s, want %g to %g s", what, i, got, least, most)
 							}
 						}
@@ -343,12 +359,20 @@ func TestHalfopenUnprivileged(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.Command(lab.Require(t, "setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all",
-				program, "probe", "--kind=halfopen", "--keepalive=3s", tt.url)
+			setpriv := lab.Require(t, "setpriv")
+			timers := watchTimers(t)
 			var out []byte
 			var err error
-			tt.inside(func() { out, err = cmd.CombinedOutput() })
-			checkLog(t, string(out))
+			for range 5 {
+				start := time.Now()
+				cmd := exec.Command(setpriv, "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all",
+					program, "probe", "--kind=halfopen", "--keepalive=3s", tt.url)
+				tt.inside(func() { out, err = cmd.CombinedOutput() })
+				checkLog(t, string(out))
+				if !strings.Contains(string(out), "inconclusive") || lateness(t, timers, start) == 0 {
+					break
+				}
+			}
 			for _, want := range append(tt.why, "noticed after", "mode: "+string(tt.mode)) {
 				if err != nil || !strings.Contains(string(out), want) {
 					t.Fatalf("want %q, and got %v:\n%s", want, err, out)

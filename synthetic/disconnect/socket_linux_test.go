@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pingreq/pingreq/test/lab"
 )
 
 // control runs f on the socket of conn.
@@ -79,7 +81,7 @@ func deafen(t *testing.T, conn net.Conn) {
 		return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &drop[0]})
 	})
 	if errors.Is(err, unix.EPERM) {
-		t.Skip("dropping packets in the kernel needs CAP_NET_ADMIN here")
+		lab.RequireNetAdmin(t) // skips the test, or fails it where components are required
 	}
 	if err != nil {
 		t.Fatal(err)
