@@ -15,7 +15,8 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// alertStage is Prometheus with the rules, Alertmanager with its example, and the pagers.
+// alertStage is a Prometheus with the rules, an Alertmanager with the example configuration, and
+// the pagers.
 type alertStage struct {
 	t              *testing.T
 	prometheus     *lab.Prometheus
@@ -50,15 +51,16 @@ func newAlertStage(t *testing.T, agents ...string) *alertStage {
 	return s
 }
 
-// calm lets an hour of the rules pass, in which nothing may fire or be about to. Where a machine that is too slow fails
-// probes, or delays rules of which a minute is a second, it lets another hour pass.
+// calm lets an hour of the rules pass. Nothing may fire or be pending in it. A machine that is too
+// slow makes probes fail and delays the rules, whose minute is a second: then calm lets another
+// hour pass.
 func (s *alertStage) calm() {
 	s.t.Helper()
 	timers := watchTimers(s.t)
 	for again := 2; ; again-- {
 		start := time.Now()
 		unrest := s.hour(start)
-		s.since = time.Now() // pages before were looked at
+		s.since = time.Now() // the pages until now have been checked
 		if len(unrest) == 0 {
 			return
 		}
@@ -69,11 +71,11 @@ func (s *alertStage) calm() {
 	}
 }
 
-// hour lets an hour of the rules pass, and returns what was not calm.
+// hour lets an hour of the rules pass, and returns what was wrong in it.
 func (s *alertStage) hour(start time.Time) (unrest []string) {
 	s.t.Helper()
 	s.prometheus.Until("count(up == 1) == 4", lab.Some)
-	// What runs every five minutes may be inconclusive once, while this machine is busy.
+	// A probe that runs every five minutes may be inconclusive once, while this machine is busy.
 	s.prometheus.Until(`mqtt_probe_info{kind=~"connect|session|roundtrip|refuse"} unless on (instance, target, probe, profile) mqtt_probe_success == 1`, func(v model.Vector) string {
 		if len(v) > 0 {
 			return fmt.Sprintf("probes without success: %s", v)
@@ -95,19 +97,21 @@ func (s *alertStage) hour(start time.Time) (unrest []string) {
 	return unrest
 }
 
-// ofScale tells pages that come of the time scale alone. Prometheus takes 5 s to find its targets when it starts, as long as the agents may be
-// absent; and an hour holds 60 runs and evaluations instead of 240, so that the few failures before a cause is known burn a budget.
+// ofScale reports whether a page is caused by the time scale alone. Prometheus needs 5 s to find
+// its targets when it starts; at this scale, the agents may be absent for no longer. An hour holds
+// 60 runs and evaluations instead of 240, so the few failures before a cause is known burn an error
+// budget.
 func ofScale(p lab.Page) bool {
 	alert := p.CommonLabels["alertname"]
 	return alert == "PingreqAgentsAbsent" || strings.HasPrefix(alert, "MQTTErrorBudgetBurn")
 }
 
-// pages are all since the calm but those that come of the time scale.
+// pages returns all pages since the calm, without those that the time scale causes.
 func (s *alertStage) pages() []lab.Page {
 	return slices.DeleteFunc(slices.Concat(s.pager.Pages(), s.tickets.Pages()), func(p lab.Page) bool { return ofScale(p) || p.Time.Before(s.since) })
 }
 
-// isOf tells whether a page is of the emergency's group.
+// isOf reports whether a page belongs to the emergency's group.
 func (x *emergency) isOf(p lab.Page) bool {
 	for k, v := range x.group {
 		if p.GroupLabels[k] != v {
@@ -117,7 +121,7 @@ func (x *emergency) isOf(p lab.Page) bool {
 	return true
 }
 
-// pagesOf are those of an emergency's group.
+// pagesOf returns the pages of an emergency's group.
 func (s *alertStage) pagesOf(x *emergency, status string) (out []lab.Page) {
 	for _, page := range s.receiver(x).Pages() {
 		if page.Status == status && !ofScale(page) && x.isOf(page) && page.Time.After(s.since) {
@@ -127,7 +131,7 @@ func (s *alertStage) pagesOf(x *emergency, status string) (out []lab.Page) {
 	return out
 }
 
-// receiver is where the page of an emergency goes.
+// receiver returns the pager that gets the pages of an emergency.
 func (s *alertStage) receiver(x *emergency) *lab.Pager {
 	if x.alert == "MQTTHalfOpenDetectedLate" || x.alert == "PingreqConfigReloadFailed" {
 		return s.tickets
@@ -135,7 +139,8 @@ func (s *alertStage) receiver(x *emergency) *lab.Pager {
 	return s.pager
 }
 
-// play waits for the page of each emergency, repairs it, and waits for its end. It tells a time at which nothing was repaired yet.
+// play waits for the page of each emergency, repairs it, and waits for the page to be resolved. It
+// returns a time at which nothing was repaired yet.
 func (s *alertStage) play(emergencies []*emergency) (worst time.Time) {
 	s.t.Helper()
 	for deadline := time.Now().Add(6 * time.Minute); ; time.Sleep(pollInterval) {
@@ -173,7 +178,7 @@ func (s *alertStage) play(emergencies []*emergency) (worst time.Time) {
 	}
 }
 
-// judge looks at what was paged.
+// judge checks the pages.
 func (s *alertStage) judge(emergencies []*emergency) {
 	s.t.Helper()
 	for _, x := range emergencies {
@@ -185,7 +190,7 @@ func (s *alertStage) judge(emergencies []*emergency) {
 			for _, alert := range page.Alerts {
 				text := alert.Annotations["summary"] + "\n" + alert.Annotations["description"]
 				if alert.Labels["alertname"] != x.alert || !strings.Contains(text, x.says) {
-					s.t.Errorf("%s: paged %s, want %s and a word on %s: %s", x.name, alert.Labels["alertname"], x.alert, x.says, text)
+					s.t.Errorf("%s: paged %s, want %s with the text %q: %s", x.name, alert.Labels["alertname"], x.alert, x.says, text)
 				}
 				if target := x.group["target"]; !strings.Contains(text, target) {
 					s.t.Errorf("%s: the page does not name the target: %s", x.name, text)
@@ -199,12 +204,13 @@ func (s *alertStage) judge(emergencies []*emergency) {
 	}
 	for _, page := range s.pages() {
 		if !slices.ContainsFunc(emergencies, func(x *emergency) bool { return x.isOf(page) }) {
-			s.t.Errorf("a page of what nothing happened to: %v", page)
+			s.t.Errorf("a page about something that did not happen: %v", page)
 		}
 	}
 }
 
-// dashboards runs every query of every dashboard over the time of the test, on classic and on native histograms.
+// dashboards runs every query of every dashboard over the time of the test, on classic and on
+// native histograms.
 func (s *alertStage) dashboards(start, worst time.Time) {
 	s.t.Helper()
 	for _, p := range []*lab.Prometheus{s.prometheus, s.native} {

@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestDemo runs `pingreq demo` as a newcomer does, and checks that it shows what it promises, in its
-// output and in the metrics.
+// TestDemo runs `pingreq demo` as a newcomer does. It checks the output and the metrics against
+// what the demo promises.
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	inTime(t, nil, func() (*agent, []string) { return watchDemo(t) })
@@ -24,7 +24,7 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// watchDemo runs a demo until all was seen, and stops it. It returns what is wrong.
+// watchDemo runs a demo until everything was seen, and stops it. It returns what is wrong.
 func watchDemo(t *testing.T) (demo *agent, wrong []string) {
 	t.Helper()
 	c := forExit(t, "demo", "--web.listen-address=127.0.0.1:0")
@@ -33,7 +33,7 @@ func watchDemo(t *testing.T) (demo *agent, wrong []string) {
 		return regexp.MustCompile(`http://[0-9.:]+`).FindString(log)
 	})
 	failf := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
-	demo.scrape() // what it prints is there
+	demo.scrape() // the printed address works
 
 	healthy := func(m metrics) string {
 		const success = "mqtt_probe_success"
@@ -45,7 +45,7 @@ func watchDemo(t *testing.T) (demo *agent, wrong []string) {
 		}
 		return ""
 	}
-	printed := func(metrics) string { // The screen is told after the metrics.
+	printed := func(metrics) string { // the metrics are updated before the screen
 		for _, want := range []string{
 			"All of it was seen after ",
 			"  dropper   disconnected: admin_action, initiator server, evidence disconnect_packet\n",
@@ -106,12 +106,12 @@ func watchDemo(t *testing.T) (demo *agent, wrong []string) {
 			failf("the output lacks %q:\n%s", want, log)
 		}
 	}
-	if s := secondsIn(log, `All of it was seen after (\S+) s\.`); s > 45 { // it promises 40 s, and looks twice a second
+	if s := secondsIn(log, `All of it was seen after (\S+) s\.`); s > 45 { // it promises 40 s, and checks twice a second
 		failf("all of it was seen after %g s only:\n%s", s, log)
 	}
-	// The balancer counts its 20 s from the moment at which it passed a packet on; the client counts from
-	// the moment at which it read that packet, which is later, and it may read the end later, too. Both
-	// delays are below a second, or the run is inconclusive.
+	// The balancer starts its 20 s when it passes a packet on. The client starts its measurement
+	// when it reads that packet, which is later. It may also read the end of the connection late.
+	// Both delays are shorter than a second; otherwise the run is inconclusive.
 	for _, limit := range []string{`connections may idle for 15s and die after (\S+)s \(fin\)`, `connections die after (\S+)s idle \(fin\)`} {
 		if s := secondsIn(log, limit); !(s > 19 && s < 21) {
 			failf("the output does not say %s with 19 to 21 s:\n%s", limit, log)

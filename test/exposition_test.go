@@ -16,7 +16,7 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// startForExposition starts an agent that has something to tell in every metric of the probes.
+// startForExposition starts an agent that has a value for every metric of the probes.
 func startForExposition(t *testing.T) *agent {
 	t.Helper()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
@@ -60,8 +60,8 @@ func TestExposition(t *testing.T) {
 		t.Errorf("promtool check metrics: %v\n%s", err, output)
 	}
 
-	// A family may appear between two scrapes. What the text has both before and after, protobuf has; and
-	// what protobuf has, the text has before or after.
+	// A family may appear between two scrapes. So protobuf must have every family that the text has
+	// both before and after, and the text must have every family of protobuf before or after.
 	before, protobuf, after := a.families(expfmt.TypeTextPlain), a.families(expfmt.TypeProtoDelim), a.families(expfmt.TypeTextPlain)
 	for _, f := range before {
 		if slices.Contains(after, f) && !slices.Contains(protobuf, f) {
@@ -83,8 +83,8 @@ func TestExposition(t *testing.T) {
 	}
 }
 
-// families reads the metrics in a format, and returns the names of the families. Native histograms
-// are in protobuf only.
+// families reads the metrics in a format, and returns the names of the families. Only protobuf has
+// native histograms.
 func (a *agent) families(format expfmt.FormatType) (names []string) {
 	a.t.Helper()
 	accept := string(expfmt.NewFormat(format))
@@ -117,14 +117,15 @@ func (a *agent) families(format expfmt.FormatType) (names []string) {
 	return names
 }
 
-// TestPrometheus has a real Prometheus scrape the agent, as OpenMetrics and, when it asks for native histograms, as protobuf.
+// TestPrometheus lets a real Prometheus scrape the agent: as OpenMetrics and, with native
+// histograms, as protobuf.
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	a := startForExposition(t)
 	for _, tt := range []struct {
 		name    string
 		args    []string
-		queries []string // that have a result, which is not 0
+		queries []string // must have a result that is not 0
 	}{
 		{"OpenMetrics", nil, []string{
 			`up{job="pingreq"}`,

@@ -13,27 +13,27 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// outage is something that happens to a broker, and what has to be found.
+// outage is something that happens to a broker, and what the agent must find.
 type outage struct {
 	name           string
 	strike         func(b *lab.Mosquitto) (heal func())
 	plain, tls, ws found // on each transport
 }
 
-// found is what has to be found; where there are several, each of them is right.
+// found is what the agent must find. Where there are several values, each of them is right.
 type found struct {
 	ends     []string // of held sessions: reason, initiator and evidence
 	connects []string // reason and phase of connects while the fault lasts
 }
 
-// How sessions are held while faults strike: K, and the time that a PINGRESP may take.
+// How sessions are held during faults: the keepalive K, and how long a PINGRESP may take.
 const (
 	keepalive   = 2 * time.Second
 	pingTimeout = 2 * time.Second
 )
 
-// The sessions of a target: two that idle, one with an echo, one that publishes at QoS 0, which hides a dead link from
-// clients that only look at what they send.
+// The sessions of a target: two that idle, one with an echo, and one that publishes at QoS 0.
+// Publishing hides a dead link from clients that only look at what they send.
 const (
 	sessionProbes = 3
 	sessionsHeld  = 4
@@ -81,7 +81,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestNetworkFaults strikes between a broker in a network namespace and the agent outside.
+// TestNetworkFaults makes faults between a broker in a network namespace and the agent outside.
 func TestNetworkFaults(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -90,10 +90,11 @@ func TestNetworkFaults(t *testing.T) {
 		found  // on every transport
 	}{
 		{
-			"dropped", // packets vanish without a word
+			"dropped", // packets vanish without an answer
 			func(ns *lab.Namespace, ports []int) func() {
 				return each(ports, func(port int) func() {
-					// Both ways, lest the broker's own keepalive timeout tells us first.
+					// Both ways. Otherwise the broker's own keepalive timeout would end the
+					// connection first.
 					back := []string{"OUTPUT", "-p", "tcp", "--sport", fmt.Sprint(port), "-j", "DROP"}
 					there := ns.DropPort(port)
 					ns.Run("iptables", append([]string{"-w", "-I"}, back...)...)
@@ -124,7 +125,7 @@ func TestNetworkFaults(t *testing.T) {
 	}
 }
 
-// portOf is the port of a URL that ends with it.
+// portOf returns the port at the end of a URL.
 func portOf(t *testing.T, url string) (port int) {
 	t.Helper()
 	if _, err := fmt.Sscanf(url[strings.LastIndex(url, ":"):], ":%d", &port); err != nil {
@@ -133,7 +134,7 @@ func portOf(t *testing.T, url string) (port int) {
 	return port
 }
 
-// each does something to several ports, and returns what undoes it.
+// each calls a function for several ports, and returns a function that undoes it.
 func each(ports []int, do func(int) func()) (undo func()) {
 	var undos []func()
 	for _, p := range ports {
@@ -146,7 +147,8 @@ func each(ports []int, do func(int) func()) (undo func()) {
 	}
 }
 
-// suffer holds sessions to a broker, strikes, looks at what is found, heals, and waits until all is well again.
+// suffer holds sessions to a broker, makes a fault, checks the findings, heals the fault, and waits
+// until all is well again.
 func suffer(t *testing.T, b *lab.Mosquitto, f outage) {
 	targets := []struct {
 		name, url, more string
@@ -200,7 +202,7 @@ func suffer(t *testing.T, b *lab.Mosquitto, f outage) {
 		for _, target := range targets {
 			of := "target=" + target.name
 			ended := m.sum("mqtt_probe_session_disconnects_total{" + of + "}")
-			// A connect that was under way when the fault struck may have broken off in another way.
+			// A connect that was in progress when the fault began may have failed in another way.
 			connect := strings.Join(m.nonzero("mqtt_probe_last_failure_timestamp_seconds{probe=connect,"+of+"}", "reason", "phase"), "")
 			switch {
 			case ended < sessionsHeld:
@@ -218,7 +220,7 @@ func suffer(t *testing.T, b *lab.Mosquitto, f outage) {
 	for _, target := range targets {
 		of := "target=" + target.name
 		for _, end := range during.nonzero("mqtt_probe_session_disconnects_total{"+of+"}", "reason", "initiator", "evidence") {
-			if strings.Contains(end, " client ") && a.late() { // the agent knows that it was late itself
+			if strings.Contains(end, " client ") && a.late() { // the agent blames its own lateness
 				t.Logf("%s: this machine was slow; a session ended by %s", target.name, end)
 				continue
 			}
@@ -242,8 +244,9 @@ func suffer(t *testing.T, b *lab.Mosquitto, f outage) {
 	}
 }
 
-// checkBlind checks the time from the broker's last byte to the moment at which its loss was known: no longer than
-// K + the ping timeout, whatever we sent meanwhile. On a machine that was too slow, it only logs what is wrong.
+// checkBlind checks the time from the broker's last byte to the moment at which the agent knew of
+// the loss. It is no longer than K + the ping timeout, whatever the session sent meanwhile. On a
+// machine that was too slow, checkBlind only logs what is wrong.
 func checkBlind(t *testing.T, a *agent, m metrics, byDeadline bool) {
 	t.Helper()
 	wrong := func(format string, args ...any) {
@@ -257,7 +260,7 @@ func checkBlind(t *testing.T, a *agent, m metrics, byDeadline bool) {
 	const blind = "mqtt_probe_session_blind_seconds"
 	if !byDeadline {
 		if m.sum(blind) != 0 || m.sum("mqtt_probe_pings_total{outcome=timeout}") != 0 {
-			wrong("the end of a connection told; nothing was blind:%s", m.show(blind))
+			wrong("the connections ended visibly, so no session was blind:%s", m.show(blind))
 		}
 		return
 	}
@@ -266,7 +269,7 @@ func checkBlind(t *testing.T, a *agent, m metrics, byDeadline bool) {
 	if n := m.below(t, blind, bound); n != ended || m.sum(blind) != ended {
 		wrong("%g of %g sessions were found dead within %g s of the broker's last byte", n, ended, bound)
 	}
-	// The quickest way is a PINGREQ right after that byte.
+	// The quickest detection starts with a PINGREQ right after that byte.
 	if n := m.below(t, blind, 2) + m.below(t, blind+"{probe=idle}", 3); n != 0 {
 		wrong("%g sessions were given up too early", n)
 	}
@@ -275,22 +278,22 @@ func checkBlind(t *testing.T, a *agent, m metrics, byDeadline bool) {
 	}
 }
 
-// stateTime is the time that each session has spent in some state, at a moment.
+// stateTime is the time that each session had spent in some state at a moment.
 type stateTime struct {
 	spent    time.Duration
 	from, to time.Time     // the moment is within
 	age      time.Duration // of the process, at from
 }
 
-// stateTime reads the metrics that were just scraped.
+// stateTime reads the metrics of the latest scrape.
 func (a *agent) stateTime(m metrics, sessions int) stateTime {
 	spent := seconds(m.sum("mqtt_probe_session_state_seconds_total") / float64(sessions))
 	began := time.UnixMilli(int64(1000 * m.sum("process_start_time_seconds")))
 	return stateTime{spent, a.scraped.from, a.scraped.to, a.scraped.from.Sub(began)}
 }
 
-// checkStates checks that the time of the sessions' states is about the time that they have existed for: proof of the
-// latest part of it is still to come.
+// checkStates checks that the sum of the times in all states is about the time that the sessions
+// have existed. The latest part of a state is counted only once it is proven.
 func checkStates(t *testing.T, a *agent, before, after stateTime) {
 	t.Helper()
 	const unproven = keepalive + pingTimeout + 3*time.Second

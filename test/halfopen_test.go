@@ -19,12 +19,13 @@ import (
 
 const detection = "mqtt_probe_halfopen_detection_seconds"
 
-// mode sets the way in which victims vanish.
+// mode sets how victims vanish.
 func mode(m netfault.Mode) func(any) {
 	return func(o any) { o.(*synthetic.HalfopenOptions).Mode = string(m) }
 }
 
-// times gives the detection times of runs that must all have found them in order, and logs how they are distributed.
+// times returns the detection times of the runs, and logs their distribution. Every run must have
+// succeeded.
 func times(t *testing.T, what string, reports []synthetic.Report) (out []time.Duration) {
 	t.Helper()
 	for i, r := range reports {
@@ -42,8 +43,9 @@ func times(t *testing.T, what string, reports []synthetic.Report) (out []time.Du
 	return out
 }
 
-// lateness returns how late this process was since a moment, which is how much later than right a
-// measurement of it may be. It logs that, since the test then asserts less.
+// lateness returns the longest delay of the timers of this process since a moment. A measurement of
+// this process may be wrong by that much. lateness logs the delay, because the test then asserts
+// less.
 func lateness(t *testing.T, timers *synthetic.Lateness, since time.Time) time.Duration {
 	t.Helper()
 	late := timers.Since(since)
@@ -53,8 +55,8 @@ func lateness(t *testing.T, timers *synthetic.Lateness, since time.Time) time.Du
 	return late
 }
 
-// TestHalfopenMosquitto measures Mosquitto's detection at random phases of its sweep, against what its source says and
-// against a packet capture.
+// TestHalfopenMosquitto measures Mosquitto's detection at random phases of its sweep. It compares
+// the times with what Mosquitto's source says and with a packet capture.
 func TestHalfopenMosquitto(t *testing.T) {
 	t.Parallel()
 	lab.RequireNetAdmin(t)
@@ -83,7 +85,8 @@ func TestHalfopenMosquitto(t *testing.T) {
 				return
 			}
 			slices.Sort(apart)
-			// On an idle machine they are within 2 ms; beside the other tests of this package it is the machine that is late.
+			// On an idle machine they are within 2 ms. Beside the other tests of this package the
+			// machine itself is late.
 			if median, most := apart[len(apart)/2], 100*time.Millisecond+late; median > most {
 				t.Errorf("T and the capture are %s apart (median), want %s at most: %v", median, most, apart)
 			}
@@ -91,8 +94,8 @@ func TestHalfopenMosquitto(t *testing.T) {
 	}
 }
 
-// finTime finds the victim's connection in a capture and gives the time from its last packet to the broker's FIN, which
-// must not be acknowledged: what the victim sends after it is a RST at most.
+// finTime finds the victim's connection in a capture, and returns the time from its last packet to
+// the broker's FIN. The victim must not acknowledge the FIN: after it, it sends at most a RST.
 func finTime(t *testing.T, segments []lab.Segment, port int, id string) time.Duration {
 	t.Helper()
 	var client lab.Segment
@@ -107,7 +110,7 @@ func finTime(t *testing.T, segments []lab.Segment, port int, id string) time.Dur
 		case s.Src == client.Src && len(s.Payload) > 0:
 			last = s.Time
 		case s.Src == client.Src && !fin.IsZero() && s.Flags&lab.RST == 0:
-			t.Errorf("%s: the victim was to be deaf, and sent %s", id, s)
+			t.Errorf("%s: the victim should be deaf, but sent %s", id, s)
 		case s.Dst == client.Src && s.Flags&lab.FIN != 0:
 			if fins++; fins == 1 {
 				fin = s.Time
@@ -176,7 +179,8 @@ func TestHalfopenBrokers(t *testing.T) {
 	}
 }
 
-// TestHalfopenTransports has victims vanish on every transport: on a unix socket they can only be silent.
+// TestHalfopenTransports lets victims vanish on every transport. On a unix socket they can only be
+// silent.
 func TestHalfopenTransports(t *testing.T) {
 	t.Parallel()
 	lab.RequireNetAdmin(t)
@@ -203,7 +207,7 @@ func TestHalfopenTransports(t *testing.T) {
 	}
 }
 
-// TestHalfopenVerdicts has a broker with exact faults.
+// TestHalfopenVerdicts runs against a broker with exact faults.
 func TestHalfopenVerdicts(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -226,7 +230,8 @@ func TestHalfopenVerdicts(t *testing.T) {
 	}
 }
 
-// TestHalfopenWillForbidden has access rules that keep the Will from the observer: that is no fault of the detection.
+// TestHalfopenWillForbidden has access rules that keep the Will from the observer. That is no fault
+// of the detection.
 func TestHalfopenWillForbidden(t *testing.T) {
 	t.Parallel()
 	for name, acl := range map[string]string{
@@ -252,8 +257,8 @@ func TestHalfopenWillForbidden(t *testing.T) {
 	}
 }
 
-// TestHalfopenPathCut has a balancer that cuts what idles for less than the keepalive, and one that cuts before the
-// broker would.
+// TestHalfopenPathCut has one balancer that cuts connections which idle for less than the
+// keepalive, and one that cuts before the broker would.
 func TestHalfopenPathCut(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []time.Duration{2500 * time.Millisecond, 5 * time.Second} {
@@ -270,7 +275,8 @@ func TestHalfopenPathCut(t *testing.T) {
 	}
 }
 
-// innocent checks reports of runs that were spoiled: they accuse nobody.
+// innocent checks that no report of a spoiled run accuses the broker. It returns how many runs are
+// inconclusive.
 func innocent(t *testing.T, reports []synthetic.Report) (inconclusive int) {
 	t.Helper()
 	for i, r := range reports {
@@ -290,7 +296,7 @@ func TestHalfopenRestart(t *testing.T) {
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
 	var restarted sync.WaitGroup
 	restarted.Go(func() {
-		broker.WaitLog("-victim has exceeded timeout") // the others have fallen by now
+		broker.WaitLog("-victim has exceeded timeout") // the other victims are half-open by now
 		broker.Restart()
 	})
 	reports := trial{target: synthetic.Target{Name: "broker", URL: broker.URL}, profile: profileWith(3 * time.Second), spoiled: true}.runs(t, "halfopen", 12)
@@ -300,7 +306,7 @@ func TestHalfopenRestart(t *testing.T) {
 	}
 }
 
-// TestHalfopenObserverCut takes the observer's client id over.
+// TestHalfopenObserverCut takes over the observer's client id.
 func TestHalfopenObserverCut(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
@@ -310,7 +316,7 @@ func TestHalfopenObserverCut(t *testing.T) {
 	var cut sync.WaitGroup
 	cut.Go(func() {
 		broker.WaitLog("as r0-victim")
-		// It ends when it is taken over, or after two seconds.
+		// The command ends when it is taken over, or after two seconds.
 		_ = exec.CommandContext(ctx, sub, "-p", fmt.Sprint(broker.Port), "-i", "r0-observer", "-t", "none", "-W", "2").Run()
 	})
 	reports := trial{target: synthetic.Target{Name: "broker", URL: broker.URL}, profile: profileWith(3 * time.Second), spoiled: true}.runs(t, "halfopen", 1)
@@ -320,7 +326,7 @@ func TestHalfopenObserverCut(t *testing.T) {
 	}
 }
 
-// TestHalfopenFrozen freezes the agent until the broker has given up its living clients, too.
+// TestHalfopenFrozen freezes the agent until the broker has timed out its living clients, too.
 func TestHalfopenFrozen(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
@@ -341,7 +347,8 @@ func TestHalfopenFrozen(t *testing.T) {
 	}
 }
 
-// TestHalfopenUnprivileged runs the program as a user without privileges, on a path with a router and on the loopback.
+// TestHalfopenUnprivileged runs the program as a user without privileges, on a path with a router
+// and on the loopback.
 func TestHalfopenUnprivileged(t *testing.T) {
 	t.Parallel()
 	network := lab.NewRoutedNetwork(t)

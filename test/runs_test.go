@@ -12,17 +12,17 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// trial is what the runs of one probe need, beside the kind.
+// trial is what the runs of one probe need besides the kind.
 type trial struct {
 	target  synthetic.Target
 	profile synthetic.Profile
 	change  func(options any) // nil: the defaults
 	prefix  string            // of client ids, "r" when empty
-	spoiled bool              // runs may be inconclusive by the test's own doing
+	spoiled bool              // the test itself makes runs inconclusive
 }
 
-// runs does n runs of a probe of a kind side by side, as n agents would, and returns their reports. The clients of the
-// i-th are called <prefix><i>-<role>. Runs that this machine was too slow for are done again.
+// runs runs a probe of a kind n times in parallel, as n agents would, and returns the reports. The
+// client ids of run i are <prefix><i>-<role>. It repeats runs for which this machine was too slow.
 func (x trial) runs(t testing.TB, kind string, n int) []synthetic.Report {
 	t.Helper()
 	k, ok := synthetic.KindByName(kind)
@@ -75,14 +75,14 @@ func (nothingWatched) StartLag(synthetic.Identity, time.Duration) {}
 func (nothingWatched) Skipped(synthetic.Identity, int)            {}
 func (nothingWatched) Panicked(synthetic.Identity)                {}
 
-// profileWith is the default profile with another keepalive.
+// profileWith returns the default profile with another keepalive.
 func profileWith(k time.Duration) synthetic.Profile {
 	p := synthetic.DefaultProfile()
 	p.Keepalive = k
 	return p
 }
 
-// value gives the sample of a metric in a report, and whether there is one.
+// value returns the sample of a metric in a report, and reports whether there is one.
 func value(r synthetic.Report, metric string) (float64, bool) {
 	for _, s := range r.Samples {
 		if s.Metric.Name == metric && s.Op != synthetic.Forget {
@@ -92,5 +92,5 @@ func value(r synthetic.Report, metric string) (float64, bool) {
 	return 0, false
 }
 
-// seconds is a duration from a metric's value.
+// seconds returns a metric's value as a duration.
 func seconds(v float64) time.Duration { return time.Duration(v * float64(time.Second)) }

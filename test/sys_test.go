@@ -8,8 +8,9 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestSys reads what a Mosquitto says of itself: as mosquitto_sub sees it while it is fresh, nothing while the broker is
-// frozen, and again afterwards, over a restart.
+// TestSys reads what a Mosquitto publishes about itself. While the values are fresh, they are those
+// that mosquitto_sub sees. While the broker is frozen there are none. Afterwards they come back,
+// also over a restart.
 func TestSys(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{Config: []string{"sys_interval 1"}})
@@ -19,10 +20,11 @@ func TestSys(t *testing.T) {
 		probes:   []string{"{name: hold, kind: session, session: {sessions: 3}}"},
 	})
 	const fresh, values = "mqtt_broker_sys_state{state=fresh}", "mqtt_broker_clients_connected"
-	// After some ticks the interval is known, without which it takes minutes to call it stale.
+	// After some ticks the agent knows the interval. Without the interval it takes minutes until
+	// the values are stale.
 	a.until(all(atLeast(1, fresh), atLeast(4, values), atLeast(6, "mqtt_broker_uptime_seconds"), atLeast(1, "mqtt_broker_info{software=mosquitto}")))
 	sub := lab.Require(t, "mosquitto_sub")
-	m := a.until(func(m metrics) string { // the number may change between the two looks
+	m := a.until(func(m metrics) string { // the number may change between scrape and mosquitto_sub
 		out, err := exec.Command(sub, "-p", fmt.Sprint(broker.Port), "-t", "$SYS/broker/retained messages/count", "-v", "-C", "1", "-W", "60").Output()
 		if err != nil {
 			t.Fatal(err)
