@@ -80,7 +80,7 @@ func TestMosquittoUsersAndACL(t *testing.T) {
 	}
 }
 
-// A user that is disabled is thrown off (0x98), another may not subscribe.
+// The clients of a disabled user are disconnected (0x98). Another user may not subscribe.
 func TestDynamicSecurity(t *testing.T) {
 	t.Parallel()
 	m := StartDynamicSecurity(t)
@@ -233,7 +233,8 @@ func TestAedes(t *testing.T) {
 			t.Fatal(err)
 		}
 		own.write(packetOf(Connect{Level: v311, ClientID: "own", CleanStart: true, KeepAlive: time.Second}))
-		// With stats $SYS tells how many clients there are; in any case that this one came, and went for its silence.
+		// With stats, $SYS counts the clients. Without them it still shows that this client came,
+		// and that it was cut for its silence.
 		want := map[string]bool{"new/clients own": true, "disconnect/clients own": true}
 		if stats {
 			want["clients/total 1"] = true
@@ -254,7 +255,7 @@ func TestAedes(t *testing.T) {
 			t.Errorf("MQTT 5 gets CONNACK %#x, want 1", code)
 		}
 		a.Restart()
-		for { // what $SYS had to say until then
+		for { // messages under $SYS until then
 			if _, err = c.tryRead(); err != nil {
 				break
 			}
@@ -279,7 +280,7 @@ func TestMochi(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 	}
-	// Suspended like any process, it is silent; resumed, it answers.
+	// A suspended broker sends nothing. A resumed one answers.
 	c := mustConnect(t, m.URL, nil, v5, credentials{})
 	m.Suspend()
 	c.write([]byte{byte(PINGREQ) << 4, 0})
@@ -292,7 +293,8 @@ func TestMochi(t *testing.T) {
 		t.Errorf("got %#x", p.First)
 	}
 
-	// Told to stop, it says so to MQTT 5, and does not wait for a client that says nothing.
+	// A broker that is told to stop sends DISCONNECT to MQTT 5 clients. It does not wait for a
+	// client that sends nothing.
 	if _, err := dial(t, m.URL, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -308,11 +310,11 @@ func TestMochi(t *testing.T) {
 // Which connections a balancer cuts.
 func TestBalancer(t *testing.T) {
 	t.Parallel()
-	const limit = 2 * time.Second // a busy machine may stop a talker for a while
+	const limit = 2 * time.Second // a busy machine may delay the sender
 	for _, test := range []struct {
 		name  string
 		o     BalancerOptions
-		talks string // who sends something every now and then
+		talks string // the side that sends something regularly
 		cut   bool
 	}{
 		{"no limit", BalancerOptions{}, "", false},
@@ -342,8 +344,8 @@ func TestBalancer(t *testing.T) {
 	}
 }
 
-// isCut reports whether a balancer cuts a connection soon, on which the client or the server talks, or
-// neither does, and how long the talker paused at most.
+// isCut reports whether a balancer soon cuts a connection on which the client, the server or
+// neither sends. It also returns the longest pause of the sender.
 func isCut(t *testing.T, h *Balancer, b *Broker, talks string, limit time.Duration) (cut bool, pause time.Duration) {
 	t.Helper()
 	connect := func(url, id string) *client {
