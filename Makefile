@@ -49,7 +49,7 @@ unit: ## run the tests alone: all is built first, and those end to end begin, si
 	@raced=$$($(GO) list ./... | grep -vxF "$$($(GO) list $(QUIET))") && \
 	$(GO) test -race -run='^$$' $$raced >/dev/null && \
 	PINGREQ_TEST_COMPONENTS=$(COMPONENTS) $(GO) test -race -count=1 -timeout=30m -parallel=8 ./test $$raced
-	PINGREQ_TEST_COMPONENTS=$(COMPONENTS) $(GO) test -count=1 $(QUIET)
+	PINGREQ_TEST_COMPONENTS=$(COMPONENTS) $(GO) test -count=1 -timeout=30m $(QUIET)
 
 ifeq ($(COMPONENTS),required)
 test: deps

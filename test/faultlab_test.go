@@ -132,9 +132,9 @@ func compare(a *agent, faults []fault) (wrong []string) {
 	giveUp := time.Now().Add(patience / 2)
 	a.until(func(m metrics) string {
 		wrong = nil
-		open := false
+		open, late := false, a.late()
 		for _, f := range faults {
-			if diff := f.differs(a, m); diff != "" {
+			if diff := f.differs(m, late); diff != "" {
 				wrong = append(wrong, f.target+", "+f.cause+":\n"+diff)
 				ended := f.client.held() && m.sum("mqtt_probe_session_disconnects_total{target="+f.target+"}") > 0 // for good
 				open = open || !ended
@@ -159,7 +159,7 @@ type named struct {
 }
 
 // differs compares what the agent reports of a fault with what it should report.
-func (f fault) differs(a *agent, m metrics) string {
+func (f fault) differs(m metrics, late bool) string {
 	of := "{target=" + f.target + "}"
 	got := named{
 		ends:    m.nonzero("mqtt_probe_session_disconnects_total"+of, "reason", "initiator", "evidence"),
@@ -180,7 +180,7 @@ func (f fault) differs(a *agent, m metrics) string {
 		want.latest = []string{"zombie   established"}
 	}
 	diff := gocmp.Diff(want, got, gocmp.AllowUnexported(named{}))
-	if diff != "" && a.late() { // a late agent may have met something else, too
+	if diff != "" && late { // a late agent may have met something else, too
 		got.ends, got.verdict = among(got.ends, want.ends), among(got.verdict, want.verdict)
 		diff = gocmp.Diff(want, got, gocmp.AllowUnexported(named{}))
 	}
