@@ -165,8 +165,9 @@ func TestHalfopenBrokers(t *testing.T) {
 						what := fmt.Sprintf("%s, MQTT %s, %s", t.Name(), v, m)
 						x := trial{target: target, profile: profile, change: mode(m), prefix: fmt.Sprintf("%.1s%d-", m, v)}
 						timers, start := watchTimers(t), time.Now()
-						for i, got := range times(t, what, x.runs(t, "halfopen", 3)) {
-							most := most + 1 + lateness(t, timers, start).Seconds() // the machine may be busy
+						found := times(t, what, x.runs(t, "halfopen", 3))
+						most := most + 1 + lateness(t, timers, start).Seconds() // the machine may be busy
+						for i, got := range found {
 							if s := got.Seconds(); s < least-.1 || s > most {
 								t.Errorf("%s, run %d: T is %s, want %g to %g s", what, i, got, least, most)
 							}
@@ -376,9 +377,10 @@ func TestHalfopenUnprivileged(t *testing.T) {
 					program, "probe", "--kind=halfopen", "--keepalive=3s", tt.url)
 				tt.inside(func() { out, err = cmd.CombinedOutput() })
 				checkLog(t, string(out))
-				if !strings.Contains(string(out), "inconclusive") || lateness(t, timers, start) == 0 {
+				if !strings.Contains(string(out), "inconclusive") || timers.Since(start) == 0 {
 					break
 				}
+				t.Logf("this machine was slow, so the run is done again:\n%s", out)
 			}
 			for _, want := range append(tt.why, "noticed after", "mode: "+string(tt.mode)) {
 				if err != nil || !strings.Contains(string(out), want) {
