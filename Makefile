@@ -36,10 +36,11 @@ lint: ## gofmt, go vet, staticcheck
 generated: ## check that generated files are up to date
 	scripts/generated
 
+# With -o /dev/null the programs are linked, and then thrown away.
 cross: ## build for the other systems
 	GOOS=darwin $(GO) vet ./cmd/... ./collector/... ./internal/... ./synthetic/... ./test/lab/...
-	GOOS=darwin $(GO) build ./cmd/...
-	GOOS=windows $(GO) build ./cmd/... ./test/lab/...
+	GOOS=darwin $(GO) build -o /dev/null ./cmd/...
+	GOOS=windows $(GO) build -o /dev/null ./cmd/... ./test/lab/...
 
 # Packages without goroutines of their own, some of which link what takes long to build with the race detector.
 QUIET := ./alerts/... ./dashboards/... ./deploy/... ./internal/exported/...
@@ -47,8 +48,8 @@ QUIET := ./alerts/... ./dashboards/... ./deploy/... ./internal/exported/...
 unit: ## run the tests alone: all is built first, and those end to end begin, since they take longest
 	@raced=$$($(GO) list ./... | grep -vxF "$$($(GO) list $(QUIET))") && \
 	$(GO) test -race -run='^$$' $$raced >/dev/null && \
-	PINGREQ_TEST_COMPONENTS=$(COMPONENTS) $(GO) test -race -count=1 -timeout=12m -parallel=8 ./test $$raced
-	PINGREQ_TEST_COMPONENTS=$(COMPONENTS) $(GO) test -count=1 $(QUIET)
+	PINGREQ_TEST_COMPONENTS=$(COMPONENTS) $(GO) test -race -count=1 -timeout=30m -parallel=8 ./test $$raced
+	PINGREQ_TEST_COMPONENTS=$(COMPONENTS) $(GO) test -count=1 -timeout=30m $(QUIET)
 
 ifeq ($(COMPONENTS),required)
 test: deps

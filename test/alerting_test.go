@@ -13,29 +13,31 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// alertScale makes a minute of the rules a second: `pingreq alerts --time-scale`.
+// alertScale turns a minute of the rules into a second: `pingreq alerts --time-scale`.
 const alertScale = 60
 
-// emergency is something that goes wrong, what has to be paged for it, and how it is put right.
+// emergency is a thing that goes wrong, the page that it must cause, and how it is repaired.
 type emergency struct {
 	name string
-	// The group that the page is of, and the alert in it.
+	// The group of the page, and the alert in it.
 	group map[string]string
 	alert string
-	says  string // part of the summary or the description, besides the target
+	says  string // part of the summary or the description; the target is checked separately
 
 	strike, repair func()
-	// meanwhile is called again and again while the page, or its end, is awaited; may be nil.
+	// meanwhile is called repeatedly until the page is resolved; may be nil.
 	meanwhile func()
 
 	paged, resolved bool
 }
 
-// TestAlerting runs agents, Prometheus and Alertmanager with the rules as they are shipped, lets an hour of the rules pass in which
-// nothing happens, and then everything at once: each emergency is paged once, with its reason, and resolved when it is put
-// right. What is a consequence of something else is not paged. Every query of every dashboard has data in the end.
+// TestAlerting runs agents, Prometheus and Alertmanager with the rules as they are shipped. It lets
+// an hour of the rules pass in which nothing happens. Then everything happens at once. Each
+// emergency must be paged once, with its reason, and resolved after its repair. A consequence of
+// another emergency is not paged. At the end every query of every dashboard has data.
 //
-// No other test of the package runs beside it: a minute of the rules is a second, in which nothing may be late.
+// No other test of the package runs at the same time: a minute of the rules is a second, so delays
+// matter.
 func TestAlerting(t *testing.T) {
 	serving := func(id string, p plan) (a *agent, file string) {
 		t.Helper()
@@ -102,7 +104,8 @@ func TestAlerting(t *testing.T) {
 	grace.Store(3)
 	late := lab.StartBroker(t, lab.BrokerOptions{GraceOf: func(_ string, k time.Duration) time.Duration { return k * time.Duration(grace.Load()) / 2 }})
 	target("late", late.URL(), "")
-	// Each reload has another setting, and so begins with a run: it need not be waited for an interval.
+	// Each reload changes a setting, so the probe runs at once and the test need not wait for an
+	// interval.
 	halfopen := func(n int) string {
 		return fmt.Sprintf("{name: halfopen, kind: halfopen, targets: [late], profiles: [quick], interval: 5m, halfopen: {mode: silent, late: 3s, downstream_interval: %dms}}", 1000+n)
 	}
@@ -121,8 +124,9 @@ func TestAlerting(t *testing.T) {
 	emergencies = append(emergencies, &emergency{name: "half-open noticed late", group: byTarget("late"), alert: "MQTTHalfOpenDetectedLate", says: "notices dead devices late", strike: func() { grace.Store(9) }, meanwhile: again,
 		repair: func() { grace.Store(3) }})
 
-	// What nothing happens to, so that every panel has something to show: brokers that tell more of themselves than Mosquitto, a path with an
-	// idle limit, and a keepalive that is longer than what was found to survive.
+	// Nothing happens to these targets. They give every panel something to show: brokers that
+	// publish more about themselves than Mosquitto, a path with an idle limit, and a keepalive that
+	// is longer than any idle time that survived.
 	emqx, flashmq := lab.StartBroker(t, lab.BrokerOptions{}), lab.StartBroker(t, lab.BrokerOptions{})
 	eachSecond(t, func(int) { publishDocumented(t, emqx, "emqx5"); publishDocumented(t, flashmq, "flashmq") })
 	target("emqx", emqx.URL(), "sys: {enabled: true, values: 5}")
@@ -131,7 +135,7 @@ func TestAlerting(t *testing.T) {
 	p.probes = append(p.probes, "{name: idle, kind: idle, targets: [balanced, late], profiles: [quick], idle: {ladder: [1s, 2s, 5s]}}",
 		"{name: hold-late, kind: session, targets: [late]}")
 
-	// An agent that dies, and one that is cut off from all that it watches.
+	// One agent dies. Another one is cut off from everything that it watches.
 	fallen, _ := serving("fallen", plan{targets: []string{fmt.Sprintf("{name: lonely, url: %q}", killed.WS)}, probes: []string{everySecond}})
 	far := lab.NewNamespace(t)
 	var beyond plan
@@ -156,7 +160,7 @@ func TestAlerting(t *testing.T) {
 	a, file = serving("main", p)
 	s := newAlertStage(t, addressOf(a), addressOf(fallen), addressOf(cutOff), addressOf(healthy))
 	start := time.Now()
-	s.calm(start)
+	s.calm()
 	for _, x := range emergencies {
 		t.Log(x.name)
 		x.strike()
@@ -166,7 +170,8 @@ func TestAlerting(t *testing.T) {
 	s.dashboards(start, worst)
 }
 
-// allIsWell watches a healthy broker of each kind, with probes of every kind that find out within minutes.
+// allIsWell returns a plan for a healthy broker of each kind, with probes of every kind that reach
+// a result within minutes.
 func allIsWell(t *testing.T) plan {
 	t.Helper()
 	mosquitto, nats, rabbit, jabber := lab.StartMosquitto(t, lab.MosquittoOptions{Config: []string{"sys_interval 1", "log_dest topic"}}),
@@ -188,7 +193,7 @@ func allIsWell(t *testing.T) plan {
 	return p
 }
 
-// publishDocumented publishes under $SYS what a broker does, by its documentation.
+// publishDocumented publishes under $SYS what the broker's documentation lists.
 func publishDocumented(t *testing.T, b *lab.Broker, dialect string) {
 	text, err := os.ReadFile("../collector/sys/testdata/documented/" + dialect + ".tsv")
 	if err != nil {
@@ -202,7 +207,7 @@ func publishDocumented(t *testing.T, b *lab.Broker, dialect string) {
 
 func addressOf(a *agent) string { return strings.TrimPrefix(a.url, "http://") }
 
-// moody is a scripted broker that has two minds.
+// moody is a scripted broker that can be switched between two scripts.
 type moody struct {
 	*lab.ScriptedBroker
 	t    *testing.T
@@ -227,10 +232,10 @@ func newMoody(t *testing.T, well, sick lab.Script) *moody {
 	return m
 }
 
-// sicken changes its mind, and ends the connections that it had.
+// sicken switches to the sick script and closes the open connections.
 func (m *moody) sicken() { m.turn(true) }
 
-// heal changes it back.
+// heal switches back to the healthy script.
 func (m *moody) heal() { m.turn(false) }
 
 func (m *moody) turn(sick bool) {

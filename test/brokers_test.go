@@ -9,8 +9,8 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestBrokers runs the probes against brokers that offer less than Mosquitto: what they do not offer is unsupported, or
-// refused for that reason, and never counts as a fault.
+// TestBrokers runs the probes against brokers that offer less than Mosquitto. What a broker does
+// not offer is unsupported, or refused for that reason. It never counts as a fault.
 func TestBrokers(t *testing.T) {
 	t.Parallel()
 	type endpoint struct {
@@ -21,7 +21,7 @@ func TestBrokers(t *testing.T) {
 		// start returns the broker's endpoints.
 		start func(t *testing.T) []endpoint
 		v5    bool // speaks MQTT 5
-		qos2  bool // takes messages at QoS 2
+		qos2  bool // accepts messages at QoS 2
 	}{
 		{"NATS", func(t *testing.T) []endpoint {
 			n, secure := lab.StartNATS(t, lab.NATSOptions{}), lab.StartNATS(t, lab.NATSOptions{TLS: true})
@@ -39,7 +39,8 @@ func TestBrokers(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			// Brokers that have just started take their time. NATS 2.9 computes 1.5 K in whole seconds: with K = 1 s it cuts a client whose ping comes after 1 s.
+			// Brokers that have just started are slow. NATS 2.9 computes 1.5 K in whole seconds:
+			// with K = 1 s it cuts a client whose ping comes after 1 s.
 			p := plan{
 				profiles: []string{`{name: v311, protocol: "3.1.1", keepalive: 2s}`, `{name: v5, protocol: "5", keepalive: 2s}`},
 				probes: []string{
@@ -98,5 +99,5 @@ func TestBrokers(t *testing.T) {
 	}
 }
 
-// trust is the key of a target that trusts an authority.
+// trust returns the key of a target that trusts an authority.
 func trust(ca *lab.CA) string { return fmt.Sprintf("tls: {ca_file: %q}", ca.File) }

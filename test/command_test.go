@@ -16,12 +16,12 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// run runs pingreq to its end.
+// run runs pingreq until it ends.
 func run(t testing.TB, args ...string) (stdout, stderr string, exit int) {
 	t.Helper()
 	var out, err bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), program, args...)
-	ours := func(v string) bool { return strings.HasPrefix(v, "PINGREQ_") } // of these tests, and no setting of the program
+	ours := func(v string) bool { return strings.HasPrefix(v, "PINGREQ_") } // set for these tests, not for the program
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), ours), "GORACE=atexit_sleep_ms=0")
 	cmd.Stdout, cmd.Stderr = &out, &err
 	cmd.WaitDelay = patience
@@ -32,18 +32,19 @@ func run(t testing.TB, args ...string) (stdout, stderr string, exit int) {
 	return out.String(), err.String(), cmd.ProcessState.ExitCode()
 }
 
-// runInTime is run, again if this machine was too slow for the answer to mean anything.
+// runInTime is like run, but runs again if this machine was too slow for the answer to mean
+// anything.
 func runInTime(t testing.TB, args ...string) (stdout, stderr string, exit int) {
 	t.Helper()
 	for range 5 {
-		if stdout, stderr, exit = run(t, args...); !strings.Contains(stdout, "our own timers were") {
+		if stdout, stderr, exit = run(t, args...); !strings.Contains(stdout, ownLateness) {
 			break
 		}
 	}
 	return stdout, stderr, exit
 }
 
-// TestServeURLs watches brokers of which nothing but the URLs are known.
+// TestServeURLs watches brokers that are given by their URLs only.
 func TestServeURLs(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
@@ -60,7 +61,7 @@ func TestServeURLs(t *testing.T) {
 	}
 }
 
-// TestProbe asks once, and reads the answer in every form.
+// TestProbe runs `pingreq probe` once for each output format, and reads the output.
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{Users: map[string]string{"device": "right"}})

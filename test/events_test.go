@@ -23,8 +23,9 @@ const (
 	ownEvents      = "mqtt_broker_own_client_events_total"
 )
 
-// TestEvents has real clients of a Mosquitto leave in every way, and expects each to be counted under the right reason and
-// the agent's own clients apart; also over a restart of the broker.
+// TestEvents lets real clients of a Mosquitto leave in every way. Each must be counted under the
+// right reason. The agent's own clients are counted separately. All of this holds over a restart of
+// the broker.
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{Users: map[string]string{"alice": "secret"}, Config: []string{"sys_interval 1", "log_dest topic"}})
@@ -88,10 +89,12 @@ func TestEvents(t *testing.T) {
 		s.do()
 		connects += s.connects
 		want[s.want]++
-		m := a.until(func(m metrics) string { return cmp.Diff(want, ends(m)) })
-		if got := m.sum(clientConnects); got != connects {
-			t.Errorf("%s: %g connects, want %g", s.name, got, connects)
-		}
+		a.until(func(m metrics) string {
+			if got := m.sum(clientConnects); got != connects { // a takeover is logged before the connect that causes it
+				return fmt.Sprintf("%s: %g connects, want %g", s.name, got, connects)
+			}
+			return cmp.Diff(want, ends(m))
+		})
 	}
 
 	broker.Stop()
@@ -105,7 +108,7 @@ func TestEvents(t *testing.T) {
 	a.WaitLog("client events disconnected")
 }
 
-// ends are the counters of how clients ended that are not 0, by name, reason and initiator.
+// ends returns the counters of client ends that are not 0, by name, reason and initiator.
 func ends(m metrics) map[string]float64 {
 	out := map[string]float64{}
 	for _, name := range []string{clientEnds, clientFailures} {
@@ -118,8 +121,8 @@ func ends(m metrics) map[string]float64 {
 	return out
 }
 
-// TestEventsSilent has brokers that tell nothing of their clients: one with that switched off, and one that cannot. Neither
-// gets counters at 0, which would be untrue.
+// TestEventsSilent has two brokers that publish nothing about their clients: in one this is
+// switched off, the other cannot. Neither gets counters at 0, which would be untrue.
 func TestEventsSilent(t *testing.T) {
 	t.Parallel()
 	off, cannot := lab.StartMosquitto(t, lab.MosquittoOptions{Config: []string{"sys_interval 1"}}), lab.StartMochi(t)
@@ -132,12 +135,13 @@ func TestEventsSilent(t *testing.T) {
 	m = a.until(atLeast(runs+4, "mqtt_probe_runs_total")) // clients come and go
 	for _, name := range []string{clientConnects, clientEnds, clientFailures, ownEvents} {
 		if len(m.series(name)) > 0 {
-			t.Errorf("brokers told nothing, and there are%s", m.show(name))
+			t.Errorf("the brokers published nothing, but there are%s", m.show(name))
 		}
 	}
 }
 
-// TestEventsAedes reads the client events of an aedes, whose dialect is found by what it publishes.
+// TestEventsAedes reads the client events of an aedes. Its dialect is detected from what it
+// publishes.
 func TestEventsAedes(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartAedes(t, lab.AedesOptions{})
@@ -163,7 +167,7 @@ func hostOf(t *testing.T, raw string) string {
 	return u.Host
 }
 
-// say sends bytes to an address, and keeps the connection until the test ends.
+// say sends bytes to an address, and keeps the connection open until the test ends.
 func say(t *testing.T, address, text string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -176,7 +180,7 @@ func say(t *testing.T, address, text string) {
 	}
 }
 
-// logIn connects a client that says nothing more.
+// logIn connects a client that sends nothing after CONNECT.
 func logIn(t *testing.T, raw, id string, keepalive time.Duration) {
 	t.Helper()
 	u, err := mqtt.ParseURL(raw)

@@ -15,10 +15,10 @@ import (
 // place is where a fault happens.
 type place struct {
 	target string // keys of the target
-	strike func() // makes it happen; nil: it is there from the start
+	strike func() // makes the fault happen; nil: it exists from the start
 }
 
-// at is a target of which nothing but the URL is to be said.
+// at is a target that has only a URL.
 func at(url string) place { return place{target: fmt.Sprintf("url: %q", url)} }
 
 // with adds keys to the target.
@@ -27,13 +27,14 @@ func (p place) with(keys string) place {
 	return p
 }
 
-// when says what makes the fault happen.
+// when sets the function that makes the fault happen.
 func (p place) when(strike func()) place {
 	p.strike = strike
 	return p
 }
 
-// faultsHere sets up the places of the faults that need no network, on the loopback interface.
+// faultsHere sets up the places of the faults that need no network. They are on the loopback
+// interface.
 func faultsHere(t *testing.T) *faultLab {
 	scripted := func(s lab.Script) place { return at(lab.StartScriptedBroker(t, s, lab.ScriptedBrokerOptions{}).URL()) }
 	host := func(url string) string { return url[strings.Index(url, "://")+3:] }

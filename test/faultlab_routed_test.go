@@ -8,8 +8,8 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// faultsAcross sets up the places of the faults of a network: the agent is in the client's namespace, the brokers are
-// behind a router. The agent asks a resolver of the test's own for names.
+// faultsAcross sets up the places of the network faults. The agent is in the client's namespace,
+// and the brokers are behind a router. The agent uses a resolver of the test.
 func faultsAcross(t *testing.T) *faultLab {
 	n := lab.NewRoutedNetwork(t)
 	broker := func() (url string, port int) {
@@ -20,7 +20,7 @@ func faultsAcross(t *testing.T) *faultLab {
 		b := lab.StartBroker(t, lab.BrokerOptions{Listener: l})
 		return b.URL(), l.Addr().(*net.TCPAddr).Port
 	}
-	// answered are brokers whose SYNs, or all of whose segments, are answered by the router.
+	// answered starts a broker and makes the router reject the segments to its port.
 	answered := func(by ...string) place {
 		url, port := broker()
 		n.Router.Run("iptables", append([]string{"-w", "-I", "FORWARD", "-p", "tcp", "--dport", fmt.Sprint(port), "-j", "REJECT"}, by...)...)

@@ -1,24 +1,25 @@
 package test
 
-// The fault lab: what can go wrong between a client and a broker, each thing by a real cause, and what pingreq must say of
-// it. Every ending is here at least once; TestFaultTable asserts so, and that /metrics names each of them as this table does.
+// The fault lab: what can go wrong between a client and a broker, each by a real cause, and what
+// pingreq must report. Every ending occurs at least once. TestFaultTable asserts this, and that
+// /metrics shows each ending as in this table.
 
 // fault is one thing that goes wrong.
 type fault struct {
 	reason    string
 	initiator string // who refused or ended the connection
-	evidence  string // what told
+	evidence  string // what showed it
 	phase     string // how far the connection had come
-	cause     string // what is done
+	cause     string // what the test does
 	client    client
-	target    string // where it is done; faultlab_here_test.go and faultlab_routed_test.go set it up
-	verdict   string // the reason of the failed run where it is not the ending's, or the outcome of a run that did not fail
+	target    string // where it happens; faultlab_here_test.go and faultlab_routed_test.go set it up
+	verdict   string // the reason of the failed run if it differs from the ending's, or the outcome of a run that did not fail
 }
 
-// client is what the client does, as keys of a probe, and how it behaves, by profile.
+// client is what the client does: keys of a probe, and the profile for its behaviour.
 type client struct{ probe, profile string }
 
-// The clients. One that is held is not to come back within the test, so that it ends once.
+// The clients. A held one does not reconnect during the test, so its session ends once.
 var (
 	connects   = client{"kind: connect, interval: 5s, timeout: 5s", "default"}
 	impatient  = client{"kind: connect, interval: 2s, timeout: 2s", "default"}
@@ -50,7 +51,7 @@ func faultProfiles(proxy string) []string {
 var faults = []fault{
 	{"client_disconnect", "client", "disconnect_packet", "established", "a session reaches its max_lifetime", mortal, "lifetime", "success"},
 
-	{"keepalive_timeout", "server", "fin", "established", "the client never pings; Mosquitto closes without a word", neverPings, "silent-mosquitto", ""},
+	{"keepalive_timeout", "server", "fin", "established", "the client never pings; Mosquitto closes without DISCONNECT", neverPings, "silent-mosquitto", ""},
 	{"keepalive_timeout", "server", "close_notify", "established", "the same over TLS", neverPings, "silent-mosquitto-tls", ""},
 	{"keepalive_timeout", "server", "disconnect_packet", "established", "the client never pings; ejabberd says 0x8D", neverPings, "silent-ejabberd", ""},
 
@@ -68,10 +69,10 @@ var faults = []fault{
 
 	{"peer_closed", "unknown", "fin", "established", "a balancer (HAProxy) cuts what idles for a second", held, "idle-balancer", ""},
 	{"peer_closed", "unknown", "fin", "established", "the broker is killed (SIGKILL)", held, "killed", ""},
-	{"peer_closed", "unknown", "fin", "established", "Mosquitto 2.0.11 lets another client with our id in, and tells us nothing", twins, "twins-mosquitto", ""},
-	{"peer_closed", "unknown", "fin", "established", "ejabberd 23.01 is stopped, and tells nobody", held, "ejabberd-stops", ""},
+	{"peer_closed", "unknown", "fin", "established", "Mosquitto 2.0.11 accepts another client with our id, and sends us nothing", twins, "twins-mosquitto", ""},
+	{"peer_closed", "unknown", "fin", "established", "ejabberd 23.01 is stopped, and sends nothing", held, "ejabberd-stops", ""},
 	{"peer_closed", "server", "close_notify", "established", "Mosquitto is stopped (SIGTERM); only TLS closes in order", held, "stopped-in-order", ""},
-	{"peer_closed", "server", "disconnect_packet", "established", "the broker says goodbye, 0x00", held, "says-0x00", ""},
+	{"peer_closed", "server", "disconnect_packet", "established", "the broker sends DISCONNECT 0x00", held, "says-0x00", ""},
 
 	{"connection_reset", "unknown", "rst", "established", "a firewall begins to answer by RST", held, "reset-established", ""},
 	{"connection_reset", "unknown", "rst", "established", "the broker ends the connection by RST", held, "broker-rst", ""},
@@ -86,18 +87,18 @@ var faults = []fault{
 	{"network_timeout", "network", "errno", "established", "the path is cut, and TCP_USER_TIMEOUT is a second", stingy, "path-cut-user-timeout", ""},
 
 	{"network_unreachable", "network", "errno", "tcp", "this machine has no route", connects, "no-route-here", ""},
-	{"network_unreachable", "network", "errno", "tcp", "a router has no route, and says so by ICMP", connects, "no-route-there", ""},
+	{"network_unreachable", "network", "errno", "tcp", "a router has no route, and answers by ICMP", connects, "no-route-there", ""},
 	{"network_unreachable", "network", "errno", "tcp", "a firewall answers by ICMP administratively prohibited", connects, "icmp-prohibited", ""},
 
 	{"dns_error", "network", "resolver", "resolve", "the name does not exist (NXDOMAIN)", connects, "dns-nxdomain", ""},
 	{"dns_error", "network", "resolver", "resolve", "the resolver fails (SERVFAIL)", connects, "dns-servfail", ""},
-	{"dns_error", "network", "resolver", "resolve", "the resolver says nothing", impatient, "dns-silent", ""},
+	{"dns_error", "network", "resolver", "resolve", "the resolver sends nothing", impatient, "dns-silent", ""},
 
 	{"tls_error", "server", "local", "tls", "the port speaks HTTP", connects, "tls-to-http", ""},
 	{"tls_error", "server", "tls_alert", "tls", "the client offers nothing above TLS 1.1", oldTLS, "old-tls", ""},
 
 	{"certificate_error", "server", "local", "tls", "the server's certificate has expired", connects, "expired", ""},
-	{"certificate_error", "server", "local", "tls", "an authority signed it that we do not know", connects, "unknown-authority", ""},
+	{"certificate_error", "server", "local", "tls", "an unknown authority signed it", connects, "unknown-authority", ""},
 	{"certificate_error", "server", "local", "tls", "it is for another name", connects, "wrong-name", ""},
 	{"certificate_error", "server", "tls_alert", "tls", "the server demands a certificate, and we have none", connects, "no-client-certificate", ""},
 
@@ -114,7 +115,7 @@ var faults = []fault{
 
 	{"banned", "server", "connack", "mqtt", "CONNACK 0x8A, as EMQX's ban list says", connects, "connack-0x8a", ""},
 
-	{"session_taken_over", "server", "disconnect_packet", "established", "ejabberd lets another client with our id in (0x8E)", twins, "twins-ejabberd", ""},
+	{"session_taken_over", "server", "disconnect_packet", "established", "ejabberd accepts another client with our id (0x8E)", twins, "twins-ejabberd", ""},
 
 	{"admin_action", "server", "disconnect_packet", "established", "somebody disables our user at Mosquitto (0x98)", held, "disabled", ""},
 
@@ -135,11 +136,11 @@ var faults = []fault{
 	{"rate_or_quota", "server", "disconnect_packet", "established", "DISCONNECT 0x97, quota exceeded", held, "says-0x97", ""},
 
 	{"protocol_error", "server", "local", "mqtt", "the port speaks HTTP", connects, "mqtt-to-http", ""},
-	{"protocol_error", "server", "disconnect_packet", "established", "the broker finds fault with us, DISCONNECT 0x82", held, "says-0x82", ""},
+	{"protocol_error", "server", "disconnect_packet", "established", "the broker reports an error of ours, DISCONNECT 0x82", held, "says-0x82", ""},
 
-	{"not_supported", "server", "connack", "mqtt", "NATS speaks MQTT 3.1.1 alone", connects, "mqtt5-to-nats", ""},
+	{"not_supported", "server", "connack", "mqtt", "NATS speaks only MQTT 3.1.1", connects, "mqtt5-to-nats", ""},
 
 	{"other", "server", "disconnect_packet", "established", "the broker behind a websocket gateway dies (1011)", held, "gateway-alone", ""},
-	{"other", "server", "disconnect_packet", "established", "DISCONNECT 0x83, which says nothing", held, "says-0x83", ""},
-	{"", "", "", "", "this machine's own firewall forbids it (EACCES), which is no news of the broker", connects, "forbidden-here", "inconclusive"},
+	{"other", "server", "disconnect_packet", "established", "DISCONNECT 0x83, which gives no reason", held, "says-0x83", ""},
+	{"", "", "", "", "this machine's own firewall forbids it (EACCES), which says nothing about the broker", connects, "forbidden-here", "inconclusive"},
 }

@@ -13,27 +13,27 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// outage is something that happens to a broker, and what has to be found.
+// outage is something that happens to a broker, and what the agent must find.
 type outage struct {
 	name           string
 	strike         func(b *lab.Mosquitto) (heal func())
 	plain, tls, ws found // on each transport
 }
 
-// found is what has to be found; where there are several, each of them is right.
+// found is what the agent must find. Where there are several values, each of them is right.
 type found struct {
 	ends     []string // of held sessions: reason, initiator and evidence
 	connects []string // reason and phase of connects while the fault lasts
 }
 
-// How sessions are held while faults strike: K, and the time that a PINGRESP may take.
+// How sessions are held during faults: the keepalive K, and how long a PINGRESP may take.
 const (
 	keepalive   = 2 * time.Second
 	pingTimeout = 2 * time.Second
 )
 
-// The sessions of a target: two that idle, one with an echo, one that publishes at QoS 0, which hides a dead link from
-// clients that only look at what they send.
+// The sessions of a target: two that idle, one with an echo, and one that publishes at QoS 0.
+// Publishing hides a dead link from clients that only look at what they send.
 const (
 	sessionProbes = 3
 	sessionsHeld  = 4
@@ -81,7 +81,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestNetworkFaults strikes between a broker in a network namespace and the agent outside.
+// TestNetworkFaults makes faults between a broker in a network namespace and the agent outside.
 func TestNetworkFaults(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -90,10 +90,11 @@ func TestNetworkFaults(t *testing.T) {
 		found  // on every transport
 	}{
 		{
-			"dropped", // packets vanish without a word
+			"dropped", // packets vanish without an answer
 			func(ns *lab.Namespace, ports []int) func() {
 				return each(ports, func(port int) func() {
-					// Both ways, lest the broker's own keepalive timeout tells us first.
+					// Both ways. Otherwise the broker's own keepalive timeout would end the
+					// connection first.
 					back := []string{"OUTPUT", "-p", "tcp", "--sport", fmt.Sprint(port), "-j", "DROP"}
 					there := ns.DropPort(port)
 					ns.Run("iptables", append([]string{"-w", "-I"}, back...)...)
@@ -124,7 +125,7 @@ func TestNetworkFaults(t *testing.T) {
 	}
 }
 
-// portOf is the port of a URL that ends with it.
+// portOf returns the port at the end of a URL.
 func portOf(t *testing.T, url string) (port int) {
 	t.Helper()
 	if _, err := fmt.Sscanf(url[strings.LastIndex(url, ":"):], ":%d", &port); err != nil {
@@ -133,7 +134,7 @@ func portOf(t *testing.T, url string) (port int) {
 	return port
 }
 
-// each does something to several ports, and returns what undoes it.
+// each calls a function for several ports, and returns a function that undoes it.
 func each(ports []int, do func(int) func()) (undo func()) {
 	var undos []func()
 	for _, p := range ports {
@@ -146,7 +147,8 @@ func each(ports []int, do func(int) func()) (undo func()) {
 	}
 }
 
-// suffer holds sessions to a broker, strikes, looks at what is found, heals, and waits until all is well again.
+// suffer holds sessions to a broker, makes a fault, checks the findings, heals the fault, and waits
+// until all is well again.
 func suffer(t *testing.T, b *lab.Mosquitto, f outage) {
 	targets := []struct {
 		name, url, more string
@@ -192,6 +194,7 @@ func suffer(t *testing.T, b *lab.Mosquitto, f outage) {
 	}
 	pinged := atLeast(3*2, "mqtt_probe_pings_total{probe=idle,outcome=answered}")
 	before := a.until(all(allWell, pinged))
+	timeBefore := a.stateTime(before, sessionsHeld*len(targets))
 	a.blameless(before, "")
 
 	heal := f.strike(b)
@@ -199,7 +202,7 @@ func suffer(t *testing.T, b *lab.Mosquitto, f outage) {
 		for _, target := range targets {
 			of := "target=" + target.name
 			ended := m.sum("mqtt_probe_session_disconnects_total{" + of + "}")
-			// A connect that was under way when the fault struck may have broken off in another way.
+			// A connect that was in progress when the fault began may have failed in another way.
 			connect := strings.Join(m.nonzero("mqtt_probe_last_failure_timestamp_seconds{probe=connect,"+of+"}", "reason", "phase"), "")
 			switch {
 			case ended < sessionsHeld:
@@ -217,7 +220,8 @@ func suffer(t *testing.T, b *lab.Mosquitto, f outage) {
 	for _, target := range targets {
 		of := "target=" + target.name
 		for _, end := range during.nonzero("mqtt_probe_session_disconnects_total{"+of+"}", "reason", "initiator", "evidence") {
-			if strings.Contains(end, " client ") && a.stalled() > 0 { // the agent knows that it was late itself
+			if strings.Contains(end, " client ") && a.late() { // the agent blames its own lateness
+				t.Logf("%s: this machine was slow; a session ended by %s", target.name, end)
 				continue
 			}
 			if !slices.Contains(target.ends, end) {
@@ -225,9 +229,7 @@ func suffer(t *testing.T, b *lab.Mosquitto, f outage) {
 			}
 		}
 	}
-	if a.stalled() == 0 {
-		checkBlind(t, during, strings.Contains(f.plain.ends[0], "deadline"))
-	}
+	checkBlind(t, a, during, strings.Contains(f.plain.ends[0], "deadline"))
 
 	const answered = "mqtt_probe_pings_total{probe=idle,outcome=answered}"
 	after := a.until(all(allWell, atLeast(before.sum(answered)+3*2, answered)))
@@ -235,48 +237,78 @@ func suffer(t *testing.T, b *lab.Mosquitto, f outage) {
 	if diff := cmp.Diff(none, after.nonzero("mqtt_probe_zombies_total", "target")); diff != "" {
 		t.Errorf("zombies (-want +got):\n%s", diff)
 	}
-	checkStates(t, after, sessionsHeld*len(targets))
+	checkStates(t, a, timeBefore, a.stateTime(after, sessionsHeld*len(targets)))
 	lives := after.sum("mqtt_probe_session_disconnects_total")
 	if n := after.sum("mqtt_probe_session_lifetime_seconds"); n != lives {
 		t.Errorf("%g lifetimes of %g sessions that ended", n, lives)
 	}
 }
 
-// checkBlind checks the time from the broker's last byte to the moment at which its loss was known: no longer than
-// K + the ping timeout, whatever we sent meanwhile.
-func checkBlind(t *testing.T, m metrics, byDeadline bool) {
+// checkBlind checks the time from the broker's last byte to the moment at which the agent knew of
+// the loss. It is no longer than K + the ping timeout, whatever the session sent meanwhile. On a
+// machine that was too slow, checkBlind only logs what is wrong.
+func checkBlind(t *testing.T, a *agent, m metrics, byDeadline bool) {
 	t.Helper()
+	wrong := func(format string, args ...any) {
+		t.Helper()
+		if a.late() {
+			t.Logf("this machine was slow: "+format, args...)
+		} else {
+			t.Errorf(format, args...)
+		}
+	}
 	const blind = "mqtt_probe_session_blind_seconds"
 	if !byDeadline {
 		if m.sum(blind) != 0 || m.sum("mqtt_probe_pings_total{outcome=timeout}") != 0 {
-			t.Errorf("the end of a connection told; nothing was blind:%s", m.show(blind))
+			wrong("the connections ended visibly, so no session was blind:%s", m.show(blind))
 		}
 		return
 	}
 	ended := m.sum("mqtt_probe_session_disconnects_total")
 	bound := (keepalive + pingTimeout + time.Second).Seconds() // the next bucket
 	if n := m.below(t, blind, bound); n != ended || m.sum(blind) != ended {
-		t.Errorf("%g of %g sessions were found dead within %g s of the broker's last byte", n, ended, bound)
+		wrong("%g of %g sessions were found dead within %g s of the broker's last byte", n, ended, bound)
 	}
-	// The quickest way is a PINGREQ right after that byte.
+	// The quickest detection starts with a PINGREQ right after that byte.
 	if n := m.below(t, blind, 2) + m.below(t, blind+"{probe=idle}", 3); n != 0 {
-		t.Errorf("%g sessions were given up too early", n)
+		wrong("%g sessions were given up too early", n)
 	}
 	if n := m.sum("mqtt_probe_pings_total{outcome=timeout}"); n != ended {
-		t.Errorf("%g PINGREQs timed out, but %g sessions ended", n, ended)
+		wrong("%g PINGREQs timed out, but %g sessions ended", n, ended)
 	}
 }
 
-// checkStates checks that the time of the sessions' states is about the time that they have existed for: proof of the
-// latest part of it is still to come.
-func checkStates(t *testing.T, m metrics, sessions int) {
+// stateTime is the time that each session had spent in some state at a moment.
+type stateTime struct {
+	spent    time.Duration
+	from, to time.Time     // the moment is within
+	age      time.Duration // of the process, at from
+}
+
+// stateTime reads the metrics of the latest scrape.
+func (a *agent) stateTime(m metrics, sessions int) stateTime {
+	spent := seconds(m.sum("mqtt_probe_session_state_seconds_total") / float64(sessions))
+	began := time.UnixMilli(int64(1000 * m.sum("process_start_time_seconds")))
+	return stateTime{spent, a.scraped.from, a.scraped.to, a.scraped.from.Sub(began)}
+}
+
+// checkStates checks that the sum of the times in all states is about the time that the sessions
+// have existed. The latest part of a state is counted only once it is proven.
+func checkStates(t *testing.T, a *agent, before, after stateTime) {
 	t.Helper()
-	const slack = 3 * time.Second
-	age := time.Since(time.UnixMilli(int64(1000 * m.sum("process_start_time_seconds")))).Seconds()
-	spent := m.sum("mqtt_probe_session_state_seconds_total") / float64(sessions)
-	least := age - (2*time.Second + keepalive + pingTimeout + slack).Seconds() // sessions start within 2 s
-	if spent > age || spent < least {
-		t.Errorf("sessions spent %.1f s each in some state, want %.1f to %.1f s:%s", spent, least, age,
-			m.show("mqtt_probe_session_state_seconds_total"))
+	const unproven = keepalive + pingTimeout + 3*time.Second
+	if age := after.age + after.to.Sub(after.from); after.spent > age {
+		t.Errorf("sessions spent %v each in some state, and are at most %v old", after.spent, age)
+	}
+	spent, least, most := after.spent-before.spent, after.from.Sub(before.to)-unproven, after.to.Sub(before.from)+unproven
+	if spent < least || spent > most {
+		t.Errorf("between two scrapes sessions spent %v each in some state, want %v to %v", spent, least, most)
+	}
+	switch least := before.age - 2*time.Second - unproven; { // sessions start within 2 s
+	case before.spent >= least:
+	case a.late():
+		t.Logf("this machine was slow: at first, sessions spent %v each in some state, want %v", before.spent, least)
+	default:
+		t.Errorf("at first, sessions spent %v each in some state, want %v", before.spent, least)
 	}
 }

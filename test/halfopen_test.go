@@ -20,12 +20,13 @@ import (
 
 const detection = "mqtt_probe_halfopen_detection_seconds"
 
-// mode sets the way in which victims vanish.
+// mode sets how victims vanish.
 func mode(m netfault.Mode) func(any) {
 	return func(o any) { o.(*halfopen.Options).Mode = string(m) }
 }
 
-// times gives the detection times of runs that must all have found them in order, and logs how they are distributed.
+// times returns the detection times of the runs, and logs their distribution. Every run must have
+// succeeded.
 func times(t *testing.T, what string, reports []synthetic.Report) (out []time.Duration) {
 	t.Helper()
 	for i, r := range reports {
@@ -43,8 +44,20 @@ func times(t *testing.T, what string, reports []synthetic.Report) (out []time.Du
 	return out
 }
 
-// TestHalfopenMosquitto measures Mosquitto's detection at random phases of its sweep, against what its source says and
-// against a packet capture.
+// lateness returns the longest delay of the timers of this process since a moment. A measurement of
+// this process may be wrong by that much. lateness logs the delay, because the test then asserts
+// less.
+func lateness(t *testing.T, timers *synthetic.Lateness, since time.Time) time.Duration {
+	t.Helper()
+	late := timers.Since(since)
+	if late > 0 {
+		t.Logf("this machine was slow: bounds are %v wider", late)
+	}
+	return late
+}
+
+// TestHalfopenMosquitto measures Mosquitto's detection at random phases of its sweep. It compares
+// the times with what Mosquitto's source says and with a packet capture.
 func TestHalfopenMosquitto(t *testing.T) {
 	t.Parallel()
 	lab.RequireNetAdmin(t)
@@ -55,14 +68,17 @@ func TestHalfopenMosquitto(t *testing.T) {
 			broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
 			capture := lab.StartCapture(t, lab.CaptureOptions{Interface: "lo", Port: broker.Port})
 			keepalive := time.Duration(k) * time.Second
+			timers, start := watchTimers(t), time.Now()
 			reports := trial{target: synthetic.Target{Name: "mosquitto", URL: broker.URL}, profile: profileWith(keepalive), change: mode(netfault.Deaf)}.runs(t, "halfopen", n)
 			capture.Stop()
 			segments := capture.Segments()
 			f := time.Duration(3*k/2) * time.Second // 2.0.0 to 2.0.20: (F, F+7.1 s]
+			late := lateness(t, timers, start)
+			most := f + 7100*time.Millisecond + late
 			var apart []time.Duration
 			for i, got := range times(t, t.Name(), reports) {
-				if got <= f || got > f+7100*time.Millisecond {
-					t.Errorf("run %d: T is %s, want more than %s and at most 7.1 s more", i, got, f)
+				if got <= f || got > most {
+					t.Errorf("run %d: T is %s, want more than %s and at most %s", i, got, f, most)
 				}
 				apart = append(apart, (got - finTime(t, segments, broker.Port, fmt.Sprintf("r%d-victim", i))).Abs())
 			}
@@ -70,16 +86,17 @@ func TestHalfopenMosquitto(t *testing.T) {
 				return
 			}
 			slices.Sort(apart)
-			// On an idle machine they are within 2 ms; beside the other tests of this package it is the machine that is late.
-			if median := apart[len(apart)/2]; median > 100*time.Millisecond {
-				t.Errorf("T and the capture are %s apart (median), want 100 ms at most: %v", median, apart)
+			// On an idle machine they are within 2 ms. Beside the other tests of this package the
+			// machine itself is late.
+			if median, most := apart[len(apart)/2], 100*time.Millisecond+late; median > most {
+				t.Errorf("T and the capture are %s apart (median), want %s at most: %v", median, most, apart)
 			}
 		})
 	}
 }
 
-// finTime finds the victim's connection in a capture and gives the time from its last packet to the broker's FIN, which
-// must not be acknowledged: what the victim sends after it is a RST at most.
+// finTime finds the victim's connection in a capture, and returns the time from its last packet to
+// the broker's FIN. The victim must not acknowledge the FIN: after it, it sends at most a RST.
 func finTime(t *testing.T, segments []lab.Segment, port int, id string) time.Duration {
 	t.Helper()
 	var client lab.Segment
@@ -94,7 +111,7 @@ func finTime(t *testing.T, segments []lab.Segment, port int, id string) time.Dur
 		case s.Src == client.Src && len(s.Payload) > 0:
 			last = s.Time
 		case s.Src == client.Src && !fin.IsZero() && s.Flags&lab.RST == 0:
-			t.Errorf("%s: the victim was to be deaf, and sent %s", id, s)
+			t.Errorf("%s: the victim should be deaf, but sent %s", id, s)
 		case s.Dst == client.Src && s.Flags&lab.FIN != 0:
 			if fins++; fins == 1 {
 				fin = s.Time
@@ -148,8 +165,11 @@ func TestHalfopenBrokers(t *testing.T) {
 						profile.Protocol, profile.Name = v, fmt.Sprint(v, m)
 						what := fmt.Sprintf("%s, MQTT %s, %s", t.Name(), v, m)
 						x := trial{target: target, profile: profile, change: mode(m), prefix: fmt.Sprintf("%.1s%d-", m, v)}
-						for i, got := range times(t, what, x.runs(t, "halfopen", 3)) {
-							if s := got.Seconds(); s < least-.1 || s > most+1 { // the machine may be busy
+						timers, start := watchTimers(t), time.Now()
+						found := times(t, what, x.runs(t, "halfopen", 3))
+						most := most + 1 + lateness(t, timers, start).Seconds() // the machine may be busy
+						for i, got := range found {
+							if s := got.Seconds(); s < least-.1 || s > most {
 								t.Errorf("%s, run %d: T is %s, want %g to %g s", what, i, got, least, most)
 							}
 						}
@@ -161,7 +181,8 @@ func TestHalfopenBrokers(t *testing.T) {
 	}
 }
 
-// TestHalfopenTransports has victims vanish on every transport: on a unix socket they can only be silent.
+// TestHalfopenTransports lets victims vanish on every transport. On a unix socket they can only be
+// silent.
 func TestHalfopenTransports(t *testing.T) {
 	t.Parallel()
 	lab.RequireNetAdmin(t)
@@ -188,7 +209,7 @@ func TestHalfopenTransports(t *testing.T) {
 	}
 }
 
-// TestHalfopenVerdicts has a broker with exact faults.
+// TestHalfopenVerdicts runs against a broker with exact faults.
 func TestHalfopenVerdicts(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -211,7 +232,8 @@ func TestHalfopenVerdicts(t *testing.T) {
 	}
 }
 
-// TestHalfopenWillForbidden has access rules that keep the Will from the observer: that is no fault of the detection.
+// TestHalfopenWillForbidden has access rules that keep the Will from the observer. That is no fault
+// of the detection.
 func TestHalfopenWillForbidden(t *testing.T) {
 	t.Parallel()
 	for name, acl := range map[string]string{
@@ -237,8 +259,8 @@ func TestHalfopenWillForbidden(t *testing.T) {
 	}
 }
 
-// TestHalfopenPathCut has a balancer that cuts what idles for less than the keepalive, and one that cuts before the
-// broker would.
+// TestHalfopenPathCut has one balancer that cuts connections which idle for less than the
+// keepalive, and one that cuts before the broker would.
 func TestHalfopenPathCut(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []time.Duration{2500 * time.Millisecond, 5 * time.Second} {
@@ -255,7 +277,8 @@ func TestHalfopenPathCut(t *testing.T) {
 	}
 }
 
-// innocent checks reports of runs that were spoiled: they accuse nobody.
+// innocent checks that no report of a spoiled run accuses the broker. It returns how many runs are
+// inconclusive.
 func innocent(t *testing.T, reports []synthetic.Report) (inconclusive int) {
 	t.Helper()
 	for i, r := range reports {
@@ -275,17 +298,17 @@ func TestHalfopenRestart(t *testing.T) {
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
 	var restarted sync.WaitGroup
 	restarted.Go(func() {
-		broker.WaitLog("-victim has exceeded timeout") // the others have fallen by now
+		broker.WaitLog("-victim has exceeded timeout") // the other victims are half-open by now
 		broker.Restart()
 	})
-	reports := trial{target: synthetic.Target{Name: "broker", URL: broker.URL}, profile: profileWith(3 * time.Second)}.runs(t, "halfopen", 12)
+	reports := trial{target: synthetic.Target{Name: "broker", URL: broker.URL}, profile: profileWith(3 * time.Second), spoiled: true}.runs(t, "halfopen", 12)
 	restarted.Wait()
 	if innocent(t, reports) == 0 {
 		t.Error("no run was in the middle of the restart")
 	}
 }
 
-// TestHalfopenObserverCut takes the observer's client id over.
+// TestHalfopenObserverCut takes over the observer's client id.
 func TestHalfopenObserverCut(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
@@ -295,17 +318,17 @@ func TestHalfopenObserverCut(t *testing.T) {
 	var cut sync.WaitGroup
 	cut.Go(func() {
 		broker.WaitLog("as r0-victim")
-		// It ends when it is taken over, or after two seconds.
+		// The command ends when it is taken over, or after two seconds.
 		_ = exec.CommandContext(ctx, sub, "-p", fmt.Sprint(broker.Port), "-i", "r0-observer", "-t", "none", "-W", "2").Run()
 	})
-	reports := trial{target: synthetic.Target{Name: "broker", URL: broker.URL}, profile: profileWith(3 * time.Second)}.runs(t, "halfopen", 1)
+	reports := trial{target: synthetic.Target{Name: "broker", URL: broker.URL}, profile: profileWith(3 * time.Second), spoiled: true}.runs(t, "halfopen", 1)
 	cut.Wait()
 	if innocent(t, reports) != 1 {
 		t.Errorf("%s %s: %s", reports[0].Outcome, reports[0].Reason(), reports[0].Detail)
 	}
 }
 
-// TestHalfopenFrozen freezes the agent until the broker has given up its living clients, too.
+// TestHalfopenFrozen freezes the agent until the broker has timed out its living clients, too.
 func TestHalfopenFrozen(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
@@ -326,7 +349,8 @@ func TestHalfopenFrozen(t *testing.T) {
 	}
 }
 
-// TestHalfopenUnprivileged runs the program as a user without privileges, on a path with a router and on the loopback.
+// TestHalfopenUnprivileged runs the program as a user without privileges, on a path with a router
+// and on the loopback.
 func TestHalfopenUnprivileged(t *testing.T) {
 	t.Parallel()
 	network := lab.NewRoutedNetwork(t)
@@ -344,12 +368,21 @@ func TestHalfopenUnprivileged(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.Command(lab.Require(t, "setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all",
-				program, "probe", "--kind=halfopen", "--keepalive=3s", tt.url)
+			setpriv := lab.Require(t, "setpriv")
+			timers := watchTimers(t)
 			var out []byte
 			var err error
-			tt.inside(func() { out, err = cmd.CombinedOutput() })
-			checkLog(t, string(out))
+			for range 5 {
+				start := time.Now()
+				cmd := exec.Command(setpriv, "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all",
+					program, "probe", "--kind=halfopen", "--keepalive=3s", tt.url)
+				tt.inside(func() { out, err = cmd.CombinedOutput() })
+				checkLog(t, string(out))
+				if !strings.Contains(string(out), "inconclusive") || timers.Since(start) == 0 {
+					break
+				}
+				t.Logf("this machine was slow, so the run is done again:\n%s", out)
+			}
 			for _, want := range append(tt.why, "noticed after", "mode: "+string(tt.mode)) {
 				if err != nil || !strings.Contains(string(out), want) {
 					t.Fatalf("want %q, and got %v:\n%s", want, err, out)

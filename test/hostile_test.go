@@ -12,11 +12,12 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestHostileBrokers watches brokers that break the protocol or stop half-way, next to a healthy one: each harms nothing
-// but its own probes, which fail for the right reason.
+// TestHostileBrokers watches brokers that break the protocol or stop half-way, and a healthy one.
+// Each harms only its own probes, which fail for the right reason.
 func TestHostileBrokers(t *testing.T) {
 	t.Parallel()
-	// The reasons and phases that are right, by script: of a connect, and of a session that is held. None: it succeeds.
+	// The right reasons and phases by script: of a connect, and of a held session. None: it
+	// succeeds.
 	want := map[string]struct{ connect, session []string }{
 		"random bytes":            {[]string{"protocol_error mqtt"}, []string{"protocol_error mqtt"}},
 		"256 MiB CONNACK":         {[]string{"protocol_error mqtt"}, []string{"protocol_error mqtt"}},
@@ -62,7 +63,8 @@ func TestHostileBrokers(t *testing.T) {
 	}
 	a := startPlan(t, p)
 
-	// Far below what one of these brokers could take if it were let. The race detector takes some 100 MiB.
+	// Far below what one of these brokers could use up without limits. The race detector needs
+	// about 100 MiB.
 	bounds := map[string]float64{"process_resident_memory_bytes": 100 << 20, "go_memstats_heap_inuse_bytes": 64 << 20, "go_goroutines": 250}
 	if raceDetector() {
 		bounds["process_resident_memory_bytes"] = 300 << 20

@@ -10,10 +10,11 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestIncidentLateBroker is Mosquitto, which notices a pulled cable only after 1.5 × keepalive and up to 7.1 s more. The halfopen
-// probe measures it on a running broker, without a cable to pull; beside it a session with the same keepalive stays up. Then
-// the cable of a real device is pulled, and Mosquitto's log says that it took as long. A device that is killed instead is
-// noticed by the FIN that its kernel sends.
+// TestIncidentLateBroker is about Mosquitto, which notices a pulled cable only after 1.5 ×
+// keepalive and up to 7.1 s more. The halfopen probe measures this on a running broker without a
+// cable to pull. A session with the same keepalive stays up meanwhile. Then the cable of a real
+// device is pulled, and Mosquitto's log shows that it took as long. A device that is killed instead
+// is noticed by the FIN that its kernel sends.
 func TestIncidentLateBroker(t *testing.T) {
 	lab.RequireNetAdmin(t)
 	const slowly = "has exceeded timeout"
@@ -71,7 +72,7 @@ func TestIncidentLateBroker(t *testing.T) {
 	})
 }
 
-// endOf waits until the broker's log says how a client has ended, in one of these words.
+// endOf waits until the broker's log shows how a client has ended, in one of these words.
 func endOf(t *testing.T, b *lab.Mosquitto, id string, words []string) string {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(pollInterval) {

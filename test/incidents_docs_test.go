@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestIncidentsDocument loads each configuration of docs/incidents.md, and looks for the metrics, labels, reasons and titles that
-// it names.
+// TestIncidentsDocument loads each configuration in docs/incidents.md. It checks that the metrics,
+// labels, reasons and panel titles in the document exist.
 func TestIncidentsDocument(t *testing.T) {
 	t.Parallel()
 	read := func(path string) string {

@@ -7,10 +7,11 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestIncidentHotspot is MQTTnet 4.3.7 behind a hotspot that loses its uplink: the client's own link stays up, and nothing
-// comes back. It pings only after it has sent nothing for K, and then waits for 100 s: at best it notices after that, and while
-// it publishes QoS 0, never. Our sessions notice within K + the ping timeout, whatever they send, over every transport. The
-// twin goes to a broker on the same way, whose segments still pass.
+// TestIncidentHotspot is about MQTTnet 4.3.7 behind a hotspot that loses its uplink. The client's
+// own link stays up, and no packet comes back. MQTTnet pings only after it has sent nothing for K,
+// and then waits for 100 s: at best it notices after that. While it publishes QoS 0 it never
+// notices. Our sessions notice within K + the ping timeout, whatever they send, over every
+// transport. The twin goes to another broker on the same path, whose segments still pass.
 func TestIncidentHotspot(t *testing.T) {
 	var want []string
 	for _, transport := range []string{"mqtt", "mqtts", "ws", "wss"} {
@@ -33,7 +34,7 @@ func TestIncidentHotspot(t *testing.T) {
 				"{name: publish, kind: session, profiles: [good, mqttnet], session: {" + backoff + ", traffic: publish, traffic_interval: 300ms}}",
 			},
 		})
-		// pinged says that each idle session has had so many answers.
+		// pinged is a condition: each idle session has had n answers.
 		pinged := func(n float64, who string) func(metrics) string {
 			var each []func(metrics) string
 			for _, transport := range []string{"mqtt", "mqtts", "ws", "wss"} {
@@ -48,7 +49,7 @@ func TestIncidentHotspot(t *testing.T) {
 			}
 			a.until(atLeast(float64(len(want)), "mqtt_probe_session_disconnects_total"))
 		}
-		// K + the ping timeout are over when another two answers have come.
+		// K + the ping timeout are over when two more answers have come.
 		const answered = "mqtt_probe_pings_total{probe=idle,profile=good,outcome=answered,target=twin-mqtt}"
 		m := a.until(pinged(before.sum(answered)+2+pingTimeout.Seconds()/keepalive.Seconds(), "twin-"))
 		var found []string
@@ -56,10 +57,10 @@ func TestIncidentHotspot(t *testing.T) {
 			found = append(found, unwell(m, "target=twin-"+transport)...)
 		}
 		if believe := m.sum("mqtt_probe_sessions{state=connected,profile=mqttnet,probe=publish}"); believe != 8 {
-			found = append(found, fmt.Sprintf("%g of 8 sessions that ping and publish as MQTTnet does believe that they are connected", believe))
+			found = append(found, fmt.Sprintf("%g of 8 sessions that ping and publish as MQTTnet does still count as connected", believe))
 		}
-		if lost && a.stalled() == 0 {
-			checkBlind(t, m, true)
+		if lost {
+			checkBlind(t, a, m, true)
 		}
 		return a, append(found, m.nonzero("mqtt_probe_session_disconnects_total", "target", "probe", "profile", "reason", "initiator", "evidence")...)
 	}, want...)

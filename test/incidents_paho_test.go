@@ -7,9 +7,10 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestIncidentPahoReceiveOnly is Paho C 1.3.11: it pings only when both directions are idle, so while it receives it goes
-// silent, and Mosquitto closes: over TLS by close_notify, the more often the shorter the keepalive. Its twin pings when either
-// direction is idle. The same client with nothing to receive pings, and stays.
+// TestIncidentPahoReceiveOnly is about Paho C 1.3.11. It pings only when both directions are idle.
+// So it sends nothing while it receives, and Mosquitto closes the connection: over TLS by
+// close_notify, and more often if the keepalive is shorter. The twin pings when either direction is
+// idle. The same client with nothing to receive pings, and stays.
 func TestIncidentPahoReceiveOnly(t *testing.T) {
 	incident(t, func(t *testing.T, receiving bool) (*agent, []string) {
 		traffic := map[bool]string{true: "receive", false: "idle"}[receiving]
@@ -43,7 +44,7 @@ func TestIncidentPahoReceiveOnly(t *testing.T) {
 		m := a.until(all(enough...))
 		found := unwell(m, "profile=twin")
 		if n := m.sum("mqtt_probe_pings_total{profile=paho-2s}") + m.sum("mqtt_probe_pings_total{profile=paho-5s}"); receiving && n != 0 {
-			found = append(found, fmt.Sprintf("the forgetful client has pinged %g times", n))
+			found = append(found, fmt.Sprintf("the client that must not ping has pinged %g times", n))
 		}
 		return a, append(found, m.nonzero("mqtt_probe_session_disconnects_total", "target", "profile", "reason", "initiator", "evidence")...)
 	},

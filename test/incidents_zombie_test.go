@@ -9,9 +9,10 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestIncidentZombie is NanoMQ 0.21.8 over TLS: in a burst one acknowledgement has to wait for another, and sooner or later that
-// jams all acknowledgements of the connection, while pings and QoS 0 go on. The twin is a broker without the fault; on the sick
-// one a session that echoes at QoS 0 and one without bursts stay well.
+// TestIncidentZombie is about NanoMQ 0.21.8 over TLS. In a burst one acknowledgement has to wait
+// for another. Sooner or later that blocks all acknowledgements of the connection, while pings and
+// QoS 0 still work. The twin is a broker without the fault. On the sick broker, a session that
+// echoes at QoS 0 and one without bursts stay well.
 func TestIncidentZombie(t *testing.T) {
 	incident(t, func(t *testing.T, jams bool) (*agent, []string) {
 		const interval, ackTimeout = 3 * time.Second, 1200 * time.Millisecond
@@ -19,7 +20,7 @@ func TestIncidentZombie(t *testing.T) {
 		start := func(r lab.Responder) string {
 			return lab.StartScriptedBroker(t, r.Serve, lab.ScriptedBrokerOptions{TLS: &tls.Config{Certificates: []tls.Certificate{ca.Server(t).TLS}}}).URL()
 		}
-		const bursts = 2 // that go well on each connection
+		const bursts = 2 // that succeed on each connection
 		jam := map[bool]int{true: bursts * 8, false: 0}[jams]
 		echo := fmt.Sprintf("echo: {interval: %v, ack_timeout: %v", interval, ackTimeout)
 		a := startPlan(t, plan{
@@ -48,12 +49,12 @@ func TestIncidentZombie(t *testing.T) {
 			found = append(found, unwell(m, well)...)
 		}
 		if n := m.sum("mqtt_probe_pings_total{outcome=timeout}"); n != 0 {
-			found = append(found, fmt.Sprintf("%g pings without answer: that is no zombie", n))
+			found = append(found, fmt.Sprintf("%g pings without an answer: such a session is no zombie", n))
 		}
 		// From the last answer to the verdict.
 		each := m.sum("mqtt_probe_session_state_seconds_total{state=zombie}") / m.sum("mqtt_probe_zombies_total")
 		if jams && each > 2*interval.Seconds() {
-			found = append(found, fmt.Sprintf("a zombie was named after %.3f s, want at most two intervals of %v", each, interval))
+			found = append(found, fmt.Sprintf("a zombie was detected after %.3f s, want at most two intervals of %v", each, interval))
 		}
 		found = append(found, m.nonzero("mqtt_probe_zombies_total", "target", "probe", "missing")...)
 		return a, append(found, m.nonzero("mqtt_probe_zombie_reconnects_total", "target", "probe", "cured")...)

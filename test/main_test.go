@@ -1,5 +1,5 @@
-// Package test runs the real program against real brokers, end to end: it starts pingreq as a child
-// process, reads /metrics as Prometheus does, and compares with what was done to the broker.
+// Package test runs the real program against real brokers, end to end. It starts pingreq as a child
+// process, reads /metrics as Prometheus does, and compares them with what was done to the broker.
 package test
 
 import (
@@ -16,8 +16,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// program is the path of pingreq, built once before the tests run, and raced that with the race detector, when the tests have it: the
-// detector makes a program several times slower, so that it is kept for the tests that stress one.
+// program is the path of pingreq. raced is the path of pingreq with the race detector, if the tests
+// have it; otherwise it is program. Both are built once before the tests. The detector makes a
+// program several times slower, so only the tests that stress the agent use raced.
 var program, raced string
 
 func TestMain(m *testing.M) {
@@ -46,14 +47,15 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// sideBySide lets n tests run at once unless the command line says how many: they wait far more than they compute.
+// sideBySide lets n tests run in parallel unless the command line sets the number. These tests wait
+// far more than they compute.
 func sideBySide(n int) {
 	flag.Parse()
 	const name = "test.parallel"
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
 	if !given {
-		flag.Set(name, strconv.Itoa(n)) // fails for names and numbers that are none
+		flag.Set(name, strconv.Itoa(n)) // fails only for a bad name or number
 	}
 }
 
@@ -71,7 +73,7 @@ func build(path string, race bool) error {
 	return nil
 }
 
-// raceDetector tells whether this test binary was built with -race.
+// raceDetector reports whether this test binary was built with -race.
 func raceDetector() bool {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -16,7 +16,7 @@ import (
 //	mqtt_probe_runs_total{target=plain,outcome=failure}
 type metrics map[string]*dto.MetricFamily
 
-// series lists the series that a selector matches.
+// series returns the series that a selector matches.
 func (m metrics) series(selector string) []*dto.Metric {
 	name, rest, _ := strings.Cut(selector, "{")
 	want := map[string]string{}
@@ -44,7 +44,7 @@ func labelsOf(s *dto.Metric) map[string]string {
 	return labels
 }
 
-// number is the value of a series; of a histogram, how many values it has seen.
+// number returns the value of a series; of a histogram, its number of observations.
 func number(s *dto.Metric) float64 {
 	switch {
 	case s.Counter != nil:
@@ -57,7 +57,7 @@ func number(s *dto.Metric) float64 {
 	return s.GetUntyped().GetValue()
 }
 
-// sum adds up the series that a selector matches; of histograms, how many values they have seen.
+// sum adds up the series that a selector matches; of histograms, their numbers of observations.
 func (m metrics) sum(selector string) (total float64) {
 	for _, s := range m.series(selector) {
 		total += number(s)
@@ -65,7 +65,7 @@ func (m metrics) sum(selector string) (total float64) {
 	return total
 }
 
-// least is the smallest of the series that a selector matches, NaN when there is none.
+// least returns the smallest of the series that a selector matches, NaN when there is none.
 func (m metrics) least(selector string) float64 {
 	least := math.NaN()
 	for _, s := range m.series(selector) {
@@ -76,7 +76,7 @@ func (m metrics) least(selector string) float64 {
 	return least
 }
 
-// values gives the values of the series that a selector matches by one of their labels.
+// values returns the values of the series that a selector matches, by one of their labels.
 func (m metrics) values(label, selector string) map[string]float64 {
 	out := map[string]float64{}
 	for _, s := range m.series(selector) {
@@ -85,7 +85,8 @@ func (m metrics) values(label, selector string) map[string]float64 {
 	return out
 }
 
-// nonzero lists, in order, the values of some labels of the series that are not 0, joined by blanks.
+// nonzero returns the values of some labels of the series that are not 0, joined by blanks, in
+// order.
 func (m metrics) nonzero(selector string, labels ...string) []string {
 	var out []string
 	for _, s := range m.series(selector) {
@@ -103,7 +104,8 @@ func (m metrics) nonzero(selector string, labels ...string) []string {
 	return slices.Compact(out)
 }
 
-// below counts the values of histograms that are at most bound, which must be the bound of a bucket.
+// below counts the observations of histograms that are at most bound. bound must be the bound of a
+// bucket.
 func (m metrics) below(t testing.TB, selector string, bound float64) (n float64) {
 	t.Helper()
 	for _, s := range m.series(selector) {

@@ -19,8 +19,8 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestProfiles gives clients all that a profile can change about their way to a broker, and asks the broker, the proxies and
-// a middlebox what came.
+// TestProfiles uses everything that a profile can change about the path to a broker. It checks what
+// arrived at the broker, at the proxies and at a middlebox.
 func TestProfiles(t *testing.T) {
 	t.Parallel()
 	lab.RequireNetAdmin(t) // for names of our own
@@ -30,7 +30,7 @@ func TestProfiles(t *testing.T) {
 	socks, http := startProxy(t, socksProxy), startProxy(t, httpProxy)
 	choking := startProxy(t, chokingOn(1400, strings.TrimPrefix(broker.TLS, "mqtts://")))
 
-	// A name whose second address nobody listens at.
+	// A name with two addresses; nothing listens at the second one.
 	hosts := "127.0.0.1 localhost\n127.0.0.1 good.test\n127.0.0.1 half.test\n127.0.0.2 half.test\n127.0.0.1 both.test\n"
 	family := "ipv4"
 	if broker.URL6 != "" {
@@ -62,7 +62,7 @@ func TestProfiles(t *testing.T) {
 			"{name: first, kind: connect, interval: 2s, timeout: 2s, targets: [half]}",
 			"{name: each, kind: connect, interval: 2s, timeout: 2s, targets: [half, good], connect: {addresses: each}}",
 			"{name: tls, kind: connect, interval: 2s, timeout: 2s, targets: [tls], profiles: [default, resumes, quick]}",
-			// A busy machine spoils a verdict, which holds for an hour.
+			// A busy machine may spoil a verdict, which holds for an hour.
 			"{name: tls2, kind: connect, interval: 2s, timeout: 2s, targets: [tls]}",
 			"{name: tls3, kind: connect, interval: 2s, timeout: 2s, targets: [tls]}",
 			"{name: choke, kind: connect, interval: 2s, timeout: 2s, targets: [choking], profiles: [default, classic]}",
@@ -81,7 +81,7 @@ func TestProfiles(t *testing.T) {
 	if failed := slices.DeleteFunc(m.nonzero("mqtt_probe_failures_total", "probe", "target", "profile", "reason"), func(f string) bool {
 		return f == "way good nobody authentication_failed" || f == "each half default connection_refused" || f == "choke choking default tls_error"
 	}); len(failed) > 0 {
-		t.Errorf("failures of what is well:\n\t%s", strings.Join(failed, "\n\t"))
+		t.Errorf("failures of healthy probes:\n\t%s", strings.Join(failed, "\n\t"))
 	}
 	for _, profile := range []string{"socks", "http"} {
 		for _, probe := range []string{"way", "hold"} {
@@ -115,7 +115,8 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
-// TestClientIDPool runs an agent at a broker that knows five devices. Reloads change who has which id, and no two have the same.
+// TestClientIDPool runs an agent at a broker that knows five devices. Reloads change which probe
+// has which id. Two clients never have the same one.
 func TestClientIDPool(t *testing.T) {
 	t.Parallel()
 	b := lab.StartBroker(t, lab.BrokerOptions{Grace: 1.5})
@@ -165,12 +166,13 @@ func TestClientIDPool(t *testing.T) {
 	a.blameless(a.until(atLeast(4, "mqtt_probe_sessions{state=connected}")), "")
 	for _, e := range b.Events("") {
 		if e.Kind == lab.ClientTakenOver {
-			t.Errorf("two clients were %s at once", e.ClientID)
+			t.Errorf("two clients had the id %s at once", e.ClientID)
 		}
 	}
 }
 
-// TestFilesSwapped replaces certificate, key and password of a running agent, one after the other and too slowly.
+// TestFilesSwapped replaces certificate, key and password of a running agent one after the other,
+// with pauses in which they do not match.
 func TestFilesSwapped(t *testing.T) {
 	t.Parallel()
 	ca := lab.NewCA(t)
@@ -235,24 +237,25 @@ func inNames(t *testing.T, hosts string, c lab.Command) lab.Command {
 	return c
 }
 
-// proxy relays connections to where its clients ask for.
+// proxy relays connections to the destinations that its clients ask for.
 type proxy struct {
 	addr string
 	mu   sync.Mutex
 	to   []string
 }
 
-// asked lists the destinations, each once.
+// asked returns the destinations, each once.
 func (p *proxy) asked() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Compact(slices.Sorted(slices.Values(p.to)))
 }
 
-// greeter negotiates with a client; it gives the destination, "" to close, and what there is to be sent to it first.
+// greeter negotiates with a client. It returns the destination, "" to close, and the bytes to send
+// to it first.
 type greeter func(c net.Conn, r *bufio.Reader) (to string, first []byte)
 
-// startProxy starts a proxy; destinations whose name ends in .test are on this machine.
+// startProxy starts a proxy. Destinations whose name ends in .test are on this machine.
 func startProxy(t *testing.T, greet greeter) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -362,8 +365,8 @@ func httpProxy(c net.Conn, r *bufio.Reader) (string, []byte) {
 	return req.Host, nil
 }
 
-// chokingOn resets connections whose ClientHello does not fit into a segment, as some middleboxes do: it does not with the
-// key share X25519MLKEM768.
+// chokingOn resets connections whose ClientHello does not fit into a segment, as some middleboxes
+// do. With the key share X25519MLKEM768 it does not fit.
 func chokingOn(size int, to string) greeter {
 	return func(c net.Conn, r *bufio.Reader) (string, []byte) {
 		head, err := r.Peek(5) // of the TLS record

@@ -18,7 +18,7 @@ import (
 
 const reloadGood = "pingreq_config_last_reload_successful"
 
-// reload asks the agent to load its configuration anew, and gives its answer.
+// reload asks the agent to load its configuration again, and returns its answer.
 func (a *agent) reload() (status int, text string) {
 	a.t.Helper()
 	resp, err := (&http.Client{Transport: a.transport}).Post(a.url+"/-/reload", "", nil)
@@ -33,7 +33,7 @@ func (a *agent) reload() (status int, text string) {
 	return resp.StatusCode, string(b)
 }
 
-// mustReload fails the test when the agent does not like the configuration.
+// mustReload fails the test if the agent rejects the configuration.
 func (a *agent) mustReload() {
 	a.t.Helper()
 	if status, text := a.reload(); status != http.StatusOK {
@@ -41,7 +41,7 @@ func (a *agent) mustReload() {
 	}
 }
 
-// replace puts a new file in the place of another, as an editor does.
+// replace renames a new file over another one, as an editor does.
 func replace(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
@@ -52,7 +52,8 @@ func replace(t *testing.T, path, text string) {
 	}
 }
 
-// connectedOnce are the clients that connected to a broker, and fails the test when one did twice.
+// connectedOnce returns the clients that connected to a broker. It fails the test if one connected
+// twice.
 func connectedOnce(t *testing.T, b *lab.Broker) (ids []string) {
 	t.Helper()
 	for _, e := range b.Events("") {
@@ -66,8 +67,9 @@ func connectedOnce(t *testing.T, b *lab.Broker) (ids []string) {
 	return ids
 }
 
-// TestReload changes a configuration under a running agent: sessions and counters of what did not change stay, what went
-// away leaves nothing at its broker and no series, and a bad file changes nothing.
+// TestReload changes the configuration of a running agent. Sessions and counters of unchanged
+// probes stay. Removed probes leave nothing at their broker and no series. A bad file changes
+// nothing.
 func TestReload(t *testing.T) {
 	t.Parallel()
 	kept, gone := lab.StartBroker(t, lab.BrokerOptions{Grace: 1.5}), lab.StartBroker(t, lab.BrokerOptions{Grace: 1.5})
@@ -75,7 +77,7 @@ func TestReload(t *testing.T) {
 		targets:  []string{fmt.Sprintf("{name: kept, url: %q}", kept.URL()), fmt.Sprintf("{name: gone, url: %q}", gone.URL())},
 		profiles: []string{"{name: default, keepalive: 60s}", "{name: other, keepalive: 50s}"},
 		probes: []string{"{name: hold, kind: session, session: {sessions: 3}}", "{name: other, kind: session, profiles: [other]}",
-			"{name: echo, kind: session, session: {echo: {interval: 500ms, ack_timeout: 200ms}}}"},
+			"{name: echo, kind: session, session: {echo: {interval: 2s, ack_timeout: 900ms}}}"},
 	}
 	file := p.file(t)
 	a := startAgent(t, "--config.file="+file)
@@ -97,7 +99,7 @@ func TestReload(t *testing.T) {
 	m = a.scrape()
 	for name := range m {
 		if left := m.series(name + "{target=gone}"); len(left) > 0 {
-			t.Errorf("what is gone is still served: %s", m.show(name+"{target=gone}"))
+			t.Errorf("a removed target is still served: %s", m.show(name+"{target=gone}"))
 		}
 	}
 	gone.WaitState(lab.BrokerState{})
@@ -121,11 +123,11 @@ func TestReload(t *testing.T) {
 	a.Signal(syscall.SIGHUP)
 	m = a.until(atLeast(1, reloadGood))
 	if n := m.sum(connects + "{probe=other}"); n != 2 {
-		t.Errorf("a file like the one in use had probes connect anew:%s", m.show(connects))
+		t.Errorf("a file equal to the one in use made probes connect again:%s", m.show(connects))
 	}
 	a.blameless(m, "target=kept")
 
-	// One client of the probe that changed has come twice, by right.
+	// One client of the changed probe has connected twice, which is right.
 	var others []string
 	for _, e := range kept.Events("") {
 		if e.Kind == lab.ClientConnected {
@@ -133,11 +135,11 @@ func TestReload(t *testing.T) {
 		}
 	}
 	if len(others) != 6 || len(slices.Compact(slices.Sorted(slices.Values(others)))) != 5 {
-		t.Errorf("connects at the broker, of which one alone may be there twice: %q", others)
+		t.Errorf("connects at the broker, where only one client may connect twice: %q", others)
 	}
 }
 
-// TestReloadConfigMap swaps the link behind the file, as Kubernetes does.
+// TestReloadConfigMap swaps the symbolic link behind the file, as Kubernetes does.
 func TestReloadConfigMap(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartBroker(t, lab.BrokerOptions{})
@@ -173,18 +175,18 @@ func TestReloadConfigMap(t *testing.T) {
 	}
 }
 
-// reloads is how often a configuration is changed to see whether something is left each time.
+// reloads is how often the configuration is changed in the search for leftovers.
 const reloads = 200
 
-// TestReloadsLeaveNothing changes a configuration again and again under load: goroutines, connections and series are as
-// before, and what never changed has never been touched.
+// TestReloadsLeaveNothing changes the configuration many times under load. Afterwards there are as
+// many goroutines, connections and series as before, and what never changed was never interrupted.
 func TestReloadsLeaveNothing(t *testing.T) {
 	t.Parallel()
 	kept, other := lab.StartBroker(t, lab.BrokerOptions{Grace: 1.5}), lab.StartBroker(t, lab.BrokerOptions{Grace: 1.5})
 	base := plan{
 		targets:  []string{fmt.Sprintf("{name: kept, url: %q, connect_rate: 1000}", kept.URL())},
 		profiles: []string{"{name: default, keepalive: 60s}"},
-		probes:   []string{"{name: hold, kind: session, targets: [kept], session: {sessions: 5, echo: {interval: 300ms, ack_timeout: 100ms}}}"},
+		probes:   []string{"{name: hold, kind: session, targets: [kept], session: {sessions: 5, echo: {interval: 1s, ack_timeout: 450ms}}}"},
 	}
 	with := func(i int) string {
 		p := base
@@ -199,7 +201,7 @@ func TestReloadsLeaveNothing(t *testing.T) {
 	names := func(m metrics) (all []string) {
 		for name := range m {
 			for _, s := range m.series(name) {
-				if l := labelsOf(s); l["target"] != "kept" { // whose probes go on, and may do something for the first time
+				if l := labelsOf(s); l["target"] != "kept" { // its probes go on and may get new series
 					all = append(all, fmt.Sprint(name, l))
 				}
 			}
@@ -235,8 +237,8 @@ func TestReloadsLeaveNothing(t *testing.T) {
 	a.blameless(m, "target=kept")
 }
 
-// TestReloadForgets changes what a target is, and takes probes away: nothing of what was before is told of what is now, and our
-// own clients that leave are not taken for real ones.
+// TestReloadForgets changes the address of targets, and removes probes. Nothing of the old address
+// is shown for the new one, and our own clients that leave are not counted as real ones.
 func TestReloadForgets(t *testing.T) {
 	t.Parallel()
 	before := lab.StartMosquitto(t, lab.MosquittoOptions{Config: []string{"sys_interval 1", "log_dest topic"}})
@@ -269,6 +271,6 @@ func TestReloadForgets(t *testing.T) {
 	a.mustReload()
 	m = a.scrape()
 	if n := len(m.series("mqtt_broker_clients_connected")) + len(m.series(expiry)); n != 0 || m.sum("mqtt_broker_sys_state{state=fresh}") != 0 {
-		t.Errorf("what was true of the addresses before is still told:%s", m.show("mqtt_broker_clients_connected", expiry, "mqtt_broker_sys_state"))
+		t.Errorf("values of the old addresses are still shown:%s", m.show("mqtt_broker_clients_connected", expiry, "mqtt_broker_sys_state"))
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestResume has clients come back to sessions in which messages wait.
+// TestResume lets clients come back to sessions in which messages wait.
 func TestResume(t *testing.T) {
 	t.Parallel()
 	both := []string{"v5", "v311"}
@@ -41,7 +41,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestResumeFaults meets brokers that do not keep what they promised.
+// TestResumeFaults runs against brokers that do not keep what they promised.
 func TestResumeFaults(t *testing.T) {
 	t.Parallel()
 	brokers := map[string]*lab.Broker{}
@@ -84,7 +84,8 @@ func TestResumeFaults(t *testing.T) {
 	}
 }
 
-// TestResumeStop stops the agent while its clients are away, and kills it: the session that it then leaves behind expires.
+// TestResumeStop stops the agent while its clients are away. It also kills an agent: the session
+// that this leaves behind expires.
 func TestResumeStop(t *testing.T) {
 	t.Parallel()
 	start := func() (*agent, *lab.Mosquitto) {
@@ -106,7 +107,7 @@ func TestResumeStop(t *testing.T) {
 
 	killed, broker := start()
 	killed.Kill()
-	broker.WaitLog("Expiring client m-there-client-v5 due to timeout") // the net under an agent that is killed
+	broker.WaitLog("Expiring client m-there-client-v5 due to timeout") // cleans up after an agent that is killed
 	if left := sessionsLeft(t, broker); len(left) != 2 {
 		t.Errorf("an agent that was killed has left the sessions %q, want two: can this test see them?", left)
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestOutOfDescriptors takes the agent's file descriptors away: that is its own fault, and it goes on answering a
-// Prometheus that is connected.
+// TestOutOfDescriptors lets the agent run out of file descriptors. That is the agent's own fault.
+// It still answers a Prometheus that is connected.
 func TestOutOfDescriptors(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
@@ -27,8 +27,8 @@ func TestOutOfDescriptors(t *testing.T) {
 		},
 		profiles: []string{"{name: default, keepalive: 2s}"},
 		probes: []string{
-			"{name: connect, kind: connect, interval: 1s, timeout: 1s}",
-			"{name: roundtrip, kind: roundtrip, interval: 2s, timeout: 2s, roundtrip: {delivery_timeout: 1s}}",
+			"{name: connect, kind: connect, interval: 2s, timeout: 2s}",
+			"{name: roundtrip, kind: roundtrip, interval: 4s, timeout: 4s, roundtrip: {delivery_timeout: 2s}}",
 			"{name: hold, kind: session, session: {backoff_min: 100ms, backoff_max: 200ms}}",
 		},
 	})
@@ -42,7 +42,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	if err := unix.Prlimit(a.PID(), unix.RLIMIT_NOFILE, nil, &limit); err != nil {
 		t.Fatal(err)
 	}
-	// Descriptors that are open stay open, and no other is to be had.
+	// Open descriptors stay open, and the agent gets no other.
 	if err := unix.Prlimit(a.PID(), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	})
 	var none []string
 	if diff := cmp.Diff(none, m.nonzero("mqtt_probe_failures_total", "target", "probe", "reason")); diff != "" {
-		t.Errorf("our own want of descriptors is put down to the broker (-want +got):\n%s", diff)
+		t.Errorf("our own lack of descriptors is blamed on the broker (-want +got):\n%s", diff)
 	}
 	if n := m.sum("mqtt_probe_sessions{state=connected}"); n != targets {
 		t.Errorf("%g sessions are still connected, want %d", n, targets)

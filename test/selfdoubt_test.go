@@ -13,8 +13,8 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestFrozenAgent stops the agent itself, until the broker has given up those of its clients that have a short keepalive.
-// The broker must not be accused of it.
+// TestFrozenAgent stops the agent itself until the broker has timed out its clients with a short
+// keepalive. The agent must not blame the broker for that.
 func TestFrozenAgent(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
@@ -29,10 +29,10 @@ func TestFrozenAgent(t *testing.T) {
 			`{name: patient, keepalive: 60s, ping: {timeout: 2s}, client_id: "patient-{hash}"}`,
 		},
 		probes: []string{
-			"{name: connect, kind: connect, interval: 1s, timeout: 1s, profiles: [cut]}",
-			"{name: roundtrip, kind: roundtrip, interval: 2s, timeout: 2s, profiles: [cut], roundtrip: {delivery_timeout: 1s}}",
+			"{name: connect, kind: connect, interval: 2s, timeout: 2s, profiles: [cut]}",
+			"{name: roundtrip, kind: roundtrip, interval: 4s, timeout: 4s, profiles: [cut], roundtrip: {delivery_timeout: 2s}}",
 			"{name: idle, kind: session, profiles: [cut, patient], session: {sessions: 2, backoff_min: 100ms, backoff_max: 500ms}}",
-			"{name: echo, kind: session, profiles: [cut, patient], session: {backoff_min: 100ms, backoff_max: 500ms, echo: {interval: 2s, ack_timeout: 900ms}}}",
+			"{name: echo, kind: session, profiles: [cut, patient], session: {backoff_min: 100ms, backoff_max: 500ms, echo: {interval: 4s, ack_timeout: 1900ms}}}",
 		},
 	})
 	const sessions = 3 * 2 * (2 + 1)
@@ -61,7 +61,7 @@ func TestFrozenAgent(t *testing.T) {
 		{"mqtt_probe_messages_lost_total", "qos"},
 	} {
 		if diff := cmp.Diff(none, m.nonzero(fault.metric, "target", "probe", "profile", fault.label)); diff != "" {
-			t.Errorf("the broker is accused: %s (-want +got):\n%s", fault.metric, diff)
+			t.Errorf("the broker is blamed: %s (-want +got):\n%s", fault.metric, diff)
 		}
 	}
 	if diff := cmp.Diff([]string{"cut keepalive_timeout client"}, m.nonzero("mqtt_probe_session_disconnects_total", "profile", "reason", "initiator")); diff != "" {
@@ -69,8 +69,8 @@ func TestFrozenAgent(t *testing.T) {
 	}
 }
 
-// givenUp counts the clients that a Mosquitto has cut because it heard nothing from them; for those on websockets version
-// 2.0.11 has other words.
+// givenUp counts the clients that a Mosquitto has cut because they sent nothing. For clients on
+// websockets version 2.0.11 logs another text.
 func givenUp(log string) (n int) {
 	for line := range strings.Lines(log) {
 		if strings.Contains(line, "Client cut-") && (strings.Contains(line, "has exceeded timeout") || strings.Contains(line, "closed its connection")) {
@@ -80,7 +80,8 @@ func givenUp(log string) (n int) {
 	return n
 }
 
-// TestPasswordFile takes the password away while the agent runs, puts a wrong one there, and at last the right one.
+// TestPasswordFile removes the password file while the agent runs, then writes a wrong password,
+// and at last the right one.
 func TestPasswordFile(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{Users: map[string]string{"device": "right"}})
@@ -89,10 +90,10 @@ func TestPasswordFile(t *testing.T) {
 		targets:  []string{fmt.Sprintf("{name: broker, url: %q, username: device, password_file: %q, connect_rate: 100}", broker.URL, file)},
 		profiles: []string{"{name: default, keepalive: 2s}", `{name: v311, protocol: "3.1.1", keepalive: 2s}`},
 		probes: []string{
-			"{name: connect, kind: connect, interval: 1s, timeout: 1s, profiles: [default, v311]}",
+			"{name: connect, kind: connect, interval: 2s, timeout: 2s, profiles: [default, v311]}",
 			"{name: hold, kind: session, profiles: [default, v311], session: {max_lifetime: 1s, backoff_min: 100ms, backoff_max: 200ms}}",
-			"{name: wrong, kind: refuse, interval: 1s, timeout: 1s, profiles: [default, v311], refuse: {wrong_password: true}}",
-			"{name: anonymous, kind: refuse, interval: 1s, timeout: 1s, profiles: [default, v311], refuse: {anonymous: true}}",
+			"{name: wrong, kind: refuse, interval: 2s, timeout: 2s, profiles: [default, v311], refuse: {wrong_password: true}}",
+			"{name: anonymous, kind: refuse, interval: 2s, timeout: 2s, profiles: [default, v311], refuse: {anonymous: true}}",
 		},
 	})
 	probes := []string{"probe=connect,profile=default", "probe=connect,profile=v311", "probe=hold,profile=default", "probe=hold,profile=v311"}
@@ -112,7 +113,7 @@ func TestPasswordFile(t *testing.T) {
 	}
 	missing := a.until(more(well, inconclusive))
 	if n := missing.sum(failed); n != 0 || missing.least("mqtt_probe_success") != 1 {
-		t.Errorf("our own missing file is put down to the broker:%s", missing.show(failed, "mqtt_probe_success"))
+		t.Errorf("our own missing file is blamed on the broker:%s", missing.show(failed, "mqtt_probe_success"))
 	}
 
 	if err := os.WriteFile(file, []byte("wrong\n"), 0o600); err != nil {

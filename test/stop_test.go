@@ -18,8 +18,8 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestStop stops the agent in order: it exits with 0, takes leave of its brokers, and leaves nothing there, also with
-// profiles whose sessions would outlive their connections.
+// TestStop stops the agent in order. It exits with 0, disconnects from its brokers, and leaves
+// nothing there. This includes profiles whose sessions would outlive their connections.
 func TestStop(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
@@ -45,7 +45,7 @@ func TestStop(t *testing.T) {
 	const probes, sessions, persistent = 3 * 3 * 5, 3 * 3 * 3, 3 * 2 * 3
 	well := all(atLeast(probes, "mqtt_probe_success"), atLeast(sessions, "mqtt_probe_sessions{state=connected}"))
 
-	// An agent that is killed leaves its sessions behind, so this test can fail.
+	// An agent that is killed leaves its sessions behind. This shows that the test can fail.
 	killed := startAgent(t, "--config.file="+config)
 	killed.until(well)
 	killed.Kill()
@@ -53,7 +53,7 @@ func TestStop(t *testing.T) {
 		t.Errorf("an agent that was killed has left %d sessions, want %d: can this test see them?", len(left), persistent)
 	}
 
-	// The next one, which has the same identity, takes them over and cleans up.
+	// The next agent has the same identity. It takes the sessions over and cleans up.
 	seen := len(broker.Log())
 	a := startForExit(t, "--config.file="+config)
 	a.until(well)
@@ -66,14 +66,15 @@ func TestStop(t *testing.T) {
 	if topics := retained(t, broker); len(topics) > 0 {
 		t.Errorf("the agent has left retained messages: %q", topics)
 	}
-	// Runs that were broken off while they waited for CONNACK had nothing to take leave from.
+	// Runs that were stopped while they waited for CONNACK had no session to disconnect.
 	ungraceful := regexp.MustCompile(`Client (idle|echo|both)(publisher)?-\w+ (closed its connection|has exceeded timeout|disconnected due|already connected).*`)
 	for _, line := range ungraceful.FindAllString(log, -1) {
-		t.Errorf("a session did not take leave: %s", line)
+		t.Errorf("a session did not disconnect: %s", line)
 	}
 }
 
-// TestStopBetweenLives stops the agent when it holds no connection, but the broker still holds the sessions.
+// TestStopBetweenLives stops the agent when it has no connection, but the broker still keeps the
+// sessions.
 func TestStopBetweenLives(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{Config: []string{"persistence true", "persistence_location " + t.TempDir() + "/"}})
@@ -96,8 +97,8 @@ func TestStopBetweenLives(t *testing.T) {
 	}
 }
 
-// TestStopWithHungBroker stops the agent while its broker hangs, with sessions held, connects under way and QoS 1 messages
-// in flight.
+// TestStopWithHungBroker stops the agent while its broker hangs, with held sessions, connects in
+// progress and QoS 1 messages in flight.
 func TestStopWithHungBroker(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
@@ -124,7 +125,7 @@ func TestStopWithHungBroker(t *testing.T) {
 	}
 }
 
-// TestPortTaken starts an agent on the port of another.
+// TestPortTaken starts an agent on a port that is in use.
 func TestPortTaken(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
@@ -135,11 +136,11 @@ func TestPortTaken(t *testing.T) {
 	defer l.Close()
 	out, problems, exit := run(t, "serve", broker.URL, "--web.listen-address="+l.Addr().String())
 	if exit != 1 || !strings.Contains(problems, l.Addr().String()) || !strings.Contains(problems, "address already in use") {
-		t.Errorf("exit %d, want 1 and a word about %s:\n%s%s", exit, l.Addr(), out, problems)
+		t.Errorf("exit %d, want 1 and the address %s in:\n%s%s", exit, l.Addr(), out, problems)
 	}
 }
 
-// startForExit starts an agent and prints its exit code, after exitCode, to the log.
+// startForExit starts an agent whose exit code is printed to the log, after the text exitCode.
 func startForExit(t testing.TB, args ...string) *agent {
 	t.Helper()
 	return serve(t, forExit(t, append([]string{"serve", "--web.listen-address=127.0.0.1:0"}, args...)...))
@@ -147,14 +148,15 @@ func startForExit(t testing.TB, args ...string) *agent {
 
 const exitCode = "exit code "
 
-// forExit runs pingreq and then prints its exit code.
+// forExit returns a command that runs pingreq and then prints its exit code.
 func forExit(t testing.TB, args ...string) lab.Command {
 	t.Helper()
 	const script = `"$@" & trap "kill $!" TERM; wait $!; wait $!; echo "` + exitCode + `$?"`
 	return lab.Command{Name: "pingreq " + args[0], Path: lab.Require(t, "sh"), Args: append([]string{"-c", script, "sh", raced}, args...)}
 }
 
-// sessionsLeft asks a Mosquitto for a session of each client that it has ever seen.
+// sessionsLeft returns the clients whose session a Mosquitto still keeps. It asks for every client
+// in the log.
 func sessionsLeft(t *testing.T, broker *lab.Mosquitto) (ids []string) {
 	t.Helper()
 	for line := range strings.Lines(broker.Log()) {
@@ -173,18 +175,18 @@ func sessionsLeft(t *testing.T, broker *lab.Mosquitto) (ids []string) {
 	return ids
 }
 
-// hasSession asks a broker for a session of a client.
+// hasSession reports whether a broker keeps a session of a client.
 func hasSession(t *testing.T, rawURL, id string, login ...string) bool {
 	t.Helper()
 	c := connect(t, rawURL, id, false, login...)
 	c.leave()
-	if !c.sessionPresent { // the question has made one
+	if !c.sessionPresent { // asking has created one
 		connect(t, rawURL, id, true, login...).leave()
 	}
 	return c.sessionPresent
 }
 
-// retained lists the retained messages of a broker.
+// retained returns the topics of the retained messages of a broker.
 func retained(t *testing.T, broker *lab.Mosquitto) (topics []string) {
 	t.Helper()
 	c := connect(t, broker.URL, "witness", true)
@@ -209,8 +211,8 @@ type witness struct {
 	sessionPresent bool
 }
 
-// connect connects to a broker with MQTT 3.1.1; unless it is to be clean, it resumes the session of a client, if there is
-// one. The login is a user and a password, or nothing.
+// connect connects to a broker with MQTT 3.1.1. Unless clean is set, it resumes the session of the
+// client, if there is one. The login is a user and a password, or nothing.
 func connect(t *testing.T, rawURL, id string, clean bool, login ...string) *witness {
 	t.Helper()
 	u, err := url.Parse(rawURL)
@@ -241,8 +243,8 @@ func connect(t *testing.T, rawURL, id string, clean bool, login ...string) *witn
 	return c
 }
 
-// leave disconnects in order, and reads on until the broker has closed: then it has done all that was asked. A session
-// that is resumed begins with what was in flight.
+// leave disconnects, and reads on until the broker has closed: then the broker has done all that
+// was asked. A resumed session begins with the messages that were in flight.
 func (c *witness) leave() {
 	c.t.Helper()
 	c.send(lab.DISCONNECT, 0)

@@ -14,9 +14,10 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestSysCluster has three EMQX nodes behind one address, each of which publishes to every subscriber, wherever that is
-// connected. nodes: own exports one of them, nodes: all each by its name: the sum is that of three nodes, never of nine.
-// Messages that nobody is subscribed to grow all the time, and are no drops.
+// TestSysCluster has three EMQX nodes behind one address. Each publishes to every subscriber,
+// whichever node the subscriber is connected to. `nodes: own` exports one of them. `nodes: all`
+// exports each by its name: the sum is that of three nodes, never of nine. The count of messages
+// without a subscriber grows all the time, and they are not dropped messages.
 func TestSysCluster(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../collector/sys/testdata/documented/emqx5.tsv")
@@ -36,7 +37,7 @@ func TestSysCluster(t *testing.T) {
 	subscribing := func(target string) string { return "mqtt_broker_sys_state{state=subscribing,target=" + target + "}" }
 	a.until(atLeast(1, subscribing("own"), subscribing("all")))
 
-	// All numbers of a node are those of the document, plus its own offset; two of them grow.
+	// All numbers of a node are those of the document plus an offset of the node. Two of them grow.
 	offset := func(node int) float64 { return float64(1000 * node) }
 	eachSecond(t, func(second int) {
 		broker.Publish("$SYS/brokers", strings.Join(names, ","), false)
@@ -87,7 +88,8 @@ func TestSysCluster(t *testing.T) {
 				t.Errorf("with nodes: own, there is another one:%s", m.show(name))
 			}
 		}
-		// What the own node has, it has with nodes: all, too; and the others have as much.
+		// Each series of the own node also exists with `nodes: all`, and every other node has as
+		// many.
 		if mine, theirs := len(m.series(name+"{target=own,node="+own[0]+"}")), len(m.series(name+"{target=all}")); mine > 0 && theirs != 3*mine {
 			t.Errorf("%d series of the own node, %d of all:%s", mine, theirs, m.show(name))
 		}
@@ -98,7 +100,7 @@ func TestSysCluster(t *testing.T) {
 		}
 	}
 
-	// What nobody was subscribed to has grown by then, and must have done so alone.
+	// By then the messages without a subscriber have grown. Nothing else may have.
 	later := a.until(all(
 		atLeast(m.sum(unsubscribed+"{target=all}")+3, unsubscribed+"{target=all}"),
 		atLeast(m.sum(unsubscribed+"{target=own}")+1, unsubscribed+"{target=own}")))

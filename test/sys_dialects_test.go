@@ -12,15 +12,16 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestSysDialects reads what real brokers publish under $SYS, beside a subscriber of another make: every topic is in the
-// dialect's table and every metric of the table comes from a topic, all of them with the values that the subscriber has
-// just seen; and with the broker they go.
+// TestSysDialects reads what real brokers publish under $SYS, and compares it with another maker's
+// subscriber. Every topic is in the dialect's table, and every metric of the table comes from a
+// topic. All metrics have the values that the subscriber has just seen. When the broker stops, the
+// metrics disappear.
 func TestSysDialects(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		software, profile string
-		counts            string            // the messages that it is given
-		metrics           map[string]string // some by topic, as the broker's documentation has it, whatever the table says
+		counts            string            // counts the messages that the test publishes
+		metrics           map[string]string // some metrics by topic, from the broker's documentation and not from the table
 		start             func(t *testing.T) (url string, port int, broker *lab.Daemon)
 	}{
 		{"mochi", `{name: default, protocol: "5"}`, "mqtt_broker_publishes_received_total", map[string]string{
@@ -66,7 +67,7 @@ func TestSysDialects(t *testing.T) {
 			}
 			for topic := range m.values("topic", "mqtt_broker_sys_value") {
 				if r := table.find(topic); r == nil || r.Left == "" || r.Left == sys.Event || r.Left == sys.Personal {
-					t.Errorf("%s is exported as if no other metric were made of it: %+v", topic, r)
+					t.Errorf("%s is exported raw, though another metric is made of it: %+v", topic, r)
 				}
 			}
 			if n := m.sum("mqtt_broker_messages_dropped_total"); n != 0 {
@@ -88,15 +89,15 @@ func checkNothingRead(t testing.TB, m metrics, target string) {
 	for _, metric := range sys.Metrics() {
 		of := metric.Name + "{target=" + target + "}"
 		if !slices.Contains(aboutReading, metric.Name) && len(m.series(of)) > 0 {
-			t.Errorf("nothing can have been read of the broker, but there is:%s", m.show(of))
+			t.Errorf("nothing can have been read from the broker, but there is:%s", m.show(of))
 		}
 	}
 }
 
-// heard is what a subscriber has seen.
+// heard is what a subscriber has received.
 type heard struct {
 	payloads map[string]string // the last ones, by topic
-	ticks    int               // of the topic that came most often
+	ticks    int               // how often the most frequent topic came
 }
 
 // lastPayloads reads the output of mosquitto_sub.
@@ -114,7 +115,7 @@ func lastPayloads(log string) heard {
 	return h
 }
 
-// ticked is a condition: the broker has published so many times.
+// ticked is a condition: the broker has published n times.
 func (h heard) ticked(n int) func(metrics) string {
 	return func(metrics) string {
 		if h.ticks < n {
@@ -124,7 +125,8 @@ func (h heard) ticked(n int) func(metrics) string {
 	}
 }
 
-// equal is a condition: some metrics, by the topic below $SYS and the broker's level, have the values that were heard.
+// equal is a condition: some metrics have the values that were received. names holds the metrics by
+// topic, without $SYS and the broker's level.
 func (h heard) equal(names map[string]string) func(metrics) string {
 	return func(m metrics) string {
 		n := 0
@@ -146,7 +148,8 @@ func (h heard) equal(names map[string]string) func(metrics) string {
 	}
 }
 
-// sysRow is a row of a dialect, with its topics as an expression that is not that of the dialect.
+// sysRow is a row of a dialect. Its regular expression for the topics is made independently of the
+// dialect.
 type sysRow struct {
 	sys.Row
 	topics *regexp.Regexp
@@ -154,7 +157,7 @@ type sysRow struct {
 
 type sysTable []sysRow
 
-// rowsOf gives the table of a dialect.
+// rowsOf returns the table of a dialect.
 func rowsOf(t testing.TB, name string) (table sysTable) {
 	t.Helper()
 	dialects := sys.Dialects()
@@ -185,7 +188,7 @@ func rowsOf(t testing.TB, name string) (table sysTable) {
 	return table
 }
 
-// find gives the row of a topic, nil if there is none.
+// find returns the row of a topic, nil if there is none.
 func (table sysTable) find(topic string) *sysRow {
 	i := slices.IndexFunc(table, func(r sysRow) bool { return r.topics.MatchString(topic) })
 	if i < 0 {
@@ -194,8 +197,8 @@ func (table sysTable) find(topic string) *sysRow {
 	return &table[i]
 }
 
-// equal is a condition: what was published is what is exported. A topic that is in no row fails the test, as does a metric
-// whose topic was not published.
+// equal is a condition: what was published is what is exported. The test fails if a topic is in no
+// row, or if the topic of a metric was not published.
 func (table sysTable) equal(t testing.TB, payloads map[string]string) func(metrics) string {
 	return func(m metrics) string {
 		t.Helper()
@@ -219,7 +222,7 @@ func (table sysTable) equal(t testing.TB, payloads map[string]string) func(metri
 					t.Fatalf("%s: %v", topic, err)
 				}
 			default:
-				t.Fatalf("%s: this test does not know how to read %+v", topic, r.Row)
+				t.Fatalf("%s: this test cannot read %+v", topic, r.Row)
 			}
 			if r.Cause != "" {
 				selector += "{cause=" + r.Cause + "}"
@@ -230,7 +233,7 @@ func (table sysTable) equal(t testing.TB, payloads map[string]string) func(metri
 		}
 		for _, r := range table {
 			if r.Metric != "" && !made[r.Metric] {
-				t.Fatalf("the broker does not publish %s, of which %s is to be made", r.Topic, r.Metric)
+				t.Fatalf("the broker does not publish %s, from which %s is made", r.Topic, r.Metric)
 			}
 		}
 		return ""

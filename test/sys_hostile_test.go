@@ -10,7 +10,7 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// eachSecond does something now and each second from then on, until the test ends.
+// eachSecond calls a function now and every second from then on, until the test ends.
 func eachSecond(t testing.TB, do func(second int)) {
 	do(0)
 	stop, done := make(chan struct{}), make(chan struct{})
@@ -30,16 +30,17 @@ func eachSecond(t testing.TB, do func(second int)) {
 	t.Cleanup(func() { close(stop); <-done })
 }
 
-// kept is how many topics without a metric the agent keeps of a broker, at most.
+// kept is the most topics without a metric that the agent keeps of a broker.
 const kept = 512
 
-// TestSysHostile reads $SYS of brokers that publish what no broker should: it costs bounded memory and series, what can be
-// used is still used, and neither the scrape nor the probes are harmed.
+// TestSysHostile reads $SYS of brokers that publish what no broker should. Memory and series stay
+// bounded, usable values are still used, and neither the scrape nor the probes are harmed.
 func TestSysHostile(t *testing.T) {
 	t.Parallel()
 	flood, nodes := lab.StartBroker(t, lab.BrokerOptions{}), lab.StartBroker(t, lab.BrokerOptions{})
 	tooLong, noUTF8 := lab.StartBroker(t, lab.BrokerOptions{}), lab.StartBroker(t, lab.BrokerOptions{})
-	// Retained, so that it breaks each connection. The agent says in CONNECT that it takes 1 MiB.
+	// These are retained, so they break each connection. The agent announces in CONNECT that it
+	// accepts 1 MiB.
 	tooLong.Publish("$SYS/broker/version", strings.Repeat("x", 1<<20), true)
 	noUTF8.Publish("$SYS/brokers/emqx@\xff/version", "5.8.0", true)
 	healthy := lab.StartMosquitto(t, lab.MosquittoOptions{Config: []string{"sys_interval 1"}})
@@ -88,7 +89,7 @@ func TestSysHostile(t *testing.T) {
 	}
 	nodes.Publish("$SYS/brokers", strings.Join(strange, ","), false)
 
-	// The race detector takes some 100 MiB.
+	// The race detector needs about 100 MiB.
 	bounds := map[string]float64{"process_resident_memory_bytes": 100 << 20, "go_memstats_heap_inuse_bytes": 64 << 20, "go_goroutines": 150}
 	if raceDetector() {
 		bounds["process_resident_memory_bytes"] = 300 << 20
@@ -130,7 +131,7 @@ func TestSysHostile(t *testing.T) {
 		t.Errorf("promtool check metrics: %v\n%s", err, output)
 	}
 
-	// Topics without a metric, bridges and nodes are bounded in number, of each broker.
+	// The number of topics without a metric, of bridges and of nodes is bounded for each broker.
 	for _, target := range []string{"flood", "nodes"} {
 		n := 0
 		for _, metric := range sys.Metrics() {
@@ -150,12 +151,12 @@ func TestSysHostile(t *testing.T) {
 		t.Errorf("a negative count is exported:%s", m.show("mqtt_broker_bytes_sent_total{target=flood}"))
 	}
 	if got := m.sum("mqtt_broker_info{target=flood,software=mosquitto,version=2.0.11}"); got != 1 {
-		t.Errorf("the broker is not known:%s", m.show("mqtt_broker_info"))
+		t.Errorf("the broker is not recognized:%s", m.show("mqtt_broker_info"))
 	}
 	for _, target := range []string{"too-long", "no-utf8"} {
 		checkNothingRead(t, m, target)
 		if !strings.Contains(a.Log(), `msg="$SYS disconnected" target=`+target) {
-			t.Errorf("the log does not tell of %s:\n%s", target, a.Log())
+			t.Errorf("the log does not mention %s:\n%s", target, a.Log())
 		}
 	}
 }

@@ -9,11 +9,12 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// sysClient is a profile by which brokers know the client that reads $SYS, by the target's name and "-sys-".
+// sysClient is a profile with client ids by which brokers recognize the client that reads $SYS: the
+// name of the target and "-sys-".
 const sysClient = `{name: default, protocol: "%s", client_id: "{target}-{probe}-{slot}"}`
 
-// TestSysRefused reads $SYS of a broker that forbids it: one state, one line in the log, one connection that stays, and one
-// question, however long the other probes of the target go on.
+// TestSysRefused reads $SYS of a broker that forbids it. There is one state, one line in the log,
+// one connection that stays, and one SUBSCRIBE, however long the other probes of the target go on.
 func TestSysRefused(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ protocol, code string }{{"5", "0x87"}, {"3.1.1", "0x80"}} {
@@ -31,7 +32,7 @@ func TestSysRefused(t *testing.T) {
 			a := startPlan(t, plan{
 				targets:  []string{fmt.Sprintf("{name: b, url: %q, connect_rate: 100, sys: {enabled: true}}", broker.URL())},
 				profiles: []string{fmt.Sprintf(sysClient, tt.protocol)},
-				probes:   []string{"{name: connect, kind: connect, interval: 200ms, timeout: 200ms}"},
+				probes:   []string{"{name: connect, kind: connect, interval: 500ms, timeout: 500ms}"},
 			})
 			const refused, runs = "mqtt_broker_sys_state{state=refused}", "mqtt_probe_runs_total{probe=connect,outcome=success}"
 			m := a.until(atLeast(1, refused))
@@ -56,7 +57,7 @@ func TestSysRefused(t *testing.T) {
 					lines++
 					for _, want := range []string{"$SYS refused", "target=b", tt.code, "$SYS/#"} {
 						if !strings.Contains(line, want) {
-							t.Errorf("the log does not tell %s: %s", want, line)
+							t.Errorf("the line of the log lacks %s: %s", want, line)
 						}
 					}
 				}
@@ -68,9 +69,10 @@ func TestSysRefused(t *testing.T) {
 	}
 }
 
-// TestSysForbidden reads $SYS of a Mosquitto whose access rules forbid it to one of two users: it grants the subscription,
-// and sends nothing. Nothing is made up, and the connection stays; that this is called a refusal after some minutes is
-// for tests in virtual time.
+// TestSysForbidden reads $SYS of a Mosquitto whose access rules forbid it to one of two users.
+// Mosquitto grants the subscription, and sends nothing. The agent invents no values, and the
+// connection stays. After some minutes the agent calls this a refusal; tests in virtual time check
+// that.
 func TestSysForbidden(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{

@@ -10,7 +10,7 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// publish has a client publish a message n times at QoS 0.
+// publish lets a client publish a message n times at QoS 0.
 func publish(t testing.TB, port int, topic, payload string, n int) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), lab.Require(t, "mosquitto_pub"), "-p", fmt.Sprint(port), "-t", topic, "-m", payload,
@@ -20,9 +20,10 @@ func publish(t testing.TB, port int, topic, payload string, n int) {
 	}
 }
 
-// TestSysRestart restarts a broker that has counted much, under the eyes of a Prometheus: its rate() shows the traffic of
-// before and after, and nothing else. A counter that came back with an old value, or that went on as if nothing had
-// happened, would be a spike of all that was ever counted.
+// TestSysRestart restarts a broker with large counters while a Prometheus scrapes. rate() shows the
+// traffic before and after the restart, and nothing else. A counter that came back with an old
+// value, or that continued as if nothing had happened, would show a spike of everything that was
+// ever counted.
 func TestSysRestart(t *testing.T) {
 	t.Parallel()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{Config: []string{"sys_interval 1"}})
@@ -31,7 +32,7 @@ func TestSysRestart(t *testing.T) {
 		probes:  []string{"{name: echo, kind: session, session: {sessions: 3, echo: {interval: 1s, ack_timeout: 400ms}}}"},
 	})
 	const bulk, size = 50_000, 200
-	counters := map[string]float64{ // and what is in them long before the traffic that is watched
+	counters := map[string]float64{ // with their values long before the traffic that is watched
 		"mqtt_broker_messages_received_total":      bulk,
 		"mqtt_broker_publishes_received_total":     bulk,
 		"mqtt_broker_bytes_received_total":         bulk * size,
@@ -66,7 +67,7 @@ func TestSysRestart(t *testing.T) {
 		t.Logf("%s: at most %.4g/s before, %.4g/s after", name, before, after)
 		bound := 5 * before // the sessions come back all at once
 		if spike := n / (samples - 1); bound > spike/5 {
-			t.Fatalf("%s: a false increase would make %.4g/s, which cannot be told from %.4g/s", name, spike, before)
+			t.Fatalf("%s: a false increase would make %.4g/s, which cannot be distinguished from %.4g/s", name, spike, before)
 		}
 		if after > bound {
 			t.Errorf("%s: up to %.4g/s after the restart, %.4g/s before", name, after, before)
@@ -77,7 +78,8 @@ func TestSysRestart(t *testing.T) {
 	}
 }
 
-// highest is the highest value of the one series that an expression gives within a time; there has to be one.
+// highest returns the highest value of the only series of an expression within a time. The series
+// must exist.
 func highest(t testing.TB, p *lab.Prometheus, promql string, start, end time.Time) (most float64) {
 	t.Helper()
 	result := p.QueryRange(promql, start, end, time.Second)

@@ -18,15 +18,15 @@ type endpoint struct {
 	login     []string // user and password, where the broker demands them
 }
 
-// persistentBroker is a broker that holds connections and sessions by client id.
+// persistentBroker is a broker that keeps connections and sessions by client id.
 type persistentBroker struct {
 	name      string
 	start     func(t *testing.T) []endpoint
 	profiles  []string
-	misorders bool // may send what it had sent to a dead connection after what it had not
+	misorders bool // may send again, after newer messages, what it had sent to a dead connection
 }
 
-// The profiles, with client ids that these tests know, and with sessions that would last.
+// The profiles have client ids that these tests know, and sessions that would last.
 const (
 	v5Profile   = `{name: v5, keepalive: 5s, clean_start: false, session_expiry: 1h, client_id: "{target}-{probe}-{role}-{profile}"}`
 	v311Profile = `{name: v311, protocol: "3.1.1", keepalive: 5s, clean_start: false, client_id: "{target}-{probe}-{role}-{profile}"}`
@@ -51,14 +51,14 @@ func startEjabberd(t *testing.T) []endpoint {
 	return []endpoint{{"ejabberd", e.URL, login, []string{e.Username, e.Password}}}
 }
 
-// firstRuns starts an agent and waits until each of its n probes has done its first run; again if this machine was too
-// slow for that to mean anything.
+// firstRuns starts an agent and waits until each of its n probes has done its first run. It starts
+// again if this machine was too slow for that to mean anything.
 func firstRuns(t *testing.T, p plan, n int) (a *agent, m metrics) {
 	t.Helper()
 	for range 5 {
 		a = startPlan(t, p)
 		m = a.until(atLeast(float64(n), "mqtt_probe_runs_total"))
-		if !strings.Contains(a.Log(), "our own timers were") {
+		if !strings.Contains(a.Log(), ownLateness) {
 			break
 		}
 		a.Stop()
@@ -66,7 +66,8 @@ func firstRuns(t *testing.T, p plan, n int) (a *agent, m metrics) {
 	return a, m
 }
 
-// run starts the broker, and an agent with a probe of it; the probe's text has a place for its profiles.
+// run starts the broker, and an agent with a probe of it. The probe's text has a %s for its
+// profiles.
 func (b *persistentBroker) run(t *testing.T, probe string) (a *agent, endpoints []endpoint, m metrics) {
 	t.Helper()
 	endpoints = b.start(t)
@@ -76,12 +77,12 @@ func (b *persistentBroker) run(t *testing.T, probe string) (a *agent, endpoints 
 	}
 	a, m = firstRuns(t, p, len(endpoints)*len(b.profiles))
 	if deaf := netfault.Supported(netfault.Deaf) == nil; deaf && strings.Contains(a.Log(), "half-open clients vanish in mode") {
-		t.Errorf("a better mode was passed over, though this process may use it:\n%s", a.Log())
+		t.Errorf("a better mode was not used, though this process may use it:\n%s", a.Log())
 	}
 	return a, endpoints, m
 }
 
-// nothingLeft asks for sessions of the clients of a probe.
+// nothingLeft checks that the broker keeps no session of the clients of a probe.
 func (b *persistentBroker) nothingLeft(t *testing.T, endpoints []endpoint, probe string, roles ...string) {
 	t.Helper()
 	for _, e := range endpoints {
@@ -96,7 +97,7 @@ func (b *persistentBroker) nothingLeft(t *testing.T, endpoints []endpoint, probe
 	}
 }
 
-// TestTakeover lets a second client in beside a live and beside a half-open one.
+// TestTakeover connects a second client beside a live one and beside a half-open one.
 func TestTakeover(t *testing.T) {
 	t.Parallel()
 	both := []string{"v5", "v311"}
@@ -123,7 +124,7 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-// TestTakeoverFaults meets brokers that refuse the second client, or keep both.
+// TestTakeoverFaults runs against brokers that refuse the second client, or keep both.
 func TestTakeoverFaults(t *testing.T) {
 	t.Parallel()
 	brokers := map[string]*lab.Broker{}

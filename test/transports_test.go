@@ -12,7 +12,8 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestTransports runs every kind of probe over every transport of a Mosquitto, with both versions of MQTT.
+// TestTransports runs every kind of probe over every transport of a Mosquitto, with both versions
+// of MQTT.
 func TestTransports(t *testing.T) {
 	t.Parallel()
 	ca := lab.NewCA(t)
@@ -107,7 +108,7 @@ func TestTransports(t *testing.T) {
 	broker.WaitLog("/receive'")
 }
 
-// checkExpiry checks a time stamp that is there only where a certificate is.
+// checkExpiry checks a time stamp that exists only where a certificate is.
 func checkExpiry(t *testing.T, m metrics, selector string, want bool, c *lab.Certificate) {
 	t.Helper()
 	series := m.series(selector)

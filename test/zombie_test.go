@@ -10,7 +10,8 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestZombies holds echoing sessions to brokers that answer pings but not, or not soon, what is published.
+// TestZombies holds echoing sessions to brokers that answer pings, but acknowledge or deliver
+// messages late or never.
 func TestZombies(t *testing.T) {
 	t.Parallel()
 	const (
@@ -23,7 +24,8 @@ func TestZombies(t *testing.T) {
 		target string
 		script lab.Script
 		qos    int
-		// What is found: the zombies by what is missing, and whether the reconnects after them cured; nothing: no zombie.
+		// The findings: the zombies by what is missing, and whether the reconnects after them
+		// cured. Empty: no zombie.
 		missing, cured []string
 		enough         float64 // zombies or, where there are none, messages delivered
 	}{
@@ -52,7 +54,7 @@ func TestZombies(t *testing.T) {
 		}
 		enough = append(enough, atLeast(tt.enough, "mqtt_probe_zombies_total"+of), func(m metrics) string {
 			if zombies, failures := m.sum("mqtt_probe_zombies_total"+of), m.sum("mqtt_probe_failures_total{reason=zombie,target="+tt.target+"}"); zombies != failures {
-				return fmt.Sprintf("%s: %g zombies, but %g failures for that reason", tt.target, zombies, failures) // in a scrape amidst a report
+				return fmt.Sprintf("%s: %g zombies, but %g failures for that reason", tt.target, zombies, failures) // scraped in the middle of a report
 			}
 			return ""
 		})
@@ -76,7 +78,7 @@ func TestZombies(t *testing.T) {
 				t.Errorf("reconnects after zombies by cured (-want +got):\n%s", diff)
 			}
 			if n := m.sum("mqtt_probe_pings_total{outcome=timeout," + of + "}"); n != 0 {
-				t.Errorf("%g pings without answer: that is no zombie", n)
+				t.Errorf("%g pings without an answer: such a session is no zombie", n)
 			}
 			if tt.missing == nil {
 				a.blameless(m, of)
@@ -92,7 +94,7 @@ func TestZombies(t *testing.T) {
 			// From the last answer, or from CONNACK, to the verdict.
 			each := m.sum("mqtt_probe_session_state_seconds_total{state=zombie,"+of+"}") / zombies
 			if each < 2*ackTimeout.Seconds() || each > 2*interval.Seconds() {
-				t.Errorf("a zombie was named after %.3f s, want %v to %v", each, 2*ackTimeout, 2*interval)
+				t.Errorf("a zombie was detected after %.3f s, want %v to %v", each, 2*ackTimeout, 2*interval)
 			}
 		})
 	}

@@ -124,6 +124,12 @@ func parse(t *testing.T, raw string) *url.URL {
 // nothing.
 func login(t *testing.T, broker *url.URL, config *tls.Config, id, password string) net.Conn {
 	t.Helper()
+	return loginFor(t, broker, config, id, password, time.Minute)
+}
+
+// loginFor is login with a keepalive.
+func loginFor(t *testing.T, broker *url.URL, config *tls.Config, id, password string, keepalive time.Duration) net.Conn {
+	t.Helper()
 	conn, err := net.Dial("tcp", broker.Host)
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +146,7 @@ func login(t *testing.T, broker *url.URL, config *tls.Config, id, password strin
 		mqttConn = tls.Client(conn, config)
 	}
 	text := func(b []byte, s string) []byte { return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...) }
-	body := append(text(nil, "MQTT"), 4, 0xc2, 0, 1) // user name, password, Clean Session; K = 1 s
+	body := append(text(nil, "MQTT"), 4, 0xc2, 0, byte(keepalive.Seconds())) // user name, password, Clean Session
 	body = text(text(text(body, id), "alice"), password)
 	if _, err := mqttConn.Write(append([]byte{0x10, byte(len(body))}, body...)); err != nil {
 		t.Fatal(err)
@@ -189,7 +195,7 @@ func TestMosquittoLives(t *testing.T) {
 	w.expect("disconnect peer_closed unknown")
 
 	t.Log("silent")
-	login(t, plain, nil, "silent dev", "secret")
+	loginFor(t, plain, nil, "silent dev", "secret", time.Second)
 	w.expect("connect", "disconnect keepalive_timeout server")
 
 	for _, u := range []*url.URL{plain, parse(t, m.WS)} {

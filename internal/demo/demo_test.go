@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,9 @@ func TestCertificates(t *testing.T) {
 	}
 	for _, tt := range tests {
 		d := b.find(t, tt.broker)
+		if !slices.ContainsFunc(d.Endpoints, func(e Endpoint) bool { return e.TLS }) {
+			t.Errorf("%s has no endpoint with TLS", tt.broker)
+		}
 		for _, e := range d.Endpoints {
 			if !e.TLS {
 				continue
@@ -167,10 +171,12 @@ func TestCertificates(t *testing.T) {
 
 func TestWebSocketNeedsSubProtocol(t *testing.T) {
 	healthy := startDemo(t, Options{}).find(t, "healthy")
+	asked := 0
 	for _, e := range healthy.Endpoints {
 		if e.Transport != "websocket" || e.TLS {
 			continue
 		}
+		asked++
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, strings.Replace(e.URL, "ws://", "http://", 1), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -184,6 +190,9 @@ func TestWebSocketNeedsSubProtocol(t *testing.T) {
 		if resp.StatusCode != http.StatusBadRequest {
 			t.Errorf("status %v, want 400", resp.Status)
 		}
+	}
+	if asked == 0 {
+		t.Error("there is no endpoint for plain websockets")
 	}
 }
 

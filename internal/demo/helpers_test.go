@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is much longer than any step takes. It turns a hang into a failure.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // startDemo starts the brokers in a directory of the test and closes them when the test ends.
 func startDemo(t *testing.T, o Options) *Brokers {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pingreq/pingreq/test/lab"
 )
 
 // control runs f on the socket of conn.
@@ -80,7 +82,7 @@ func deafen(t *testing.T, conn net.Conn) {
 		return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &drop[0]})
 	})
 	if errors.Is(err, unix.EPERM) {
-		t.Skip("dropping packets in the kernel needs CAP_NET_ADMIN here")
+		lab.RequireNetAdmin(t) // skips the test, or fails it where components are required
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -143,6 +145,10 @@ func TestSocketFullWindow(t *testing.T) {
 	for ; facts.Unacked > 0 || facts.Backoff == 0; facts = tcpFacts(t, client) {
 		if time.Now().After(limit) {
 			t.Fatalf("the window did not fill: %+v", facts)
+		}
+		client.SetWriteDeadline(time.Now().Add(short)) // where this process stood still, the first writes did not fill it
+		if _, e := client.Write(make([]byte, 64<<10)); !errors.Is(e, os.ErrDeadlineExceeded) && e != nil {
+			t.Fatal(e)
 		}
 		pause(client)
 	}

@@ -63,7 +63,7 @@ type dialer struct {
 	network, address string
 	tls              *tls.Config
 	keepalive        time.Duration
-	deadline         time.Duration // of handshake and reads; 0 = patience
+	silent           Phase // in which the server sends nothing: there the deadline is short
 }
 
 // run connects, waits until the connection ends, and returns what it observed.
@@ -84,9 +84,11 @@ func (d dialer) run(t *testing.T) Observation {
 		return o
 	}
 	defer raw.Close()
-	wait := patience
-	if d.deadline > 0 {
-		wait = d.deadline
+	limit := func() time.Time {
+		if o.Phase == d.silent {
+			return time.Now().Add(short)
+		}
+		return time.Now().Add(patience)
 	}
 	tapped := &tap{Conn: raw}
 	var conn net.Conn = tapped
@@ -103,24 +105,26 @@ func (d dialer) run(t *testing.T) Observation {
 		o.Phase = PhaseTLS
 		client := tls.Client(conn, d.tls)
 		// A context would close the socket, and TCP_INFO would be lost.
-		conn.SetDeadline(time.Now().Add(wait))
+		conn.SetDeadline(limit())
 		if err := client.Handshake(); err != nil {
 			return end(DeadlineHandshake, err)
 		}
 		conn = client
 	}
 	o.Phase = PhaseMQTT
+	conn.SetDeadline(time.Now().Add(patience))
 	if _, err := conn.Write(connect); err != nil {
 		return end(DeadlineWrite, err)
 	}
 	sent := time.Now()
-	conn.SetDeadline(time.Now().Add(wait))
+	conn.SetDeadline(limit())
 	answer := make([]byte, len(connack))
 	n, err := io.ReadFull(conn, answer)
 	if o.BytesReceived = int64(n); err != nil {
 		return end(DeadlineConnack, err)
 	}
 	o.Phase = PhaseEstablished
+	conn.SetDeadline(limit())
 	_, err = io.Copy(io.Discard, conn)
 	if err == nil {
 		err = io.EOF
@@ -279,10 +283,10 @@ func TestSocketTCP(t *testing.T) {
 		{"FIN before CONNACK", func(c net.Conn) { readConnect(c) }, dialer{}, "connection_refused server fin in mqtt"},
 		{"RST before CONNACK", func(c net.Conn) { readConnect(c); reset(c) }, dialer{}, "connection_refused server rst in mqtt"},
 		{"FIN in CONNACK", func(c net.Conn) { readConnect(c); c.Write(connack[:2]) }, dialer{}, "peer_closed unknown fin in mqtt"},
-		{"silent accept", func(c net.Conn) { hold(c) }, dialer{deadline: short}, "connack_timeout " + string(whom()) + " deadline in mqtt"},
+		{"silent accept", func(c net.Conn) { hold(c) }, dialer{silent: PhaseMQTT}, "connack_timeout " + string(whom()) + " deadline in mqtt"},
 		{"FIN", func(c net.Conn) { accept(c) }, dialer{keepalive: time.Hour}, "peer_closed unknown fin in established"},
 		{"FIN after our silence", func(c net.Conn) { accept(c) }, dialer{keepalive: 1}, "keepalive_timeout server fin in established"},
-		{"silence", func(c net.Conn) { accept(c); hold(c) }, dialer{deadline: short}, "pingresp_timeout " + string(whom()) + " deadline in established"},
+		{"silence", func(c net.Conn) { accept(c); hold(c) }, dialer{silent: PhaseEstablished}, "pingresp_timeout " + string(whom()) + " deadline in established"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.d.address = serve(t, "tcp", c.server)
@@ -368,7 +372,7 @@ func TestSocketUnix(t *testing.T) {
 		checkSocket(t, d.run(t), "peer_closed server fin in established")
 	})
 	t.Run("silence", func(t *testing.T) {
-		d := dialer{network: "unix", address: serve(t, "unix", func(c net.Conn) { hold(c) }), deadline: short}
+		d := dialer{network: "unix", address: serve(t, "unix", func(c net.Conn) { hold(c) }), silent: PhaseMQTT}
 		checkSocket(t, d.run(t), "connack_timeout server deadline in mqtt")
 	})
 	t.Run("no socket", func(t *testing.T) {
@@ -452,7 +456,7 @@ func TestSocketTLS(t *testing.T) {
 		}), "certificate_error server tls_alert in mqtt", "alert"},
 	}
 	silent := client(nil)
-	silent.deadline = short
+	silent.silent = PhaseTLS
 	cases = append(cases, testCase{"silent handshake", func(c net.Conn) { hold(c) }, silent, "handshake_timeout " + string(whom()) + " deadline in tls", "handshake"})
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		name, d := tls.VersionName(version), client(only(version))

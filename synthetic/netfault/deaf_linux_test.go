@@ -376,6 +376,8 @@ func TestUnsuitable(t *testing.T) {
 			match error
 			text  string
 		}{"multipath", c, errors.ErrUnsupported, "Multipath TCP"})
+	} else {
+		t.Logf("Multipath TCP is not tested: the kernel does not use it (%v)", err)
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

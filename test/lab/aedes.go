@@ -9,13 +9,13 @@ import (
 
 // AedesOptions are the settings of an aedes.
 type AedesOptions struct {
-	// Stats adds aedes-stats: values on $SYS/<broker id>/… each second. aedes alone publishes its
-	// birth, a heartbeat each minute, and who connects and leaves.
+	// Stats adds aedes-stats, which publishes values on $SYS/<broker id>/… each second. aedes alone
+	// publishes its birth, a heartbeat each minute, and which clients connect and leave.
 	Stats bool
 }
 
-// Aedes is a running aedes 1.2.0: MQTT 3.1.1, with aedes's own defaults. Its broker id, which is in
-// its $SYS topics, is another one after each start.
+// Aedes is a running aedes 1.2.0: MQTT 3.1.1, with aedes's own defaults. Its broker id is part of
+// its $SYS topics. It changes at each start.
 type Aedes struct {
 	*Daemon
 	// URL is MQTT over TCP.
@@ -24,8 +24,8 @@ type Aedes struct {
 	Port int
 }
 
-// StartAedes starts an aedes on a free port of 127.0.0.1. It keeps everything in memory, so that
-// nothing outlives a restart.
+// StartAedes starts an aedes on a free port of 127.0.0.1. It keeps everything in memory, so nothing
+// survives a restart.
 func StartAedes(t testing.TB, o AedesOptions) *Aedes {
 	t.Helper()
 	node := Require(t, "node")
@@ -46,8 +46,8 @@ func StartAedes(t testing.TB, o AedesOptions) *Aedes {
 	return a
 }
 
-// moduleRoot returns the directory of the project, found from the test's own: go test runs each
-// test in the folder of its package.
+// moduleRoot returns the directory of the project. go test runs each test in the folder of its
+// package; moduleRoot searches upwards from there.
 func moduleRoot(t testing.TB) string {
 	t.Helper()
 	start, err := os.Getwd()

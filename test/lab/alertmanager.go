@@ -13,7 +13,7 @@ import (
 // Alertmanager is a running Alertmanager with data of its own.
 type Alertmanager struct {
 	*Daemon
-	// URL is that of its web pages.
+	// URL is the address of its web pages.
 	URL string
 	// Address is host:port of URL.
 	Address string
@@ -63,14 +63,15 @@ type PageAlert struct {
 
 // Pager receives what Alertmanager sends.
 type Pager struct {
-	// URL is that of the webhook.
+	// URL is the address of the webhook.
 	URL string
 
 	mu    sync.Mutex
 	pages []Page
 }
 
-// StartPager starts a webhook on a free port of 127.0.0.1. A page that cannot be read fails the test.
+// StartPager starts a webhook on a free port of 127.0.0.1. A page that cannot be read fails the
+// test.
 func StartPager(t testing.TB) *Pager {
 	t.Helper()
 	p := &Pager{}
@@ -89,7 +90,7 @@ func StartPager(t testing.TB) *Pager {
 	return p
 }
 
-// Pages lists what came, in order.
+// Pages returns the pages that came, in order.
 func (p *Pager) Pages() []Page {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -12,50 +12,56 @@ import (
 	"time"
 )
 
-// lingerTime is how long the broker waits for a client whose connection it ended to close its side.
+// lingerTime is how long the broker waits, after it ended a connection, for the client to close its
+// side.
 const lingerTime = 2 * time.Second
 
-// BrokerOptions say where a broker listens, and which faults it has. With the zero value it does what the standard asks,
-// but for one thing: it never gives up a silent client.
+// BrokerOptions set where a broker listens, and which faults it has. With the zero value it follows
+// the standard, with one exception: it never times out a silent client.
 type BrokerOptions struct {
 	// Listener is where connections come from; nil: a free TCP port of 127.0.0.1.
 	Listener net.Listener
 	// TLS, when set, makes the broker speak TLS.
 	TLS *tls.Config
 
-	// Grace is the multiple of its keepalive after which a silent client is cut; the standard's is 1.5
-	// [MQTT-3.1.2-22]. 0: never.
+	// Grace is the multiple of its keepalive after which a silent client is cut. The standard says
+	// 1.5 [MQTT5-3.1.2-22, MQTT3-3.1.2-24]. 0: never.
 	Grace float64
-	// GraceOf, when set, says in place of Grace how long a client may be silent; 0: for ever. The keepalive is the
-	// one that is in force.
+	// GraceOf, when set, replaces Grace: it returns how long a client may be silent; 0: for ever.
+	// Its argument is the keepalive that is in force.
 	GraceOf func(clientID string, keepAlive time.Duration) time.Duration
-	// Tick, when set, makes the broker look at each client's silence only this often, for the first time 1.5 ticks after
-	// CONNECT, and count ticks instead of time, as NanoMQ does: it cuts a client at the tick after the one at which the ticks
-	// since its last packet exceed its grace.
+	// Tick, when set, makes the broker check each client's silence only once per tick. The first
+	// check is 1.5 ticks after CONNECT. The broker counts ticks instead of time, as NanoMQ does:
+	// when the ticks since a client's last packet exceed its grace, it cuts the client at the
+	// following tick.
 	Tick time.Duration
-	// SendingCounts makes what the broker sends to a client an end of the client's silence, as rumqttd does.
+	// SendingCounts makes packets that the broker sends to a client end the client's silence, as in
+	// rumqttd.
 	SendingCounts bool
-	// ServerKeepAlive is announced to every MQTT 5 client, and is its keepalive; 0: the client's own.
+	// ServerKeepAlive is announced to every MQTT 5 client, and is its keepalive; 0: the client's
+	// own.
 	ServerKeepAlive time.Duration
-	// Ending is how the broker ends a connection, be it for silence or for a takeover.
+	// Ending is how the broker ends a connection, after silence or for a takeover.
 	Ending Ending
 
-	// Deny says which subscriptions are refused: SUBACK 0x87, and 0x80 in MQTT 3.1.1. It is called once for each filter of
-	// a SUBSCRIBE. nil: none.
+	// Deny reports whether a subscription is refused: SUBACK 0x87, and 0x80 in MQTT 3.1.1. It is
+	// called once for each filter of a SUBSCRIBE. nil: none is refused.
 	Deny func(clientID, filter string) bool
 
-	// NoWill says whose Will is swallowed; nil: nobody's.
+	// NoWill reports whether a client's Will is swallowed; nil: none is.
 	NoWill func(clientID string) bool
-	// WillDelay makes every Will this late.
+	// WillDelay is how late the broker publishes every Will.
 	WillDelay time.Duration
 
-	// Takeover is what happens to a client that comes with the id of one that is connected.
+	// Takeover is what happens to a client that connects with the id of a connected one.
 	Takeover Takeover
-	// TakeoverDelay is how long such a client waits for its CONNACK; the old one, if it has to go, goes before.
+	// TakeoverDelay is how long such a client waits for its CONNACK. If the old client has to go,
+	// it goes before the wait.
 	TakeoverDelay time.Duration
 
-	// Redeliver says which of the n messages that wait for a returning client are sent, and in which order: their
-	// numbers from 0, the oldest. Those left out are lost, those that occur twice come twice. nil: all, in order.
+	// Redeliver returns which of the n messages that wait for a returning client are sent, and in
+	// which order. The messages are numbered from 0, the oldest. Those left out are lost; those
+	// that occur twice are sent twice. nil: all, in order.
 	Redeliver func(n int) []int
 	// RedeliverEvery is the time between two of these messages; 0: all at once.
 	RedeliverEvery time.Duration
@@ -65,11 +71,11 @@ type BrokerOptions struct {
 type Ending int
 
 const (
-	// EndDisconnect is DISCONNECT with the reason, which MQTT 3.1.1 does not have, and FIN.
+	// EndDisconnect is DISCONNECT with the reason, and FIN. MQTT 3.1.1 has no such DISCONNECT.
 	EndDisconnect Ending = iota
-	// EndFIN is FIN alone, after close_notify under TLS.
+	// EndFIN is only FIN, after close_notify under TLS.
 	EndFIN
-	// EndRST is RST alone.
+	// EndRST is only RST.
 	EndRST
 )
 
@@ -77,16 +83,18 @@ const (
 type Takeover int
 
 const (
-	// TakeoverStandard ends the old connection [MQTT-3.1.4-3].
+	// TakeoverStandard ends the old connection [MQTT5-3.1.4-3].
 	TakeoverStandard Takeover = iota
 	// TakeoverRefused refuses the new client: CONNACK 0x85, and 2 in MQTT 3.1.1.
 	TakeoverRefused
-	// TakeoverBoth keeps both. The new one has the session; the old one is answered, and gets no more messages.
+	// TakeoverBoth keeps both. The new one has the session. The old one still gets answers, but no
+	// more messages.
 	TakeoverBoth
 )
 
-// Broker is a broker for several clients: MQTT 5 and 3.1.1, QoS 0 and 1, Wills, retained messages, sessions. Its faults
-// are exact, and it runs in virtual time as well as over TCP. It records what clients did and left behind.
+// Broker is a broker for several clients: MQTT 5 and 3.1.1, QoS 0 and 1, Wills, retained messages,
+// sessions. Its faults are exact. It runs in virtual time as well as over TCP. It records what
+// clients did and what they left behind.
 type Broker struct {
 	*ScriptedBroker
 	o BrokerOptions
@@ -113,7 +121,7 @@ func StartBroker(t testing.TB, o BrokerOptions) *Broker {
 	return b
 }
 
-// serve is the life of one connection.
+// serve handles one connection until it ends.
 func (b *Broker) serve(conn *Conn) error {
 	if err := conn.ReadConnect(); err != nil {
 		return err
@@ -137,7 +145,7 @@ func (b *Broker) serve(conn *Conn) error {
 	b.mu.Unlock()
 	writer.Wait()
 	if c.lingers {
-		io.Copy(io.Discard, conn.raw) // ends with the client's side, or with lingerTime
+		io.Copy(io.Discard, conn.raw) // ends when the client closes its side, or after lingerTime
 	}
 	if silent {
 		return nil
@@ -145,7 +153,7 @@ func (b *Broker) serve(conn *Conn) error {
 	return err
 }
 
-// clearWay deals with a connected client of the same id.
+// clearWay handles a connected client with the same id.
 func (b *Broker) clearWay(conn *Conn) (refused bool, err error) {
 	b.mu.Lock()
 	b.connects = append(b.connects, conn.Connect)
@@ -173,7 +181,8 @@ func (b *Broker) clearWay(conn *Conn) (refused bool, err error) {
 	return true, conn.send(Frame(byte(CONNACK)<<4, []byte{0, code}, conn.noProperties()))
 }
 
-// admit makes a connection a client, and queues its CONNACK and what waits for it.
+// admit makes a connection a client. It queues the CONNACK and the messages that wait for the
+// client.
 func (b *Broker) admit(conn *Conn) *brokerClient {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -181,7 +190,7 @@ func (b *Broker) admit(conn *Conn) *brokerClient {
 	if assigned {
 		conn.ClientID = newClientID()
 	}
-	b.takeOver(b.connected(conn.ClientID)) // those that came during TakeoverDelay
+	b.takeOver(b.connected(conn.ClientID)) // clients that came during TakeoverDelay
 	keepAlive := conn.KeepAlive
 	if conn.Level >= v5 && b.o.ServerKeepAlive > 0 {
 		keepAlive = b.o.ServerKeepAlive
@@ -202,7 +211,7 @@ func (b *Broker) silence(clientID string, keepAlive time.Duration) time.Duration
 	return time.Duration(b.o.Grace * float64(keepAlive))
 }
 
-// takeOver ends the connections whose client id a new one has.
+// takeOver ends the connections that have the client id of a new one.
 func (b *Broker) takeOver(rivals []*brokerClient) {
 	if b.o.Takeover == TakeoverBoth {
 		return
@@ -222,15 +231,15 @@ func (b *Broker) connected(clientID string) []*brokerClient {
 	return found
 }
 
-// end ends a client's connection, with what follows from that: its Will, and the end of its session. It does nothing
-// for one that has ended.
+// end ends a client's connection, with the consequences: its Will, and the end of its session. It
+// does nothing if the connection has ended.
 func (b *Broker) end(c *brokerClient, kind EventKind, code byte) {
 	if c.ended {
 		return
 	}
 	c.ended = true
 	delete(b.clients, c)
-	if b.ctx.Err() == nil { // otherwise the broker goes, with all that it has
+	if b.ctx.Err() == nil { // otherwise the broker is closing
 		b.record(kind, c.conn.ClientID)
 		b.leaveWill(c)
 		b.detach(c)
@@ -238,7 +247,7 @@ func (b *Broker) end(c *brokerClient, kind EventKind, code byte) {
 	c.close(kind, code, b.o.Ending)
 }
 
-// Cut breaks the connections of a client off, as a failing network does: its Will is due.
+// Cut breaks the connections of a client, as a failing network does. Its Will is due.
 func (b *Broker) Cut(clientID string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -247,7 +256,8 @@ func (b *Broker) Cut(clientID string) {
 	}
 }
 
-// Disconnect ends the connections of a client by DISCONNECT, which MQTT 3.1.1 does not have, and FIN: its Will is due.
+// Disconnect ends the connections of a client by DISCONNECT and FIN; MQTT 3.1.1 has no such
+// DISCONNECT. Its Will is due.
 func (b *Broker) Disconnect(clientID string, code byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -256,15 +266,15 @@ func (b *Broker) Disconnect(clientID string, code byte) {
 	}
 }
 
-// CutAll breaks all connections off, as when a broker dies that starts again with what it had stored: sessions and
-// retained messages stay, no Will is published.
+// CutAll breaks all connections, as a broker does that dies and starts again from its storage.
+// Sessions and retained messages stay, and no Will is published.
 func (b *Broker) CutAll() { b.endAll(ClientCut, 0) }
 
-// DisconnectAll is CutAll with DISCONNECT, which MQTT 3.1.1 does not have, before the FIN: 0x8B is a broker that is told
-// to stop.
+// DisconnectAll is CutAll with DISCONNECT before the FIN; MQTT 3.1.1 has no such DISCONNECT. A
+// broker that is told to stop sends 0x8B.
 func (b *Broker) DisconnectAll(code byte) { b.endAll(ClientKicked, code) }
 
-// Restart is CutAll of a broker that had stored nothing: sessions and retained messages are gone.
+// Restart is CutAll of a broker without storage: sessions and retained messages are gone.
 func (b *Broker) Restart() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -289,7 +299,7 @@ func (b *Broker) endAllLocked(kind EventKind, code byte) {
 	}
 }
 
-// later calls f, with the lock, when the time has passed, unless the broker is closed before.
+// later calls f with the lock held after d, unless the broker is closed before.
 func (b *Broker) later(d time.Duration, f func()) {
 	if b.ctx.Err() != nil {
 		return
@@ -307,14 +317,14 @@ func (b *Broker) later(d time.Duration, f func()) {
 	})
 }
 
-// Dropping makes Redeliver lose the messages of these numbers.
+// Dropping makes Redeliver lose the messages with these numbers.
 func Dropping(numbers ...int) func(n int) []int {
 	return func(n int) []int {
 		return slices.DeleteFunc(upTo(n), func(i int) bool { return slices.Contains(numbers, i) })
 	}
 }
 
-// Duplicating makes Redeliver send the messages of these numbers twice.
+// Duplicating makes Redeliver send the messages with these numbers twice.
 func Duplicating(numbers ...int) func(n int) []int {
 	return func(n int) []int {
 		var all []int
@@ -328,7 +338,7 @@ func Duplicating(numbers ...int) func(n int) []int {
 	}
 }
 
-// Reversing makes Redeliver begin with the newest message.
+// Reversing makes Redeliver start with the newest message.
 func Reversing() func(n int) []int {
 	return func(n int) []int {
 		all := upTo(n)

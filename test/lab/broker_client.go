@@ -13,7 +13,8 @@ const (
 	sessionTakenOver    = 0x8e
 )
 
-// brokerClient is a connected client. What is not marked otherwise is under the lock of the broker.
+// brokerClient is a connected client. The broker's lock protects its fields, except those marked
+// otherwise.
 type brokerClient struct {
 	conn    *Conn
 	silence time.Duration // how long it may be silent; 0: for ever; constant
@@ -23,9 +24,9 @@ type brokerClient struct {
 
 	session *session
 	expiry  time.Duration // of the session, once the connection has ended
-	will    *Will         // nil: none, or not any more
+	will    *Will         // nil: none, or no longer
 	ended   bool
-	lingers bool // its connection ends by FIN, and the client is given time to close its side
+	lingers bool // its connection ends by FIN, and the client gets time to close its side
 }
 
 func newBrokerClient(conn *Conn, silence, tick time.Duration) *brokerClient {
@@ -34,7 +35,7 @@ func newBrokerClient(conn *Conn, silence, tick time.Duration) *brokerClient {
 	return c
 }
 
-// close makes the writer end the connection, after all that is to be sent.
+// close makes the writer end the connection after everything is sent.
 func (c *brokerClient) close(kind EventKind, code byte, ending Ending) {
 	var last []byte
 	closing := func() error { return nil } // the connection is closed when serve returns
@@ -52,11 +53,11 @@ func (c *brokerClient) close(kind EventKind, code byte, ending Ending) {
 		closing = c.finish
 		c.lingers = true
 	}
-	c.conn.SetWriteDeadline(time.Now().Add(lingerTime)) // of a client that does not read
+	c.conn.SetWriteDeadline(time.Now().Add(lingerTime)) // limits the wait for a client that does not read
 	c.out.close(last, closing)
 }
 
-// finish sends a FIN, and bounds the wait for that of the client.
+// finish sends a FIN, and limits the wait for the client's FIN.
 func (c *brokerClient) finish() error {
 	if err := c.conn.closeNotify(); err != nil {
 		return err
@@ -67,7 +68,7 @@ func (c *brokerClient) finish() error {
 	return c.conn.SetReadDeadline(time.Now().Add(lingerTime))
 }
 
-// write sends what is to be sent, until the connection is ended.
+// write sends queued packets until the connection is ended.
 func (b *Broker) write(c *brokerClient) {
 	for {
 		packet, closing := c.out.take()
@@ -87,7 +88,8 @@ func (b *Broker) write(c *brokerClient) {
 	}
 }
 
-// read serves a client's packets until it disconnects, its connection fails, or it is silent for too long.
+// read serves a client's packets until it disconnects, its connection fails, or it is silent for
+// too long.
 func (b *Broker) read(c *brokerClient) error {
 	for {
 		b.arm(c)
@@ -104,7 +106,7 @@ func (b *Broker) read(c *brokerClient) error {
 	}
 }
 
-// arm begins a client's time of silence anew.
+// arm restarts the measurement of a client's silence.
 func (b *Broker) arm(c *brokerClient) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -118,7 +120,7 @@ func (b *Broker) arm(c *brokerClient) {
 	c.conn.SetReadDeadline(deadline)
 }
 
-// deadline is when a client whose latest packet came now is cut.
+// deadline returns when a client is cut whose latest packet came now.
 func (c *brokerClient) deadline(now time.Time) time.Time {
 	if c.tick == 0 {
 		return now.Add(c.silence)
@@ -160,8 +162,8 @@ func (b *Broker) handle(c *brokerClient, p Packet) error {
 	return err
 }
 
-// disconnect is the end that the client wants. Without a reason code it is normal, and the Will is not published
-// [MQTT-3.14.4-3].
+// disconnect handles the DISCONNECT of a client. Without a reason code it is normal, and the Will
+// is not published [MQTT5-3.14.4-3, MQTT3-3.14.4-3].
 func (b *Broker) disconnect(c *brokerClient, in *body) error {
 	code := byte(normalDisconnection)
 	if len(in.rest) > 0 {
@@ -183,7 +185,7 @@ func (b *Broker) disconnect(c *brokerClient, in *body) error {
 	return nil
 }
 
-// connack is the accepting CONNACK.
+// connack returns the accepting CONNACK.
 func (b *Broker) connack(conn *Conn, present, assigned bool) []byte {
 	flags := byte(0)
 	if present {
@@ -204,7 +206,8 @@ func (b *Broker) connack(conn *Conn, present, assigned bool) []byte {
 	return Frame(byte(CONNACK)<<4, []byte{flags, 0}, properties)
 }
 
-// outbox is what is to be sent to a client, so that nobody has to wait for one that does not read.
+// outbox holds the packets for a client, so that nobody has to wait for a client that does not
+// read.
 type outbox struct {
 	mu      sync.Mutex
 	changed sync.Cond
@@ -221,7 +224,7 @@ func (o *outbox) put(packet []byte) {
 	}
 }
 
-// close puts the last packet, if any, and what to do after it.
+// close appends the last packet, if any, and the function to call after it.
 func (o *outbox) close(last []byte, closing func() error) {
 	if last != nil {
 		o.put(last)
@@ -232,7 +235,7 @@ func (o *outbox) close(last []byte, closing func() error) {
 	o.changed.Signal()
 }
 
-// take waits for the next packet; after the last one it returns what to do then.
+// take waits for the next packet. After the last one it returns the function to call then.
 func (o *outbox) take() (packet []byte, closing func() error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// message is an application message on its way.
+// message is an application message.
 type message struct {
 	topic      string
 	qos        byte
 	retain     bool
 	properties []byte // with their length in front; nil from MQTT 3.1.1
 	payload    []byte
-	id         uint16 // the packet identifier under which it was sent before; 0: it was not
+	id         uint16 // the packet identifier of an earlier transmission; 0: none
 }
 
-// packet is the PUBLISH for a client.
+// packet returns the PUBLISH for a client.
 func (m message) packet(level byte) []byte {
 	first := byte(PUBLISH)<<4 | m.qos<<1
 	if m.retain {
@@ -40,7 +40,7 @@ func (m message) packet(level byte) []byte {
 	return Frame(first, appendString(nil, m.topic), id, properties, m.payload)
 }
 
-// subscription is what a client asked for with a filter.
+// subscription holds the options that a client set for a filter.
 type subscription struct {
 	qos               byte
 	noLocal           bool
@@ -58,12 +58,12 @@ type session struct {
 	will     *Will // waits for its Will Delay Interval
 	visits   int   // times that a client attached
 
-	paced    int       // so many at the head of the queue wait for their turn
+	paced    int       // how many at the head of the queue wait for their turn
 	nextTurn time.Time // when the next of them may be sent
 	waiting  bool      // pump is called when the turn has come
 }
 
-// attach gives a client its session, an old or a new one.
+// attach connects a client with its session, an old or a new one.
 func (b *Broker) attach(c *brokerClient) (present bool) {
 	s := b.sessions[c.conn.ClientID]
 	present = s != nil && !c.conn.CleanStart
@@ -75,12 +75,12 @@ func (b *Broker) attach(c *brokerClient) (present bool) {
 		b.sessions[s.id] = s
 	}
 	s.client, c.session = c, s
-	s.will = nil // the client is back in time [MQTT-3.1.3-9]
+	s.will = nil // the client is back in time [MQTT5-3.1.3-9]
 	s.visits++
 	return present
 }
 
-// detach ends a client's use of its session, and the session when it expires.
+// detach ends a client's use of its session. It also ends the session when that expires.
 func (b *Broker) detach(c *brokerClient) {
 	s := c.session
 	if s.client != c {
@@ -101,7 +101,7 @@ func (b *Broker) detach(c *brokerClient) {
 	}
 }
 
-// remove ends a session; a Will that waits is then due.
+// remove ends a session. A Will that waits is then due.
 func (b *Broker) remove(s *session) {
 	if b.sessions[s.id] != s {
 		return
@@ -115,13 +115,13 @@ func (b *Broker) remove(s *session) {
 	}
 }
 
-// requeue makes what is not acknowledged wait for the next connection.
+// requeue queues the unacknowledged messages for the next connection.
 func (s *session) requeue() {
 	s.queue = append(s.inflight, s.queue...)
 	s.inflight = nil
 }
 
-// resume sends a client what waits for it, changed by Redeliver.
+// resume sends the queued messages to a client, changed by Redeliver.
 func (b *Broker) resume(s *session) {
 	s.requeue() // with TakeoverBoth, what the old connection has not acknowledged
 	if b.o.Redeliver != nil {
@@ -143,7 +143,7 @@ func (b *Broker) resume(s *session) {
 	b.pump(s)
 }
 
-// pump sends from a session's queue what may be sent.
+// pump sends the messages of a session's queue that may be sent now.
 func (b *Broker) pump(s *session) {
 	for s.client != nil && len(s.queue) > 0 && len(s.inflight) < s.client.conn.ReceiveMaximum {
 		if s.paced > 0 {
@@ -163,7 +163,7 @@ func (b *Broker) pump(s *session) {
 		s.inflight = append(s.inflight, m)
 		packet := m.packet(s.client.conn.Level)
 		if again {
-			packet[0] |= 0x08 // DUP [MQTT-3.3.1-1]
+			packet[0] |= 0x08 // DUP [MQTT5-3.3.1-1, MQTT3-3.3.1-1]
 		}
 		s.client.out.put(packet)
 	}
@@ -200,7 +200,7 @@ func (b *Broker) acknowledge(c *brokerClient, id uint16) {
 	b.pump(s)
 }
 
-// publish takes a message from a client, acknowledges it and passes it on.
+// publish receives a message from a client, acknowledges it and routes it.
 func (b *Broker) publish(c *brokerClient, first byte, in *body) error {
 	m := message{qos: first >> 1 & 3, retain: first&1 != 0, topic: in.string()}
 	if m.qos > 1 {
@@ -222,14 +222,14 @@ func (b *Broker) publish(c *brokerClient, first byte, in *body) error {
 	return nil
 }
 
-// Publish is a message of the broker's own, at QoS 0, as those under $SYS are.
+// Publish publishes a message of the broker itself at QoS 0, like those under $SYS.
 func (b *Broker) Publish(topic, payload string, retain bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.route(nil, message{topic: topic, payload: []byte(payload), retain: retain})
 }
 
-// route stores a message that is to be retained, and delivers it to the subscribers.
+// route stores a retained message, and delivers the message to the subscribers.
 func (b *Broker) route(from *session, m message) {
 	if m.retain {
 		b.retained[m.topic] = m
@@ -247,7 +247,7 @@ func (b *Broker) route(from *session, m message) {
 	}
 }
 
-// granted returns the subscription to a topic, that with the highest QoS when there are several.
+// granted returns the subscription to a topic; if there are several, the one with the highest QoS.
 func (s *session) granted(topic string, own bool) (best subscription, ok bool) {
 	for filter, sub := range s.filters {
 		if matches(filter, topic) && !(own && sub.noLocal) && (!ok || sub.qos > best.qos) {

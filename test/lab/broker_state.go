@@ -33,9 +33,9 @@ type BrokerEvent struct {
 	ClientID string
 }
 
-// BrokerState is what a broker has of its clients, each list sorted and nil when empty.
+// BrokerState is the state of the clients at a broker. Each list is sorted, and nil when empty.
 type BrokerState struct {
-	// Clients are the ids of those connected; an id that two of them have is there twice.
+	// Clients are the ids of the connected clients. An id of two clients occurs twice.
 	Clients []string
 	// Sessions are the ids of clients that are away and whose session is kept.
 	Sessions []string
@@ -49,7 +49,7 @@ type BrokerState struct {
 	Retained []string
 }
 
-// State returns what the broker has now.
+// State returns the current state.
 func (b *Broker) State() BrokerState {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -79,8 +79,8 @@ func (b *Broker) State() BrokerState {
 	return state
 }
 
-// WaitState returns once the state is the wanted one, of which the zero value is a broker where nothing remains. It fails
-// the test when that does not come; the time is virtual where there is virtual time.
+// WaitState returns once the state is the wanted one. The zero value is a broker where nothing
+// remains. If the state does not come, the test fails. Inside a bubble the time is virtual.
 func (b *Broker) WaitState(want BrokerState) {
 	b.t.Helper()
 	deadline := time.Now().Add(readyTimeout)
@@ -96,14 +96,15 @@ func (b *Broker) WaitState(want BrokerState) {
 	}
 }
 
-// Connects returns what the clients said in their CONNECTs so far, in order, those refused included.
+// Connects returns the CONNECTs of the clients so far, in order, including the refused ones.
 func (b *Broker) Connects() []Connect {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.connects)
 }
 
-// Events returns what happened so far, in order: to the clients whose id begins with a prefix, or to all without one.
+// Events returns the events so far, in order, of the clients whose id begins with a prefix. The
+// empty prefix selects all clients.
 func (b *Broker) Events(prefix string) []BrokerEvent {
 	b.mu.Lock()
 	defer b.mu.Unlock()

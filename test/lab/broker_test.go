@@ -21,7 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// virtual runs a test in virtual time, once with each version, against a broker in memory.
+// virtual runs a test in virtual time against a broker in memory, once with each version.
 func virtual(t *testing.T, o BrokerOptions, test func(t *testing.T, b *virtualBroker)) {
 	t.Helper()
 	for _, level := range []byte{v311, v5} {
@@ -42,7 +42,7 @@ type virtualBroker struct {
 	level    byte
 }
 
-// dial connects to the broker without saying anything.
+// dial connects to the broker without sending anything.
 func (b *virtualBroker) dial() *client {
 	b.t.Helper()
 	conn, err := b.listener.DialContext(b.t.Context(), "tcp", "any")
@@ -53,7 +53,7 @@ func (b *virtualBroker) dial() *client {
 	return newClient(b.t, conn)
 }
 
-// connect makes a client that must be accepted, and says whether its session was present.
+// connect makes a client that must be accepted, and reports whether its session was present.
 func (b *virtualBroker) connect(c Connect) (_ *client, present bool) {
 	b.t.Helper()
 	c.Level = b.level
@@ -165,7 +165,8 @@ func (c *client) message(level byte) string {
 	return text + " " + string(b.rest)
 }
 
-// wantEnd reads the end of the connection, and before it a DISCONNECT with a code, where that is not 0.
+// wantEnd reads the end of the connection. Before it there must be a DISCONNECT with the code,
+// unless the code is 0.
 func (c *client) wantEnd(code byte) {
 	c.t.Helper()
 	if code != 0 {
@@ -191,7 +192,7 @@ func (b *virtualBroker) code(v5Only byte) byte {
 	return v5Only
 }
 
-// When a silent client is cut and its Will is out, to the nanosecond.
+// A silent client is cut, and its Will is published, at the exact nanosecond.
 func TestBrokerGrace(t *testing.T) {
 	const keepAlive = 10 * time.Second
 	for _, test := range []struct {
@@ -199,12 +200,13 @@ func TestBrokerGrace(t *testing.T) {
 		o      BrokerOptions
 		v311   time.Duration // from the last packet to the end
 		v5     time.Duration
-		noCode bool // no DISCONNECT in MQTT 5 either
+		noCode bool // no DISCONNECT in MQTT 5, either
 	}{
 		{name: "standard", o: BrokerOptions{Grace: 1.5}, v311: 15 * time.Second, v5: 15 * time.Second},
 		{name: "early", o: BrokerOptions{Grace: 1, Ending: EndFIN}, v311: 10 * time.Second, v5: 10 * time.Second, noCode: true},
 		{name: "late", o: BrokerOptions{Grace: 4}, v311: 40 * time.Second, v5: 40 * time.Second},
-		// Looks 1.5 ticks after CONNECT and each tick from then on; the last packet comes after 7 s.
+		// The broker checks 1.5 ticks after CONNECT, and then once per tick. The last packet comes
+		// after 7 s.
 		{name: "ticks", o: BrokerOptions{Grace: 1.25, Tick: 4 * time.Second}, v311: 19 * time.Second, v5: 19 * time.Second},
 		{name: "ticks, NanoMQ's defaults", o: BrokerOptions{Grace: 1.5, Tick: 10 * time.Second}, v311: 28 * time.Second, v5: 28 * time.Second},
 		{name: "announced keepalive", o: BrokerOptions{Grace: 1.5, ServerKeepAlive: 20 * time.Second}, v311: 15 * time.Second, v5: 30 * time.Second},
@@ -231,7 +233,7 @@ func TestBrokerGrace(t *testing.T) {
 				victim.ping()
 				last := time.Now()
 				time.Sleep(time.Second)
-				observer.ping() // an announced keepalive is the observer's, too
+				observer.ping() // the announced keepalive also applies to the observer
 				observer.wantMessage(b.level, "will/victim", "gone")
 				if took := time.Since(last); took != want {
 					t.Errorf("the Will came after %v, want %v", took, want)
@@ -261,7 +263,7 @@ func TestBrokerNeverGivesUp(t *testing.T) {
 	}
 }
 
-// What is sent to a client ends its silence, or does not.
+// Packets to a client end its silence, or do not.
 func TestBrokerSendingCounts(t *testing.T) {
 	for _, counts := range []bool{false, true} {
 		virtual(t, BrokerOptions{Grace: 1.5, SendingCounts: counts}, func(t *testing.T, b *virtualBroker) {
@@ -283,7 +285,7 @@ func TestBrokerSendingCounts(t *testing.T) {
 	}
 }
 
-// When a Will comes, and when it does not.
+// When a Will is published, and when not.
 func TestBrokerWill(t *testing.T) {
 	const (
 		not    = time.Duration(-1)
@@ -383,7 +385,7 @@ func TestBrokerTakeover(t *testing.T) {
 		o       BrokerOptions
 		clients []string // after the second connect
 		refused bool
-		old     string // how the old connection goes
+		old     string // how the old connection ends
 		took    time.Duration
 		will    bool
 	}{
@@ -434,7 +436,7 @@ func TestBrokerTakeover(t *testing.T) {
 	}
 }
 
-// The session follows the new client, also where the old one is kept.
+// The session follows the new client, also where the old client is kept.
 func TestBrokerTakeoverOfSession(t *testing.T) {
 	for _, kind := range []Takeover{TakeoverStandard, TakeoverBoth} {
 		virtual(t, BrokerOptions{Takeover: kind}, func(t *testing.T, b *virtualBroker) {
@@ -452,7 +454,7 @@ func TestBrokerTakeoverOfSession(t *testing.T) {
 			}
 			if kind == TakeoverBoth {
 				old.ping()                       // it did not get the message
-				old.write([]byte{0x40, 2, 0, 1}) // nor may it acknowledge it
+				old.write([]byte{0x40, 2, 0, 1}) // and it cannot acknowledge it
 				old.ping()
 			}
 			old.Close()
@@ -468,7 +470,7 @@ func TestBrokerTakeoverOfSession(t *testing.T) {
 	}
 }
 
-// Of three clients with one id the last one stays, also when it comes while the second waits.
+// Of three clients with one id the last one stays, also when it comes while the second one waits.
 func TestBrokerTakeoverWhileWaiting(t *testing.T) {
 	virtual(t, BrokerOptions{TakeoverDelay: 10 * time.Second}, func(t *testing.T, b *virtualBroker) {
 		same := Connect{Level: b.level, ClientID: "same", CleanStart: true}
@@ -476,7 +478,7 @@ func TestBrokerTakeoverWhileWaiting(t *testing.T) {
 		second := b.dial()
 		second.write(packetOf(same))
 		time.Sleep(5 * time.Second)
-		third, _ := b.connect(same) // nobody is in its way at the moment
+		third, _ := b.connect(same) // no client with this id is connected at the moment
 		if p := second.read(); p.Type() != CONNACK {
 			t.Fatalf("got %#x", p.First)
 		}
@@ -487,7 +489,8 @@ func TestBrokerTakeoverWhileWaiting(t *testing.T) {
 	})
 }
 
-// A client that the broker has done with is not heard any more, and its connection closed after a while, or at once.
+// The broker ignores a client that it has ended. It closes the connection after a while, or at
+// once.
 func TestBrokerLingers(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -533,7 +536,7 @@ func TestBrokerLingers(t *testing.T) {
 	}
 }
 
-// What a client gets that comes back to its session.
+// What a client receives when it comes back to its session.
 func TestBrokerResume(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -593,7 +596,8 @@ func TestBrokerResume(t *testing.T) {
 	}
 }
 
-// What was sent and not acknowledged comes again, marked as DUP, with its old packet identifier and before the rest.
+// Unacknowledged messages are sent again before the rest, marked as DUP and with the old packet
+// identifier.
 func TestBrokerRetransmits(t *testing.T) {
 	virtual(t, BrokerOptions{}, func(t *testing.T, b *virtualBroker) {
 		kept := Connect{ClientID: "kept", SessionExpiry: time.Hour, ReceiveMaximum: 2}
@@ -609,7 +613,7 @@ func TestBrokerRetransmits(t *testing.T) {
 		c.want(publish(0x32, 1, "0"))
 		c.want(publish(0x32, 2, "1"))
 		if b.level == v5 {
-			c.ping() // two are all that it takes
+			c.ping() // it accepts only two
 		}
 		c.write([]byte{0x40, 2, 0, 1})
 		c.want(publish(0x32, 3, "2"))
@@ -630,7 +634,7 @@ func TestBrokerRetransmits(t *testing.T) {
 	})
 }
 
-// A duplicate is a message of its own, not a retransmission.
+// A duplicate is a new message, not a retransmission.
 func TestBrokerDuplicatesUnacknowledged(t *testing.T) {
 	virtual(t, BrokerOptions{Redeliver: Duplicating(0)}, func(t *testing.T, b *virtualBroker) {
 		kept := Connect{ClientID: "kept", SessionExpiry: time.Hour}
@@ -755,7 +759,7 @@ func TestBrokerCutAll(t *testing.T) {
 	}
 }
 
-// Retained messages, as they are stored, sent to new subscriptions, and removed.
+// Retained messages are stored, sent to new subscriptions, and removed.
 func TestBrokerRetains(t *testing.T) {
 	virtual(t, BrokerOptions{}, func(t *testing.T, b *virtualBroker) {
 		c, _ := b.connect(Connect{ClientID: "c", CleanStart: true})
@@ -777,7 +781,8 @@ func TestBrokerRetains(t *testing.T) {
 	})
 }
 
-// A subscription that is refused is none; those in the same packet are not concerned. The broker's own messages are like others.
+// A refused subscription does not exist. Others in the same packet are not affected. The broker's
+// own messages are routed like any other.
 func TestBrokerDenies(t *testing.T) {
 	deny := func(clientID, filter string) bool { return clientID == "c" && filter == "$SYS/#" }
 	virtual(t, BrokerOptions{Deny: deny}, func(t *testing.T, b *virtualBroker) {
@@ -822,7 +827,7 @@ func TestBrokerSubscriptionOptions(t *testing.T) {
 	})
 }
 
-// The broker keeps what clients said when they connected, and what happened to them.
+// The broker records the CONNECTs of clients, and what happened to them.
 func TestBrokerRecords(t *testing.T) {
 	virtual(t, BrokerOptions{Grace: 1.5}, func(t *testing.T, b *virtualBroker) {
 		said := Connect{
@@ -862,7 +867,7 @@ func TestBrokerRecords(t *testing.T) {
 	})
 }
 
-// The CONNACK of MQTT 5 announces what the broker can.
+// The CONNACK of MQTT 5 announces the limits of the broker.
 func TestBrokerAnnounces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewPipeListener()
@@ -878,7 +883,7 @@ func TestBrokerAnnounces(t *testing.T) {
 	})
 }
 
-// A client that never reads holds up nobody, and goes when it is silent.
+// A client that never reads delays nobody, and is cut when it is silent.
 func TestBrokerDeafClient(t *testing.T) {
 	virtual(t, BrokerOptions{Grace: 1.5}, func(t *testing.T, b *virtualBroker) {
 		deaf, _ := b.connect(Connect{ClientID: "deaf", CleanStart: true, KeepAlive: 10 * time.Second, Will: &Will{Topic: "will", QoS: 1}})
@@ -902,7 +907,8 @@ func TestBrokerDeafClient(t *testing.T) {
 	})
 }
 
-// A subscription's QoS bounds that of its messages; of several the highest does.
+// A subscription's QoS limits that of its messages. Of several subscriptions the highest QoS
+// counts.
 func TestBrokerGrantedQoS(t *testing.T) {
 	virtual(t, BrokerOptions{}, func(t *testing.T, b *virtualBroker) {
 		c, _ := b.connect(Connect{ClientID: "c", CleanStart: true})
@@ -923,7 +929,7 @@ func TestBrokerGrantedQoS(t *testing.T) {
 	})
 }
 
-// Over TCP each ending is what its name says, and a RST of the client is an abnormal end.
+// Over TCP each ending is what its name says. A RST of the client is an abnormal end.
 func TestBrokerEndingsTCP(t *testing.T) {
 	t.Parallel()
 	ca := NewCA(t)

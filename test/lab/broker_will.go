@@ -1,7 +1,8 @@
 package lab
 
-// leaveWill deals with the Will of a client whose connection has ended without a DISCONNECT that removes it: it is due at
-// once, or when its Will Delay Interval or the session ends [MQTT-3.1.3-9].
+// leaveWill handles the Will of a client whose connection has ended without a DISCONNECT that
+// removes the Will. The Will is due at once, or when its Will Delay Interval or the session ends
+// [MQTT5-3.1.3-9].
 func (b *Broker) leaveWill(c *brokerClient) {
 	w, id := c.will, c.conn.ClientID
 	c.will = nil

@@ -80,7 +80,7 @@ func TestMosquittoUsersAndACL(t *testing.T) {
 	}
 }
 
-// A user that is disabled is thrown off (0x98), another may not subscribe.
+// The clients of a disabled user are disconnected (0x98). Another user may not subscribe.
 func TestDynamicSecurity(t *testing.T) {
 	t.Parallel()
 	m := StartDynamicSecurity(t)
@@ -108,7 +108,7 @@ func TestGateway(t *testing.T) {
 		end  func(*Gateway, *Broker)
 		code int
 	}{
-		{"idle", 300 * time.Millisecond, func(*Gateway, *Broker) {}, 3008},
+		{"idle", 2 * time.Second, func(*Gateway, *Broker) {}, 3008},
 		{"broker gone", 0, func(_ *Gateway, b *Broker) { b.Close() }, websocket.CloseInternalServerErr},
 		{"restart", 0, func(g *Gateway, _ *Broker) { g.Restart() }, websocket.CloseServiceRestart},
 	} {
@@ -233,7 +233,8 @@ func TestAedes(t *testing.T) {
 			t.Fatal(err)
 		}
 		own.write(packetOf(Connect{Level: v311, ClientID: "own", CleanStart: true, KeepAlive: time.Second}))
-		// With stats $SYS tells how many clients there are; in any case that this one came, and went for its silence.
+		// With stats, $SYS counts the clients. Without them it still shows that this client came,
+		// and that it was cut for its silence.
 		want := map[string]bool{"new/clients own": true, "disconnect/clients own": true}
 		if stats {
 			want["clients/total 1"] = true
@@ -245,9 +246,7 @@ func TestAedes(t *testing.T) {
 				t.Errorf("without stats there is %s", text)
 			}
 		}
-		if !strings.Contains(a.Log(), "clientError: own: keep alive timeout") {
-			t.Errorf("the log does not show the timeout:\n%s", a.Log())
-		}
+		a.WaitLog("clientError: own: keep alive timeout")
 		v5Client, err := dial(t, a.URL, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -256,7 +255,7 @@ func TestAedes(t *testing.T) {
 			t.Errorf("MQTT 5 gets CONNACK %#x, want 1", code)
 		}
 		a.Restart()
-		for { // what $SYS had to say until then
+		for { // messages under $SYS until then
 			if _, err = c.tryRead(); err != nil {
 				break
 			}
@@ -281,7 +280,7 @@ func TestMochi(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 	}
-	// Suspended like any process, it is silent; resumed, it answers.
+	// A suspended broker sends nothing. A resumed one answers.
 	c := mustConnect(t, m.URL, nil, v5, credentials{})
 	m.Suspend()
 	c.write([]byte{byte(PINGREQ) << 4, 0})
@@ -294,7 +293,8 @@ func TestMochi(t *testing.T) {
 		t.Errorf("got %#x", p.First)
 	}
 
-	// Told to stop, it says so to MQTT 5, and does not wait for a client that says nothing.
+	// A broker that is told to stop sends DISCONNECT to MQTT 5 clients. It does not wait for a
+	// client that sends nothing.
 	if _, err := dial(t, m.URL, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -310,11 +310,11 @@ func TestMochi(t *testing.T) {
 // Which connections a balancer cuts.
 func TestBalancer(t *testing.T) {
 	t.Parallel()
-	const limit = 2 * time.Second // a busy machine may stop a talker for a while
+	const limit = 2 * time.Second // a busy machine may delay the sender
 	for _, test := range []struct {
 		name  string
 		o     BalancerOptions
-		talks string // who sends something every now and then
+		talks string // the side that sends something regularly
 		cut   bool
 	}{
 		{"no limit", BalancerOptions{}, "", false},
@@ -330,48 +330,67 @@ func TestBalancer(t *testing.T) {
 			b := StartBroker(t, BrokerOptions{})
 			test.o.Server = b.Addr().String()
 			h := StartBalancer(t, test.o)
-			connect := func(url, id string) *client {
-				c, err := dial(t, url, nil)
-				if err != nil {
-					t.Fatal(err)
+			for again := 4; ; again-- {
+				cut, pause := isCut(t, h, b, test.talks, limit)
+				if cut == test.cut {
+					return
 				}
-				c.write(packetOf(Connect{Level: v5, ClientID: id, CleanStart: true}))
-				c.read()
-				return c
-			}
-			behind, direct := connect(h.URL, "behind"), connect(b.URL(), "direct")
-			behind.subscribe(v5, "a", 0)
-
-			stop := make(chan struct{})
-			var talking sync.WaitGroup
-			talking.Go(func() {
-				ticker := time.NewTicker(limit / 10)
-				defer ticker.Stop()
-				for {
-					select {
-					case <-stop:
-						return
-					case <-ticker.C:
-					}
-					message := Frame(byte(PUBLISH)<<4, appendString(nil, "a"), []byte{0}, []byte("x"))
-					switch test.talks {
-					case "client":
-						message[4] = 'b' // which nobody hears
-						behind.Write(message)
-					case "server":
-						direct.Write(message)
-					}
+				if again == 0 || pause < limit/2 {
+					t.Fatalf("cut: %t, want %t", cut, test.cut)
 				}
-			})
-			behind.SetReadDeadline(time.Now().Add(5 * limit / 2))
-			_, err := io.Copy(io.Discard, behind)
-			close(stop)
-			talking.Wait()
-			if cut := err == nil; cut != test.cut || !cut && !isTimeout(err) {
-				t.Errorf("cut: %t (%v), want %t", cut, err, test.cut)
+				t.Logf("this machine was slow, and who talks paused for %v: again", pause)
 			}
 		})
 	}
+}
+
+// isCut reports whether a balancer soon cuts a connection on which the client, the server or
+// neither sends. It also returns the longest pause of the sender.
+func isCut(t *testing.T, h *Balancer, b *Broker, talks string, limit time.Duration) (cut bool, pause time.Duration) {
+	t.Helper()
+	connect := func(url, id string) *client {
+		c, err := dial(t, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.write(packetOf(Connect{Level: v5, ClientID: id, CleanStart: true}))
+		c.read()
+		return c
+	}
+	direct, last := connect(b.URL(), "direct"), time.Now()
+	behind := connect(h.URL, "behind")
+	behind.subscribe(v5, "a", 0)
+
+	stop := make(chan struct{})
+	var talking sync.WaitGroup
+	talking.Go(func() {
+		ticker := time.NewTicker(limit / 10)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-ticker.C:
+			}
+			message := Frame(byte(PUBLISH)<<4, appendString(nil, "a"), []byte{0}, []byte("x"))
+			switch talks {
+			case "client":
+				message[4] = 'b' // which nobody hears
+				behind.Write(message)
+			case "server":
+				direct.Write(message)
+			}
+			pause, last = max(pause, time.Since(last)), time.Now()
+		}
+	})
+	behind.SetReadDeadline(time.Now().Add(5 * limit / 2))
+	_, err := io.Copy(io.Discard, behind)
+	close(stop)
+	talking.Wait()
+	if err != nil && !isTimeout(err) {
+		t.Errorf("the connection ended by %v", err)
+	}
+	return err == nil, pause
 }
 
 func TestHAProxy(t *testing.T) {

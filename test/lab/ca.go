@@ -20,7 +20,7 @@ import (
 type CA struct {
 	// File is the authority's certificate, PEM.
 	File string
-	// Pool holds the authority's certificate alone.
+	// Pool holds only the authority's certificate.
 	Pool *x509.CertPool
 
 	cert *x509.Certificate
@@ -31,14 +31,15 @@ type CA struct {
 type Certificate struct {
 	TLS  tls.Certificate
 	Leaf *x509.Certificate
-	// CertFile, KeyFile and BundleFile are PEM; the bundle holds both, as HAProxy wants it.
+	// CertFile, KeyFile and BundleFile are PEM files. The bundle holds certificate and key, as
+	// HAProxy needs it.
 	CertFile, KeyFile, BundleFile string
 }
 
 // CertOption changes a certificate before it is signed.
 type CertOption func(*x509.Certificate)
 
-// Names makes a certificate valid for these host names and IP addresses, and no others.
+// Names makes a certificate valid for these host names and IP addresses only.
 func Names(names ...string) CertOption {
 	return func(c *x509.Certificate) {
 		c.DNSNames, c.IPAddresses = nil, nil
@@ -65,7 +66,7 @@ func NotAfter(end time.Time) CertOption {
 // Expired makes a certificate that ended an hour ago.
 func Expired() CertOption { return NotAfter(time.Now().Add(-time.Hour)) }
 
-// CommonName sets the subject's common name, which Mosquitto takes as user name on request.
+// CommonName sets the subject's common name. Mosquitto can use it as the user name.
 func CommonName(name string) CertOption {
 	return func(c *x509.Certificate) { c.Subject.CommonName = name }
 }

@@ -47,7 +47,7 @@ func (s Segment) String() string {
 		s.Src, s.Dst, s.Flags, s.Seq, s.Ack, s.Payload[:min(len(s.Payload), 32)])
 }
 
-// CaptureOptions say what to capture.
+// CaptureOptions set what to capture.
 type CaptureOptions struct {
 	// Interface is the interface to listen on, such as lo.
 	Interface string
@@ -68,8 +68,8 @@ type Capture struct {
 }
 
 // StartCapture captures TCP segments from the moment it returns until the test ends. It needs
-// CAP_NET_RAW, which root has; without, the test is skipped, or fails when components are required.
-// On the loopback interface, which hands each packet out twice, every segment is seen once.
+// CAP_NET_RAW, which root has. Without it the test is skipped, or fails if components are required.
+// The loopback interface shows each packet twice; the capture has every segment once.
 func StartCapture(t testing.TB, o CaptureOptions) *Capture {
 	t.Helper()
 	c := &Capture{t: t}
@@ -87,15 +87,15 @@ func StartCapture(t testing.TB, o CaptureOptions) *Capture {
 	return c
 }
 
-// Segments returns what has been captured so far, in order.
+// Segments returns the segments captured so far, in order.
 func (c *Capture) Segments() []Segment {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.segments)
 }
 
-// WaitFor returns the first captured segment that matches, past or to come. It fails the test when
-// none comes; what names the segment in the failure.
+// WaitFor returns the first captured segment that matches, past or future. If none comes, the test
+// fails; the failure calls the segment what.
 func (c *Capture) WaitFor(what string, match func(Segment) bool) Segment {
 	c.t.Helper()
 	deadline := time.Now().Add(readyTimeout)
@@ -111,7 +111,7 @@ func (c *Capture) WaitFor(what string, match func(Segment) bool) Segment {
 	}
 }
 
-// Stop ends the capture; segments that were on the wire before are in it. A capture that lost
+// Stop ends the capture. It contains all segments that were on the wire before. A capture that lost
 // packets proves nothing, and fails the test.
 func (c *Capture) Stop() {
 	c.t.Helper()

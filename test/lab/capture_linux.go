@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// captureBuffer holds what arrives while this process does not get the processor.
+// captureBuffer is large enough for the packets that arrive while this process waits for a
+// processor.
 const captureBuffer = 16 << 20
 
 // open starts the capture through a packet socket.
@@ -32,7 +33,7 @@ func (c *Capture) open(o CaptureOptions) {
 	if err != nil {
 		c.t.Fatalf("packet capture on %s: %v", o.Interface, err)
 	}
-	// The file takes the descriptor, non-blocking, to the runtime's poller.
+	// The file registers the non-blocking descriptor with the runtime's poller.
 	file := os.NewFile(uintptr(fd), "packet socket")
 	raw, err := file.SyscallConn()
 	if err != nil {
@@ -120,7 +121,7 @@ func openPacketSocket(o CaptureOptions) (fd int, err error) {
 }
 
 // portFilter accepts TCP segments from or to a port, so that other tests' traffic does not fill the
-// buffer; port 0 accepts all TCP. Offsets count from the IP header.
+// buffer. Port 0 accepts all TCP. Offsets start at the IP header.
 func portFilter(port int) ([]unix.SockFilter, error) {
 	const tcp = 6
 	if port == 0 {
@@ -165,7 +166,7 @@ func assemble(program []bpf.Instruction) ([]unix.SockFilter, error) {
 	return filter, nil
 }
 
-// drain takes all packets that are in the socket's buffer.
+// drain reads all packets from the socket's buffer.
 func (c *Capture) drain(fd int, buffer []byte) error {
 	control := make([]byte, 128)
 	for {
@@ -176,7 +177,7 @@ func (c *Capture) drain(fd int, buffer []byte) error {
 		case err == unix.EAGAIN:
 			return nil
 		case err == unix.ENETDOWN:
-			continue // told once when the interface goes down; the capture goes on
+			continue // reported once when the interface goes down; the capture goes on
 		case err != nil:
 			return os.NewSyscallError("recvmsg", err)
 		case flags&unix.MSG_TRUNC != 0:

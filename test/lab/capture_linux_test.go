@@ -12,8 +12,8 @@ import (
 
 func isPing(s Segment) bool { return bytes.Equal(s.Payload, []byte{byte(PINGREQ) << 4, 0}) }
 
-// Every segment of a session is seen once, in order, on the loopback interface and over IPv4 and
-// IPv6 alike.
+// A capture has every segment of a session once, in order, on the loopback interface and over IPv4
+// and IPv6.
 func TestCapture(t *testing.T) {
 	t.Parallel()
 	m := StartMosquitto(t, MosquittoOptions{})
@@ -74,7 +74,8 @@ func TestCaptureInNamespace(t *testing.T) {
 	answered := capture.WaitFor("a PINGREQ", isPing)
 	all.WaitFor("a PINGREQ", isPing)
 
-	// What the firewall drops was on the wire nevertheless, and again when TCP repeats it.
+	// A segment that the firewall drops was on the wire before. It is there again when TCP sends it
+	// again.
 	n.DropPort(m.Port)
 	c.write([]byte{byte(PINGREQ) << 4, 0})
 	dropped := capture.WaitFor("the dropped PINGREQ", func(s Segment) bool { return isPing(s) && s.Seq != answered.Seq })

@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// never is a session expiry that does not come: 0xFFFFFFFF in MQTT 5, and Clean Session 0 in MQTT 3.1.1.
+// never is a session expiry that never comes: 0xFFFFFFFF in MQTT 5, and Clean Session 0 in MQTT
+// 3.1.1.
 const never = time.Duration(math.MaxInt64)
 
-// Connect is what a client says in its CONNECT.
+// Connect holds the fields of a CONNECT.
 type Connect struct {
 	// Level is the protocol level: 4 (MQTT 3.1.1) or 5.
 	Level byte
@@ -21,14 +22,14 @@ type Connect struct {
 	CleanStart bool
 	// KeepAlive is the Keep Alive, in whole seconds; 0: none.
 	KeepAlive time.Duration
-	// SessionExpiry is how long the session outlives the connection. Never is the longest duration there is; in MQTT
-	// 3.1.1 it is that or 0.
+	// SessionExpiry is how long the session outlives the connection. The longest duration means for
+	// ever. In MQTT 3.1.1 it is that or 0.
 	SessionExpiry time.Duration
-	// ReceiveMaximum is how many unacknowledged messages the client takes at a time.
+	// ReceiveMaximum is how many unacknowledged messages the client accepts at a time.
 	ReceiveMaximum int
 	// Will is published when the connection ends without DISCONNECT; nil: none.
 	Will *Will
-	// Username and Password are those of the client, if any.
+	// Username and Password are the login of the client, if any.
 	Username, Password string
 }
 
@@ -86,7 +87,7 @@ func parseConnect(packet []byte) (Connect, error) {
 
 func seconds(n uint32) time.Duration { return time.Duration(n) * time.Second }
 
-// expiry is a Session Expiry Interval as a duration.
+// expiry returns a Session Expiry Interval as a duration.
 func expiry(n uint32) time.Duration {
 	if n == math.MaxUint32 {
 		return never
@@ -104,18 +105,18 @@ const (
 	maximumQoS               = 0x24
 )
 
-// propertySizes are the bytes that the value of a property takes; -1: a string or binary data, -2: two strings, -3: a
-// variable byte integer.
+// propertySizes are the sizes of property values in bytes; -1: a string or binary data, -2: two
+// strings, -3: a variable byte integer.
 var propertySizes = map[byte]int{
 	0x01: 1, 0x02: 4, 0x03: -1, 0x08: -1, 0x09: -1, 0x0b: -3, sessionExpiryInterval: 4, assignedClientIdentifier: -1,
 	serverKeepAlive: 2, 0x15: -1, 0x16: -1, 0x17: 1, willDelayInterval: 4, 0x19: 1, 0x1a: -1, 0x1c: -1, 0x1f: -1,
 	receiveMaximum: 2, 0x22: 2, 0x23: 2, maximumQoS: 1, 0x25: 1, 0x26: -2, 0x27: 4, 0x28: 1, 0x29: 1, 0x2a: 1,
 }
 
-// properties are those of a packet whose value is a number.
+// properties are the properties of a packet that have a number as value.
 type properties map[byte]uint32
 
-// parseProperties reads properties with their length in front; none is a list without any.
+// parseProperties reads properties with their length in front. No bytes at all is an empty list.
 func parseProperties(raw []byte) (properties, error) {
 	p := properties{}
 	if len(raw) == 0 {

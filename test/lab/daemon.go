@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	readyTimeout = 90 * time.Second // RabbitMQ takes 10 s on an idle machine
-	stopTimeout  = 60 * time.Second
+	readyTimeout = 3 * time.Minute // RabbitMQ takes 10 s on an idle machine
+	stopTimeout  = 2 * time.Minute
 	pollInterval = 20 * time.Millisecond
-	startTries   = 5 // times that a broker is started anew because somebody took its port
+	startTries   = 5 // attempts to start a broker whose port another process took
 )
 
 // errPortTaken is returned for a program that ended because one of its ports was in use.
@@ -29,7 +29,7 @@ var errPortTaken = errors.New("a port is in use")
 
 // Command describes a program to start.
 type Command struct {
-	// Name is how messages call the program; empty: the name of its file.
+	// Name is the name of the program in messages; empty: the name of its file.
 	Name string
 	Path string
 	Args []string
@@ -39,15 +39,16 @@ type Command struct {
 	Dir string
 	// Namespace is the network namespace to run in; nil: the current one.
 	Namespace *Namespace
-	// ReadyLog are texts that the program prints before or when it serves.
+	// ReadyLog are texts that the program prints before it serves, or when it does.
 	ReadyLog []string
-	// ReadyAddrs are TCP addresses (host:port) that accept connections once it serves. Trying them
-	// leaves traces in the program's output and counters, so ReadyLog is better where it will do.
+	// ReadyAddrs are TCP addresses (host:port) that accept connections once the program serves.
+	// Each attempt leaves traces in the program's output and counters, so use ReadyLog where that
+	// is enough.
 	ReadyAddrs []string
 }
 
-// Daemon is a long-lived program that belongs to a test. It runs in a process group of its own,
-// and is killed, with whatever it started, when the test ends. When the test has failed, the end
+// Daemon is a long-lived program that belongs to a test. It runs in a process group of its own.
+// When the test ends, it is killed with everything that it started. If the test has failed, the end
 // of the program's output goes to the test's log.
 type Daemon struct {
 	t       testing.TB
@@ -65,7 +66,7 @@ type process struct {
 	exited <-chan struct{} // closed once the process has been waited for
 }
 
-// Start starts a program and returns once it is ready. A program that ends or does not get ready
+// Start starts a program and returns once it is ready. A program that ends or does not become ready
 // fails the test.
 func Start(t testing.TB, c Command) *Daemon {
 	t.Helper()
@@ -76,8 +77,8 @@ func Start(t testing.TB, c Command) *Daemon {
 	return d
 }
 
-// startWithPorts starts a program whose ports are chosen by configure, with other ports when
-// somebody else took one of them in between.
+// startWithPorts starts a program whose ports are chosen by configure. If another process took one
+// of the ports, it tries again with other ports.
 func startWithPorts(t testing.TB, configure func() Command) *Daemon {
 	t.Helper()
 	var err error
@@ -121,7 +122,7 @@ func start(t testing.TB, c Command) (*Daemon, error) {
 	return d, nil
 }
 
-// PID returns the process id of the program, that of its last life when it has ended.
+// PID returns the process id of the program; after its end, the id of its last life.
 func (d *Daemon) PID() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -143,7 +144,8 @@ func (d *Daemon) Done() <-chan struct{} {
 	return d.running.exited
 }
 
-// Log returns all that the program has written to its standard output and error, over all its lives.
+// Log returns everything that the program has written to its standard output and error, over all
+// its lives.
 func (d *Daemon) Log() string {
 	b, err := os.ReadFile(d.logPath)
 	if err != nil && !os.IsNotExist(err) {
@@ -152,7 +154,7 @@ func (d *Daemon) Log() string {
 	return string(b)
 }
 
-// WaitLog returns once the program has printed text, and fails the test when it does not.
+// WaitLog returns once the program has printed text. If it does not, the test fails.
 func (d *Daemon) WaitLog(text string) {
 	d.t.Helper()
 	deadline := time.Now().Add(readyTimeout)
@@ -177,8 +179,8 @@ func (d *Daemon) Signal(sig os.Signal) {
 	}
 }
 
-// Suspend makes the program stand still (SIGSTOP), and returns once all its threads do. The kernel goes on to acknowledge
-// what arrives for it. Linux only.
+// Suspend stops the program (SIGSTOP), and returns once all its threads have stopped. The kernel
+// still acknowledges what arrives for it. Linux only.
 func (d *Daemon) Suspend() {
 	d.t.Helper()
 	d.Signal(sigstop)
@@ -191,15 +193,15 @@ func (d *Daemon) Suspend() {
 	}
 }
 
-// Resume lets a suspended program go on (SIGCONT).
+// Resume continues a suspended program (SIGCONT).
 func (d *Daemon) Resume() {
 	if p := d.current(); p != nil {
 		resume(p.cmd.Process)
 	}
 }
 
-// Stop asks the program to end (SIGTERM), also when it is suspended, and waits until it has. A
-// program that does not obey is killed and fails the test.
+// Stop asks the program to end (SIGTERM), also when it is suspended, and waits until it has ended.
+// A program that does not obey is killed and fails the test.
 func (d *Daemon) Stop() {
 	d.t.Helper()
 	p := d.current()
@@ -217,11 +219,12 @@ func (d *Daemon) Stop() {
 	d.Kill()
 }
 
-// Kill ends the program at once (SIGKILL), with all that it started, and waits until they are gone.
-// The kernel then closes its connections: idle ones with a FIN, those with unread data with a RST.
+// Kill ends the program at once (SIGKILL), with everything that it started, and waits until they
+// are gone. The kernel then closes its connections: idle ones with a FIN, those with unread data
+// with a RST.
 func (d *Daemon) Kill() {
 	if p := d.current(); p != nil {
-		p.cmd.Process.Kill() // an error says that it has ended
+		p.cmd.Process.Kill() // an error means that it has ended
 		<-p.exited
 	}
 	if err := killMarked(d.marker); err != nil {
@@ -229,8 +232,8 @@ func (d *Daemon) Kill() {
 	}
 }
 
-// Restart starts the program again with the same configuration, ports and data, and returns once
-// it is ready. A program that still runs is stopped first.
+// Restart starts the program again with the same configuration, ports and data, and returns once it
+// is ready. It first stops a program that still runs.
 func (d *Daemon) Restart() {
 	d.t.Helper()
 	d.Stop()
@@ -278,7 +281,7 @@ func (d *Daemon) launch() error {
 	return d.waitReady(p, int(printed))
 }
 
-// waitReady waits until the program serves; what it printed in earlier lives does not count.
+// waitReady waits until the program serves. Output of earlier lives does not count.
 func (d *Daemon) waitReady(p *process, printed int) error {
 	deadline := time.Now().Add(readyTimeout)
 	for {
@@ -305,7 +308,7 @@ func (d *Daemon) waitReady(p *process, printed int) error {
 	}
 }
 
-// missing says what keeps the program from being ready, or nothing.
+// missing returns what the program lacks to be ready, "" if nothing.
 func (d *Daemon) missing(output string) string {
 	for _, text := range d.command.ReadyLog {
 		if !strings.Contains(output, text) {
@@ -331,7 +334,7 @@ func (d *Daemon) dial(address string) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 }
 
-// newMarker returns an environment variable by which a program's descendants are known, also those
+// newMarker returns an environment variable that identifies a program's descendants, also those
 // that have left its process group.
 func newMarker() string { return "TEST_LAB=" + rand.Text() }
 
@@ -348,7 +351,7 @@ func killMarked(marker string) error {
 		}
 		for _, pid := range pids {
 			if p, err := os.FindProcess(pid); err == nil {
-				p.Kill() // an error says that it has ended
+				p.Kill() // an error means that it has ended
 			}
 		}
 		time.Sleep(pollInterval)

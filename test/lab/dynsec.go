@@ -16,13 +16,14 @@ const (
 	dynsecAdmin = "admin"
 	// DynsecUser may publish and subscribe to everything, until it is disabled.
 	DynsecUser = "device"
-	// DynsecPublisher may publish to everything, and not subscribe.
+	// DynsecPublisher may publish to everything, but not subscribe.
 	DynsecPublisher = "publisher"
 	// DynsecPassword is the password of all users.
 	DynsecPassword = "secret"
 )
 
-// StartDynamicSecurity starts a Mosquitto whose users are managed while it runs, by its plugin for dynamic security.
+// StartDynamicSecurity starts a Mosquitto whose users can be changed while it runs, by its plugin
+// for dynamic security.
 func StartDynamicSecurity(t testing.TB) *Mosquitto {
 	t.Helper()
 	plugins, err := filepath.Glob("/usr/lib/*/mosquitto_dynamic_security.so")
@@ -35,7 +36,8 @@ func StartDynamicSecurity(t testing.TB) *Mosquitto {
 	})
 }
 
-// DisableUser disables the user of a Mosquitto with dynamic security: its clients are thrown off and not let in again.
+// DisableUser disables a user of a Mosquitto with dynamic security. Its clients are disconnected
+// and cannot connect again.
 func (m *Mosquitto) DisableUser(name string) {
 	m.t.Helper()
 	command := fmt.Sprintf(`{"commands":[{"command":"disableClient","username":%q}]}`, name)

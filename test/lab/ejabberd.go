@@ -11,8 +11,8 @@ type Ejabberd struct {
 	*Daemon
 	// URL, TLS and WS are MQTT over TCP, over TLS, and over a plain websocket at the path /mqtt.
 	URL, TLS, WS string
-	// Username and Password are those of an anonymous login. ejabberd 23.01 refuses a CONNECT
-	// without them (return code 5, 0x87), but takes every name @localhost with any password.
+	// Username and Password are an anonymous login. ejabberd 23.01 refuses a CONNECT without them
+	// (return code 5, 0x87), but accepts every name @localhost with any password.
 	Username, Password string
 	// CA has signed the server's certificate.
 	CA *CA
@@ -20,12 +20,12 @@ type Ejabberd struct {
 	Port int
 }
 
-// StartEjabberd starts an ejabberd on free ports of 127.0.0.1, without Erlang distribution, so
-// that there is no port mapper to share or to leave behind. It takes about 2 s.
+// StartEjabberd starts an ejabberd on free ports of 127.0.0.1. It runs without Erlang distribution,
+// so there is no port mapper to share or to leave behind. The start takes about 2 s.
 func StartEjabberd(t testing.TB) *Ejabberd {
 	t.Helper()
 	// The control program would start the server as the user ejabberd, who may not read the test's
-	// files; it tells nothing but that ejabberd is installed.
+	// files. It only shows that ejabberd is installed.
 	Require(t, "ejabberdctl")
 	erl := Require(t, "erl")
 	libraries, err := filepath.Glob("/usr/lib/*/ejabberd-*/ebin/ejabberd.app")

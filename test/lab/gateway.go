@@ -14,14 +14,16 @@ import (
 
 // GatewayOptions are the settings of a websocket gateway.
 type GatewayOptions struct {
-	// Broker is where connections lead, host:port.
+	// Broker is the destination of connections, host:port.
 	Broker string
-	// Idle is how long a connection may carry nothing before the gateway closes it, with code 3008; 0: for ever.
+	// Idle is how long a connection may carry nothing before the gateway closes it with code 3008;
+	// 0: for ever.
 	Idle time.Duration
 }
 
-// Gateway passes MQTT over websockets on to a broker that speaks MQTT over TCP. It says by close frames why it ends a
-// connection: 3008 when that idled for too long, 1011 when the broker has gone, 1012 when the gateway restarts.
+// Gateway passes MQTT over websockets on to a broker that speaks MQTT over TCP. Its close frames
+// say why it ends a connection: 3008 when it idled for too long, 1011 when the broker has gone,
+// 1012 when the gateway restarts.
 type Gateway struct {
 	// URL is MQTT over websockets through the gateway.
 	URL string
@@ -70,7 +72,7 @@ func StartGateway(t testing.TB, o GatewayOptions) *Gateway {
 	return g
 }
 
-// Restart ends all connections, as a gateway does that restarts.
+// Restart ends all connections, as a gateway does when it restarts.
 func (g *Gateway) Restart() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -79,7 +81,7 @@ func (g *Gateway) Restart() {
 	}
 }
 
-// serve is the life of one connection.
+// serve handles one connection until it ends.
 func (g *Gateway) serve(w http.ResponseWriter, req *http.Request) {
 	if !g.enter() {
 		return
@@ -123,7 +125,7 @@ func (g *Gateway) enter() bool {
 	return true
 }
 
-// add makes a connection one that Restart and the end of the gateway know.
+// add registers a connection, so that Restart and the end of the gateway close it.
 func (g *Gateway) add(r *relay) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -140,13 +142,13 @@ func (g *Gateway) remove(r *relay) {
 	delete(g.open, r)
 }
 
-// end sends a close frame, and bounds the wait for the client's.
+// end sends a close frame, and limits the wait for the client's close frame.
 func (r *relay) end(code int, text string) {
 	closeFrame(r.ws, code, text)
 	r.ws.SetReadDeadline(time.Now().Add(lingerTime))
 }
 
-// closeFrame sends a close frame; a client that has gone does not get it.
+// closeFrame sends a close frame. A client that has gone does not get it.
 func closeFrame(ws *websocket.Conn, code int, text string) {
 	ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(lingerTime))
 }
@@ -157,7 +159,7 @@ func (r *relay) touched() {
 	}
 }
 
-// fromClient passes on what the client says, until either has gone.
+// fromClient passes on what the client sends, until either side has gone.
 func (r *relay) fromClient() {
 	defer r.broker.Close()
 	for {
@@ -172,7 +174,7 @@ func (r *relay) fromClient() {
 	}
 }
 
-// fromBroker passes on what the broker says, until either has gone.
+// fromBroker passes on what the broker sends, until either side has gone.
 func (r *relay) fromBroker() {
 	buf := make([]byte, 4096)
 	for {

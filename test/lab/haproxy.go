@@ -10,8 +10,8 @@ import (
 // bindLine finds the addresses that an HAProxy configuration listens on.
 var bindLine = regexp.MustCompile(`(?m)^\s*bind\s+([^\s,]+:\d+)`)
 
-// StartHAProxy starts an HAProxy with a configuration, whose ports come from Port, and returns once
-// it accepts connections on each address that it binds.
+// StartHAProxy starts an HAProxy with a configuration whose ports come from Port. It returns once
+// HAProxy accepts connections on each address that it binds.
 func StartHAProxy(t testing.TB, config string) *Daemon {
 	t.Helper()
 	path := Require(t, "haproxy")
@@ -33,12 +33,13 @@ func StartHAProxy(t testing.TB, config string) *Daemon {
 
 // BalancerOptions are the settings of a TCP balancer.
 type BalancerOptions struct {
-	// Server is where connections lead, host:port.
+	// Server is the destination of connections, host:port.
 	Server string
-	// ClientTimeout and ServerTimeout are how long the connection with the client, and that with the server, may carry
-	// nothing before the balancer closes both by FIN, in whole milliseconds; 0: for ever.
+	// ClientTimeout and ServerTimeout are how long the connection with the client or with the
+	// server may carry nothing. After that the balancer closes both by FIN. They are in whole
+	// milliseconds; 0: for ever.
 	ClientTimeout, ServerTimeout time.Duration
-	// Independent makes only what comes from a side count for its timeout, and not what is sent to it
+	// Independent makes only bytes from a side restart its timeout, and not bytes sent to it
 	// (`option independent-streams`).
 	Independent bool
 }
@@ -52,8 +53,8 @@ type Balancer struct {
 	Port int
 }
 
-// StartBalancer starts a balancer on a free port of 127.0.0.1. One connection without a word goes through it before it
-// returns.
+// StartBalancer starts a balancer on a free port of 127.0.0.1. One connection without any data goes
+// through it before it returns.
 func StartBalancer(t testing.TB, o BalancerOptions) *Balancer {
 	t.Helper()
 	b := &Balancer{Port: Port(t)}

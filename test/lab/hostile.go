@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Hostile are the ready-made scripts of brokers that break the protocol or stop half-way, by name,
-// for tests that must survive each of them.
+// Hostile returns the scripts, by name, of brokers that break the protocol or stop half-way. They
+// are for tests that must survive each of them.
 func Hostile() map[string]Script {
 	return map[string]Script{
 		"random bytes":            RandomBytes(1, 1<<16),
@@ -30,7 +30,7 @@ func Hostile() map[string]Script {
 	}
 }
 
-// RandomBytes answers the CONNECT with n bytes of noise, the same ones for the same seed.
+// RandomBytes answers the CONNECT with n random bytes, which are the same for the same seed.
 func RandomBytes(seed uint64, n int) Script {
 	return func(c *Conn) error {
 		if err := c.ReadConnect(); err != nil {
@@ -48,8 +48,8 @@ func RandomBytes(seed uint64, n int) Script {
 	}
 }
 
-// HugeConnack answers the CONNECT with a CONNACK of the longest remaining length there is, 256 MiB
-// less one byte, and sends all of it as fast as the client reads.
+// HugeConnack answers the CONNECT with a CONNACK of the longest possible remaining length, 256 MiB
+// less one byte. It sends all of it as fast as the client reads.
 func HugeConnack() Script {
 	return func(c *Conn) error {
 		if err := c.ReadConnect(); err != nil {
@@ -82,8 +82,8 @@ func EndlessConnack() Script {
 	}
 }
 
-// OneByteASecond answers the CONNECT with a valid CONNACK of more than 100 bytes (in MQTT 3.1.1,
-// which has no long ones, with too long a one), one byte each second.
+// OneByteASecond answers the CONNECT with a valid CONNACK of more than 100 bytes, one byte each
+// second. MQTT 3.1.1 has no long CONNACK, so there it is too long.
 func OneByteASecond() Script {
 	return func(c *Conn) error {
 		if err := c.ReadConnect(); err != nil {
@@ -104,7 +104,7 @@ func OneByteASecond() Script {
 	}
 }
 
-// NeverReads accepts the CONNECT and reads no more, so that the client's TCP window closes.
+// NeverReads accepts the CONNECT and then stops reading, so the client's TCP window closes.
 func NeverReads() Script {
 	return func(c *Conn) error {
 		if conn, ok := c.raw.(interface{ SetReadBuffer(int) error }); ok {
@@ -119,8 +119,8 @@ func NeverReads() Script {
 	}
 }
 
-// Flood accepts the CONNECT and then publishes to the client at QoS 0, unasked, as fast as the
-// client reads.
+// Flood accepts the CONNECT and then publishes to the client at QoS 0, without a subscription, as
+// fast as the client reads.
 func Flood(topic string, payload int) Script {
 	return func(c *Conn) error {
 		if err := c.Accept(); err != nil {
@@ -135,7 +135,7 @@ func Flood(topic string, payload int) Script {
 	}
 }
 
-// InvalidTopic accepts the CONNECT and publishes to a topic that is not UTF-8 [MQTT-1.5.4-1].
+// InvalidTopic accepts the CONNECT and publishes to a topic that is not UTF-8 [MQTT5-1.5.4-1].
 func InvalidTopic() Script {
 	return func(c *Conn) error {
 		if err := c.Accept(); err != nil {
@@ -195,8 +195,8 @@ func Silent() Script { return (*Conn).Hold }
 // ClosesAtOnce ends the connection by a FIN before the CONNECT.
 func ClosesAtOnce() Script { return (*Conn).FIN }
 
-// ResetsAtOnce ends the connection by a RST before the CONNECT, so early that the client may see it
-// (ECONNRESET) while it is still connecting.
+// ResetsAtOnce ends the connection by a RST before the CONNECT. The RST is so early that the client
+// may see it (ECONNRESET) while it is still connecting.
 func ResetsAtOnce() Script { return (*Conn).Reset }
 
 // ClosesAfterConnect reads the CONNECT and ends the connection by a FIN.

@@ -1,13 +1,13 @@
-// Package lab gives tests the real things that pingreq measures: brokers, proxies, network
-// namespaces, packet captures and certificates, and a broker that misbehaves by script.
+// Package lab provides the real things that pingreq measures: brokers, proxies, network namespaces,
+// packet captures and certificates. It also has brokers that misbehave by script.
 //
-// Everything that a test starts belongs to that test: it is stopped and removed when the test ends,
-// also when it fails, and the kernel ends the programs when the test binary dies. Nothing waits for
-// a fixed time; whatever takes time is polled for.
+// Everything that a test starts belongs to that test. It is stopped and removed when the test ends,
+// also when the test fails. When the test binary dies, the kernel ends the programs. Nothing waits
+// for a fixed time; the lab polls for whatever takes time.
 //
-// What the machine does not offer skips the test. With PINGREQ_TEST_COMPONENTS=required, as
-// `make test` sets it, it fails the test instead, so that continuous integration cannot pass by
-// testing nothing.
+// A test that needs something that the machine lacks is skipped. With
+// PINGREQ_TEST_COMPONENTS=required, which `make test` sets, it fails instead, so that continuous
+// integration cannot pass by testing nothing.
 package lab
 
 import (
@@ -40,9 +40,9 @@ var packages = map[string]string{
 	"rabbitmq-server":         "rabbitmq-server",
 }
 
-// Require returns the path of an installed program, looking beyond PATH into the directories for
-// system programs, which are not in every user's PATH. A program that is missing skips the test,
-// or fails it when PINGREQ_TEST_COMPONENTS is "required".
+// Require returns the path of an installed program. It also looks in the directories for system
+// programs, which are not in every user's PATH. If the program is missing, the test is skipped, or
+// fails if PINGREQ_TEST_COMPONENTS is "required".
 func Require(t testing.TB, program string) string {
 	t.Helper()
 	if path, err := exec.LookPath(program); err == nil {
@@ -82,7 +82,7 @@ func hasIPv6() bool {
 	return true
 }
 
-// unavailable ends the test because the machine lacks something, by a skip or by a failure.
+// unavailable ends the test because the machine lacks something: it skips the test or fails it.
 func unavailable(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("PINGREQ_TEST_COMPONENTS") == "required" {

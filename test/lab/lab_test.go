@@ -21,10 +21,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is far beyond what anything takes on a slow machine.
+// patience is far longer than anything takes on a slow machine.
 const patience = 60 * time.Second
 
-// client is an MQTT client of the tests, by bytes.
+// client is an MQTT client of the tests that sends and receives bytes.
 type client struct {
 	t testing.TB
 	net.Conn
@@ -33,7 +33,7 @@ type client struct {
 
 type credentials struct{ user, password string }
 
-// dial connects to a broker's URL without saying anything.
+// dial connects to a broker's URL without sending anything.
 func dial(t testing.TB, rawURL string, config *tls.Config) (*client, error) {
 	t.Helper()
 	u, err := url.Parse(rawURL)
@@ -67,7 +67,7 @@ func dial(t testing.TB, rawURL string, config *tls.Config) (*client, error) {
 	return newClient(t, conn), nil
 }
 
-// wsConn carries MQTT in binary messages; a reply of the tests fits in one of them.
+// wsConn carries MQTT in binary messages. Each reply in the tests fits into one message.
 type wsConn struct {
 	net.Conn
 	ws *websocket.Conn
@@ -155,7 +155,7 @@ func (c *client) ping() {
 	}
 }
 
-// checkGone checks that nothing of a daemon runs any more.
+// checkGone checks that nothing of a daemon is still running.
 func checkGone(t testing.TB, d *Daemon) {
 	t.Helper()
 	select {
@@ -168,7 +168,7 @@ func checkGone(t testing.TB, d *Daemon) {
 	}
 }
 
-// ended records how a test ends, in place of ending it.
+// ended records how a test ends, instead of ending it.
 type ended struct {
 	testing.TB
 	how, text string
@@ -209,7 +209,7 @@ func TestMissingNamesThePackage(t *testing.T) {
 	}
 }
 
-// What a test requires, `make deps` must install.
+// `make deps` must install everything that a test requires.
 func TestDependenciesAreInstalled(t *testing.T) {
 	script, err := os.ReadFile("../../scripts/deps")
 	if err != nil {

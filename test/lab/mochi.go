@@ -7,7 +7,8 @@ import (
 )
 
 // Mochi is a running mochi-mqtt/server at the version in go.mod: MQTT 5 and 3.1.1, with mochi's own
-// listeners and defaults, every client let in. Unlike in the demo's brokers its faults are all there.
+// listeners and defaults. It accepts every client. Unlike the demo's brokers, it has all of mochi's
+// faults.
 type Mochi struct {
 	*Daemon
 	// URL and TLS are MQTT over TCP and over TLS.
@@ -19,7 +20,7 @@ type Mochi struct {
 }
 
 // StartMochi builds the broker's program and starts it on free ports of 127.0.0.1. It keeps
-// everything in memory, so that nothing outlives a restart.
+// everything in memory, so nothing survives a restart.
 func StartMochi(t testing.TB) *Mochi {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "mochi")

@@ -18,13 +18,13 @@ type MosquittoOptions struct {
 	CA *CA
 	// Certificate is the server's; nil: one that is valid for the broker's addresses.
 	Certificate *Certificate
-	// Users are names and passwords; when there are any, anonymous clients are refused.
+	// Users are names and passwords. If there are any, anonymous clients are refused.
 	Users map[string]string
 	// ACL is the content of the ACL file; empty: everybody may do everything.
 	ACL string
-	// Config are further lines for the whole broker, such as "max_keepalive 60".
+	// Config are more lines for the whole broker, such as "max_keepalive 60".
 	Config []string
-	// ListenerConfig are further lines for every listener, such as "max_qos 1".
+	// ListenerConfig are more lines for every listener, such as "max_qos 1".
 	ListenerConfig []string
 	// Namespace is the network namespace to run in; nil: the current one.
 	Namespace *Namespace
@@ -33,7 +33,7 @@ type MosquittoOptions struct {
 // Mosquitto is a running Mosquitto with one listener of each kind.
 type Mosquitto struct {
 	*Daemon
-	// URL and URL6 are plain MQTT over IPv4 and IPv6; URL6 is empty without IPv6 on the loopback
+	// URL and URL6 are plain MQTT over IPv4 and IPv6. URL6 is empty if the loopback has no IPv6,
 	// and in a namespace.
 	URL, URL6 string
 	// TLS and MutualTLS are MQTT over TLS; the second demands a client certificate.

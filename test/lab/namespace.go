@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// Namespace is a network namespace of its own, with its own interfaces, routes and firewall. It has
-// no name on the machine and lives by this process: the kernel removes it with all its interfaces
-// when the test ends, however it ends.
+// Namespace is a network namespace with its own interfaces, routes and firewall. It has no name on
+// the machine and lives as long as this process needs it. When the test ends in any way, the kernel
+// removes it with all its interfaces.
 type Namespace struct {
-	// Interface is the interface that leads out of the namespace; it exists in the namespace only.
+	// Interface is the interface that leads out of the namespace. It exists only in the namespace.
 	Interface string
 	// Addr is the address of that interface.
 	Addr netip.Addr
@@ -30,9 +30,9 @@ type Namespace struct {
 	routed bool     // the default route leads to Gateway
 }
 
-// NewNamespace returns a network namespace that a wire connects with the current one: the test
-// reaches what listens on Addr, and what runs inside reaches the test at Gateway. It needs root
-// (CAP_SYS_ADMIN and CAP_NET_ADMIN); without, the test is skipped, or fails when components are
+// NewNamespace returns a network namespace that a wire connects with the current one. The test
+// reaches what listens on Addr, and programs inside reach the test at Gateway. It needs root
+// (CAP_SYS_ADMIN and CAP_NET_ADMIN). Without, the test is skipped, or fails if components are
 // required.
 func NewNamespace(t testing.TB) *Namespace {
 	t.Helper()
@@ -48,16 +48,16 @@ func NewNamespace(t testing.TB) *Namespace {
 	return n
 }
 
-// RoutedNetwork is three namespaces in a row, none of them connected with the machine's network:
-// client and broker reach each other through a router, as over the Internet, so that a TTL of 1
-// does not arrive and faults can sit in the middle.
+// RoutedNetwork is three namespaces in a row, none of them connected with the machine's network.
+// Client and broker reach each other through a router, as over the Internet. So a TTL of 1 does not
+// arrive, and faults can be in the middle.
 type RoutedNetwork struct {
 	Client, Broker *Namespace
 	// Router forwards IPv4; its interfaces are named client and broker.
 	Router *Namespace
 }
 
-// NewRoutedNetwork returns a client, a router and a broker namespace; it needs what NewNamespace
+// NewRoutedNetwork returns a client, a router and a broker namespace. It needs what NewNamespace
 // needs.
 func NewRoutedNetwork(t testing.TB) *RoutedNetwork {
 	t.Helper()
@@ -76,8 +76,8 @@ func NewRoutedNetwork(t testing.TB) *RoutedNetwork {
 	return r
 }
 
-// Cut makes the router drop all TCP segments to and from a port, in both directions and without a
-// word, until heal is called.
+// Cut makes the router silently drop all TCP segments to and from a port, in both directions, until
+// heal is called.
 func (r *RoutedNetwork) Cut(port int) (heal func()) {
 	r.Router.t.Helper()
 	there := r.Router.rule("FORWARD", "--dport", port, "DROP")
@@ -85,16 +85,17 @@ func (r *RoutedNetwork) Cut(port int) (heal func()) {
 	return func() { there(); back() }
 }
 
-// ForgetIdle makes the router forget each TCP connection that carries no segment for some time, in whole seconds, as the
-// connection tracking of NATs and firewalls does: from then on it drops all segments of it, in both directions, without a
-// word and for good. New connections pass. Those made before ForgetIdle are forgotten at once.
+// ForgetIdle makes the router forget each TCP connection that carries no segment for some time, in
+// whole seconds. The connection tracking of NATs and firewalls does the same. From then on the
+// router silently drops all segments of the connection, in both directions and for good. New
+// connections pass. Connections from before ForgetIdle are forgotten at once.
 func (r *RoutedNetwork) ForgetIdle(after time.Duration) {
 	r.Router.t.Helper()
 	r.forgetIdle(after, "DROP")
 }
 
-// ResetIdle is ForgetIdle by a router that answers the segments of a forgotten connection with a RST, as some cloud
-// balancers do.
+// ResetIdle is ForgetIdle with a router that answers the segments of a forgotten connection with a
+// RST, as some cloud balancers do.
 func (r *RoutedNetwork) ResetIdle(after time.Duration) {
 	r.Router.t.Helper()
 	r.forgetIdle(after, "REJECT", "--reject-with", "tcp-reset")
@@ -103,7 +104,7 @@ func (r *RoutedNetwork) ResetIdle(after time.Duration) {
 func (r *RoutedNetwork) forgetIdle(after time.Duration, target ...string) {
 	t := r.Router.t
 	t.Helper()
-	// The rule comes first: with it the kernel begins to track the namespace's connections.
+	// The rule comes first, because with it the kernel begins to track the namespace's connections.
 	rule := []string{"-w", "-I", "FORWARD", "-p", "tcp", "-m", "conntrack", "--ctstate", "INVALID", "-j"}
 	r.Router.Run("iptables", append(rule, target...)...)
 	for name, value := range map[string]int{
@@ -119,7 +120,7 @@ func (r *RoutedNetwork) forgetIdle(after time.Duration, target ...string) {
 }
 
 // Do calls f on a thread inside the namespace and returns when f does. Sockets that f opens stay in
-// the namespace; goroutines that f starts run outside. f must not call the FailNow of a test.
+// the namespace. Goroutines that f starts run outside. f must not call FailNow of a test.
 func (n *Namespace) Do(f func()) {
 	n.t.Helper()
 	if err := n.inside(f); err != nil {
@@ -139,7 +140,8 @@ func (n *Namespace) DialContext(ctx context.Context, network, address string) (n
 	return conn, err
 }
 
-// Listen listens inside the namespace. Connections have no TCP keepalive, which would hide that a path is dead.
+// Listen listens inside the namespace. Its connections have no TCP keepalive, which would reset the
+// idle time that a path measures.
 func (n *Namespace) Listen(network, address string) (net.Listener, error) {
 	var l net.Listener
 	var err error
@@ -158,8 +160,8 @@ func (n *Namespace) Start(c Command) *Daemon {
 	return Start(n.t, c)
 }
 
-// Run runs a program inside the namespace to its end, and returns what it printed. A program that
-// fails fails the test.
+// Run runs a program inside the namespace until it ends, and returns its output. If the program
+// fails, the test fails.
 func (n *Namespace) Run(program string, args ...string) string {
 	n.t.Helper()
 	path := Require(n.t, program)
@@ -172,8 +174,8 @@ func (n *Namespace) Run(program string, args ...string) string {
 	return string(output)
 }
 
-// DropPort makes the namespace drop incoming TCP segments to a port without a word, until heal is
-// called. What is sent from the port still leaves.
+// DropPort makes the namespace silently drop incoming TCP segments to a port, until heal is called.
+// Segments from the port still leave.
 func (n *Namespace) DropPort(port int) (heal func()) {
 	n.t.Helper()
 	return n.rule("INPUT", "--dport", port, "DROP")
@@ -186,7 +188,8 @@ func (n *Namespace) RejectPort(port int) (heal func()) {
 	return n.rule("INPUT", "--dport", port, "REJECT", "--reject-with", "tcp-reset")
 }
 
-// rule puts a firewall rule for a TCP port in front of a chain, and returns what takes it away.
+// rule inserts a firewall rule for a TCP port at the beginning of a chain, and returns a function
+// that removes it.
 func (n *Namespace) rule(chain, which string, port int, target ...string) (remove func()) {
 	n.t.Helper()
 	rule := append([]string{chain, "-p", "tcp", which, strconv.Itoa(port), "-j"}, target...)
@@ -197,13 +200,13 @@ func (n *Namespace) rule(chain, which string, port int, target ...string) (remov
 	}
 }
 
-// LinkDown pulls the plug: the interface goes down, at the other end the carrier is lost.
+// LinkDown pulls the cable: the interface goes down, and the other end loses its carrier.
 func (n *Namespace) LinkDown() {
 	n.t.Helper()
 	n.Run("ip", "link", "set", n.Interface, "down")
 }
 
-// LinkUp puts the plug back, with the routes that went with it.
+// LinkUp puts the cable back, and restores the routes that disappeared with it.
 func (n *Namespace) LinkUp() {
 	n.t.Helper()
 	n.Run("ip", "link", "set", n.Interface, "up")
@@ -212,7 +215,7 @@ func (n *Namespace) LinkUp() {
 	}
 }
 
-// isolated returns a namespace that has a loopback interface only.
+// isolated returns a namespace that has only a loopback interface.
 func isolated(t testing.TB) *Namespace {
 	t.Helper()
 	RequireNetAdmin(t)
@@ -226,8 +229,8 @@ func isolated(t testing.TB) *Namespace {
 	return n
 }
 
-// wire connects two namespaces by a pair of interfaces and returns their addresses. An empty name
-// of the first makes one that is unique on the machine.
+// wire connects two namespaces by a pair of interfaces and returns their addresses. If the name of
+// the first interface is empty, it gets one that is unique on the machine.
 func wire(t testing.TB, a, b *Namespace, nameA, nameB string) (addrA, addrB netip.Addr) {
 	t.Helper()
 	subnet := reserveSubnet(t)
@@ -241,7 +244,7 @@ func wire(t testing.TB, a, b *Namespace, nameA, nameB string) (addrA, addrB neti
 
 	a.Run("ip", "link", "add", nameA, "type", "veth", "peer", "name", nameB,
 		"netns", fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), b.handle.Fd()))
-	// Deleting one end deletes both, at once; the kernel takes its time with a namespace.
+	// Deleting one end deletes both at once. The removal of a namespace by the kernel takes longer.
 	t.Cleanup(func() { a.Run("ip", "link", "delete", nameA) })
 	for _, end := range []struct {
 		n    *Namespace

@@ -10,7 +10,7 @@ import (
 )
 
 // RequireNetAdmin skips or fails a test that needs CAP_NET_ADMIN and CAP_SYS_ADMIN, which root has:
-// namespaces, firewall rules, filters on sockets.
+// for namespaces, firewall rules and filters on sockets.
 func RequireNetAdmin(t testing.TB) {
 	t.Helper()
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
@@ -24,8 +24,7 @@ func RequireNetAdmin(t testing.TB) {
 	}
 }
 
-// onThread calls f on a thread of its own that ends with f, so that f may change the thread's
-// namespace for good.
+// onThread calls f on a thread that ends with f, so f may change the thread's namespace for good.
 func onThread(f func() error) error {
 	result := make(chan error, 1)
 	go func() {
@@ -48,11 +47,11 @@ func createNamespace() (handle *os.File, err error) {
 	return handle, err
 }
 
-// currentNamespace refers to the network namespace of the calling thread.
+// currentNamespace returns a reference to the network namespace of the calling thread.
 func currentNamespace() (*os.File, error) { return os.Open("/proc/thread-self/ns/net") }
 
-// enter moves the calling thread, which must be locked and must not be used again, into the
-// namespace.
+// enter moves the calling thread into the namespace. The thread must be locked and must not be used
+// again.
 func (n *Namespace) enter() error {
 	return os.NewSyscallError("setns", unix.Setns(int(n.handle.Fd()), unix.CLONE_NEWNET))
 }

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// dialIn connects from inside a namespace to a broker's plain listener, without saying anything.
+// dialIn connects from inside a namespace to a broker's plain listener, without sending anything.
 func dialIn(t testing.TB, n *Namespace, address string) (*client, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -44,7 +44,7 @@ func TestNamespace(t *testing.T) {
 		t.Errorf("the broker is at %s, want %s", got, n.Addr)
 	}
 
-	// A dropped port takes bytes and answers nothing; after heal TCP repeats them.
+	// A dropped port accepts bytes and answers nothing. After heal TCP sends them again.
 	heal := n.DropPort(m.Port)
 	outside.write([]byte{byte(PINGREQ) << 4, 0})
 	outside.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
@@ -79,7 +79,7 @@ func TestNamespace(t *testing.T) {
 	checkGone(t, m.Daemon)
 }
 
-// Namespaces are separate: a listener inside is not there outside, and the reverse.
+// Namespaces are separate: nobody outside reaches a listener inside, and the reverse.
 func TestNamespaceIsApart(t *testing.T) {
 	t.Parallel()
 	n := NewNamespace(t)
@@ -226,7 +226,7 @@ func TestResolver(t *testing.T) {
 	}
 }
 
-// A connection that idles for too long is dead in both directions, without a word; others are not.
+// A connection that idles for too long is silently dead in both directions. Others are not.
 func TestForgetIdle(t *testing.T) {
 	t.Parallel()
 	r := NewRoutedNetwork(t)
@@ -262,14 +262,14 @@ func TestForgetIdle(t *testing.T) {
 	c.ping()
 
 	r.ForgetIdle(3 * time.Second)
-	c.ping() // the limit holds from the next segment on
+	c.ping() // the limit applies from the next segment on
 	silent(c, 5*time.Second)
 	other := connect("other")
 	other.publish(v5, "a", "lost", 0)
 	other.ping()
 	c.write([]byte{byte(PINGREQ) << 4, 0})
 	b.Cut("c")
-	silent(c, 3*time.Second) // no message, no PINGRESP, no FIN, nor what TCP sends again
+	silent(c, 3*time.Second) // no message, no PINGRESP, no FIN and no retransmission
 	connect("new")
 }
 
@@ -312,7 +312,7 @@ func setTTL(t testing.TB, conn net.Conn, ttl int) {
 	}
 }
 
-// A daemon that leaves its process group, changes its parent and ignores signals ends all the same.
+// A daemon ends even if it leaves its process group, changes its parent and ignores signals.
 func TestDescendantsEnd(t *testing.T) {
 	t.Parallel()
 	setsid := Require(t, "setsid")
@@ -338,7 +338,7 @@ func TestDescendantsEnd(t *testing.T) {
 	}
 }
 
-// Suspended programs end when they are told to.
+// Suspended programs end when they are asked to.
 func TestStopOfSuspended(t *testing.T) {
 	t.Parallel()
 	m := StartMosquitto(t, MosquittoOptions{})

@@ -10,7 +10,7 @@ import (
 
 var errNoNamespaces = errors.New("network namespaces exist on Linux only")
 
-// RequireNetAdmin skips or fails the test: what it needs exists on Linux only.
+// RequireNetAdmin skips or fails the test: namespaces exist on Linux only.
 func RequireNetAdmin(t testing.TB) {
 	t.Helper()
 	unavailable(t, "%v", errNoNamespaces)
@@ -18,7 +18,8 @@ func RequireNetAdmin(t testing.TB) {
 
 func createNamespace() (*os.File, error) { return nil, errNoNamespaces }
 
-// currentNamespace gives NewNamespace something to close before RequireNetAdmin ends the test.
+// currentNamespace returns something that NewNamespace can close before RequireNetAdmin ends the
+// test.
 func currentNamespace() (*os.File, error) { return os.Open(os.DevNull) }
 
 func (n *Namespace) inside(func()) error { return errNoNamespaces }

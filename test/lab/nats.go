@@ -12,7 +12,7 @@ type NATSOptions struct {
 	CA *CA
 	// Certificate is the server's; nil: one that is valid for localhost.
 	Certificate *Certificate
-	// TLS makes the MQTT listener speak TLS; the server has one MQTT listener only.
+	// TLS makes the MQTT listener speak TLS. The server has only one MQTT listener.
 	TLS bool
 	// User and Password, when set, are demanded from every client.
 	User, Password string

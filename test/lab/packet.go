@@ -36,15 +36,15 @@ const (
 	v5   = 5
 )
 
-// maxPacket bounds what ReadPacket reads into memory.
+// maxPacket limits how much ReadPacket reads into memory.
 const maxPacket = 1 << 20
 
-// Packet is an MQTT control packet, split no further than its fixed header. The lab has its own
-// framing so that it does not share mistakes with what it tests.
+// Packet is an MQTT control packet, of which only the fixed header is parsed. The lab has its own
+// framing so that it does not share mistakes with the code that it tests.
 type Packet struct {
 	// First is the first byte: type and flags.
 	First byte
-	// Body is all that follows the remaining length.
+	// Body is everything after the remaining length.
 	Body []byte
 }
 
@@ -113,8 +113,8 @@ func appendString(b []byte, s string) []byte {
 	return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
 }
 
-// body reads the fields of a packet's body. After the first field that is not there, all are zero
-// and failed is true.
+// body reads the fields of a packet's body. After the first missing field all fields are zero and
+// failed is true.
 type body struct {
 	rest   []byte
 	failed bool

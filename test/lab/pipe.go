@@ -6,15 +6,15 @@ import (
 	"sync"
 )
 
-// PipeListener is a listener in memory, for tests in virtual time (testing/synctest), where there
-// must be no real sockets.
+// PipeListener is a listener in memory, for tests in virtual time (testing/synctest), which must
+// not use real sockets.
 type PipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
 }
 
-// NewPipeListener returns a listener in memory. In virtual time, make it inside the bubble.
+// NewPipeListener returns a listener in memory. In virtual time, create it inside the bubble.
 func NewPipeListener() *PipeListener {
 	return &PipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 }
@@ -46,7 +46,7 @@ func (l *PipeListener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends Accept and refuses further connections; it may be called more than once.
+// Close ends Accept and refuses further connections. It may be called more than once.
 func (l *PipeListener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return nil

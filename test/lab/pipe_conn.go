@@ -11,8 +11,8 @@ import (
 // pipeBuffer is how many bytes a pipe holds in each direction before a write has to wait.
 const pipeBuffer = 64 << 10
 
-// Pipe returns the two ends of a connection in memory. Unlike those of net.Pipe they have a buffer, as sockets have, so
-// that both sides may write at the same time; and they wait in a way that virtual time understands.
+// Pipe returns the two ends of a connection in memory. Unlike net.Pipe, it has buffers, as sockets
+// have, so both sides may write at the same time. Its waiting works with virtual time.
 func Pipe() (net.Conn, net.Conn) {
 	a, b := newPipeHalf(), newPipeHalf()
 	return &pipeConn{in: a, out: b}, &pipeConn{in: b, out: a}
@@ -24,7 +24,8 @@ type pipeConn struct{ in, out *pipeHalf }
 func (c *pipeConn) Read(p []byte) (int, error)  { return c.in.read(p) }
 func (c *pipeConn) Write(p []byte) (int, error) { return c.out.write(p) }
 
-// Close ends both directions: the other end reads what is buffered, then EOF, and cannot write any more.
+// Close ends both directions. The other end reads the buffered bytes, then EOF, and can no longer
+// write.
 func (c *pipeConn) Close() error {
 	c.out.close(false)
 	c.in.close(true)

@@ -8,15 +8,15 @@ import (
 	"testing"
 )
 
-// Ports are taken from below the range from which Linux gives ports to outgoing connections
-// (32768 and up), so that a port stays free while its broker is down.
+// Ports are below the range that Linux uses for outgoing connections (32768 and up), so a port
+// stays free while its broker is down.
 const (
 	firstPort = 15000
 	lastPort  = 31999
 )
 
-// Port returns a TCP port that is free on every address of this machine, and keeps it from all
-// other tests, those of other packages included, until the test ends.
+// Port returns a TCP port that is free on every address of this machine. It reserves the port until
+// the test ends, so no other test gets it, not even in another package.
 func Port(t testing.TB) int {
 	t.Helper()
 	for range 500 {

@@ -11,9 +11,9 @@ import (
 	"syscall"
 )
 
-// spawn starts cmd in a process group of its own and waits for it; the channel is closed when it
-// has ended. The kernel kills the program when the thread that started it ends (Pdeathsig), so
-// that thread is kept for it, and moved into the namespace where there is one.
+// spawn starts cmd in a process group of its own and waits for it. The channel is closed when cmd
+// has ended. The kernel kills the program when the thread that started it ends (Pdeathsig). So the
+// goroutine keeps its thread until then, and moves it into the namespace if there is one.
 func spawn(cmd *exec.Cmd, ns *Namespace) (<-chan struct{}, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error, 1)
@@ -31,7 +31,7 @@ func spawn(cmd *exec.Cmd, ns *Namespace) (<-chan struct{}, error) {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			cmd.Wait() // the outcome is in cmd.ProcessState
+			cmd.Wait() // the result is in cmd.ProcessState
 		}
 	}()
 	if err := <-started; err != nil {
@@ -43,7 +43,7 @@ func spawn(cmd *exec.Cmd, ns *Namespace) (<-chan struct{}, error) {
 
 const sigstop = syscall.SIGSTOP
 
-// suspended says whether all threads of a process are stopped.
+// suspended reports whether all threads of a process are stopped.
 func suspended(pid int) bool {
 	paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 	for _, path := range paths {
@@ -59,9 +59,9 @@ func suspended(pid int) bool {
 	return len(paths) > 0
 }
 
-// resume lets a suspended process handle its pending signals.
+// resume continues a suspended process, so that it handles its pending signals.
 func resume(p *os.Process) {
-	p.Signal(syscall.SIGCONT) // an error says that it has ended
+	p.Signal(syscall.SIGCONT) // an error means that it has ended
 }
 
 // marked returns the processes that have the marker in their environment.

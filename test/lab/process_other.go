@@ -15,12 +15,12 @@ func spawn(cmd *exec.Cmd, _ *Namespace) (<-chan struct{}, error) {
 	exited := make(chan struct{})
 	go func() {
 		defer close(exited)
-		cmd.Wait() // the outcome is in cmd.ProcessState
+		cmd.Wait() // the result is in cmd.ProcessState
 	}()
 	return exited, nil
 }
 
-// sigstop is no signal that the system knows: sending it fails.
+// sigstop is a signal that this system does not have: sending it fails.
 const sigstop = syscall.Signal(-1)
 
 func suspended(int) bool { return false }

@@ -16,25 +16,25 @@ import (
 
 // PrometheusOptions are the settings of a Prometheus.
 type PrometheusOptions struct {
-	// Config is prometheus.yml, of parts such as ScrapeConfig gives.
+	// Config is prometheus.yml, for example from ScrapeConfig.
 	Config string
-	// Files are further files, such as rules, by name: relative paths in Config find them.
+	// Files are more files, such as rules, by name. Relative paths in Config find them.
 	Files map[string]string
-	// Args are further arguments, such as "--enable-feature=native-histograms".
+	// Args are more arguments, such as "--enable-feature=native-histograms".
 	Args []string
 }
 
 // Prometheus is a running Prometheus with data of its own.
 type Prometheus struct {
 	*Daemon
-	// URL is that of its web pages.
+	// URL is the address of its web pages.
 	URL string
 	// Port is the port of URL.
 	Port int
 }
 
-// ScrapeConfig gives the parts of a configuration by which a job scrapes these addresses (host:port), and rules are
-// evaluated, at an interval.
+// ScrapeConfig returns the parts of a configuration for a job that scrapes these addresses
+// (host:port). Scrapes and rules have the same interval.
 func ScrapeConfig(job string, interval time.Duration, addresses ...string) string {
 	every := model.Duration(interval)
 	return fmt.Sprintf("global: {scrape_interval: %[1]s, scrape_timeout: %[1]s, evaluation_interval: %[1]s}\n"+
@@ -69,7 +69,8 @@ func StartPrometheus(t testing.TB, o PrometheusOptions) *Prometheus {
 	return p
 }
 
-// Query evaluates an expression now; a scalar becomes a vector of one sample. What Prometheus refuses fails the test.
+// Query evaluates an expression now. A scalar becomes a vector of one sample. An expression that
+// Prometheus refuses fails the test.
 func (p *Prometheus) Query(promql string) model.Vector {
 	p.t.Helper()
 	var data struct {
@@ -95,7 +96,7 @@ func (p *Prometheus) Query(promql string) model.Vector {
 	return vector
 }
 
-// QueryRange evaluates an expression at each step from a time to another.
+// QueryRange evaluates an expression at each step between two times.
 func (p *Prometheus) QueryRange(promql string, start, end time.Time, step time.Duration) model.Matrix {
 	p.t.Helper()
 	stamp := func(at time.Time) string { return fmt.Sprintf("%.3f", float64(at.UnixMilli())/1e3) }
@@ -106,8 +107,8 @@ func (p *Prometheus) QueryRange(promql string, start, end time.Time, step time.D
 	return data.Result
 }
 
-// Until evaluates an expression until the condition has nothing to complain of, and returns that result. A condition that
-// goes on complaining fails the test with its last complaint.
+// Until evaluates an expression until the condition has no complaint, and returns that result. A
+// condition that still complains in the end fails the test with its last complaint.
 func (p *Prometheus) Until(promql string, condition func(model.Vector) string) model.Vector {
 	p.t.Helper()
 	deadline := time.Now().Add(readyTimeout)
@@ -124,10 +125,11 @@ func (p *Prometheus) Until(promql string, condition func(model.Vector) string) m
 	}
 }
 
-// queryInterval is the time between two evaluations of what is waited for.
+// queryInterval is the time between two evaluations in Until.
 const queryInterval = 100 * time.Millisecond
 
-// Some is a condition for [Prometheus.Until]: there is a result. Expressions that compare leave out what does not hold.
+// Some is a condition for [Prometheus.Until]: there is a result. An expression with a comparison
+// has no result where the comparison is false.
 func Some(v model.Vector) string {
 	if len(v) == 0 {
 		return "no result"
@@ -135,7 +137,8 @@ func Some(v model.Vector) string {
 	return ""
 }
 
-// API reads the data of a page of the HTTP API, such as "alerts". An error that it answers fails the test.
+// API reads the data of a page of the HTTP API, such as "alerts". An error in the answer fails the
+// test.
 func (p *Prometheus) API(page string, params url.Values, data any) {
 	p.t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: readyTimeout}

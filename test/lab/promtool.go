@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Promtool runs promtool and returns what it printed to standard output and error; the error says
-// that it found something wrong.
+// Promtool runs promtool and returns its standard output and error. The error is set if promtool
+// found something wrong.
 func Promtool(t testing.TB, stdin string, args ...string) (output string, err error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), Require(t, "promtool"), args...)

@@ -19,11 +19,11 @@ type RabbitMQ struct {
 	Port int
 }
 
-// StartRabbitMQ starts a RabbitMQ on free ports of 127.0.0.1, with its own Erlang port mapper, so
-// that it shares nothing with another RabbitMQ of the machine. It takes about 10 s.
+// StartRabbitMQ starts a RabbitMQ on free ports of 127.0.0.1. It has its own Erlang port mapper, so
+// it shares nothing with another RabbitMQ of the machine. The start takes about 10 s.
 func StartRabbitMQ(t testing.TB) *RabbitMQ {
 	t.Helper()
-	// The program in PATH changes to the user rabbitmq; Debian keeps the real one elsewhere.
+	// The program in PATH switches to the user rabbitmq; Debian keeps the real program elsewhere.
 	path := Require(t, "rabbitmq-server")
 	if debian := "/usr/lib/rabbitmq/bin/rabbitmq-server"; fileExists(debian) {
 		path = debian
@@ -64,7 +64,8 @@ log.console = true
 			Path: path,
 			Dir:  dir,
 			Env: []string{
-				// The launcher then becomes the server instead of guarding it, so that a signal hits it.
+				// The launcher then becomes the server instead of its parent, so signals reach the
+				// server.
 				"RUNNING_UNDER_SYSTEMD=true",
 				fmt.Sprintf("ERL_EPMD_PORT=%d", mapper),
 				fmt.Sprintf("RABBITMQ_DIST_PORT=%d", distribution),

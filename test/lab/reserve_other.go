@@ -2,6 +2,6 @@
 
 package lab
 
-// reserve always succeeds where there are no abstract unix sockets: a collision between parallel
-// tests is then found when the broker fails to bind, and another port is tried.
+// reserve always succeeds where there are no abstract unix sockets. A collision between parallel
+// tests then makes a broker fail to bind, and another port is tried.
 func reserve(string) (release func(), ok bool) { return func() {}, true }

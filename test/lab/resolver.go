@@ -14,18 +14,19 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// Lookup is what a resolver does about a name.
+// Lookup is how a resolver answers for a name.
 type Lookup struct {
 	// Addr is the name's address.
 	Addr netip.Addr
-	// ServFail makes the resolver say that it failed (SERVFAIL).
+	// ServFail makes the resolver answer that it failed (SERVFAIL).
 	ServFail bool
-	// Silent makes it say nothing.
+	// Silent makes it send nothing.
 	Silent bool
 }
 
-// StartResolver starts a name server inside the namespace, in the place of those that the machine is configured to ask. It
-// knows the given names, and says of all others that they do not exist (NXDOMAIN). It ends with the test.
+// StartResolver starts a name server inside the namespace, at the addresses of the resolvers that
+// the machine is configured to use. It answers for the given names. For all others it answers that
+// they do not exist (NXDOMAIN). It ends with the test.
 func (n *Namespace) StartResolver(names map[string]Lookup) {
 	n.t.Helper()
 	for _, server := range nameservers(n.t) {
@@ -51,7 +52,7 @@ func (n *Namespace) StartResolver(names map[string]Lookup) {
 	})
 }
 
-// nameservers are those that the machine asks, as resolv.conf(5) has it.
+// nameservers returns the resolvers that the machine uses, from resolv.conf(5).
 func nameservers(t testing.TB) (all []netip.Addr) {
 	t.Helper()
 	text, err := os.ReadFile("/etc/resolv.conf")
@@ -90,7 +91,7 @@ func serveNames(conn net.PacketConn, names map[string]Lookup) error {
 	}
 }
 
-// answerQuery answers one query, nil: not at all.
+// answerQuery returns the answer to a query; nil: no answer.
 func answerQuery(query []byte, names map[string]Lookup) ([]byte, error) {
 	var parser dnsmessage.Parser
 	header, err := parser.Start(query)

@@ -8,25 +8,26 @@ import (
 	"time"
 )
 
-// pendingAnswers bounds the answers that wait for their time; a client with more of them is read
-// from more slowly.
+// pendingAnswers limits the delayed answers. The responder reads more slowly from a client with
+// more of them.
 const pendingAnswers = 1024
 
-// Responder is a well-behaved broker for a single client, with the faults that its fields give it.
-// It answers every packet, and delivers what the client publishes to the client's own
-// subscriptions, with no other client, retained message or session.
+// Responder is a well-behaved broker for a single client; its fields add faults. It answers every
+// packet, and delivers what the client publishes to the client's own subscriptions. It has no other
+// client, no retained messages and no sessions.
 type Responder struct {
-	// Connack is sent in place of the accepting CONNACK; nil: accept.
+	// Connack is sent instead of the accepting CONNACK; nil: accept.
 	Connack []byte
 	// Ignore are the packets that get no answer and no delivery.
 	Ignore []PacketType
-	// Delay is how long acknowledgements of, and deliveries for, a PUBLISH take; pings and
+	// Delay is the delay of the acknowledgements and deliveries for a PUBLISH. Pings and
 	// subscriptions are answered at once.
 	Delay time.Duration
-	// NoDelivery leaves out the deliveries.
+	// NoDelivery suppresses the deliveries.
 	NoDelivery bool
-	// Jam is the fault of NanoMQ 0.21.8: an acknowledgement of a PUBLISH that has to wait for the one before goes out so
-	// many times; the next such one jams, with all that follow on the connection. 0: it never jams.
+	// Jam is the fault of NanoMQ 0.21.8. Acknowledgements of a PUBLISH that must wait for an
+	// earlier one are sent this many times. The next such acknowledgement is never sent, and none
+	// after it on the connection. 0: no such fault.
 	Jam int
 }
 
@@ -36,7 +37,7 @@ func Zombie() Script { return Responder{Ignore: []PacketType{PUBLISH, PUBREL}}.S
 // DeafToPings does everything but answer pings.
 func DeafToPings() Script { return Responder{Ignore: []PacketType{PINGREQ}}.Serve }
 
-// answer is a packet that is due at a time.
+// answer is a packet with the time at which it is due.
 type answer struct {
 	due    time.Time
 	packet []byte
@@ -159,10 +160,10 @@ func (s *responder) publish(qos byte, b *body) error {
 	return s.answer(Frame(byte(PUBLISH)<<4|qos<<1, appendString(nil, topic), id, properties, b.rest))
 }
 
-// ackTime is how long the acknowledgement of a broker that jams is on its way out.
+// ackTime is how long a broker with Jam needs to send an acknowledgement.
 const ackTime = 50 * time.Millisecond
 
-// jammed notes that an acknowledgement is due, and says whether it is stuck.
+// jammed records that an acknowledgement is due, and reports whether it is stuck.
 func (s *responder) jammed() bool {
 	if s.Jam == 0 {
 		return false
@@ -185,7 +186,7 @@ func (s *responder) granted(topic string) (qos byte, subscribed bool) {
 	return qos, subscribed
 }
 
-// matches says whether a topic matches a filter [MQTT 5.0, 4.7].
+// matches reports whether a topic matches a filter [MQTT 5.0, 4.7].
 func matches(filter, topic string) bool {
 	filters, levels := strings.Split(filter, "/"), strings.Split(topic, "/")
 	for i, f := range filters {
@@ -212,8 +213,8 @@ func (s *responder) answer(packet []byte) error {
 	}
 }
 
-// answerLater sends delayed packets until done is closed or the connection fails, which the reading
-// side notices too.
+// answerLater sends delayed packets until done is closed or the connection fails. The reading side
+// notices a failure, too.
 func (s *responder) answerLater(done <-chan struct{}) {
 	for {
 		var a answer

@@ -14,27 +14,27 @@ import (
 	"time"
 )
 
-// Script is what a scripted broker does with one connection. It must return when one of the
-// connection's methods fails, which is what they do once the broker is closed. The connection is
-// closed when it returns.
+// Script handles one connection of a scripted broker. It must return when one of the connection's
+// methods fails; they fail once the broker is closed. The connection is closed when the script
+// returns.
 type Script func(c *Conn) error
 
-// Sequence gives the first connection to the first script, and so on; the last script gets all that
-// follow.
+// Sequence runs the first script for the first connection, and so on. The last script handles all
+// further connections.
 func Sequence(scripts ...Script) Script {
 	return func(c *Conn) error { return scripts[min(c.Number, len(scripts))-1](c) }
 }
 
-// ScriptedBrokerOptions say where a scripted broker listens.
+// ScriptedBrokerOptions set where a scripted broker listens.
 type ScriptedBrokerOptions struct {
 	// Listener is where connections come from; nil: a free TCP port of 127.0.0.1.
 	Listener net.Listener
 	// TLS, when set, makes the broker speak TLS. The handshake takes place when the script first
-	// reads or writes, so that a script may also keep silent during it.
+	// reads or writes, so a script may also stay silent during it.
 	TLS *tls.Config
 }
 
-// ScriptedBroker is a broker that does to each connection what a script says.
+// ScriptedBroker is a broker that runs a script for each connection.
 type ScriptedBroker struct {
 	t        testing.TB
 	listener net.Listener
@@ -49,8 +49,8 @@ type ScriptedBroker struct {
 	open     map[net.Conn]bool // the raw connections; nil once closed
 }
 
-// StartScriptedBroker starts a scripted broker; it is closed when the test ends. A script that
-// fails for another reason than the end of its connection is reported in the test's log.
+// StartScriptedBroker starts a scripted broker; it is closed when the test ends. If a script fails
+// for another reason than the end of its connection, the test's log shows it.
 func StartScriptedBroker(t testing.TB, script Script, o ScriptedBrokerOptions) *ScriptedBroker {
 	t.Helper()
 	b := newScriptedBroker(t, script, o)
@@ -61,7 +61,7 @@ func StartScriptedBroker(t testing.TB, script Script, o ScriptedBrokerOptions) *
 func newScriptedBroker(t testing.TB, script Script, o ScriptedBrokerOptions) *ScriptedBroker {
 	t.Helper()
 	if o.Listener == nil {
-		// Without TCP keepalive, which a path's idle limit would never see.
+		// TCP keepalive is off, because it would reset the idle time that a path measures.
 		l, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -73,7 +73,7 @@ func newScriptedBroker(t testing.TB, script Script, o ScriptedBrokerOptions) *Sc
 	return b
 }
 
-// start lets connections in, and has the broker closed when the test ends.
+// start accepts connections, and closes the broker when the test ends.
 func (b *ScriptedBroker) start() {
 	b.wg.Go(b.accept)
 	b.t.Cleanup(b.Close)
@@ -98,7 +98,7 @@ func (b *ScriptedBroker) Accepted() int {
 	return b.accepted
 }
 
-// Close closes the listener and all connections, and waits for the scripts; it may be called more
+// Close closes the listener and all connections, and waits for the scripts. It may be called more
 // than once.
 func (b *ScriptedBroker) Close() {
 	b.cancel()
@@ -156,7 +156,7 @@ func (b *ScriptedBroker) serve(raw net.Conn, number int) {
 	}
 }
 
-// isEnd says that the other side has gone, which is no fault of a script.
+// isEnd reports whether an error means that the other side has gone, which is no fault of a script.
 func isEnd(err error) bool {
 	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
 		if errors.Is(err, end) {
@@ -166,13 +166,13 @@ func isEnd(err error) bool {
 	return false
 }
 
-// Conn is a connection of a scripted broker. Reads and writes are those of MQTT, inside TLS where
-// there is TLS.
+// Conn is a connection of a scripted broker. It reads and writes MQTT bytes, inside TLS if there is
+// TLS.
 type Conn struct {
 	net.Conn
-	// Connect is the client's CONNECT, once that has been read.
+	// Connect is the client's CONNECT, once it has been read.
 	Connect
-	// Number counts the connections of the broker, from 1.
+	// Number is the number of the connection at the broker, from 1.
 	Number int
 
 	raw    net.Conn
@@ -180,13 +180,13 @@ type Conn struct {
 	reader *bufio.Reader
 }
 
-// Read reads bytes of the client.
+// Read reads bytes from the client.
 func (c *Conn) Read(p []byte) (int, error) { return c.reader.Read(p) }
 
 // ReadPacket reads the client's next packet.
 func (c *Conn) ReadPacket() (Packet, error) { return ReadPacket(c.reader) }
 
-// ReadConnect reads the client's CONNECT, and notes what is in it.
+// ReadConnect reads the client's CONNECT, and records its fields.
 func (c *Conn) ReadConnect() error {
 	p, err := c.ReadPacket()
 	if err != nil {
@@ -207,10 +207,10 @@ func (c *Conn) Accept() error {
 	return c.send(c.connack())
 }
 
-// connack is an accepting CONNACK in the client's version.
+// connack returns an accepting CONNACK in the client's version.
 func (c *Conn) connack() []byte { return Frame(byte(CONNACK)<<4, []byte{0, 0}, c.noProperties()) }
 
-// noProperties is an empty list of properties, where the version has any.
+// noProperties returns an empty list of properties if the version has properties.
 func (c *Conn) noProperties() []byte {
 	if c.Level < v5 {
 		return nil
@@ -223,8 +223,8 @@ func (c *Conn) send(packet []byte) error {
 	return err
 }
 
-// Sleep waits, in virtual time where there is some; it fails when the connection's script is over
-// or the broker is closed.
+// Sleep waits, in virtual time inside a bubble. It fails when the connection's script is over or
+// the broker is closed.
 func (c *Conn) Sleep(d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -242,14 +242,14 @@ func (c *Conn) Hold() error {
 	return c.ctx.Err()
 }
 
-// Discard reads and throws away until the client ends the connection or the broker is closed.
+// Discard reads and discards bytes until the client ends the connection or the broker is closed.
 func (c *Conn) Discard() error {
 	_, err := io.Copy(io.Discard, c.reader)
 	return err
 }
 
 // CloseNotify ends the connection properly: TLS close_notify, then FIN. It then reads until the
-// client closes its side, for unread data would turn the FIN into a RST. Without TLS it is FIN.
+// client closes its side, because unread data would turn the FIN into a RST. Without TLS it is FIN.
 func (c *Conn) CloseNotify() error {
 	if err := c.closeNotify(); err != nil {
 		return err
@@ -270,7 +270,7 @@ func (c *Conn) closeNotify() error {
 }
 
 // FIN ends the connection by a FIN, under TLS without close_notify. It then reads until the client
-// closes its side, for unread data would turn the FIN into a RST.
+// closes its side, because unread data would turn the FIN into a RST.
 func (c *Conn) FIN() error {
 	if err := c.sendFIN(); err != nil {
 		return err
@@ -287,7 +287,7 @@ func (c *Conn) sendFIN() error {
 	return c.raw.Close()
 }
 
-// Reset ends the connection by a RST; a pipe, which knows none, is closed.
+// Reset ends the connection by a RST. A pipe has no RST and is closed.
 func (c *Conn) Reset() error {
 	if conn, ok := c.raw.(*net.TCPConn); ok {
 		if err := conn.SetLinger(0); err != nil {

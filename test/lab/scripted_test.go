@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// What each script puts on a TCP connection, and how the connection ends.
+// What each script sends on a TCP connection, and how the connection ends.
 func TestHostile(t *testing.T) {
 	t.Parallel()
 	const keepsOpen = 300 * time.Millisecond
@@ -58,7 +58,7 @@ func TestHostile(t *testing.T) {
 				return
 			}
 			if _, err := c.Write(connectPacket(test.level, 0, credentials{})); err != nil {
-				// The kernel tells of a reset once: the read after this would be EOF.
+				// The kernel reports a reset once: the read after this would return EOF.
 				if test.end == nil || !errors.Is(err, test.end) && !errors.Is(err, syscall.EPIPE) {
 					t.Error(err)
 				}
@@ -95,7 +95,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// noise is what RandomBytes sends.
+// noise returns the bytes that RandomBytes sends.
 func noise(seed uint64, n int) []byte {
 	here, there := net.Pipe()
 	defer here.Close()
@@ -145,7 +145,7 @@ func TestScriptedTLS(t *testing.T) {
 			if _, err := c.tryRead(); !errors.Is(err, test.err) {
 				t.Errorf("the end is %v, want %v", err, test.err)
 			}
-			// crypto/tls says EOF for both; only a bare FIN shows below it.
+			// crypto/tls returns EOF for both. Only below TLS does a bare FIN show.
 			if notify := tap.err == nil; notify != test.notify {
 				t.Errorf("close_notify %t, want %t", notify, test.notify)
 			}
@@ -153,7 +153,7 @@ func TestScriptedTLS(t *testing.T) {
 	}
 }
 
-// tap notes how the connection under TLS ended.
+// tap records how the connection under TLS ended.
 type tap struct {
 	net.Conn
 	err error
@@ -167,8 +167,8 @@ func (c *tap) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// In virtual time over pipes, a responder answers everything, delays what it should, and leaves no
-// goroutine behind.
+// In virtual time over pipes, a responder answers everything, delays what it should delay, and
+// leaves no goroutine behind.
 func TestResponder(t *testing.T) {
 	for _, level := range []byte{v311, v5} {
 		synctest.Test(t, func(t *testing.T) {
@@ -237,7 +237,8 @@ func TestZombie(t *testing.T) {
 	})
 }
 
-// Acknowledgements that have to wait jam in the end, those of lone messages before that do not; pings and deliveries go on.
+// Acknowledgements that have to wait are blocked in the end. Those of single messages before are
+// not. Pings and deliveries go on.
 func TestJam(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := pipeClient(t, Responder{Jam: 2}.Serve)
@@ -320,7 +321,7 @@ func TestServerKeepAlive(t *testing.T) {
 	})
 }
 
-// What a script learns from a CONNECT.
+// What a script reads from a CONNECT.
 func TestReadConnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type connect struct {
@@ -377,7 +378,7 @@ func (c *client) want(packet []byte) {
 	}
 }
 
-// wantNothing checks that for an hour, of virtual time, nothing comes.
+// wantNothing checks that nothing comes for an hour of virtual time.
 func (c *client) wantNothing() {
 	c.t.Helper()
 	c.SetReadDeadline(time.Now().Add(time.Hour))

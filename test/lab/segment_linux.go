@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// add keeps a packet when it is a TCP segment.
+// add keeps a packet if it is a TCP segment.
 func (c *Capture) add(at time.Time, packet []byte) {
 	if s, ok := parseSegment(packet); ok {
 		s.Time = at
@@ -17,8 +17,8 @@ func (c *Capture) add(at time.Time, packet []byte) {
 	}
 }
 
-// parseSegment reads a TCP segment from an IPv4 or IPv6 packet. IPv6 extension headers do not occur
-// with TCP in a test, and are not followed.
+// parseSegment reads a TCP segment from an IPv4 or IPv6 packet. It does not follow IPv6 extension
+// headers, which do not occur with TCP in a test.
 func parseSegment(packet []byte) (Segment, bool) {
 	const tcp = 6
 	if len(packet) == 0 {

@@ -1,5 +1,6 @@
-// Command mochi serves mochi-mqtt/server as its users have it: its own listeners and defaults, every client let in. The
-// tests run it as a process, to suspend and to kill it like any broker.
+// Command mochi serves mochi-mqtt/server as its users have it: with its own listeners and defaults,
+// for every client. The tests run it as a process, so that they can suspend and kill it like any
+// broker.
 package main
 
 import (
@@ -17,7 +18,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/listeners"
 )
 
-// closeTimeout bounds the end: mochi's Close waits for clients that never sent CONNECT.
+// closeTimeout limits the time to end: mochi's Close waits for clients that never sent CONNECT.
 const closeTimeout = 2 * time.Second
 
 func main() {
