@@ -24,8 +24,8 @@ func (r roles) id(role string) string {
 	return r.env.ClientID("", role)
 }
 
-// are tells whether a client has one of the roles.
-func (r roles) are(id string, of ...string) bool {
+// hasRole reports whether a client has one of the roles.
+func (r roles) hasRole(id string, of ...string) bool {
 	return slices.ContainsFunc(of, func(role string) bool { return r.id(role) == id })
 }
 
@@ -33,21 +33,22 @@ func TestHalfopen(t *testing.T) {
 	const k = 10 * time.Second
 	type setup struct {
 		lab.BrokerOptions
-		path    time.Duration // after which every connection that idles is cut, by the path; 0: never
+		// path is the time after which the path cuts every idle connection. 0 means never.
+		path    time.Duration
 		bounds  synthetic.KeepaliveBounds
 		options Options
-		timeout time.Duration // 0: as long as it needs
-		// after is done to the broker this long after the victim fell.
+		timeout time.Duration // 0: as long as a run needs
+		// happen is called this long after the victim fell.
 		after  time.Duration
 		happen func(*lab.Broker, roles)
-		// silenced swallows the Wills of these roles.
+		// silenced are the roles whose Wills the broker does not publish.
 		silenced []string
 	}
 	for name, tc := range map[string]struct {
 		setup
 		outcome synthetic.Outcome
 		finding disconnect.Finding
-		ratio   float64 // detection as a multiple of the keepalive; 0: none
+		ratio   float64 // detection time as a multiple of the keepalive; 0: none
 	}{
 		"the standard's grace":               {setup{BrokerOptions: lab.BrokerOptions{Grace: 1.5}}, synthetic.Success, "", 1.5},
 		"just early enough":                  {setup{BrokerOptions: lab.BrokerOptions{Grace: 1.41}}, synthetic.Success, "", 1.41},
@@ -77,7 +78,8 @@ func TestHalfopen(t *testing.T) {
 		"downstream refreshes the timer":     {setup{BrokerOptions: lab.BrokerOptions{Grace: 1.5, SendingCounts: true}, options: Options{Downstream: true, DownstreamInterval: 5 * time.Second}}, synthetic.Failure, disconnect.Undetected, 0},
 	} {
 		for _, v := range []mqtt.Version{mqtt.V5, mqtt.V311} {
-			if v == mqtt.V311 && (tc.ServerKeepAlive > 0 || name == "the victim is thrown out") { // which it cannot say
+			// A 3.1.1 broker cannot announce these.
+			if v == mqtt.V311 && (tc.ServerKeepAlive > 0 || name == "the victim is thrown out") {
 				continue
 			}
 			t.Run(name+"/"+v.String(), func(t *testing.T) {
@@ -91,7 +93,7 @@ func TestHalfopen(t *testing.T) {
 							return min(tc.path, time.Duration(grace*float64(k)))
 						}
 					}
-					o.NoWill = func(id string) bool { return who.are(id, tc.silenced...) }
+					o.NoWill = func(id string) bool { return who.hasRole(id, tc.silenced...) }
 					b, env := probetest.BrokerEnv(t, o)
 					who = roles{env}
 					env.Target.KeepaliveBounds = tc.bounds
@@ -132,7 +134,7 @@ func TestHalfopen(t *testing.T) {
 	}
 }
 
-// whenFallen does something to the broker a while after the victim connected and had lived for a keepalive.
+// whenFallen calls do a while after the victim has connected and lived for a keepalive.
 func whenFallen(ctx context.Context, b *lab.Broker, who roles, after time.Duration, do func(*lab.Broker, roles)) {
 	for len(b.Events(who.id("victim"))) == 0 {
 		if !clock.Sleep(ctx, 100*time.Millisecond) {
@@ -144,7 +146,7 @@ func whenFallen(ctx context.Context, b *lab.Broker, who roles, after time.Durati
 	}
 }
 
-// TestHalfopenStopped stops a run at any moment: nothing of it stays at the broker.
+// TestHalfopenStopped stops a run at different moments. Nothing of it may stay at the broker.
 func TestHalfopenStopped(t *testing.T) {
 	for at := time.Duration(0); at < 26*time.Second; at += 1300 * time.Millisecond {
 		synctest.Test(t, func(t *testing.T) {
@@ -161,7 +163,7 @@ func TestHalfopenStopped(t *testing.T) {
 	}
 }
 
-// TestHalfopenModes asks for modes that a connection in memory cannot have.
+// TestHalfopenModes uses all modes with a connection in memory, which supports only silent.
 func TestHalfopenModes(t *testing.T) {
 	for mode, want := range map[string]synthetic.Outcome{"auto": synthetic.Success, "silent": synthetic.Success, "deaf": synthetic.Inconclusive, "mute": synthetic.Inconclusive} {
 		synctest.Test(t, func(t *testing.T) {
@@ -171,12 +173,12 @@ func TestHalfopenModes(t *testing.T) {
 			if r := l.Last(t); r.Outcome != want {
 				t.Errorf("mode %s: %s %s", mode, r.Outcome, r.Detail)
 			}
-			var news []bool
+			var warned []bool
 			for _, e := range l.Named("downgraded") {
-				news = append(news, e.Notable)
+				warned = append(warned, e.Notable)
 			}
-			if mode == "auto" && !slices.Equal(news, []bool{true}) || mode != "auto" && news != nil {
-				t.Errorf("mode %s: downgrades %v", mode, news)
+			if mode == "auto" && !slices.Equal(warned, []bool{true}) || mode != "auto" && warned != nil {
+				t.Errorf("mode %s: downgrades %v", mode, warned)
 			}
 			b.WaitState(lab.BrokerState{})
 		})
