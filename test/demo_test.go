@@ -73,7 +73,7 @@ func TestDemo(t *testing.T) {
 		"disconnected: peer_closed, initiator unknown, evidence fin",
 		"  locked    anonymous client refused as expected: not_authorized",
 		"  hasty     half-open client: the broker noticed after ",
-		"clients that are slow but alive are thrown off",
+		"clients that are slow but alive are disconnected",
 		"  balancer  disconnected with keepalive 60s: peer_closed, initiator unknown, evidence fin",
 		"connections may idle for 15s and die after 20",
 		"use a keepalive of 12s",
