@@ -157,7 +157,7 @@ func TestResumeSpoiled(t *testing.T) {
 		{"stopped as messages come", slow, nil, 2500 * time.Millisecond, stop, "inconclusive"},
 		{"stopped as duplicates may come", lab.BrokerOptions{}, nil, 500 * time.Millisecond, stop, "inconclusive"},
 		{"the session is forgotten", lab.BrokerOptions{}, away, time.Second, func(b *lab.Broker, _ synthetic.Env, _ func()) { b.Restart() }, "failure session_lost"},
-		{"the session expires by right", lab.BrokerOptions{}, func(o *Options) { away(o); o.SessionExpiry = 2 * time.Second }, time.Second,
+		{"the session expires", lab.BrokerOptions{}, func(o *Options) { away(o); o.SessionExpiry = 2 * time.Second }, time.Second,
 			func(b *lab.Broker, env synthetic.Env, _ func()) { b.Cut(resumeID(env, clientRole)) }, "inconclusive"},
 		{"a shutdown", lab.BrokerOptions{}, away, time.Second, func(b *lab.Broker, _ synthetic.Env, _ func()) { b.DisconnectAll(0x8b) }, "inconclusive"},
 		{"the connection breaks as messages come", slow, nil, 2500 * time.Millisecond,
@@ -171,7 +171,7 @@ func TestResumeSpoiled(t *testing.T) {
 		probetest.Virtually(t, tc.name, func(t *testing.T, v mqtt.Version) {
 			want := tc.want
 			if v == mqtt.V311 { // has no DISCONNECT of the broker's, and no expiry
-				want = map[string]string{"a shutdown": "success", "the session expires by right": "success"}[tc.name]
+				want = map[string]string{"a shutdown": "success", "the session expires": "success"}[tc.name]
 				if want == "" {
 					want = tc.want
 				}

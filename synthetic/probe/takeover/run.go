@@ -75,7 +75,7 @@ func (x *run) conclude(err error) {
 
 // takeOver makes one takeover from a victim.
 func (x *run) takeOver(ctx context.Context, kind string) error {
-	beside := "beside a " + strings.ReplaceAll(kind, "_", "-") + " one"
+	where := "beside a " + strings.ReplaceAll(kind, "_", "-") + " one"
 	x.current = "first client"
 	s, err := x.c.Join(ctx, clientRole, client.Polite)
 	if err != nil {
@@ -106,7 +106,7 @@ func (x *run) takeOver(ctx context.Context, kind string) error {
 		}
 	}()
 
-	x.current = "second client " + beside
+	x.current = "second client " + where
 	s, err = x.c.Join(ctx, clientRole, client.Polite)
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func (x *run) takeOver(ctx context.Context, kind string) error {
 	second := client.Drive(x.c, clientRole, s, 0, nil)
 	defer second.Leave()
 	x.r.Samples = append(x.r.Samples, x.m.duration.Of(took.Seconds(), kind))
-	x.letIn = append(x.letIn, fmt.Sprintf("%s after %s", beside, took))
+	x.letIn = append(x.letIn, fmt.Sprintf("%s after %s", where, took))
 	x.r.AddFact(kind, "the broker accepted the second client after %s", took)
 	if fallen == nil {
 		err = x.awaitClose(ctx, victim, second, came)
