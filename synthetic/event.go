@@ -32,8 +32,8 @@ type Event struct {
 	Samples []Sample
 	// Detail is one line for humans to read.
 	Detail string
-	// Notable events are logged as a warning. A notable event of a successful connect is one line
-	// on the terminal instead.
+	// Notable is true for events that deserve a warning in the log. Connects of held sessions are
+	// notable too, but the log does not show them as warnings.
 	Notable bool
 }
 

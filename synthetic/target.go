@@ -34,8 +34,8 @@ type Target struct {
 // announce them in the CONNACK.
 type KeepaliveBounds struct{ Min, Max time.Duration }
 
-// EffectiveKeepalive returns the keepalive after which the broker ends the session if it receives
-// nothing.
+// EffectiveKeepalive returns the keepalive that the broker applies to a session: the Server Keep
+// Alive if the broker announced one, otherwise the keepalive of the client within KeepaliveBounds.
 func (t *Target) EffectiveKeepalive(s *mqtt.Session) time.Duration {
 	k := s.Keepalive()
 	if b := t.KeepaliveBounds; s.Connack().ServerKeepAlive == nil && k > 0 {

@@ -53,7 +53,7 @@ type echo struct {
 
 	stage      echoStage
 	due        time.Time            // when the next burst or the deadline of the current one is
-	lastCheck  bool                 // the last check for answers before the deadline was made
+	lastCheck  bool                 // the deadline has passed, and we look once more for answers
 	roundStart time.Time            // when the first burst of the round was sent
 	pingSent   time.Time            // when the new PINGREQ was sent
 	seq        int                  // sequence number of the next message
