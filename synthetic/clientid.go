@@ -10,14 +10,16 @@ import (
 	"strings"
 )
 
-// maxClientID is the longest client identifier that every broker has to accept [MQTT-3.1.3-5].
+// maxClientID is the length in bytes of the longest client identifier that every broker must accept
+// [MQTT5-3.1.3-5, MQTT3-3.1.3-5].
 const maxClientID = 23
 
 // templateHash is the length of {hash} in a template.
 const templateHash = 12
 
-// clientID names one client of a probe: stable, so that bans and flapping detection see one client, and different from
-// every other client of every other agent. The default is prefix-hash in [0-9A-Za-z-], at most 23 bytes.
+// ClientID returns the client identifier of one client of a probe. It is stable, so that bans and
+// flapping detection see one client. It differs from those of all other clients of all other
+// agents. Without a template it is prefix-hash in [0-9A-Za-z-], at most 23 bytes long.
 func (e *Env) ClientID(template, role string) string {
 	id := e.Identity
 	sum := sha256.Sum256([]byte(strings.Join([]string{e.Agent, id.Target, id.Kind, id.Probe, id.Profile, role, strconv.Itoa(e.Slot)}, "\x00")))
@@ -30,14 +32,15 @@ func (e *Env) ClientID(template, role string) string {
 	return fmt.Sprintf("%s-%s", prefix, hash[:maxClientID-len(prefix)-1])
 }
 
-// defaultPrefix begins the client identifiers of profiles without a template.
+// defaultPrefix returns the prefix of client identifiers that are made without a template.
 func (e *Env) defaultPrefix() string {
 	prefix := cmp.Or(e.ClientIDPrefix, "pingreq")
 	return prefix[:min(len(prefix), 10)]
 }
 
-// OwnClients tells which client identifiers are those of these probes of an agent, and of other agents that name their
-// clients by default: nobody else's clients look like that.
+// OwnClients returns a function that reports whether a client identifier is ours. It recognises the
+// clients of these probes of this agent, and the clients of other agents that use the default
+// client identifiers. Identifiers of foreign clients do not have this form.
 func OwnClients(agent Env, entries []Entry) func(clientID string) bool {
 	prefix := agent.defaultPrefix()
 	shapes := []string{fmt.Sprintf("%s-[0-9a-f]{%d}", regexp.QuoteMeta(prefix), maxClientID-len(prefix)-1)}
@@ -55,7 +58,8 @@ func OwnClients(agent Env, entries []Entry) func(clientID string) bool {
 	return func(id string) bool { return fixed[id] || all.MatchString(id) }
 }
 
-// shape is what the template of a probe's profile makes, as a regular expression.
+// shape returns a regular expression for the client identifiers that the template of a probe's
+// profile makes.
 func (e *Env) shape(p Entry) string {
 	return strings.NewReplacer(
 		`\{agent\}`, regexp.QuoteMeta(e.Agent), `\{target\}`, regexp.QuoteMeta(p.ID.Target),

@@ -2,7 +2,8 @@ package synthetic
 
 import "testing"
 
-// TestOwnClients expects that every identifier a probe can have is known as ours, and that a device's is not.
+// TestOwnClients checks that every identifier of our probes is recognised as ours, and that the
+// identifiers of devices are not.
 func TestOwnClients(t *testing.T) {
 	env := Env{Agent: "fra.1", ClientIDPrefix: "watch"}
 	profiles := []Profile{{Name: "default"}, {Name: "fixed", ClientID: "monitor+1"}, {Name: "pool", ClientIDs: []string{"dev.1", "dev-2"}},
@@ -30,12 +31,12 @@ func TestOwnClients(t *testing.T) {
 		}
 	}
 	if !own("dev.1") || !own("dev-2") {
-		t.Error("ids of a pool are not taken for ours")
+		t.Error("the ids of a pool are not recognised as ours")
 	}
 	for _, id := range []string{"devX1", "dev", "", "watch-", "watch-1234", "watch-0123456789abcdefg", "watch-0123456789abcdef012", "xwatch-0123456789abcdef0", "monitor1",
 		"monitor+12", "fraX1/plant/hold-template-.0", "fra.1/plant/other-template-.0", "m0123456789a", "sensor"} {
 		if own(id) {
-			t.Errorf("%q is taken for ours", id)
+			t.Errorf("%q is wrongly recognised as ours", id)
 		}
 	}
 }

@@ -1,27 +1,31 @@
 package synthetic
 
-// CommonMetrics are the families that every kind of probe has. The collector fills them from the fields of the
-// reports and events, not from samples.
+// CommonMetrics are the metric families that every kind of probe has. The collector sets them from
+// the fields of reports and events, and only Keepalive from samples.
 type CommonMetrics struct {
-	Info             *Metric // protocol, transport, tls_min, tls_max
-	Interval         *Metric
-	Keepalive        *Metric // filled by samples, since CONNACK may change it
-	Success          *Metric
-	LastConclusive   *Metric
-	LastFailure      *Metric // reason, phase; only the latest
-	LastFailureInfo  *Metric // reason, phase, initiator, evidence; only the latest
-	Runs             *Metric // outcome
-	Failures         *Metric // reason
+	// Info has the labels protocol, transport, tls_min and tls_max.
+	Info     *Metric
+	Interval *Metric
+	// Keepalive is set by samples, because the CONNACK may change the keepalive.
+	Keepalive      *Metric
+	Success        *Metric
+	LastConclusive *Metric
+	LastFailure    *Metric // labels reason, phase; only the latest
+	// LastFailureInfo has the labels reason, phase, initiator and evidence; only the latest failure
+	// has a series.
+	LastFailureInfo  *Metric
+	Runs             *Metric // label outcome
+	Failures         *Metric // label reason
 	RunDuration      *Metric
 	ConnectDuration  *Metric
-	PhaseDuration    *Metric // phase
-	TLSInfo          *Metric // version, cipher
+	PhaseDuration    *Metric // label phase
+	TLSInfo          *Metric // labels version, cipher
 	TLSResumed       *Metric
 	CertExpiry       *Metric
 	ClientCertExpiry *Metric
 }
 
-// All lists the common families in the order of the documentation.
+// All returns the common families in the order of the documentation.
 func (c *CommonMetrics) All() []*Metric {
 	return []*Metric{c.Info, c.Interval, c.Keepalive, c.Success, c.LastConclusive, c.LastFailure, c.LastFailureInfo, c.Runs, c.Failures,
 		c.RunDuration, c.ConnectDuration, c.PhaseDuration, c.TLSInfo, c.TLSResumed, c.CertExpiry, c.ClientCertExpiry}
@@ -35,41 +39,41 @@ func NewCommonMetrics() *CommonMetrics {
 	}
 	return &CommonMetrics{
 		Info: &Metric{Name: "mqtt_probe_info", Type: Gauge, Labels: []string{"protocol", "transport", "tls_min", "tls_max"},
-			Help: "What the probe speaks: always 1, with the MQTT version, the transport and the TLS versions that are offered."},
+			Help: "Always 1. The labels have the MQTT version, the transport and the TLS versions that the client offers."},
 		Interval: &Metric{Name: "mqtt_probe_interval_seconds", Type: Gauge, Unit: "seconds",
-			Help: "Time between the starts of two runs; absent for probes that are kept alive."},
+			Help: "Time between the starts of two runs. Absent for probes that keep sessions alive."},
 		Keepalive: &Metric{Name: "mqtt_probe_keepalive_seconds", Type: Gauge, Unit: "seconds",
-			Help: "Effective keepalive of the latest connection: the profile's, or the Server Keep Alive of CONNACK."},
+			Help: "Effective keepalive of the latest connection: the keepalive of the profile, or the Server Keep Alive of the CONNACK."},
 		Success: &Metric{Name: "mqtt_probe_success", Type: Gauge,
-			Help: "1 if the last conclusive run succeeded, 0 if it failed; for held sessions 1 while all of them are proven alive. Absent before the first."},
+			Help: "1 if the latest conclusive run succeeded, 0 if it failed. For held sessions, 1 while all of them are proven alive. Absent before the first conclusive result."},
 		LastConclusive: &Metric{Name: "mqtt_probe_last_conclusive_timestamp_seconds", Type: Gauge, Unit: "seconds",
-			Help: "When the last conclusive result came in, Unix time."},
+			Help: "Unix time of the latest conclusive result."},
 		LastFailure: &Metric{Name: "mqtt_probe_last_failure_timestamp_seconds", Type: Gauge, Unit: "seconds", Labels: []string{"reason", "phase"},
-			Help: "When the latest failure was seen, Unix time, with its reason and the phase in which it happened: one series for each probe."},
+			Help: "Unix time of the latest failure, with its reason and the phase in which it happened. Each probe has at most one series."},
 		LastFailureInfo: &Metric{Name: "mqtt_probe_last_failure_info", Type: Gauge, Labels: []string{"reason", "phase", "initiator", "evidence"},
-			Help: "The latest failure, always 1: its reason and phase and, where a connection was refused or ended, by whom and how we know: one series for each probe."},
+			Help: "Always 1. The labels have the reason and phase of the latest failure. If a connection was refused or ended, they also have who did it (initiator) and how we know (evidence). Each probe has at most one series."},
 		Runs: &Metric{Name: "mqtt_probe_runs_total", Type: Counter, Labels: []string{"outcome"}, Zero: outcomes,
-			Help: "Runs by outcome; a held session's whole life is one run."},
+			Help: "Runs by outcome. The whole life of a held session is one run."},
 		Failures: &Metric{Name: "mqtt_probe_failures_total", Type: Counter, Labels: []string{"reason"},
 			Help: "Failed runs by reason."},
 		RunDuration: &Metric{Name: "mqtt_probe_run_duration_seconds", Type: Histogram, Unit: "seconds", Buckets: runBuckets(),
 			Help: "Duration of conclusive runs."},
 		ConnectDuration: &Metric{Name: "mqtt_probe_connect_duration_seconds", Type: Histogram, Unit: "seconds", Buckets: PhaseBuckets(), Native: true,
-			Help: "Time from the start of an attempt to a CONNACK that lets us in: the sum of its phases."},
+			Help: "Time from the start of a successful connect to its CONNACK. It is the sum of the phases."},
 		PhaseDuration: &Metric{Name: "mqtt_probe_connect_phase_duration_seconds", Type: Histogram, Unit: "seconds", Labels: []string{"phase"}, Buckets: PhaseBuckets(), Native: true,
-			Help: "Duration of one phase of a successful connect; a phase that did not run has no value."},
+			Help: "Duration of one phase of a successful connect. A phase that did not run has no value."},
 		TLSInfo: &Metric{Name: "mqtt_probe_tls_info", Type: Gauge, Labels: []string{"version", "cipher"},
-			Help: "What the latest TLS handshake agreed on: always 1."},
+			Help: "Always 1. The labels have the TLS version and the cipher suite of the latest handshake."},
 		TLSResumed: &Metric{Name: "mqtt_probe_tls_resumed", Type: Gauge,
-			Help: "Whether the latest TLS handshake resumed the session of an earlier connection: 1 or 0. Absent unless the profile offers to, by tls.resumption."},
+			Help: "1 if the latest TLS handshake resumed the TLS session of an earlier connection, otherwise 0. Absent unless the profile has tls.resumption."},
 		CertExpiry: &Metric{Name: "mqtt_probe_tls_earliest_cert_expiry_timestamp_seconds", Type: Gauge, Unit: "seconds",
-			Help: "Earliest expiry in the certificate chain that the broker sent, Unix time, also when the chain did not verify."},
+			Help: "Unix time of the earliest expiry in the certificate chain that the broker sent. Present also if the chain did not verify."},
 		ClientCertExpiry: &Metric{Name: "mqtt_probe_tls_client_cert_expiry_timestamp_seconds", Type: Gauge, Unit: "seconds",
-			Help: "Expiry of our client certificate, Unix time, when the broker asked for one."},
+			Help: "Unix time of the expiry of our client certificate. Present only if the broker asked for one."},
 	}
 }
 
-// runBuckets spans whole runs of a probe.
+// runBuckets returns buckets for the duration of whole runs.
 func runBuckets() []float64 {
 	return []float64{1e-3, 5e-3, 10e-3, 50e-3, 100e-3, 500e-3, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600}
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// errStopped says that a run ended because the agent, or the command, was stopped.
-var ErrStopped = errors.New("it was stopped")
+// ErrStopped is the error of a run that ended because the agent or the command was stopped.
+var ErrStopped = errors.New("the run was stopped")
 
-// conclude sets the outcome of a report from the error of a connection or a session.
+// Conclude sets the outcome of the report from the error of a connection or a session.
 func (r *Report) Conclude(err error) {
 	end, isEnd := errors.AsType[*mqtt.End](err)
 	switch {
@@ -38,7 +38,8 @@ func (r *Report) Conclude(err error) {
 	}
 }
 
-// concludeFor concludes from an error of one of several clients of a run, and says of which.
+// ConcludeFor sets the outcome from the error of one of several clients of a run, and names that
+// client in the detail.
 func (r *Report) ConcludeFor(who string, err error) {
 	r.Conclude(err)
 	if _, isEnd := errors.AsType[*mqtt.End](err); isEnd {
@@ -46,18 +47,18 @@ func (r *Report) ConcludeFor(who string, err error) {
 	}
 }
 
-// found makes the report a failure by a finding.
+// Fail makes the report a failure with a finding. The text becomes the detail.
 func (r *Report) Fail(f disconnect.Finding, format string, args ...any) {
 	r.Outcome, r.Finding, r.Ending = Failure, f, nil
 	r.Detail = fmt.Sprintf(format, args...)
 }
 
-// fact adds a detail for people.
+// AddFact adds a detail for humans to read.
 func (r *Report) AddFact(name, format string, args ...any) {
 	r.Facts = append(r.Facts, Fact{name, fmt.Sprintf(format, args...)})
 }
 
-// connected takes the phases and the TLS facts of a connect that succeeded.
+// SetConnected records the phases and the TLS facts of a successful connect.
 func (r *Report) SetConnected(s *mqtt.Session) {
 	a := s.Account()
 	r.Phases, r.TLS, r.Connected = a.Phases, a.TLS, true
@@ -77,7 +78,8 @@ func (r *Report) SetConnected(s *mqtt.Session) {
 	}
 }
 
-// forPeople writes a duration for people.
+// FormatDuration formats a duration for humans to read. It rounds to 10 ms, and to 1 ms below a
+// second.
 func FormatDuration(d time.Duration) string {
 	if d < time.Second {
 		return d.Round(time.Millisecond).String()

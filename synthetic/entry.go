@@ -7,7 +7,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// Entry is one entry of the plan: one probe of one target with one profile. It is data; [NewJob]
+// Entry is one entry of the plan: one probe of one target with one profile. It is data. [NewJob]
 // builds what runs.
 type Entry struct {
 	ID       Identity
@@ -15,10 +15,11 @@ type Entry struct {
 	Target   Target
 	Profile  Profile
 	Schedule Schedule
-	Options  any // of the kind; all entries of a probe share them, so they are read only
+	// Options has the type of the kind. All entries of a probe share it, so it must not be changed.
+	Options any
 }
 
-// Sessions returns how many sessions the probe keeps alive; 1 for a periodic probe.
+// Sessions returns how many sessions the probe keeps alive. It is 1 for a periodic probe.
 func (e *Entry) Sessions() int { return e.Kind.Sessions(e.Options) }
 
 // Transport returns the scheme of the target's URL: mqtt, mqtts, ws, wss or unix.
@@ -44,11 +45,11 @@ func (e *Entry) Clients(target string) int {
 type Job struct {
 	Entry
 	Probes  []Probe      // one for a periodic probe, one for each session of a held one
-	Backoff mqtt.Backoff // between the lives of a held session
+	Backoff mqtt.Backoff // wait between the lives of a held session
 }
 
-// NewJob builds the probes of an entry. env is what the agent has for clients of the entry's target.
-// The error says what of the configuration cannot be used.
+// NewJob builds the probes of an entry. env has what the agent provides for clients of the entry's
+// target. An error is a fault of the configuration and says what is wrong.
 func NewJob(e Entry, env Env) (Job, error) {
 	j := Job{Entry: e, Backoff: e.Kind.Backoff(e.Options)}
 	for slot := range e.Sessions() {

@@ -9,26 +9,39 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// Env is what a probe gets from the agent.
+// Env is what the agent provides for a probe.
 type Env struct {
-	Agent          string // agent.id: two agents differ in it, so they never take over each other
-	TopicPrefix    string // probes use only <TopicPrefix>/#
+	// Agent is agent.id. Each agent has its own, so two agents never take over each other's
+	// clients.
+	Agent string
+	// TopicPrefix is where all topics begin: probes use only <TopicPrefix>/#. "" means "pingreq".
+	TopicPrefix string
+	// ClientIDPrefix begins the client identifiers that are made without a template. Only its first
+	// 10 bytes are used. "" means "pingreq".
 	ClientIDPrefix string
-	Identity       Identity
-	Slot           int // of a held kind: which of its sessions
-	Target         *Target
-	Timeout        time.Duration // of one run; of a held kind: of one connection attempt
-	// Gate limits the connects per second to the target; all of the target's probes share it. nil = no limit.
+	// Identity names the probe, its target and its profile.
+	Identity Identity
+	// Slot is the number of the session for a held kind, from 0. A periodic kind always has 0.
+	Slot int
+	// Target is the broker that the probe connects to.
+	Target *Target
+	// Timeout limits one run. For a held kind it limits one connection attempt.
+	Timeout time.Duration
+	// Gate limits the connects per second to the target. All probes of the target share it. Nil
+	// means no limit.
 	Gate *rate.Limiter
-	// IDs lends client identifiers of fixed pools; all of the agent's probes share it. nil = no other probe has any.
+	// IDs lends client identifiers from fixed pools. All probes of the agent share it. Nil means
+	// that no other probe uses a pool.
 	IDs *IDPools
-	// Dial replaces the network in tests; nil = the network.
+	// Dial replaces the network in tests. Nil means the network.
 	Dial mqtt.DialFunc
-	// Other finds another target with its gate, for probes that span two.
+	// Other returns another target and its gate by name, for probes that use two targets. Nil means
+	// that there is no other target.
 	Other func(name string) (*Target, *rate.Limiter, bool)
 }
 
-// NewGate makes the connect rate limit of a target, in connects per second; 0 means none.
+// NewGate returns the limit of a target's connects per second. It returns nil, which is no limit,
+// for 0.
 func NewGate(perSecond float64) *rate.Limiter {
 	if perSecond <= 0 {
 		return nil
@@ -36,17 +49,17 @@ func NewGate(perSecond float64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond)))
 }
 
-// topic is a topic of the probe's own, below the prefix.
+// Topic returns a topic below the prefix that only this client uses.
 func (e *Env) Topic(clientID, what string) string {
 	return e.TopicRoot() + "/" + clientID + "/" + what
 }
 
-// prefix is where the topics of all probes begin.
+// TopicRoot returns the prefix of the topics of all probes.
 func (e *Env) TopicRoot() string {
 	return cmp.Or(e.TopicPrefix, "pingreq")
 }
 
-// other finds another target.
+// OtherTarget returns another target and its gate by name.
 func (e *Env) OtherTarget(name string) (*Target, *rate.Limiter, bool) {
 	if e.Other == nil {
 		return nil, nil, false

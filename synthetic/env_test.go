@@ -27,7 +27,7 @@ func TestClientIDs(t *testing.T) {
 		e := env
 		role := change(&e)
 		if other := e.ClientID("", role); seen[other] {
-			t.Errorf("%q is used twice: agents or probes would take over each other", other)
+			t.Errorf("%q is used twice: agents or probes would take over each other's clients", other)
 		} else {
 			seen[other] = true
 		}
@@ -37,6 +37,6 @@ func TestClientIDs(t *testing.T) {
 		t.Errorf("%q", id)
 	}
 	if id := env.ClientID("dev-{agent}-{slot}", ""); id != "dev-fra-1-0" {
-		t.Errorf("template gives %q", id)
+		t.Errorf("the template makes %q", id)
 	}
 }

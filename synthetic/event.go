@@ -7,32 +7,48 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// Event is something of note in the middle of a run: a held session connected, answered, ended.
+// Event is something that happens in the middle of a run, such as a PINGRESP or a connect of a held
+// session.
 type Event struct {
-	Name string    // e.g. "connected", "pong", "zombie"; stable, for logs and tests
-	Slot int       // which of the sessions kept alive
-	Time time.Time // when it happened
-	// Outcome is set when the event is conclusive by itself: Success on a proof of life, Failure on a zombie.
+	// Name says what happened, such as "connected", "pong" or "zombie". Names are stable, because
+	// logs and tests use them.
+	Name string
+	// Slot is the number of the session for a held probe, from 0.
+	Slot int
+	// Time is when it happened. If a probe leaves it zero, the runner sets it to the current time.
+	Time time.Time
+	// Outcome is set if the event is conclusive by itself: Success for a proof of life, Failure for
+	// a zombie.
 	Outcome Outcome
+	// Finding is what was wrong, if no connection ended.
 	Finding disconnect.Finding
-	Ending  *disconnect.Ending
-	// Phases and TLS are set when a held session got in: a connect that succeeded.
-	Phases  []mqtt.PhaseTime
-	TLS     *mqtt.TLSFacts
+	// Ending is why a connection was refused or ended.
+	Ending *disconnect.Ending
+	// Phases and TLS describe the connect. They are set when the broker has accepted a held
+	// session.
+	Phases []mqtt.PhaseTime
+	TLS    *mqtt.TLSFacts
+	// Samples are the values that were measured.
 	Samples []Sample
-	Detail  string // one line for people
-	Notable bool   // worth a warning in the log, or of a session that got in a line on the terminal
+	// Detail is one line for humans to read.
+	Detail string
+	// Notable is true for events that deserve a warning in the log. Connects of held sessions are
+	// notable too, but the log does not show them as warnings.
+	Notable bool
 }
 
-// Sink receives what the probes found. Its methods are called from many goroutines and must not block for long.
+// Sink receives what the probes find. Its methods are called from many goroutines and must not
+// block for long.
 type Sink interface {
+	// Report is called at the end of a run.
 	Report(Identity, Report)
+	// Event is called in the middle of a run.
 	Event(Identity, Event)
-	// Forget drops what the sink keeps of a probe that has left the plan.
+	// Forget removes everything that the sink keeps of a probe that is no longer in the plan.
 	Forget(Identity)
 }
 
-// Sinks hands everything to each of several sinks, in order.
+// Sinks passes everything to each of several sinks, in order.
 type Sinks []Sink
 
 // Report implements [Sink].

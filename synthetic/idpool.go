@@ -2,24 +2,26 @@ package synthetic
 
 import "sync"
 
-// ClientIDs lends client identifiers out of the fixed pools of profiles. No two clients of a target have the same one at
-// once, and each keeps its own until its probe has left the plan. All probes of an agent share it.
+// IDPools lends client identifiers from the fixed pools of profiles. No two clients of a target
+// have the same identifier at the same time. Each client keeps its identifier until its probe is no
+// longer in the plan. All probes of an agent share one IDPools.
 type IDPools struct {
 	mu   sync.Mutex
 	lent map[string]map[string]Borrower // by target, by client identifier
 }
 
-// borrower is a client that has an identifier of a pool.
+// Borrower is a client that has an identifier of a pool.
 type Borrower struct {
 	Probe Identity
 	Slot  int
 	Role  string
 }
 
-// NewClientIDs makes a lender that has lent nothing yet.
+// NewIDPools returns an IDPools that has lent nothing yet.
 func NewIDPools() *IDPools { return &IDPools{lent: map[string]map[string]Borrower{}} }
 
-// lend gives a client the identifier of the pool that it has already, or the first one that is free; "" if none is.
+// Lend returns the identifier of the pool that the client already has, or else the first one that
+// is free. It returns "" if all are in use.
 func (l *IDPools) Lend(pool []string, target string, b Borrower) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -43,7 +45,7 @@ func (l *IDPools) Lend(pool []string, target string, b Borrower) string {
 	return free
 }
 
-// Release takes back what the clients of a probe have; none of them may be connected any more.
+// Release takes back the identifiers of a probe's clients. None of these clients may be connected.
 func (l *IDPools) Release(id Identity) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-// TestClientIDsLent borrows from a pool of two.
+// TestClientIDsLent lends from a pool of two.
 func TestClientIDsLent(t *testing.T) {
 	pool := []string{"a", "b"}
 	l := NewIDPools()
@@ -17,7 +17,7 @@ func TestClientIDsLent(t *testing.T) {
 	}{
 		{target: "t", who: Borrower{one, 0, ""}, want: "a"},
 		{target: "t", who: Borrower{one, 1, ""}, want: "b"},
-		{target: "t", who: Borrower{one, 0, ""}, want: "a"}, // again the same
+		{target: "t", who: Borrower{one, 0, ""}, want: "a"}, // the same client again
 		{target: "t", who: Borrower{two, 0, ""}, want: ""},
 		{target: "u", who: Borrower{two, 0, ""}, want: "a"}, // another broker
 		{target: "t", who: Borrower{two, 0, ""}, release: Identity{Probe: "nobody"}, want: ""},

@@ -26,7 +26,7 @@ type Declaration[O any] struct {
 	// Example changes default options so that every key shows, in a combination that makes sense,
 	// for the reference configuration. Nil means that the defaults do.
 	Example func(*O)
-	// Metrics are the families that this kind fills beside the common ones of [CommonMetrics].
+	// Metrics are the families that this kind fills besides the common ones of [CommonMetrics].
 	Metrics []*Metric
 	// Reasons are the failure reasons that this kind can report. mqtt_probe_failures_total{reason}
 	// starts at 0 for them.
@@ -34,8 +34,8 @@ type Declaration[O any] struct {
 	// Sessions returns how many sessions the probe keeps alive. It is set for a held kind, which is
 	// one whose Schedule has no interval, and nil for a periodic kind.
 	Sessions func(*O) int
-	// Backoff returns the bounds of the wait between the lives of a held session; nil for a periodic
-	// kind.
+	// Backoff returns the bounds of the wait between the lives of a held session; nil for a
+	// periodic kind.
 	Backoff func(*O) mqtt.Backoff
 	// Cost returns the load that the probe puts on the broker, for `pingreq config check`.
 	Cost func(Profile, *O) Cost
@@ -46,9 +46,9 @@ type Declaration[O any] struct {
 	// none is configured, and the shortest timeout that the configuration accepts. Nil is for kinds
 	// whose runs can end at any timeout.
 	Needs func(Profile, *O) time.Duration
-	// CheckProfile returns what prevents the use of a profile with these options. A fault with a key
-	// is a fault of that option, one without a key a fault of the profile, and its text continues
-	// the sentence "profile NAME …". Nil means that every profile can be used.
+	// CheckProfile returns what prevents the use of a profile with these options. A fault with a
+	// key is a fault of that option, one without a key a fault of the profile, and its text
+	// continues the sentence "profile NAME …". Nil means that every profile can be used.
 	CheckProfile func(Profile, *O) []OptionError
 	// Check returns the faults of the options that their tags cannot express. Nil means that there
 	// are none.
@@ -194,8 +194,10 @@ func (k Kind) New(env Env, p *Profile, options any) (Probe, error) { return k.bu
 
 // OptionError is a fault in the options of a kind.
 type OptionError struct {
-	Key     string // path below the block of the kind, such as "echo.interval"; "" is the whole block
-	Problem string // what is wrong, and what would be right
+	// Key is the path below the block of the kind, such as "echo.interval"; "" is the whole block.
+	Key string
+	// Problem says what is wrong, and what would be right.
+	Problem string
 }
 
 // Clients counts the client identifiers that one probe needs.

@@ -6,25 +6,28 @@ import (
 	"time"
 )
 
-// The watch on our own timers: how often it looks, and what it remembers.
+// lateTick is the interval of the checks of our own timers. lateKeep is how many late checks are
+// remembered.
 const (
 	lateTick = 100 * time.Millisecond
 	lateKeep = 4096
 )
 
-// Lateness watches how late our own timers run: an agent that was frozen or starved must not accuse a broker.
+// Lateness measures how late our own timers run. An agent that was frozen, or had too little CPU
+// time, must not blame a broker.
 type Lateness struct {
 	mu   sync.Mutex
-	next time.Time // when the next tick is due
+	next time.Time // when the next check is due
 	seen []lateTime
 }
 
+// lateTime is a check that came late.
 type lateTime struct {
 	at   time.Time
 	late time.Duration
 }
 
-// Run watches until ctx is done.
+// Run measures until ctx is done.
 func (l *Lateness) Run(ctx context.Context) {
 	l.mu.Lock()
 	l.next = time.Now().Add(lateTick)
@@ -51,7 +54,7 @@ func (l *Lateness) Run(ctx context.Context) {
 	}
 }
 
-// Since gives the longest delay of our timers since the given time.
+// Since returns the longest delay of our timers since the given time.
 func (l *Lateness) Since(start time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -59,7 +62,7 @@ func (l *Lateness) Since(start time.Time) time.Duration {
 	for i := len(l.seen) - 1; i >= 0 && l.seen[i].at.After(start); i-- {
 		most = max(most, l.seen[i].late)
 	}
-	if !l.next.IsZero() { // a freeze that just ended may not be noted yet
+	if !l.next.IsZero() { // a freeze that just ended may not be recorded yet
 		most = max(most, time.Since(l.next))
 	}
 	return most

@@ -3,26 +3,34 @@ package synthetic
 // MetricType is the Prometheus type of a declared metric.
 type MetricType string
 
-// The metric types a kind may declare.
+// The metric types that a kind may declare.
 const (
 	Counter   MetricType = "counter"
 	Gauge     MetricType = "gauge"
 	Histogram MetricType = "histogram"
 )
 
-// Metric declares one metric family as plain data. The collector, the zero-initialisation and docs/metrics.md derive
-// from it. The labels target, kind, probe and profile come first on every family and are not listed here.
+// Metric declares one metric family as plain data. The collector, the series that start at 0, and
+// docs/metrics.md are derived from it. Every family has the labels target, kind, probe and profile
+// first. They are not listed here.
 type Metric struct {
-	Name   string
-	Help   string
-	Type   MetricType
-	Unit   string   // base unit: "seconds", or empty for counts and states
-	Labels []string // beyond target, kind, probe and profile
-	// Buckets are the classic upper bounds in Unit; set for histograms only. Native asks for a native histogram beside them.
+	// Name is the name of the family.
+	Name string
+	// Help is the help text in the exposition and in docs/metrics.md.
+	Help string
+	Type MetricType
+	// Unit is the base unit: "seconds", or "" for counts and states.
+	Unit string
+	// Labels are the names of the labels besides target, kind, probe and profile.
+	Labels []string
+	// Buckets are the upper bounds of a classic histogram, in Unit. They are set only for
+	// histograms. More buckets give a finer resolution, and each is one more series.
 	Buckets []float64
-	Native  bool
-	// Zero lists the label values, in the order of Labels, that exist at 0 from the start, so that the first
-	// occurrence is visible to rate() and increase(). A metric without labels starts at 0 when Zero is [][]string{{}}.
+	// Native adds a native histogram to the classic one.
+	Native bool
+	// Zero lists the label values, in the order of Labels, of series that start at 0. Because these
+	// series exist from the start, rate() and increase() see the first occurrence. A metric without
+	// labels starts at 0 if Zero is [][]string{{}}.
 	Zero [][]string
 }
 
@@ -31,12 +39,12 @@ type SampleOp uint8
 
 // The operations of a sample.
 const (
-	// Observe adds Value to a histogram, adds it to a counter, sets a gauge.
+	// Observe adds Value to a histogram or to a counter, or sets a gauge to it.
 	Observe SampleOp = iota
 	// Add adds Value, which may be negative, to a gauge.
 	Add
-	// Replace sets a gauge and removes the probe's series of that metric with other label values: for info metrics,
-	// and for metrics of which only the latest counts.
+	// Replace sets a gauge and removes the series of the same metric and probe that have other
+	// label values. It is for info metrics, and for metrics of which only the latest value counts.
 	Replace
 	// Forget removes the series with these label values.
 	Forget
@@ -50,34 +58,37 @@ type Sample struct {
 	Op     SampleOp
 }
 
-// Of makes a sample of m: a count for a counter, a value for a gauge or histogram, in m's base unit.
+// Of returns a sample of m in the base unit of m: a count for a counter, a value for a gauge or a
+// histogram.
 func (m *Metric) Of(value float64, labels ...string) Sample {
 	return Sample{Metric: m, Labels: labels, Value: value}
 }
 
-// Adding makes a sample that adds a possibly negative value to the gauge m.
+// Adding returns a sample that adds a value, which may be negative, to the gauge m.
 func (m *Metric) Adding(value float64, labels ...string) Sample {
 	return Sample{Metric: m, Labels: labels, Value: value, Op: Add}
 }
 
-// Forgetting makes a sample that removes a series of m.
+// Forgetting returns a sample that removes a series of m.
 func (m *Metric) Forgetting(labels ...string) Sample {
 	return Sample{Metric: m, Labels: labels, Op: Forget}
 }
 
-// Replacing makes a sample that leaves m with only this series for the probe.
+// Replacing returns a sample after which the probe has only this series of m.
 func (m *Metric) Replacing(value float64, labels ...string) Sample {
 	return Sample{Metric: m, Labels: labels, Value: value, Op: Replace}
 }
 
-// Buckets that fit what is measured, in seconds. They are functions so that nobody can change a shared slice.
+// The buckets are functions, so that nobody can change a shared slice.
 
-// rttBuckets spans a ping on loopback (50 µs) to one that is nearly overdue (10 s).
+// RTTBuckets returns buckets in seconds for pings, from one on loopback (50 µs) to one that is
+// nearly overdue (10 s).
 func RTTBuckets() []float64 {
 	return []float64{50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5, 10}
 }
 
-// phaseBuckets spans one phase of a connect: from a loopback handshake to a SYN retransmitted four times.
+// PhaseBuckets returns buckets in seconds for one phase of a connect, from a handshake on loopback
+// to a SYN that was sent again four times.
 func PhaseBuckets() []float64 {
 	return []float64{100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2, 3, 5, 10, 15, 30}
 }

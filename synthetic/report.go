@@ -7,64 +7,79 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// Outcome is the result of a run. Only Success and Failure say anything about the target.
+// Outcome is the result of a run. Only Success and Failure say something about the target.
 type Outcome string
 
 // The outcomes of a run.
 const (
-	Success      Outcome = "success"
-	Failure      Outcome = "failure"
-	Inconclusive Outcome = "inconclusive" // our own side spoiled the run
-	Unsupported  Outcome = "unsupported"  // the broker announced that it does not offer what the run needs
+	Success Outcome = "success"
+	Failure Outcome = "failure"
+	// Inconclusive means that the run proves nothing, for example because of a fault of our own
+	// side.
+	Inconclusive Outcome = "inconclusive"
+	// Unsupported means that the run needs something that the broker or the MQTT version does not
+	// offer.
+	Unsupported Outcome = "unsupported"
 )
 
-// Outcomes lists every outcome, in the order of the documentation.
+// Outcomes returns all outcomes in the order of the documentation.
 func Outcomes() []Outcome { return []Outcome{Success, Failure, Inconclusive, Unsupported} }
 
-// Conclusive tells whether the outcome says something about the target.
+// Conclusive reports whether the outcome says something about the target.
 func (o Outcome) Conclusive() bool { return o == Success || o == Failure }
 
-// Identity names one probe of one target with one profile: the common labels of its series.
+// Identity names one probe of one target with one profile. Its fields are the common labels of the
+// series.
 type Identity struct {
 	Target, Kind, Probe, Profile string
 }
 
-// String gives target/probe/profile, as logs and errors name a probe.
+// String returns target/probe/profile, which is how logs and errors name a probe.
 func (id Identity) String() string { return id.Target + "/" + id.Probe + "/" + id.Profile }
 
-// Report is what one run found: the whole life of one session for a held probe, one try for a periodic one.
+// Report is the result of one run. A run is the whole life of one session for a held probe, and one
+// try for a periodic probe.
 type Report struct {
-	ID      string        // of this run; ties logs, pages and exemplars together
-	Slot    int           // which of the sessions kept alive (0 for a periodic probe)
-	Start   time.Time     // when the run began
-	Elapsed time.Duration // of the whole run
-	Lag     time.Duration // how late the run began, by our own fault
+	// ID identifies the run. Logs, pages and exemplars use the same ID.
+	ID string
+	// Slot is the number of the session for a held probe, from 0. It is 0 for a periodic probe.
+	Slot int
+	// Start is when the run began.
+	Start time.Time
+	// Elapsed is the duration of the whole run.
+	Elapsed time.Duration
+	// Lag is how late the run began because of our own side.
+	Lag time.Duration
 
+	// Outcome is the result.
 	Outcome Outcome
-	// Finding says what was wrong where no connection ended; Ending why a connection was refused or ended.
-	// A failure has exactly one of them.
+	// Finding says what was wrong if no connection ended. Ending says why a connection was refused
+	// or ended. A failure has exactly one of them.
 	Finding disconnect.Finding
 	Ending  *disconnect.Ending
-	// Phases of the (first) connection, in order; a phase that did not run is absent. They are a successful connect's
-	// if Connected is set, otherwise the last one is where it broke off. A held session that got in has told them in an event.
+	// Phases are the phases of the first connection, in order. A phase that did not run is absent.
+	// If Connected is true, they are those of a successful connect. Otherwise the connect failed in
+	// the last one. A held session that was accepted reports its phases in an event instead.
 	Phases    []mqtt.PhaseTime
 	Connected bool
 	TLS       *mqtt.TLSFacts
 	// Samples are the values measured during the run, for the metrics that the kind declares.
 	Samples []Sample
-	// Detail is one line for people: what happened, in the words of the probe. It holds no secret.
+	// Detail is one line for humans to read: what happened, in the words of the probe. It contains
+	// no secret.
 	Detail string
-	// Facts are further details for people, in order.
+	// Facts are further details for humans to read, in order.
 	Facts []Fact
 
-	// tolerance is how late our own timers may have been without spoiling the run; 0 = [mqtt.LateTolerance].
+	// Tolerance is how late our own timers may be before the run becomes inconclusive. A larger
+	// value accepts results that are less exact. 0 means [mqtt.LateTolerance].
 	Tolerance time.Duration
 }
 
-// Fact is a named detail of a report, for people.
+// Fact is a named detail of a report, for humans to read.
 type Fact struct{ Name, Value string }
 
-// Reason is the finding or the ending's reason of a failure, otherwise "".
+// Reason returns the finding or the reason of the ending of a failure, otherwise "".
 func (r *Report) Reason() string {
 	switch {
 	case r.Outcome != Failure:
@@ -77,7 +92,8 @@ func (r *Report) Reason() string {
 	return string(disconnect.Other)
 }
 
-// Phase is where a failure happened: the phase of the connection, or "established" for a finding.
+// Phase returns where a failure happened: the phase of the connection, or "established" for a
+// finding.
 func (r *Report) Phase() disconnect.Phase {
 	if r.Finding == "" && r.Ending != nil {
 		return r.Ending.Phase
@@ -85,7 +101,8 @@ func (r *Report) Phase() disconnect.Phase {
 	return disconnect.PhaseEstablished
 }
 
-// By tells who refused or ended the connection of a failure and what told us; both are "" for a finding, which ends none.
+// By returns who refused or ended the connection of a failure, and how we know. Both are "" for a
+// finding, because a finding ends no connection.
 func (r *Report) By() (disconnect.Initiator, disconnect.Evidence) {
 	if r.Outcome != Failure || r.Finding != "" || r.Ending == nil {
 		return "", ""
@@ -93,7 +110,7 @@ func (r *Report) By() (disconnect.Initiator, disconnect.Evidence) {
 	return r.Ending.Initiator, r.Ending.Evidence
 }
 
-// Sentence says in plain words what happened and where to look first.
+// Sentence returns in plain words what happened and where to look first.
 func (r *Report) Sentence() string {
 	switch {
 	case r.Finding != "":

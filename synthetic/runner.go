@@ -15,15 +15,19 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// Watch is told how the runner itself is doing.
+// Watch is told about the work of the runner itself.
 type Watch interface {
-	StartLag(Identity, time.Duration) // how late a run began
-	Skipped(Identity, int)            // runs left out since the one before took too long
+	// StartLag is called when a run begins, with how late it is.
+	StartLag(Identity, time.Duration)
+	// Skipped is called with the number of runs that were left out because the run before took too
+	// long.
+	Skipped(Identity, int)
+	// Panicked is called when a probe panicked.
 	Panicked(Identity)
 }
 
-// Runner runs jobs. A job's runs are spread over its interval by a hash of its identity, never overlap, end by their
-// timeout, and a panic is one failed run.
+// Runner runs jobs. A hash of a job's identity spreads its runs over its interval. The runs of a
+// job never overlap, and each ends at its timeout. A panic becomes one failed run.
 type Runner struct {
 	sink  Sink
 	watch Watch
@@ -38,24 +42,24 @@ type Runner struct {
 	jobs map[Identity]*running
 }
 
-// running is a job under way.
+// running is a job that runs now.
 type running struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
 
-// unwatched is for runners that nobody watches.
-type unwatched struct{}
+// noWatch is used if NewRunner gets no Watch.
+type noWatch struct{}
 
-func (unwatched) StartLag(Identity, time.Duration) {}
-func (unwatched) Skipped(Identity, int)            {}
-func (unwatched) Panicked(Identity)                {}
+func (noWatch) StartLag(Identity, time.Duration) {}
+func (noWatch) Skipped(Identity, int)            {}
+func (noWatch) Panicked(Identity)                {}
 
-// NewRunner makes a runner that hands what the probes find to sink. watch may be nil. Close stops
-// the runner.
+// NewRunner returns a runner that passes what the probes find to sink. watch may be nil. Close
+// stops the runner.
 func NewRunner(sink Sink, watch Watch, log *slog.Logger) *Runner {
 	if watch == nil {
-		watch = unwatched{}
+		watch = noWatch{}
 	}
 	r := &Runner{sink: sink, watch: watch, log: log, late: &Lateness{}, jobs: map[Identity]*running{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -63,7 +67,7 @@ func NewRunner(sink Sink, watch Watch, log *slog.Logger) *Runner {
 	return r
 }
 
-// Start starts a job; one with the same identity must not be running.
+// Start starts a job. No job with the same identity may be running.
 func (r *Runner) Start(j Job) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -71,7 +75,7 @@ func (r *Runner) Start(j Job) error {
 		return r.ctx.Err()
 	}
 	if r.jobs[j.ID] != nil {
-		return fmt.Errorf("probe %s is running already", j.ID)
+		return fmt.Errorf("probe %s is already running", j.ID)
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
 	run := &running{cancel: cancel}
@@ -81,14 +85,14 @@ func (r *Runner) Start(j Job) error {
 			if j.Schedule.Every > 0 {
 				r.periodic(ctx, &j, p)
 			} else {
-				r.keep(ctx, &j, slot, p)
+				r.keepAlive(ctx, &j, slot, p)
 			}
 		})
 	}
 	return nil
 }
 
-// Stop stops a job and waits until it has left its broker in order.
+// Stop stops a job and waits until it has ended its connections in order.
 func (r *Runner) Stop(id Identity) {
 	r.mu.Lock()
 	run := r.jobs[id]
@@ -100,7 +104,7 @@ func (r *Runner) Stop(id Identity) {
 	}
 }
 
-// Close stops all jobs, side by side, and waits for them.
+// Close stops all jobs at the same time and waits for them.
 func (r *Runner) Close() {
 	r.mu.Lock()
 	r.cancel()
@@ -114,7 +118,8 @@ func (r *Runner) Close() {
 	r.all.Wait()
 }
 
-// spread gives a stable part of an interval for an identity, so that probes do not start together.
+// spread returns a part of an interval that is always the same for an identity, so that probes do
+// not start at the same time.
 func spread(id Identity, slot int, over time.Duration) time.Duration {
 	if over <= 0 {
 		return 0
@@ -124,11 +129,11 @@ func spread(id Identity, slot int, over time.Duration) time.Duration {
 	return time.Duration(h.Sum64() % uint64(over))
 }
 
-// firstWithin bounds the wait for the first run of a probe with a long interval.
+// firstWithin limits the wait for the first run of a probe with a long interval.
 const firstWithin = 10 * time.Second
 
-// periodic runs a probe every so often. The first run comes within seconds, the others on the probe's own part of the
-// interval.
+// periodic runs a probe once in every interval. The first run comes within seconds. All others come
+// at the probe's own moment of the interval.
 func (r *Runner) periodic(ctx context.Context, j *Job, p Probe) {
 	defer leave(p)
 	every, start := j.Schedule.Every, time.Now()
@@ -151,11 +156,13 @@ func (r *Runner) periodic(ctx context.Context, j *Job, p Probe) {
 	}
 }
 
-// keepSpread bounds the time over which held sessions connect at the start.
+// keepSpread is the time over which the first connects of held sessions are spread.
 const keepSpread = 2 * time.Second
 
-// keep keeps one session alive: it begins again after each end, with a backoff that starts anew when a life lasted.
-func (r *Runner) keep(ctx context.Context, j *Job, slot int, p Probe) {
+// keepAlive keeps one session alive. It starts the session again after each end and waits with a
+// backoff. The backoff starts again from its minimum if the session lived longer than the longest
+// wait.
+func (r *Runner) keepAlive(ctx context.Context, j *Job, slot int, p Probe) {
 	defer leave(p)
 	b := j.Backoff
 	for due := time.Now().Add(spread(j.ID, slot, keepSpread)); clock.Sleep(ctx, time.Until(due)); {
@@ -166,7 +173,7 @@ func (r *Runner) keep(ctx context.Context, j *Job, slot int, p Probe) {
 	}
 }
 
-// run does one run that is due and hands its report on. It gives how long the run took.
+// run makes one run that is due and passes its report on. It returns the duration of the run.
 func (r *Runner) run(ctx context.Context, j *Job, slot int, p Probe, due time.Time) time.Duration {
 	lag := time.Since(due)
 	r.watch.StartLag(j.ID, lag)
@@ -176,8 +183,8 @@ func (r *Runner) run(ctx context.Context, j *Job, slot int, p Probe, due time.Ti
 	return rep.Elapsed
 }
 
-// Once does one run of a job's first probe now, and waits for it: for commands, and for a page that asks. A held session
-// is ended in order when the timeout has passed.
+// Once makes one run of the first probe of a job now and waits for it. It is for commands, and for
+// requests of a page. A held session is ended in order when the timeout has passed.
 func (r *Runner) Once(ctx context.Context, j Job, timeout time.Duration) Report {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -185,14 +192,14 @@ func (r *Runner) Once(ctx context.Context, j Job, timeout time.Duration) Report 
 	return *r.once(ctx, &j, 0, j.Probes[0], time.Now())
 }
 
-// leave has a probe leave its broker for good.
+// leave calls Leave of a probe that has it.
 func leave(p Probe) {
 	if l, ok := p.(Leaver); ok {
 		l.Leave()
 	}
 }
 
-// once does one run.
+// once makes one run.
 func (r *Runner) once(ctx context.Context, j *Job, slot int, p Probe, due time.Time) (rep *Report) {
 	start := time.Now()
 	defer func() {
@@ -201,7 +208,7 @@ func (r *Runner) once(ctx context.Context, j *Job, slot int, p Probe, due time.T
 			r.log.Error("probe panicked: please report this", "target", j.ID.Target, "probe", j.ID.Probe, "profile", j.ID.Profile,
 				"panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			rep = &Report{}
-			rep.Fail(disconnect.Panic, "the probe panicked; see the agent's log")
+			rep.Fail(disconnect.Panic, "the probe panicked: see the log of the agent")
 		}
 		rep.ID, rep.Slot, rep.Start, rep.Elapsed = rand.Text(), slot, start, time.Since(start)
 		if late := r.late.Since(due); late > max(mqtt.LateTolerance, rep.Tolerance) && j.Schedule.Every > 0 {
@@ -217,18 +224,20 @@ func (r *Runner) once(ctx context.Context, j *Job, slot int, p Probe, due time.T
 	})
 }
 
-// lateEnough is how late we have to be for a broker to give us up: it grants half a keepalive, which is a second at least.
+// lateEnough is the least delay of our own that can make a broker end the connection. A broker
+// waits half a keepalive longer than the keepalive, which is at least a second.
 const lateEnough = 500 * time.Millisecond
 
-// doubt makes a report inconclusive that our own late timers may have spoiled. What the broker itself said stands; that it
-// closed without a word says nothing if we were silent for too long.
+// doubt makes a report inconclusive if our own late timers may be the cause of the result. What the
+// broker announced stays valid. A close without a packet proves nothing if we sent nothing for too
+// long.
 func (rep *Report) doubt(late time.Duration) {
 	doubtful := rep.Outcome == Success
 	if rep.Outcome == Failure && rep.Finding != disconnect.Panic {
 		doubtful = rep.Ending == nil
 		if e := rep.Ending; e != nil {
-			wordless := e.Evidence == disconnect.FromFIN || e.Evidence == disconnect.FromRST || e.Evidence == disconnect.FromCloseNotify
-			doubtful = e.Evidence == disconnect.FromDeadline || wordless && rep.Phase() == disconnect.PhaseEstablished && late >= lateEnough
+			withoutPacket := e.Evidence == disconnect.FromFIN || e.Evidence == disconnect.FromRST || e.Evidence == disconnect.FromCloseNotify
+			doubtful = e.Evidence == disconnect.FromDeadline || withoutPacket && rep.Phase() == disconnect.PhaseEstablished && late >= lateEnough
 		}
 	}
 	if doubtful {

@@ -21,12 +21,12 @@ import (
 // probeFunc is a probe made of a function.
 type probeFunc func(ctx context.Context, emit func(synthetic.Event)) *synthetic.Report
 
-// Run implements Probe.
+// Run implements [synthetic.Probe].
 func (f probeFunc) Run(ctx context.Context, emit func(synthetic.Event)) *synthetic.Report {
 	return f(ctx, emit)
 }
 
-// takes is a probe that succeeds after a time, or is inconclusive when it is stopped before.
+// takes returns a probe that succeeds after d. It is inconclusive if it is stopped before.
 func takes(d time.Duration) probeFunc {
 	return func(ctx context.Context, _ func(synthetic.Event)) *synthetic.Report {
 		if !clock.Sleep(ctx, d) {
@@ -78,7 +78,7 @@ func TestRunnerSpreadsStarts(t *testing.T) {
 		}
 		begin := time.Now()
 		run(t, 5*time.Minute, jobs...)
-		seconds := map[int]int{} // of the second minute in which a probe started
+		seconds := map[int]int{} // second of the minute -> number of probes that start in it
 		for name, ts := range starts {
 			if first := ts[0].Sub(begin); first > synthetic.FirstWithin {
 				t.Errorf("%s waited %s for its first run", name, first)
@@ -120,7 +120,7 @@ func TestRunnerNeverOverlapsAndCountsWhatItSkips(t *testing.T) {
 		slow := probeFunc(func(ctx context.Context, _ func(synthetic.Event)) *synthetic.Report {
 			running++
 			most = max(most, running)
-			time.Sleep(25 * time.Second) // a probe that does not obey its timeout
+			time.Sleep(25 * time.Second) // a probe that ignores its timeout
 			running--
 			return &synthetic.Report{Outcome: synthetic.Success}
 		})
@@ -129,7 +129,7 @@ func TestRunnerNeverOverlapsAndCountsWhatItSkips(t *testing.T) {
 			t.Errorf("%d runs at once", most)
 		}
 		if n := len(l.Reports); n < 9 || n > 11 {
-			t.Errorf("%d runs in five minutes of 25 s each", n)
+			t.Errorf("%d runs of 25 s each in five minutes", n)
 		}
 		if w.SkippedRuns < 18 {
 			t.Errorf("%d skipped", w.SkippedRuns)
@@ -142,7 +142,7 @@ func TestRunnerEndsRunsByTheirTimeout(t *testing.T) {
 		l, _ := run(t, 30*time.Second, jobOf("p", 10*time.Second, 3*time.Second, takes(time.Hour)))
 		for _, r := range l.Reports[:2] {
 			if r.Elapsed != 3*time.Second {
-				t.Errorf("took %s", r.Elapsed)
+				t.Errorf("a run took %s, want 3s", r.Elapsed)
 			}
 		}
 	})
@@ -185,7 +185,7 @@ func TestRunnerKeepsSessionsAliveWithBackoff(t *testing.T) {
 			longest = max(longest, d)
 		}
 		if longest < 5*time.Second || len(lives) < 75 {
-			t.Errorf("%d lives, longest wait %s: no backoff?", len(lives), longest)
+			t.Errorf("%d lives, longest wait %s: is there no backoff?", len(lives), longest)
 		}
 	})
 }
@@ -198,7 +198,7 @@ func TestRunnerStopsOneJobAndWaits(t *testing.T) {
 		left := false
 		j := jobOf("p", 0, time.Second, probeFunc(func(ctx context.Context, _ func(synthetic.Event)) *synthetic.Report {
 			<-ctx.Done()
-			time.Sleep(300 * time.Millisecond) // says goodbye
+			time.Sleep(300 * time.Millisecond) // sends its DISCONNECT
 			left = true
 			return &synthetic.Report{Outcome: synthetic.Success}
 		}))
@@ -206,12 +206,12 @@ func TestRunnerStopsOneJobAndWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := r.Start(j); err == nil {
-			t.Error("the same probe started twice")
+			t.Error("the same probe was started twice")
 		}
 		time.Sleep(10 * time.Second)
 		r.Stop(j.ID)
 		if !left {
-			t.Error("did not wait for the probe to leave")
+			t.Error("Stop did not wait for the probe to end")
 		}
 		if err := r.Start(j); err != nil {
 			t.Errorf("cannot start again: %v", err)
@@ -220,7 +220,7 @@ func TestRunnerStopsOneJobAndWaits(t *testing.T) {
 }
 
 func TestWhatRanWhileWeWereLateIsInconclusive(t *testing.T) {
-	// A machine cannot be stopped in virtual time, so the watch is told.
+	// In virtual time a machine cannot be frozen. RecordLate simulates it.
 	for _, tc := range []struct {
 		name string
 		late time.Duration
@@ -232,9 +232,9 @@ func TestWhatRanWhileWeWereLateIsInconclusive(t *testing.T) {
 		{"success, late", time.Second, synthetic.Report{Outcome: synthetic.Success}, synthetic.Inconclusive},
 		{"our deadline, late", time.Second, synthetic.Report{Outcome: synthetic.Failure, Ending: &disconnect.Ending{Reason: disconnect.ConnackTimeout, Evidence: disconnect.FromDeadline}}, synthetic.Inconclusive},
 		{"finding, late", time.Second, synthetic.Report{Outcome: synthetic.Failure, Finding: disconnect.MessageLost}, synthetic.Inconclusive},
-		{"closed without a word, later than a broker waits", time.Second, synthetic.Report{Outcome: synthetic.Failure, Ending: &disconnect.Ending{Reason: disconnect.PeerClosed, Evidence: disconnect.FromFIN, Phase: disconnect.PhaseEstablished}}, synthetic.Inconclusive},
-		{"closed without a word, sooner", 400 * time.Millisecond, synthetic.Report{Outcome: synthetic.Failure, Ending: &disconnect.Ending{Reason: disconnect.PeerClosed, Evidence: disconnect.FromFIN, Phase: disconnect.PhaseEstablished}}, synthetic.Failure},
-		{"what the broker said stands", time.Second, synthetic.Report{Outcome: synthetic.Failure, Ending: &disconnect.Ending{Reason: disconnect.NotAuthorized, Evidence: disconnect.FromConnack}}, synthetic.Failure},
+		{"closed without a packet, later than a broker waits", time.Second, synthetic.Report{Outcome: synthetic.Failure, Ending: &disconnect.Ending{Reason: disconnect.PeerClosed, Evidence: disconnect.FromFIN, Phase: disconnect.PhaseEstablished}}, synthetic.Inconclusive},
+		{"closed without a packet, sooner", 400 * time.Millisecond, synthetic.Report{Outcome: synthetic.Failure, Ending: &disconnect.Ending{Reason: disconnect.PeerClosed, Evidence: disconnect.FromFIN, Phase: disconnect.PhaseEstablished}}, synthetic.Failure},
+		{"what the broker announced stays valid", time.Second, synthetic.Report{Outcome: synthetic.Failure, Ending: &disconnect.Ending{Reason: disconnect.NotAuthorized, Evidence: disconnect.FromConnack}}, synthetic.Failure},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			l := probetest.NewLedger()
@@ -270,7 +270,7 @@ func TestConcludeOfErrors(t *testing.T) {
 		{"we stopped", end(disconnect.Ending{Reason: disconnect.ClientDisconnect, Initiator: disconnect.ByClient}), synthetic.Inconclusive},
 		{"our own fault", end(disconnect.Ending{Reason: disconnect.Other, Initiator: disconnect.ByClient}), synthetic.Inconclusive},
 		{"a file is missing", errors.New("no such file"), synthetic.Inconclusive},
-		{"not offered", fmt.Errorf("%w: QoS 2", mqtt.ErrUnsupported), synthetic.Unsupported},
+		{"not supported", fmt.Errorf("%w: QoS 2", mqtt.ErrUnsupported), synthetic.Unsupported},
 	} {
 		var r synthetic.Report
 		if r.Conclude(tc.err); r.Outcome != tc.want {

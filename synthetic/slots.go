@@ -1,13 +1,13 @@
 package synthetic
 
-// Slots keeps the latest conclusive outcome of each of the sessions that a probe keeps alive. The zero value has no slots.
-// It is not safe for concurrent use.
+// Slots keeps the latest conclusive outcome of each session that a probe keeps alive. The zero
+// value has no slots. It is not safe for concurrent use.
 type Slots struct {
 	latest             []Outcome
 	succeeding, failed int
 }
 
-// Resize keeps the first n slots and adds those that are missing, as having told nothing.
+// Resize keeps the first n slots and adds the missing ones. New slots have no outcome.
 func (s *Slots) Resize(n int) {
 	for i := n; i < len(s.latest); i++ {
 		s.count(s.latest[i], -1)
@@ -17,7 +17,8 @@ func (s *Slots) Resize(n int) {
 	s.latest = latest
 }
 
-// Set notes the outcome of a slot; what is inconclusive, or of a slot that is not there, changes nothing.
+// Set records the outcome of a slot. It ignores an inconclusive outcome and a slot that does not
+// exist.
 func (s *Slots) Set(slot int, o Outcome) {
 	if !o.Conclusive() || slot < 0 || slot >= len(s.latest) {
 		return
@@ -36,7 +37,7 @@ func (s *Slots) count(o Outcome, by int) {
 	}
 }
 
-// Worst is the worst outcome of the slots that told one; "" when none did.
+// Worst returns the worst outcome of all slots. It is "" if no slot has an outcome.
 func (s *Slots) Worst() Outcome {
 	switch {
 	case s.failed > 0:
@@ -47,7 +48,7 @@ func (s *Slots) Worst() Outcome {
 	return ""
 }
 
-// Counts tells how many slots there are, and how many of them succeeded and failed last.
+// Counts returns the number of slots, and how many of them have succeeded and failed last.
 func (s *Slots) Counts() (all, succeeding, failed int) {
 	return len(s.latest), s.succeeding, s.failed
 }

@@ -6,27 +6,36 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// Target is a broker endpoint and how to be let in.
+// Target is a broker endpoint, with the credentials for it.
 type Target struct {
+	// Name is the label target of the series.
 	Name string
-	// URL is mqtt://host[:1883], mqtts://host[:8883], ws://host[:80]/mqtt, wss://host[:443]/mqtt or unix:///path.
-	URL      string
+	// URL is mqtt://host[:1883], mqtts://host[:8883], ws://host[:80]/mqtt, wss://host[:443]/mqtt or
+	// unix:///path.
+	URL string
+	// Username is the user name in the CONNECT. "" means none.
 	Username string
-	// PasswordFile is read anew at each connect; Password is used when it is empty.
+	// PasswordFile is read again at each connect. Password is used if it is "".
 	PasswordFile string
 	Password     mqtt.Secret
-	TLS          TargetTLS
-	Labels       map[string]string // added to every series of the target
-	// ConnectRate bounds the connects per second to this target, reconnects of all its probes included.
+	// TLS says which certificates we trust and which one we present.
+	TLS TargetTLS
+	// Labels are added to every series of the target.
+	Labels map[string]string
+	// ConnectRate limits the connects per second to this target. Reconnects and connects of all its
+	// probes count. A lower value protects the broker, but runs wait longer. 0 means no limit.
 	ConnectRate float64
-	// KeepaliveBounds are the limits to which the broker silently changes a client's keepalive; 0 = none.
+	// KeepaliveBounds are the limits to which the broker changes the keepalive of a client without
+	// announcing it. 0 means no limit.
 	KeepaliveBounds KeepaliveBounds
 }
 
-// KeepaliveBounds are the smallest and the largest keepalive a broker honours, where it does not say so in CONNACK.
+// KeepaliveBounds are the shortest and the longest keepalive that a broker honours, if it does not
+// announce them in the CONNACK.
 type KeepaliveBounds struct{ Min, Max time.Duration }
 
-// effective is the keepalive that the broker holds a session to.
+// EffectiveKeepalive returns the keepalive that the broker applies to a session: the Server Keep
+// Alive if the broker announced one, otherwise the keepalive of the client within KeepaliveBounds.
 func (t *Target) EffectiveKeepalive(s *mqtt.Session) time.Duration {
 	k := s.Keepalive()
 	if b := t.KeepaliveBounds; s.Connack().ServerKeepAlive == nil && k > 0 {
@@ -37,11 +46,19 @@ func (t *Target) EffectiveKeepalive(s *mqtt.Session) time.Duration {
 	return k
 }
 
-// TargetTLS is the target's side of TLS: whom to trust, and who we are. Files are read anew at each connect.
+// TargetTLS is the part of TLS that belongs to the target: which certificates we trust, and which
+// one we present. All files are read again at each connect.
 type TargetTLS struct {
-	CAFile             string // PEM; empty: the system's roots
-	CertFile           string // PEM of our client certificate with its chain
-	KeyFile            string // PEM of its key
-	ServerName         string // verified, and sent as SNI; empty: the host of the URL
+	// CAFile has the trusted certificates in PEM. "" means those of the system.
+	CAFile string
+	// CertFile has our client certificate with its chain in PEM. "" means none.
+	CertFile string
+	// KeyFile has the key of the client certificate in PEM.
+	KeyFile string
+	// ServerName must be in the certificate of the broker, and is sent as SNI. "" means the host of
+	// the URL.
+	ServerName string
+	// InsecureSkipVerify accepts every certificate of the broker. Then anyone on the path can
+	// pretend to be the broker.
 	InsecureSkipVerify bool
 }

@@ -98,7 +98,7 @@ func watchDemo(t *testing.T) (demo *agent, wrong []string) {
 		"  expiring  certificate expires ",
 		"  locked    anonymous client refused as expected: not_authorized",
 		"  hasty     half-open client: the broker noticed after ",
-		"clients that are slow but alive are thrown off",
+		"clients that are slow but alive are disconnected",
 		"  balancer  disconnected with keepalive 60s: peer_closed, initiator unknown, evidence fin",
 		exitCode + "0\n",
 	} {

@@ -11,8 +11,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// subscribe subscribes and waits for the SUBACK; the granted QoS is returned. A refusal is an *mqtt.End with evidence
-// suback, though the connection lives.
+// Subscribe subscribes, waits for the SUBACK and returns the granted QoS. If the broker refuses,
+// the error is an [*mqtt.End] with evidence suback, although the connection stays open.
 func Subscribe(s *mqtt.Session, until time.Time, f mqtt.Filter) (byte, error) {
 	id, err := s.Subscribe(f)
 	if err != nil {
@@ -28,7 +28,7 @@ func Subscribe(s *mqtt.Session, until time.Time, f mqtt.Filter) (byte, error) {
 	return e.Codes[0], nil
 }
 
-// awaitSuback waits for the SUBACK to a SUBSCRIBE of n filters.
+// awaitSuback waits for the SUBACK to a SUBSCRIBE with n filters.
 func awaitSuback(s *mqtt.Session, id uint16, n int, until time.Time) (*mqtt.Event, error) {
 	e, err := s.Await(until, func(e *mqtt.Event) bool { return e.Kind == mqtt.Suback && e.ID == id })
 	switch {
@@ -42,32 +42,34 @@ func awaitSuback(s *mqtt.Session, id uint16, n int, until time.Time) (*mqtt.Even
 	return e, nil
 }
 
-// refusedBy is the ending of what a SUBACK or PUBACK refused; the connection itself lives.
+// RefusedBy returns the ending for a request that a SUBACK or PUBACK refused. The connection itself
+// stays open.
 func RefusedBy(s *mqtt.Session, packet disconnect.PacketType, code byte, reason string) *mqtt.End {
 	return &mqtt.End{Ending: disconnect.Classify(disconnect.Observation{Phase: disconnect.PhaseEstablished, Version: byte(s.Version()),
 		Packet: packet, Code: code, ReasonString: reason}), Account: s.Account(), Time: time.Now()}
 }
 
-// told tells whether an end was the broker's word about something else than the keepalive: a takeover, an operator, a
-// shutdown.
+// AnnouncedOtherReason reports whether the broker sent a DISCONNECT with a reason other than the
+// keepalive, such as a takeover, an operator's action or a shutdown.
 func AnnouncedOtherReason(end *mqtt.End) bool {
 	return end != nil && (end.Evidence == disconnect.FromDisconnectPacket && end.Reason != disconnect.KeepaliveTimeout && end.Reason != disconnect.IdleTimeout)
 }
 
-// afterwards is how long we look, after a detection, whether what ended the victim befell others, too.
+// AftermathTime is how long a run watches the other connections after a detection. If they end too,
+// the detection may have the same cause.
 const AftermathTime = 2 * time.Second
 
-// mqttPhase is the time from CONNECT to CONNACK.
+// MQTTPhase returns the time from CONNECT to CONNACK.
 func MQTTPhase(s *mqtt.Session) time.Duration {
 	phases := s.Account().Phases
 	i := slices.IndexFunc(phases, func(p mqtt.PhaseTime) bool { return p.Phase == disconnect.PhaseMQTT })
 	return phases[i].Duration.Round(time.Microsecond)
 }
 
-// cleanUpTime is kept back from a run's timeout to end the connections in order.
+// CleanUpTime is the part of a run's timeout that is reserved for ending the connections in order.
 const CleanUpTime = 500 * time.Millisecond
 
-// connectReasons are the reasons for which a connect can fail.
+// ConnectReasons returns the reasons for which a connect can fail.
 func ConnectReasons() []string {
 	return synthetic.ReasonLabels(disconnect.ConnackTimeout, disconnect.HandshakeTimeout, disconnect.PeerClosed, disconnect.ConnectionReset,
 		disconnect.ConnectionRefused, disconnect.NetworkTimeout, disconnect.NetworkUnreachable, disconnect.DNSError,
@@ -76,7 +78,7 @@ func ConnectReasons() []string {
 		disconnect.RateOrQuota, disconnect.ProtocolError, disconnect.NotSupported, disconnect.Other)
 }
 
-// lastPing sends a PINGREQ, awaits its answer, and gives when it left.
+// LastPing sends a PINGREQ, waits for its PINGRESP, and returns when the PINGREQ was sent.
 func LastPing(s *mqtt.Session) (time.Time, error) {
 	if err := s.Ping(); err != nil {
 		return time.Time{}, err
@@ -98,12 +100,13 @@ func LastPing(s *mqtt.Session) (time.Time, error) {
 	}
 }
 
-// pingTime is how long the answer to a PINGREQ may take with a profile.
+// PingTime returns how long the PINGRESP to a PINGREQ may take with a profile.
 func PingTime(p synthetic.Profile) time.Duration {
 	return max(p.Ping.Timeout, 10*time.Second) + time.Second
 }
 
-// linger drives a session until a moment has come. The error is the session's end, or that ctx is done.
+// Linger drives a session until the given time. The error is the end of the session, or says why
+// ctx is done.
 func Linger(ctx context.Context, s *mqtt.Session, until time.Time) error {
 	defer context.AfterFunc(ctx, s.Interrupt)()
 	for {
@@ -119,13 +122,13 @@ func Linger(ctx context.Context, s *mqtt.Session, until time.Time) error {
 	}
 }
 
-// ctxError tells why ctx is done.
+// ContextError returns an error that says why ctx is done.
 func ContextError(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return errors.New("the run's timeout passed before there was a verdict: raise it")
+		return errors.New("the timeout of the run passed before there was a verdict: raise the timeout")
 	}
 	return synthetic.ErrStopped
 }
 
-// connectTime is how long one of the clients of a run may take to connect.
+// ConnectTime is how long one client of a run may take to connect.
 const ConnectTime = 10 * time.Second

@@ -1,3 +1,10 @@
+// Package client makes the MQTT connections of the probes.
+//
+// A [Client] connects to one target with one profile. It reads passwords and certificates again at
+// each connect, obeys the connect rate limit of the target, and makes sure that the broker keeps no
+// session after the run. A [Member] is one of several sessions that a run drives at the same time.
+// A [Faller] makes a session half-open. A [Listener] keeps subscriptions over a connection that
+// reconnects by itself.
 package client
 
 import (
@@ -20,27 +27,34 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// client makes the connections of one probe to one target.
+// Client makes the connections of one probe to one target.
 type Client struct {
-	Env     synthetic.Env
+	// Env is what the agent provides for the probe.
+	Env synthetic.Env
+	// Profile is how the connections behave.
 	Profile *synthetic.Profile
-	Target  *synthetic.Target
-	gate    *rate.Limiter
-	URL     *url.URL
-	proxy   *url.URL
-	source  netip.Addr
-	cache   tls.ClientSessionCache // nil: full handshakes
-	v5      v5Support
+	// Target is the broker to connect to: Env.Target, or the other target of a probe that uses two.
+	Target *synthetic.Target
+	gate   *rate.Limiter
+	// URL is the parsed URL of the target, with the websocket path of the profile.
+	URL    *url.URL
+	proxy  *url.URL
+	source netip.Addr
+	cache  tls.ClientSessionCache // nil: always full handshakes
+	v5     v5Support
 
-	mu   sync.Mutex
-	owed map[string]bool // roles of which the broker may keep a session
+	mu sync.Mutex
+	// leftover has the roles for which the broker may still keep a session.
+	leftover map[string]bool
 }
 
-// newClient checks what can be checked before a connection is made.
+// New returns a client for the target of env. It checks everything that can be checked without a
+// connection.
 func New(env synthetic.Env, p *synthetic.Profile) (*Client, error) {
 	return NewTo(env, p, env.Target, env.Gate)
 }
 
+// NewTo is like [New], for another target with its own connect rate limit.
 func NewTo(env synthetic.Env, p *synthetic.Profile, t *synthetic.Target, gate *rate.Limiter) (*Client, error) {
 	c := &Client{Env: env, Profile: p, Target: t, gate: gate}
 	var err error
@@ -72,7 +86,8 @@ func NewTo(env synthetic.Env, p *synthetic.Profile, t *synthetic.Target, gate *r
 	return c, nil
 }
 
-// clientID is the client identifier of a role; "" if the profile has a fixed pool and all of it is in use.
+// ClientID returns the client identifier of a role. It is "" if the profile has a fixed pool and
+// all of it is in use.
 func (c *Client) ClientID(role string) string {
 	if pool := c.Profile.ClientIDs; len(pool) > 0 {
 		return c.Env.IDs.Lend(pool, c.Target.Name, synthetic.Borrower{Probe: c.Env.Identity, Slot: c.Env.Slot, Role: role})
@@ -80,8 +95,9 @@ func (c *Client) ClientID(role string) string {
 	return c.Env.ClientID(c.Profile.ClientID, role)
 }
 
-// options makes the options of one connection. Password and certificates are read anew each time; what cannot be read is
-// our own fault and no [mqtt.End], which makes a run inconclusive.
+// Options returns the options of one connection. It reads password and certificates again each
+// time. If it cannot read them, this is a fault of our own side. The error is then not an
+// [mqtt.End], so the run becomes inconclusive.
 func (c *Client) Options(ctx context.Context, role string) (mqtt.Options, error) {
 	p, t := c.Profile, c.Target
 	o := mqtt.Options{URL: c.URL, Version: p.Protocol, ClientID: c.ClientID(role), Username: t.Username,
@@ -96,7 +112,7 @@ func (c *Client) Options(ctx context.Context, role string) (mqtt.Options, error)
 			o.WSHeader.Set(k, v)
 		}
 	}
-	if err := patiently(ctx, func() error { return c.read(&o) }); err != nil {
+	if err := retryRead(ctx, func() error { return c.read(&o) }); err != nil {
 		return o, fmt.Errorf("target %s: %w", t.Name, err)
 	}
 	return o, nil
@@ -115,7 +131,8 @@ func (c *Client) read(o *mqtt.Options) (err error) {
 	return err
 }
 
-// wait waits for the target's connect rate limit. Not to be let through before ctx ends is our own doing.
+// Wait waits for the connect rate limit of the target. If ctx ends first, this is a fault of our
+// own side.
 func (c *Client) Wait(ctx context.Context) error {
 	if c.gate == nil {
 		return nil
@@ -124,12 +141,13 @@ func (c *Client) Wait(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return fmt.Errorf("connect_rate of target %s: more connects are planned than its %g a second allow: raise it, or lengthen intervals (see `pingreq config check`)", c.Target.Name, float64(c.gate.Limit()))
+		return fmt.Errorf("connect_rate of target %s: the probes need more than the allowed %g connects a second: raise it, or make intervals longer (see `pingreq config check`)", c.Target.Name, float64(c.gate.Limit()))
 	}
 	return nil
 }
 
-// connect waits for the rate limit and connects.
+// Connect waits for the connect rate limit and connects. change may change the options; it may be
+// nil.
 func (c *Client) Connect(ctx context.Context, role string, change func(*mqtt.Options)) (*mqtt.Session, error) {
 	o, err := c.Options(ctx, role)
 	if err != nil {
@@ -144,7 +162,8 @@ func (c *Client) Connect(ctx context.Context, role string, change func(*mqtt.Opt
 	return c.Dial(ctx, role, o)
 }
 
-// join connects one of the clients of a run; it leaves no session behind, unless change says otherwise.
+// Join connects one client of a run, within [ConnectTime]. The session ends with its connection,
+// unless change makes it persistent.
 func (c *Client) Join(ctx context.Context, role string, change func(*mqtt.Options)) (*mqtt.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, ConnectTime)
 	defer cancel()
@@ -156,46 +175,50 @@ func (c *Client) Join(ctx context.Context, role string, change func(*mqtt.Option
 	})
 }
 
-// clean makes a connection leave no session behind.
+// Clean changes the options so that the session ends with its connection.
 func Clean(o *mqtt.Options) { o.CleanStart, o.SessionExpiry = true, 0 }
 
-// polite is the ping policy of the clients that must not be cut, whatever the profile says.
+// Polite sets the ping policy of clients that must not be disconnected, whatever the profile says.
 func Polite(o *mqtt.Options) { o.Ping = mqtt.PingPolicy{When: mqtt.PingEither, After: 1} }
 
-// dial connects, and finds out whether a CONNECT that was closed without an answer was closed for its version.
+// Dial connects. If the broker closes an MQTT 5 connection after CONNECT without a CONNACK, Dial
+// finds out whether the MQTT version was the reason.
 func (c *Client) Dial(ctx context.Context, role string, o mqtt.Options) (*mqtt.Session, error) {
-	lasts, owed := o.Version == mqtt.V5 && o.SessionExpiry > 0 || o.Version == mqtt.V311 && !o.CleanStart, c.owes(role)
+	lasts, leftover := o.Version == mqtt.V5 && o.SessionExpiry > 0 || o.Version == mqtt.V311 && !o.CleanStart, c.hasLeftover(role)
 	if lasts {
-		c.owe(role, true) // from CONNECT on, whether its CONNACK comes or not
+		c.setLeftover(role, true) // from CONNECT on, with or without a CONNACK
 	}
 	s, err := mqtt.Dial(ctx, o)
 	if end, ok := errors.AsType[*mqtt.End](err); ok {
 		if o.Version == mqtt.V5 {
 			c.v5.judge(ctx, c, o, end)
 		}
-		if lasts && !owed && (end.Evidence == disconnect.FromConnack || end.Reason == disconnect.NotSupported) { // refused: there is no session
-			c.owe(role, false)
+		if lasts && !leftover && (end.Evidence == disconnect.FromConnack || end.Reason == disconnect.NotSupported) {
+			c.setLeftover(role, false) // refused, so there is no session
 		}
 	}
 	return s, err
 }
 
-// finish ends a session in order and makes sure that the broker keeps nothing of it, whatever the profile says.
+// Finish ends a session in order and makes sure that the broker does not keep it, whatever the
+// profile says. s may be nil.
 func (c *Client) Finish(s *mqtt.Session, role string) {
 	if s == nil {
 		return
 	}
 	if end := s.Forget(); s.Version() == mqtt.V5 && end.Reason == disconnect.ClientDisconnect {
-		c.owe(role, false)
+		c.setLeftover(role, false)
 	}
 	c.Settle(role)
 }
 
-// settle makes the broker forget the session of a role, if it may have one, by a clean one in its place. A 3.1.1 session
-// without Clean Session has no other end, nor has one whose connection broke off. A broker that has not noticed that yet
-// may refuse the other at first; NATS refuses a second takeover within a second.
+// Settle makes the broker delete the session of a role, if it may have one, by replacing it with a
+// clean session. This is the only way to end a 3.1.1 session without Clean Session, or a session
+// whose connection broke. A broker that has not yet noticed the broken connection may refuse the
+// new one at first. NATS refuses a second takeover within a second. Settle therefore tries again,
+// for at most 3 s.
 func (c *Client) Settle(role string) {
-	if !c.owes(role) {
+	if !c.hasLeftover(role) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
@@ -204,7 +227,7 @@ func (c *Client) Settle(role string) {
 		s, err := c.Connect(ctx, role, Clean)
 		if err == nil {
 			s.Disconnect(0)
-			c.owe(role, false)
+			c.setLeftover(role, false)
 			return
 		}
 		if end, ok := errors.AsType[*mqtt.End](err); !ok || end.Phase != disconnect.PhaseMQTT || !clock.Sleep(ctx, settleAgain) {
@@ -216,23 +239,23 @@ func (c *Client) Settle(role string) {
 // settleAgain is the wait before the next try to end a session.
 const settleAgain = 1250 * time.Millisecond
 
-// owes tells whether the broker may keep a session of a role.
-func (c *Client) owes(role string) bool {
+// hasLeftover reports whether the broker may still keep a session of a role.
+func (c *Client) hasLeftover(role string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.owed[role]
+	return c.leftover[role]
 }
 
-// owe notes whether the broker may keep a session of a role.
-func (c *Client) owe(role string, owed bool) {
+// setLeftover records whether the broker may still keep a session of a role.
+func (c *Client) setLeftover(role string, leftover bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !owed {
-		delete(c.owed, role)
+	if !leftover {
+		delete(c.leftover, role)
 		return
 	}
-	if c.owed == nil {
-		c.owed = map[string]bool{}
+	if c.leftover == nil {
+		c.leftover = map[string]bool{}
 	}
-	c.owed[role] = true
+	c.leftover[role] = true
 }

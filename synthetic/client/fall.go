@@ -12,32 +12,39 @@ import (
 	"github.com/pingreq/pingreq/synthetic/netfault"
 )
 
-// modeAuto stands for the first mode that works: deaf, mute, silent.
+// ModeAuto stands for the first mode that works: deaf, mute, silent.
 const ModeAuto = "auto"
 
-// faller makes sessions half-open, in the way that is configured or the best that works here. It belongs to one probe.
+// Faller makes sessions half-open, in the configured mode or in the best mode that works here. It
+// belongs to one probe.
 type Faller struct {
-	mode string // a netfault.Mode, or modeAuto
+	mode string // a netfault.Mode, or ModeAuto
 
 	mu   sync.Mutex
-	last netfault.Mode // in which a session fell; "": none yet
-	// onLink tells that the path did not let us be mute: the broker heard us all the same.
-	onLink error
+	last netfault.Mode // mode of the latest fallen session; "" if none has fallen yet
+	// muteFailure is set once mode mute did not work on this path: the broker still received our
+	// packets.
+	muteFailure error
 }
 
+// NewFaller returns a Faller for a mode: one of [netfault.Mode], or [ModeAuto].
 func NewFaller(mode string) *Faller { return &Faller{mode: mode} }
 
-// fallen is a session that is half-open now.
+// Fallen is a session that is half-open now.
 type Fallen struct {
-	Mode  netfault.Mode
-	Since time.Time // when its last packet left that the broker can have received
-	// downgrade tells why a better mode did not work, if the mode was to be found; news that this is the first time.
+	// Mode is how the session was made half-open.
+	Mode netfault.Mode
+	// Since is when we sent the last packet that the broker can have received. Detection times are
+	// measured from it.
+	Since time.Time
+	// downgrade says why a better mode did not work, with ModeAuto.
 	downgrade string
-	news      bool
+	// firstTime is true if the session before fell in another mode, or if this is the first one.
+	firstTime bool
 	fault     *netfault.Fault // nil in mode silent
 }
 
-// expected is the mode in which the next session will fall, as far as is known.
+// ExpectedMode returns the mode in which the next session will probably fall.
 func (f *Faller) ExpectedMode() netfault.Mode {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -52,8 +59,8 @@ func (f *Faller) ExpectedMode() netfault.Mode {
 	return netfault.Silent
 }
 
-// fall has a session send a last PINGREQ, and vanish once it was answered. An error that is no [mqtt.End] is our own
-// inability, with what to do about it.
+// Fall sends a last PINGREQ on a session, waits for its PINGRESP, and makes the session half-open.
+// An error that is not an [mqtt.End] is a limit of our own side, and says what to do about it.
 func (f *Faller) Fall(ctx context.Context, s *mqtt.Session) (*Fallen, error) {
 	release := context.AfterFunc(ctx, s.Interrupt)
 	last, err := LastPing(s)
@@ -72,36 +79,36 @@ func (f *Faller) Fall(ctx context.Context, s *mqtt.Session) (*Fallen, error) {
 		done.Mode = netfault.Mute
 		err = done.mute(ctx, s)
 	default:
-		f.best(ctx, s, done)
+		f.fallBest(ctx, s, done)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot make a client half-open: %w (mode auto takes what works)", err)
+		return nil, fmt.Errorf("cannot make a client half-open: %w (mode auto selects a mode that works)", err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	done.news = f.last != done.Mode
+	done.firstTime = f.last != done.Mode
 	f.last = done.Mode
 	return done, nil
 }
 
-// tell notes in a report how the session fell, and warns when that is not the best way.
+// Describe adds to a report how the session fell, and emits a warning if it was not the best mode.
 func (d *Fallen) Describe(r *synthetic.Report, emit func(synthetic.Event)) {
 	r.AddFact("mode", "%s", d.Mode)
 	if d.downgrade != "" {
 		r.AddFact("why not deaf", "%s", d.downgrade)
-		emit(synthetic.Event{Name: "downgraded", Notable: d.news, Detail: fmt.Sprintf("half-open clients vanish in mode %s: %s", d.Mode, d.downgrade)})
+		emit(synthetic.Event{Name: "downgraded", Notable: d.firstTime, Detail: fmt.Sprintf("half-open clients vanish in mode %s: %s", d.Mode, d.downgrade)})
 	}
 }
 
-// best falls in the best mode that works.
-func (f *Faller) best(ctx context.Context, s *mqtt.Session, done *Fallen) {
+// fallBest makes the session half-open in the best mode that works.
+func (f *Faller) fallBest(ctx context.Context, s *mqtt.Session, done *Fallen) {
 	fault, deaf := netfault.Apply(s.Conn(), netfault.Deaf)
 	if deaf == nil {
 		done.Mode, done.fault = netfault.Deaf, fault
 		return
 	}
 	f.mu.Lock()
-	mute := f.onLink
+	mute := f.muteFailure
 	f.mu.Unlock()
 	if mute == nil {
 		if mute = done.mute(ctx, s); mute == nil {
@@ -110,20 +117,20 @@ func (f *Faller) best(ctx context.Context, s *mqtt.Session, done *Fallen) {
 		}
 		if errors.Is(mute, netfault.ErrIneffective) {
 			f.mu.Lock()
-			f.onLink = mute
+			f.muteFailure = mute
 			f.mu.Unlock()
 		}
 	}
 	done.downgrade = fmt.Sprintf("%s; %s", deaf, mute)
 }
 
-// mute makes the session mute, and makes sure that the broker does not hear it.
+// mute makes the session mute, and verifies that the broker receives nothing from it.
 func (d *Fallen) mute(ctx context.Context, s *mqtt.Session) error {
 	fault, err := netfault.Apply(s.Conn(), netfault.Mute)
 	if err != nil {
 		return err
 	}
-	if err = s.Ping(); err == nil { // that must not arrive
+	if err = s.Ping(); err == nil { // this PINGREQ must not arrive
 		err = fault.Verify(ctx)
 	}
 	if err != nil {
@@ -135,11 +142,11 @@ func (d *Fallen) mute(ctx context.Context, s *mqtt.Session) error {
 	return nil
 }
 
-// fallTime is how long a session of a profile may take to fall: a PINGREQ that is answered, and to make sure that the
-// broker does not hear it any more.
+// FallTime returns how long it may take to make a session of a profile half-open. The time is for
+// the last PINGREQ with its PINGRESP, and for verifying that the broker receives nothing more.
 func FallTime(p synthetic.Profile) time.Duration { return PingTime(p) + 6*time.Second }
 
-// end ends a session that fell, so that nothing of it stays, neither here nor at the broker.
+// End ends the fallen session. Nothing of it stays at our side or at the broker.
 func (d *Fallen) End(s *mqtt.Session) {
 	if d != nil && d.fault != nil {
 		_ = d.fault.Reset()
@@ -147,7 +154,8 @@ func (d *Fallen) End(s *mqtt.Session) {
 	s.Abort()
 }
 
-// held tells whether the session was half-open all the time: nil, or what was wrong.
+// Held returns nil if the session was half-open all the time. Otherwise the error says what was
+// wrong.
 func (d *Fallen) Held() error {
 	if d.fault == nil {
 		return nil

@@ -14,15 +14,17 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// Files are replaced one after the other, some by writing them anew: for a moment one may be missing, empty or cut short,
-// or a certificate and a key may not belong together.
+// A file that is being replaced may be missing, empty or incomplete for a moment. Or a certificate
+// and a key may not belong together. We therefore read again every fileRetry, for at most
+// filePatience.
 const (
 	fileRetry    = 100 * time.Millisecond
 	filePatience = time.Second
 )
 
-// patiently reads files until they are complete, for as long as their replacement may take. The error is that of the last try.
-func patiently(ctx context.Context, read func() error) error {
+// retryRead reads files until they are complete, for at most as long as their replacement may take.
+// The error is that of the last try.
+func retryRead(ctx context.Context, read func() error) error {
 	for until := time.Now().Add(filePatience); ; {
 		err := read()
 		if err == nil || time.Now().Add(fileRetry).After(until) || !clock.Sleep(ctx, fileRetry) {
@@ -31,7 +33,8 @@ func patiently(ctx context.Context, read func() error) error {
 	}
 }
 
-// readPassword reads a password file, which must not be empty: that is no password but a file which is being written.
+// readPassword reads a password file. The file must not be empty: an empty file is one that is
+// being written.
 func readPassword(name string) (mqtt.Secret, error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
@@ -55,6 +58,6 @@ func readPair(cert, key string) (tls.Certificate, error) {
 	case strings.Contains(err.Error(), "does not match"):
 		return pair, fmt.Errorf("tls.cert_file and tls.key_file: the key %s does not belong to the certificate %s: replace both", key, cert)
 	}
-	// What crypto/tls says may repeat what is in the files.
-	return pair, fmt.Errorf("tls.cert_file and tls.key_file: %s and %s hold no complete certificate with its key in PEM", cert, key)
+	// The error of crypto/tls is left out, because it may quote the content of the files.
+	return pair, fmt.Errorf("tls.cert_file and tls.key_file: %s and %s do not contain a complete certificate and its key in PEM", cert, key)
 }

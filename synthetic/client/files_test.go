@@ -16,8 +16,8 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestFilesReplaced reads a password, a pair and a CA while they are replaced: what is whole in good time is used, and
-// what stays broken is told.
+// TestFilesReplaced reads a password, a certificate with its key, and a CA while they are replaced.
+// Files that are complete in time are used. Files that stay broken cause an error.
 func TestFilesReplaced(t *testing.T) {
 	ca := lab.NewCA(t)
 	before, after := ca.Client(t), ca.Client(t)
@@ -31,8 +31,8 @@ func TestFilesReplaced(t *testing.T) {
 		name  string
 		first files
 		then  files // a while later
-		late  bool  // too late
-		want  files // what is used; the zero value: none
+		late  bool  // after the client has given up
+		want  files // what is used; the zero value means nothing
 		fault string
 	}{
 		{name: "nothing happens", first: old, then: old, want: old},
@@ -45,7 +45,7 @@ func TestFilesReplaced(t *testing.T) {
 		{name: "no password yet", first: half(func(f *files) { f.password = nil }), then: whole, want: whole},
 		{name: "empty password", first: half(func(f *files) { f.password = []byte("\n") }), then: whole, want: whole},
 		{name: "new certificate, old key, for good", first: half(func(f *files) { f.key = oldKey }), then: whole, late: true, fault: "does not belong to the certificate"},
-		{name: "half of the key, for good", first: half(func(f *files) { f.key = newKey[:100] }), then: whole, late: true, fault: "no complete certificate with its key"},
+		{name: "half of the key, for good", first: half(func(f *files) { f.key = newKey[:100] }), then: whole, late: true, fault: "do not contain a complete certificate and its key"},
 		{name: "no key, for good", first: half(func(f *files) { f.key = nil }), then: whole, late: true, fault: "no such file"},
 		{name: "no password, for good", first: half(func(f *files) { f.password = nil }), then: whole, late: true, fault: "password_file: open"},
 		{name: "empty password, for good", first: half(func(f *files) { f.password = []byte{} }), then: whole, late: true, fault: "is empty: it should hold the password"},
@@ -94,14 +94,14 @@ func TestFilesReplaced(t *testing.T) {
 				}
 				pair, err := tls.X509KeyPair(tt.want.cert, tt.want.key)
 				if err != nil || !slices.Equal(o.TLS.Certificates[0].Certificate[0], pair.Certificate[0]) {
-					t.Errorf("another certificate, %v", err)
+					t.Errorf("the wrong certificate is used: %v", err)
 				}
 			})
 		})
 	}
 }
 
-// TestFilesStopped gives up when the run does.
+// TestFilesStopped checks that the client stops reading when the run stops.
 func TestFilesStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, err := New(synthetic.Env{Target: &synthetic.Target{Name: "plant", URL: "mqtt://127.0.0.1", PasswordFile: filepath.Join(t.TempDir(), "none")}}, new(synthetic.DefaultProfile()))

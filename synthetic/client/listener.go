@@ -11,47 +11,52 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// Heard is told what a [Listener] hears. Its methods are called from one goroutine.
+// Handler handles what a [Listener] receives. Its methods are called from one goroutine.
 type Handler interface {
-	// Subscribing tells that SUBSCRIBE is about to be sent, on a new connection or after a refusal.
+	// Subscribing is called before SUBSCRIBE is sent, on a new connection or after a refusal.
 	Subscribing(at time.Time)
-	// Subscribed tells that the broker granted at least one of the filters; refused has the others.
+	// Subscribed is called when the broker granted at least one of the filters. refused has the
+	// other ones.
 	Subscribed(refused []string)
-	// Message is a message that came, and when it came.
+	// Message is called for each message, with the time of its arrival.
 	Message(m *mqtt.Message, at time.Time)
-	// Refused tells that the broker refuses every filter, or closes whenever it is asked, and when it is asked again.
+	// Refused is called when the broker refuses every filter, or closes the connection after each
+	// SUBSCRIBE. again is the wait before the next SUBSCRIBE.
 	Refused(why *mqtt.End, again time.Duration)
-	// Lost tells that there is no connection, why, and when the next attempt comes.
+	// Lost is called when there is no connection. why is the reason, and retry is the wait before
+	// the next attempt.
 	Lost(why error, retry time.Duration)
 }
 
-// Listener keeps subscriptions at a target over a connection that comes back by itself: for what a broker tells of
-// itself and of its clients. It leaves nothing behind at the broker.
+// Listener keeps subscriptions at a target over a connection that reconnects by itself. It is for
+// what a broker publishes about itself and its clients. It leaves nothing behind at the broker.
 type Listener struct {
-	c       *Client
-	role    string
-	filters []string
-	heard   Handler
-	hungUp  int // connections in a row that ended instead of a SUBACK
+	c            *Client
+	role         string
+	filters      []string
+	handler      Handler
+	closedInARow int // connections in a row that the broker closed instead of sending a SUBACK
 }
 
-// listenAgain is how long a refused listener waits before it asks again: a broker's rules change rarely, and each question
-// may be a line in its log.
+// listenAgain is how long a refused listener waits before it subscribes again. The access rules of
+// a broker change rarely, and each refusal may be a line in its log.
 const listenAgain = 10 * time.Minute
 
-// hangUps is how many connections in a row have to end instead of a SUBACK to be a refusal: one may be a broker's restart.
-const hangUps = 2
+// closesToRefuse is how many connections in a row must be closed instead of a SUBACK to count as a
+// refusal. One alone may be a restart of the broker.
+const closesToRefuse = 2
 
-// errRefused ends a connection whose refusal was told.
+// errRefused ends a connection after its refusal was reported.
 var errRefused = errors.New("refused")
 
-// NewListener makes a listener for topic filters, at QoS 0. The role tells its connection from others of the same target.
-func NewListener(env synthetic.Env, p *synthetic.Profile, role string, filters []string, heard Handler) (*Listener, error) {
+// NewListener returns a listener for topic filters at QoS 0. The role distinguishes its connection
+// from others of the same target.
+func NewListener(env synthetic.Env, p *synthetic.Profile, role string, filters []string, handler Handler) (*Listener, error) {
 	c, err := New(env, p)
-	return &Listener{c: c, role: role, filters: filters, heard: heard}, err
+	return &Listener{c: c, role: role, filters: filters, handler: handler}, err
 }
 
-// ClientID is the client identifier of its connection.
+// ClientID returns the client identifier of the connection.
 func (l *Listener) ClientID() string { return l.c.ClientID(l.role) }
 
 // Run listens until ctx is done.
@@ -59,7 +64,7 @@ func (l *Listener) Run(ctx context.Context) {
 	link := mqtt.Link{Timeout: l.c.Env.Timeout, Wait: l.c.Wait, Serve: l.serve,
 		Down: func(why error, retry time.Duration) {
 			if !errors.Is(why, errRefused) {
-				l.heard.Lost(why, retry)
+				l.handler.Lost(why, retry)
 			}
 		},
 		Options: func() (mqtt.Options, error) {
@@ -69,7 +74,7 @@ func (l *Listener) Run(ctx context.Context) {
 			o.Paced = true
 			return o, err
 		}}
-	_ = link.Run(ctx) // ends with ctx alone
+	_ = link.Run(ctx) // it ends only when ctx is done
 }
 
 // serve subscribes and listens on one connection.
@@ -79,10 +84,10 @@ func (l *Listener) serve(ctx context.Context, s *mqtt.Session) error {
 		if err != nil {
 			return l.closed(ctx, err)
 		}
-		l.hungUp = 0
+		l.closedInARow = 0
 		until := time.Time{}
 		if refused != nil {
-			l.heard.Refused(refused, listenAgain)
+			l.handler.Refused(refused, listenAgain)
 			until = time.Now().Add(listenAgain)
 		}
 		if err := l.listen(ctx, s, until); err != nil {
@@ -91,29 +96,29 @@ func (l *Listener) serve(ctx context.Context, s *mqtt.Session) error {
 	}
 }
 
-// closed waits before the next connection if the broker closes whenever it is asked: so do some to a client that may not
-// subscribe, and others count its attempts.
+// closed waits before the next connection if the broker closes the connection after each SUBSCRIBE.
+// Some brokers do so when the client may not subscribe, and some count the attempts of a client.
 func (l *Listener) closed(ctx context.Context, why error) error {
 	end, ok := errors.AsType[*mqtt.End](why)
 	if !ok || end.Initiator == disconnect.ByClient || end.Evidence == disconnect.FromDeadline {
-		l.hungUp = 0
+		l.closedInARow = 0
 		return why
 	}
-	if l.hungUp++; l.hungUp < hangUps {
+	if l.closedInARow++; l.closedInARow < closesToRefuse {
 		return why
 	}
-	l.heard.Refused(end, listenAgain)
+	l.handler.Refused(end, listenAgain)
 	clock.Sleep(ctx, listenAgain)
 	return errRefused
 }
 
-// subscribe asks for all filters. It gives the refusal if none was granted.
+// subscribe subscribes to all filters. It returns the refusal if none was granted.
 func (l *Listener) subscribe(s *mqtt.Session) (*mqtt.End, error) {
 	filters := make([]mqtt.Filter, len(l.filters))
 	for i, f := range l.filters {
 		filters[i].Topic = f
 	}
-	l.heard.Subscribing(time.Now())
+	l.handler.Subscribing(time.Now())
 	id, err := s.Subscribe(filters...)
 	if err != nil {
 		return nil, err
@@ -133,11 +138,11 @@ func (l *Listener) subscribe(s *mqtt.Session) (*mqtt.End, error) {
 	if len(refused) == len(filters) {
 		return why, nil
 	}
-	l.heard.Subscribed(refused)
+	l.handler.Subscribed(refused)
 	return nil, nil
 }
 
-// listen hands messages on until the session ends, ctx is done, or the given moment.
+// listen passes messages on until the session ends, ctx is done, or the given time has come.
 func (l *Listener) listen(ctx context.Context, s *mqtt.Session, until time.Time) error {
 	for {
 		e, err := s.Next(until)
@@ -149,7 +154,7 @@ func (l *Listener) listen(ctx context.Context, s *mqtt.Session, until time.Time)
 		case e.Kind == mqtt.Due:
 			return nil
 		case e.Kind == mqtt.Delivery:
-			l.heard.Message(e.Msg, e.At)
+			l.handler.Message(e.Msg, e.At)
 		}
 	}
 }

@@ -18,38 +18,38 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// ear writes down what a listener is told, and after what time.
-type ear struct {
+// recorder records the calls to a handler, each with its time since the start.
+type recorder struct {
 	start time.Time
 
 	mu  sync.Mutex
 	got []string
 }
 
-func (e *ear) note(format string, args ...any) {
+func (e *recorder) record(format string, args ...any) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.got = append(e.got, fmt.Sprintf("%s: ", time.Since(e.start).Round(time.Second))+fmt.Sprintf(format, args...))
 }
 
-func (e *ear) Subscribing(time.Time)                {}
-func (e *ear) Subscribed(refused []string)          { e.note("subscribed, refused %v", refused) }
-func (e *ear) Message(m *mqtt.Message, _ time.Time) { e.note("%s %s", m.Topic, m.Payload) }
-func (e *ear) Refused(why *mqtt.End, _ time.Duration) {
-	e.note("refused: %s (%s)", why.Reason, why.Evidence)
+func (e *recorder) Subscribing(time.Time)                {}
+func (e *recorder) Subscribed(refused []string)          { e.record("subscribed, refused %v", refused) }
+func (e *recorder) Message(m *mqtt.Message, _ time.Time) { e.record("%s %s", m.Topic, m.Payload) }
+func (e *recorder) Refused(why *mqtt.End, _ time.Duration) {
+	e.record("refused: %s (%s)", why.Reason, why.Evidence)
 }
-func (e *ear) Lost(why error, retry time.Duration) {
+func (e *recorder) Lost(why error, retry time.Duration) {
 	reason := why.Error()
 	if end, ok := why.(*mqtt.End); ok {
 		reason = string(end.Reason)
 	}
-	e.note("lost: %s", reason)
+	e.record("lost: %s", reason)
 }
 
-// listenFor runs a listener for a time, and gives what it was told.
+// listenFor runs a listener for a time and returns the calls to its handler.
 func listenFor(t *testing.T, env synthetic.Env, v mqtt.Version, d time.Duration, filters ...string) []string {
 	t.Helper()
-	e := &ear{start: time.Now()}
+	e := &recorder{start: time.Now()}
 	p := probetest.ProfileWith(30*time.Second, v)
 	l, err := NewListener(env, &p, "sys", filters, e)
 	if err != nil {
@@ -63,7 +63,7 @@ func listenFor(t *testing.T, env synthetic.Env, v mqtt.Version, d time.Duration,
 	return e.got
 }
 
-// TestListener hears messages, over a reconnect, and leaves nothing behind.
+// TestListener receives messages before and after a reconnect, and leaves nothing behind.
 func TestListener(t *testing.T) {
 	probetest.Virtually(t, "reconnect", func(t *testing.T, v mqtt.Version) {
 		b, env := probetest.BrokerEnv(t, lab.BrokerOptions{Grace: 1.5})
@@ -96,7 +96,8 @@ func TestListener(t *testing.T) {
 	})
 }
 
-// TestListenerRefused is refused: it says so once, keeps its connection, and asks again after a while.
+// TestListenerRefused refuses the subscription. The listener reports it once, keeps its connection,
+// and subscribes again after a while.
 func TestListenerRefused(t *testing.T) {
 	for name, tc := range map[string]struct {
 		codes []byte
@@ -138,7 +139,8 @@ func TestListenerRefused(t *testing.T) {
 	}
 }
 
-// TestListenerHungUp has a broker that closes instead of answering SUBSCRIBE: once, as when it restarts, or always.
+// TestListenerHungUp has a broker that closes the connection instead of answering SUBSCRIBE: once,
+// as when it restarts, or always.
 func TestListenerHungUp(t *testing.T) {
 	for name, tc := range map[string]struct {
 		times, connects int

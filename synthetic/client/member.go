@@ -7,26 +7,31 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// member is one of several sessions of a run that live side by side, each driven by a goroutine of its own.
+// Member is one of several sessions of a run that exist at the same time. A goroutine of its own
+// drives it.
 type Member struct {
-	Role    string
-	c       *Client
+	// Role is the part that the client plays in the run, such as "observer".
+	Role string
+	c    *Client
+	// Session is the session that is driven. Only Stop hands it back for other use.
 	Session *mqtt.Session
-	// mail has the messages that came; of more than fit, the later ones are dropped.
+	// Mail has the messages that arrived. If it is full, further messages are dropped.
 	Mail chan *mqtt.Event
-	// done is closed when nobody drives the session any more: it ended, or was told to stop. end says why it ended, nil
-	// while it lives; it may be read after done.
+	// done is closed when the session is no longer driven, because it ended or because Stop was
+	// called. end says why it ended, and is nil if it did not. end may be read after done is
+	// closed.
 	done chan struct{}
 	end  *mqtt.End
 
 	stopping atomic.Bool
 }
 
-// mailbox is how many messages wait for the run to look at them.
+// mailbox is how many messages can wait in Mail.
 const mailbox = 64
 
-// drive starts to drive a session: it answers, pings and listens until it ends or is stopped. If every is set, duty is
-// done that often; an error of duty that leaves the session alive is ignored.
+// Drive starts to drive a session. It answers packets, pings and receives until the session ends or
+// Stop is called. If every is set, duty is called at that interval. An error of duty that does not
+// end the session is ignored.
 func Drive(c *Client, role string, s *mqtt.Session, every time.Duration, duty func(*mqtt.Session) error) *Member {
 	m := &Member{Role: role, c: c, Session: s, Mail: make(chan *mqtt.Event, mailbox), done: make(chan struct{})}
 	go func() {
@@ -42,7 +47,9 @@ func Drive(c *Client, role string, s *mqtt.Session, every time.Duration, duty fu
 			e, err := s.Next(next)
 			switch {
 			case err != nil: // it has ended
-			case e.Kind == mqtt.Interrupted && m.stopping.Load(): // not before: it would interrupt who drives next
+			case e.Kind == mqtt.Interrupted && m.stopping.Load():
+				// An interruption that came before Stop is ignored. Otherwise the interruption by
+				// Stop would hit whoever drives the session next.
 				return
 			case e.Kind == mqtt.Delivery:
 				select {
@@ -58,7 +65,7 @@ func Drive(c *Client, role string, s *mqtt.Session, every time.Duration, duty fu
 	return m
 }
 
-// stop stops driving and gives the session back; nil when there is none.
+// Stop stops driving and returns the session. It returns nil if m is nil.
 func (m *Member) Stop() *mqtt.Session {
 	if m == nil {
 		return nil
@@ -70,14 +77,15 @@ func (m *Member) Stop() *mqtt.Session {
 	return m.Session
 }
 
-// leave stops driving and ends the session in order.
+// Leave stops driving and ends the session in order.
 func (m *Member) Leave() {
 	if s := m.Stop(); s != nil {
 		m.c.Finish(s, m.Role)
 	}
 }
 
-// gone gives a channel that is closed when the session has ended; nil, which never is, when there is none.
+// Done returns a channel that is closed when the session is no longer driven. If m is nil, the
+// channel is nil, which is never closed.
 func (m *Member) Done() <-chan struct{} {
 	if m == nil {
 		return nil
@@ -85,7 +93,7 @@ func (m *Member) Done() <-chan struct{} {
 	return m.done
 }
 
-// ended gives how the session ended, nil if there is none or it lives.
+// Ended returns how the session ended. It is nil while the session lives, and if m is nil.
 func (m *Member) Ended() *mqtt.End {
 	if m == nil {
 		return nil

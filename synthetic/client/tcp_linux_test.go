@@ -15,7 +15,7 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestProfileTCP reads the options of a profile back from the socket of its client, below TLS.
+// TestProfileTCP reads the TCP options of a profile back from the socket of its client, below TLS.
 func TestProfileTCP(t *testing.T) {
 	ca := lab.NewCA(t)
 	b := lab.StartScriptedBroker(t, probetest.AcceptOnly, lab.ScriptedBrokerOptions{TLS: &tls.Config{Certificates: []tls.Certificate{ca.Server(t).TLS}}})
@@ -54,7 +54,8 @@ func TestProfileTCP(t *testing.T) {
 					}
 					return v
 				}
-				if got.Keepalive = get(unix.SOL_SOCKET, unix.SO_KEEPALIVE); got.Keepalive != 0 { // else the others are the kernel's
+				if got.Keepalive = get(unix.SOL_SOCKET, unix.SO_KEEPALIVE); got.Keepalive != 0 {
+					// Without keepalive these options have the values of the kernel.
 					got.Idle, got.Interval, got.Probes = get(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE), get(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL), get(unix.IPPROTO_TCP, unix.TCP_KEEPCNT)
 				}
 				got.UserTimeout, got.NoDelay = get(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT), get(unix.IPPROTO_TCP, unix.TCP_NODELAY)

@@ -10,7 +10,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// tls joins the target's side (whom to trust, who we are) with the profile's (what is offered).
+// tls returns the TLS configuration of a connection. It joins the settings of the target (which
+// certificates we trust and present) with those of the profile (what we offer).
 func (c *Client) tls() (*tls.Config, error) {
 	cfg, err := tlsOffer(c.Profile.TLS)
 	if err != nil {
@@ -28,7 +29,7 @@ func (c *Client) tls() (*tls.Config, error) {
 		}
 		cfg.RootCAs = x509.NewCertPool()
 		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.ca_file: %s holds no PEM certificate", t.CAFile)
+			return nil, fmt.Errorf("tls.ca_file: %s contains no PEM certificate", t.CAFile)
 		}
 	}
 	if t.CertFile != "" && !c.Profile.TLS.WithoutClientCert {
@@ -41,7 +42,7 @@ func (c *Client) tls() (*tls.Config, error) {
 	return cfg, nil
 }
 
-// tlsOffer is the profile's side of TLS: what is offered.
+// tlsOffer returns the part of the TLS configuration that comes from the profile.
 func tlsOffer(p synthetic.ProfileTLS) (*tls.Config, error) {
 	cfg := &tls.Config{}
 	for _, v := range []struct {
@@ -55,7 +56,7 @@ func tlsOffer(p synthetic.ProfileTLS) (*tls.Config, error) {
 		*v.to = n
 	}
 	if cfg.MaxVersion != 0 && cfg.MaxVersion < tls.VersionTLS12 && cfg.MinVersion == 0 {
-		cfg.MinVersion = cfg.MaxVersion // Go offers nothing older than 1.2 unless asked
+		cfg.MinVersion = cfg.MaxVersion // Go offers nothing older than 1.2 by default
 	}
 	for _, name := range p.CipherSuites {
 		i := slices.IndexFunc(allSuites(), func(s *tls.CipherSuite) bool { return s.Name == name })
@@ -65,7 +66,7 @@ func tlsOffer(p synthetic.ProfileTLS) (*tls.Config, error) {
 		cfg.CipherSuites = append(cfg.CipherSuites, allSuites()[i].ID)
 	}
 	if len(p.CipherSuites) == 0 && cfg.MinVersion != 0 && cfg.MinVersion < tls.VersionTLS12 {
-		for _, s := range allSuites() { // old versions need old suites
+		for _, s := range allSuites() { // old versions need old cipher suites
 			cfg.CipherSuites = append(cfg.CipherSuites, s.ID)
 		}
 	}
@@ -86,7 +87,7 @@ func curves() map[string]tls.CurveID {
 		"P384": tls.CurveP384, "P521": tls.CurveP521}
 }
 
-// tlsVersion reads "1.0" to "1.3"; "" is Go's default, 0.
+// tlsVersion returns the number of "1.0" to "1.3". "" is the default of Go, 0.
 func tlsVersion(name string) (uint16, error) {
 	v, ok := map[string]uint16{"": 0, "1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}[name]
 	if !ok {

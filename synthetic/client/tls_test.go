@@ -18,9 +18,9 @@ func TestTLSOfTargetAndProfile(t *testing.T) {
 		change func(*synthetic.Target, *synthetic.Profile)
 		fault  string // part of the error; "" = none
 	}{
-		{"as it is", func(*synthetic.Target, *synthetic.Profile) {}, ""},
+		{"no change", func(*synthetic.Target, *synthetic.Profile) {}, ""},
 		{"no such CA file", func(t *synthetic.Target, _ *synthetic.Profile) { t.TLS.CAFile += "x" }, "tls.ca_file"},
-		{"no PEM in it", func(t *synthetic.Target, _ *synthetic.Profile) { t.TLS.CAFile = cert.KeyFile }, "holds no PEM certificate"},
+		{"no PEM in it", func(t *synthetic.Target, _ *synthetic.Profile) { t.TLS.CAFile = cert.KeyFile }, "contains no PEM certificate"},
 		{"key of another", func(tg *synthetic.Target, _ *synthetic.Profile) { tg.TLS.KeyFile = ca.Client(t).KeyFile }, "tls.key_file"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -51,7 +51,7 @@ func TestTLSOfTargetAndProfile(t *testing.T) {
 	for _, bad := range []synthetic.ProfileTLS{{MinVersion: "1.4"}, {CipherSuites: []string{"NULL"}}, {Curves: []string{"P1"}}} {
 		p.TLS = bad
 		if _, err := New(synthetic.Env{Target: &target}, &p); err == nil {
-			t.Errorf("%+v was taken", bad)
+			t.Errorf("%+v was accepted", bad)
 		}
 	}
 }

@@ -13,54 +13,60 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// tally keeps account of the messages of one run: two goroutines write into it, the publisher's and the receiver's.
+// Tally counts what happens to the messages of one run. Two goroutines use it: the one of the
+// publisher and the one of the receiver.
 type Tally struct {
-	Topic   string
-	timeout time.Duration // after which a delivery is late
-	pay     Payload
+	// Topic is the topic of all messages.
+	Topic    string
+	timeout  time.Duration // a later delivery counts as late
+	payloads Payload
 
-	mu      sync.Mutex
-	sent    []*tallied // by sequence number
-	acks    map[byte][]time.Duration
-	newest  map[byte]int // highest sequence number delivered, by QoS
-	missing int
-	done    chan struct{} // closed and replaced when missing becomes 0
-	Last    time.Time     // when the latest of them came that had not come before
+	mu        sync.Mutex
+	sent      []*sentMessage // by sequence number
+	acks      map[byte][]time.Duration
+	newestSeq map[byte]int // highest sequence number delivered, by QoS
+	missing   int
+	done      chan struct{} // closed and replaced when missing becomes 0
+	// Last is when the latest first arrival of a message was. Repeated arrivals do not change it.
+	Last time.Time
 }
 
-// tallied is one message.
-type tallied struct {
+// sentMessage is one message.
+type sentMessage struct {
 	qos       byte
 	sent      time.Time
-	cancelled bool // was not sent after all
+	cancelled bool // it was not sent
 	delivered int
 	took      time.Duration
 	reordered bool
 }
 
+// NewTally returns a Tally for messages on a topic. A message that takes longer than timeout counts
+// as late.
 func NewTally(timeout time.Duration, topic string) *Tally {
-	return &Tally{Topic: topic, timeout: timeout, pay: NewPayload(), acks: map[byte][]time.Duration{}, newest: map[byte]int{}, done: make(chan struct{})}
+	return &Tally{Topic: topic, timeout: timeout, payloads: NewPayload(), acks: map[byte][]time.Duration{}, newestSeq: map[byte]int{}, done: make(chan struct{})}
 }
 
-// next makes the next message. It counts as sent from now on, since it may arrive before Publish returns.
+// next makes the next message. It counts as sent from now on, because it may arrive before Publish
+// returns.
 func (t *Tally) next(qos byte, size int) (int, []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	seq := len(t.sent)
-	t.sent = append(t.sent, &tallied{qos: qos, sent: time.Now()})
+	t.sent = append(t.sent, &sentMessage{qos: qos, sent: time.Now()})
 	t.missing++
-	return seq, t.pay.Make(seq, size)
+	return seq, t.payloads.Make(seq, size)
 }
 
-// sentAt sets the stamp of the raw write.
+// sentAt sets the time at which a message was written to the socket.
 func (t *Tally) sentAt(seq int, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sent[seq].sent = at
 }
 
-// publish sends n messages of one QoS, as many at once as the window allows, and waits until the deadline for their
-// acknowledgements.
+// Publish sends n messages of one QoS, as many at once as the window allows. It waits for their
+// acknowledgements until the deadline.
 func (t *Tally) Publish(s *mqtt.Session, qos byte, n, size int, deadline time.Time) error {
 	acks := map[uint16]bool{}
 	for sent := 0; ; {
@@ -101,30 +107,30 @@ func (t *Tally) Publish(s *mqtt.Session, qos byte, n, size int, deadline time.Ti
 	}
 }
 
-// cancel takes a message back that was not sent.
+// cancel removes a message that was not sent.
 func (t *Tally) cancel(seq int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sent[seq].cancelled = true
-	t.got()
+	t.settleOne()
 }
 
-// got counts one message less as missing.
-func (t *Tally) got() {
+// settleOne reduces the number of missing messages by one.
+func (t *Tally) settleOne() {
 	if t.missing--; t.missing == 0 {
 		close(t.done)
 		t.done = make(chan struct{})
 	}
 }
 
-// acked notes an acknowledgement.
+// acked records an acknowledgement.
 func (t *Tally) acked(qos byte, rtt time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.acks[qos] = append(t.acks[qos], rtt)
 }
 
-// receive drives the subscriber until it is interrupted; the error is its end.
+// Receive drives the subscriber until it is interrupted. The error is the end of the session.
 func (t *Tally) Receive(s *mqtt.Session) error {
 	for {
 		e, err := s.Next(time.Time{})
@@ -139,9 +145,9 @@ func (t *Tally) Receive(s *mqtt.Session) error {
 	}
 }
 
-// delivery notes an arrival.
+// delivery records an arrival.
 func (t *Tally) delivery(payload []byte, at time.Time) {
-	seq, ok := t.pay.Seq(payload)
+	seq, ok := t.payloads.Seq(payload)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !ok || seq >= len(t.sent) {
@@ -152,15 +158,16 @@ func (t *Tally) delivery(payload []byte, at time.Time) {
 		return
 	}
 	m.took, t.Last = at.Sub(m.sent), at
-	if newest, any := t.newest[m.qos]; any && seq < newest {
+	if newestSeq, any := t.newestSeq[m.qos]; any && seq < newestSeq {
 		m.reordered = true
 	} else {
-		t.newest[m.qos] = seq
+		t.newestSeq[m.qos] = seq
 	}
-	t.got()
+	t.settleOne()
 }
 
-// await waits until nothing is missing, until the given time, or until over is closed, since nobody receives any more.
+// Await waits until no message is missing, until the given time, or until over is closed because
+// nobody receives any more.
 func (t *Tally) Await(until time.Time, over <-chan struct{}) {
 	t.mu.Lock()
 	done, missing := t.done, t.missing
@@ -177,13 +184,16 @@ func (t *Tally) Await(until time.Time, over <-chan struct{}) {
 	}
 }
 
-// count is what became of the messages of one QoS.
+// Count says what happened to the messages of one QoS.
 type Count struct {
+	// Late and Reordered messages are also Delivered. Duplicated counts further arrivals of
+	// messages that had already arrived. Lost messages had not arrived when they were counted.
 	Published, Delivered, Lost, Late, Duplicated, Reordered int
-	took, acks                                              []time.Duration
+	// took are the delivery times, acks the times until the acknowledgements.
+	took, acks []time.Duration
 }
 
-// count adds up.
+// Count returns what has happened so far to the messages of one QoS.
 func (t *Tally) Count(qos byte) Count {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -210,12 +220,12 @@ func (t *Tally) Count(qos byte) Count {
 	return c
 }
 
-// incomplete tells whether a message that was published has not arrived yet.
+// Incomplete reports whether a published message has not arrived yet.
 func (t *Tally) Incomplete() bool {
 	return t.Count(0).Lost+t.Count(1).Lost+t.Count(2).Lost > 0
 }
 
-// report turns the account into samples and an outcome.
+// Report sets the outcome of r, and adds the samples and the facts.
 func (t *Tally) Report(m *Metrics, r *synthetic.Report) {
 	r.Outcome = synthetic.Success
 	var total Count
@@ -244,11 +254,11 @@ func (t *Tally) Report(m *Metrics, r *synthetic.Report) {
 		total.Lost += c.Lost
 		total.Late += c.Late
 		total.Reordered += c.Reordered
-		if q != 1 { // at least once: a duplicate is no fault
+		if q != 1 { // at least once: a duplicate is allowed
 			total.Duplicated += c.Duplicated
 		}
 	}
-	r.Detail = fmt.Sprintf("%d messages arrived, once and in order", total.Published)
+	r.Detail = fmt.Sprintf("all %d messages arrived, once and in order", total.Published)
 	switch {
 	case total.Lost > 0:
 		r.Fail(disconnect.MessageLost, "%d of %d messages did not arrive", total.Lost, total.Published)
@@ -261,7 +271,7 @@ func (t *Tally) Report(m *Metrics, r *synthetic.Report) {
 	}
 }
 
-// describe is a line for people.
+// describe returns one line for humans to read.
 func (c *Count) describe() string {
 	s := fmt.Sprintf("%d of %d delivered", c.Delivered, c.Published)
 	if len(c.took) > 0 {

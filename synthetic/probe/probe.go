@@ -1,5 +1,5 @@
-// Package probe lists the kinds of probes. It is the only package that knows them by name: a new kind
-// is one folder beside this file and one line in [Catalog].
+// Package probe lists the kinds of probes. It is the only package that names them. A new kind is
+// one folder in this directory and one line in [Catalog].
 package probe
 
 import (
@@ -29,21 +29,22 @@ func Catalog() synthetic.Catalog {
 		resume.Kind(),
 		idle.Kind(),
 	}}
-	for i := range c.Kinds { // the runner makes every panic a failure
+	for i := range c.Kinds { // the runner reports every panic as a failure
 		c.Kinds[i].Reasons = append(c.Kinds[i].Reasons, string(disconnect.Panic))
 	}
 	return c
 }
 
-// suite returns the probes that run when none is configured. It holds both an idle and an echoing
-// session, since an echo keeps the line warm and would hide what the idle one finds.
+// suite returns the probes that run when the configuration names none. It holds both an idle and an
+// echoing session, because an echo keeps its connection busy and hides what the idle session finds.
 func suite(keepalive time.Duration) []synthetic.Preset {
 	echo := session.DefaultOptions()
 	echo.Echo = session.DefaultEcho()
 	detection := halfopen.DefaultOptions()
-	detection.Late = 3*keepalive + 10*time.Second // RabbitMQ and some EMQX are known to need three keepalives
+	// RabbitMQ and some versions of EMQX need up to 3 × keepalive.
+	detection.Late = 3*keepalive + 10*time.Second
 	unordered := resume.DefaultOptions()
-	unordered.Ordered = false // some brokers always send again what was in flight after what was not
+	unordered.Ordered = false // some brokers send last what they had sent to the dead connection
 	return []synthetic.Preset{
 		{Name: "connect", Kind: "connect", Title: "connect"},
 		{Name: "hold", Kind: "session", Title: "an idle session"},

@@ -31,7 +31,7 @@ func TestKindsAreWellDeclared(t *testing.T) {
 			t.Errorf("kind %s: a held kind has Sessions and Backoff, a periodic one an interval", k.Name)
 		}
 		if k.Cost(synthetic.DefaultProfile(), k.Options()) == (synthetic.Cost{}) {
-			t.Errorf("kind %s costs nothing", k.Name)
+			t.Errorf("kind %s declares no cost", k.Name)
 		}
 		if _, err := k.New(synthetic.Env{Target: &synthetic.Target{Name: "x", URL: "http://x"}}, new(synthetic.DefaultProfile()), k.Options()); err == nil {
 			t.Errorf("kind %s accepts an http URL", k.Name)
@@ -42,14 +42,15 @@ func TestKindsAreWellDeclared(t *testing.T) {
 	}
 }
 
-// TestSuite checks that every probe of the default suite is of a kind of the catalog, with its options.
+// TestSuite checks that every probe of the default suite has a kind of the catalog and options of
+// that kind.
 func TestSuite(t *testing.T) {
 	catalog := Catalog()
 	seen := map[string]bool{}
 	for _, preset := range catalog.Suite(30 * time.Second) {
 		kind, ok := catalog.Kind(preset.Kind)
 		if !ok || preset.Name == "" || preset.Title == "" || seen[preset.Name] {
-			t.Errorf("%+v is of no kind, or incomplete, or there twice", preset)
+			t.Errorf("%+v has an unknown kind, or is incomplete, or is there twice", preset)
 			continue
 		}
 		seen[preset.Name] = true
@@ -59,8 +60,9 @@ func TestSuite(t *testing.T) {
 	}
 }
 
-// TestClientIDsOfKinds runs each kind with a pool just as large as it says that it needs: it takes all of it, nothing
-// else, and nothing twice. With one less it is inconclusive, and says why.
+// TestClientIDsOfKinds runs each kind with a pool of exactly as many client ids as it needs. The
+// kind must use all of them, nothing else, and nothing twice. With one id less it is inconclusive
+// and says why.
 func TestClientIDsOfKinds(t *testing.T) {
 	for _, kind := range Catalog().Kinds {
 		run := func(t *testing.T, missing int) (used, pool []string, reports []synthetic.Report) {
@@ -123,10 +125,12 @@ func TestClientIDsOfKinds(t *testing.T) {
 				if len(pool) == 0 {
 					t.Skip("the kind needs one client, and a profile with a pool of none has no pool")
 				}
-				told := slices.ContainsFunc(reports, func(r synthetic.Report) bool {
+				reported := slices.ContainsFunc(reports, func(r synthetic.Report) bool {
 					return strings.Contains(r.Detail+probetest.FactOf(r, "idler"), fmt.Sprintf("client_ids of profile default: all %d are in use", len(pool)))
 				})
-				if traffic := kind.Name == "session"; !told && !traffic { // a publisher beside a session tries again and again
+				// The publisher of a session tries to connect again and again, and does not report
+				// it.
+				if traffic := kind.Name == "session"; !reported && !traffic {
 					t.Errorf("%+v", reports)
 				}
 			})

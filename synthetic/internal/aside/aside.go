@@ -1,9 +1,9 @@
-// Package aside keeps the stacks of goroutines small that live for long.
+// Package aside keeps the stacks of long-lived goroutines small.
 package aside
 
-// Run runs f in a goroutine of its own and waits for it; a panic of f is the caller's. A stack that has grown is hardly
-// ever given back: one deep call, a TLS handshake or a report, would cost each of thousands of held sessions kilobytes
-// for the rest of its life.
+// Run runs f in another goroutine and waits for it. A panic of f becomes a panic of the caller. A
+// stack that has grown rarely shrinks again. One deep call, such as a TLS handshake or a report,
+// would otherwise cost each of thousands of held sessions kilobytes for the rest of its life.
 func Run(f func()) {
 	done := make(chan any)
 	go func() {

@@ -10,11 +10,11 @@ func TestRun(t *testing.T) {
 	ran := false
 	aside.Run(func() { ran = true })
 	if !ran {
-		t.Error("Run came back before f was done")
+		t.Error("Run returned before f was done")
 	}
 	defer func() {
 		if p := recover(); p != "boom" {
-			t.Errorf("recovered %v, want f's own panic", p)
+			t.Errorf("recovered %v, want the panic of f", p)
 		}
 	}()
 	aside.Run(func() { panic("boom") })

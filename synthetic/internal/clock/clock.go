@@ -1,4 +1,4 @@
-// Package clock waits for a time that a context can cut short.
+// Package clock waits for a time, or until a context is done.
 package clock
 
 import (
@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Sleep waits for d, or until ctx is done. It reports whether ctx is still alive.
+// Sleep waits for d, or until ctx is done. It reports whether ctx is not done.
 func Sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

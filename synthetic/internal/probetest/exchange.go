@@ -9,14 +9,19 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// Exchange is a broker for MQTT 5 clients with one subscriber; what becomes of the n-th message is up to fate.
+// Exchange is a broker for MQTT 5 clients with one subscriber. Fate decides what happens to each
+// message.
 type Exchange struct {
-	Grant  byte // highest QoS granted
-	Puback byte // reason code of every PUBACK
-	NoAck  bool
-	// noPubrec leaves PUBREC out.
+	// Grant is the reason code in every SUBACK: the highest QoS granted, or a refusal.
+	Grant byte
+	// Puback is the reason code in every PUBACK and PUBREC.
+	Puback byte
+	// NoAck sends no PUBACK and no PUBREC.
+	NoAck bool
+	// NoPubrec sends no PUBREC.
 	NoPubrec bool
-	// fate gives when, and how often, the n-th message (from 0) is delivered; nil: at once, once.
+	// Fate returns when and how often message n (from 0) is delivered. Nil delivers each message at
+	// once and once.
 	Fate func(n int) (after time.Duration, times int)
 
 	mu         sync.Mutex
@@ -25,6 +30,7 @@ type Exchange struct {
 	late       sync.WaitGroup
 }
 
+// Serve is the script of one connection.
 func (x *Exchange) Serve(c *lab.Conn) error {
 	if err := c.Accept(); err != nil {
 		return err

@@ -1,5 +1,5 @@
-// Package probetest helps to test kinds of probes: brokers in memory for virtual time, and a sink that
-// adds up what a probe reports.
+// Package probetest has helpers for the tests of the kinds of probes: brokers in memory for virtual
+// time, and a sink that adds up what a probe reports.
 package probetest
 
 import (
@@ -18,16 +18,17 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// Ledger is a sink that adds up what the probes report, as the collector would.
+// Ledger is a sink that adds up what the probes report, as the collector does.
 type Ledger struct {
-	mu      sync.Mutex
-	Sums    map[string]float64 // "metric{label,label}"
+	mu sync.Mutex
+	// Sums are the values of the series, by "metric{label,label}" without the prefix mqtt_probe_.
+	Sums    map[string]float64
 	counts  map[string]int
 	Events  []synthetic.Event
 	Reports []synthetic.Report
 }
 
-// NewLedger makes an empty ledger.
+// NewLedger returns an empty ledger.
 func NewLedger() *Ledger { return &Ledger{Sums: map[string]float64{}, counts: map[string]int{}} }
 
 func (l *Ledger) add(samples []synthetic.Sample) {
@@ -64,14 +65,14 @@ func (l *Ledger) Event(_ synthetic.Identity, e synthetic.Event) {
 // Forget implements [synthetic.Sink].
 func (l *Ledger) Forget(synthetic.Identity) {}
 
-// Sum returns the value of a series: "zombies_total{ack}".
+// Sum returns the value of a series, such as "zombies_total{ack}".
 func (l *Ledger) Sum(key string) float64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.Sums[key]
 }
 
-// Count returns how many samples a series got.
+// Count returns how many samples a series has.
 func (l *Ledger) Count(key string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -155,8 +156,8 @@ func BrokerEnv(t *testing.T, o lab.BrokerOptions) (*lab.Broker, synthetic.Env) {
 		Target: &synthetic.Target{Name: "broker", URL: "mqtt://10.0.0.1"}, Dial: l.DialContext}
 }
 
-// Respond answers like a good broker, after a millisecond. Pipes have no buffer, so an answer at once
-// would be a deadlock.
+// Respond returns a script that answers like a good broker, after a millisecond. Pipes have no
+// buffer, so an answer without a delay would be a deadlock.
 func Respond(r lab.Responder) lab.Script {
 	if r.Delay == 0 {
 		r.Delay = time.Millisecond
@@ -164,8 +165,8 @@ func Respond(r lab.Responder) lab.Script {
 	return r.Serve
 }
 
-// Build builds a probe of a kind. change may be nil; it gets the pointer that the kind's Options
-// returned.
+// Build builds a probe of a kind. change may be nil. Otherwise it gets the pointer that the kind's
+// Options returned.
 func Build(t *testing.T, k synthetic.Kind, env synthetic.Env, p synthetic.Profile, change func(options any)) synthetic.Probe {
 	t.Helper()
 	o := k.Options()
@@ -187,7 +188,7 @@ func ProfileWith(keepalive time.Duration, v mqtt.Version) synthetic.Profile {
 	return p
 }
 
-// Hold runs a probe once, for at most a time, as the runner does, into a ledger.
+// Hold runs a probe once, for at most d, as the runner does, and returns the ledger of its reports.
 func Hold(t *testing.T, p synthetic.Probe, d time.Duration) *Ledger {
 	t.Helper()
 	l := NewLedger()
@@ -209,7 +210,7 @@ func (l *Ledger) States() string {
 	return strings.Join(out, ", ")
 }
 
-// Virtually runs a test in virtual time, once with each version.
+// Virtually runs a test in virtual time, once with each MQTT version.
 func Virtually(t *testing.T, name string, test func(t *testing.T, v mqtt.Version)) {
 	t.Helper()
 	for _, v := range []mqtt.Version{mqtt.V5, mqtt.V311} {
@@ -219,7 +220,7 @@ func Virtually(t *testing.T, name string, test func(t *testing.T, v mqtt.Version
 	}
 }
 
-// Once runs a periodic probe once, for as long as it needs.
+// Once runs a periodic probe once, until it ends, and returns the ledger of its reports.
 func Once(t *testing.T, ctx context.Context, p synthetic.Probe) *Ledger {
 	t.Helper()
 	l := NewLedger()
@@ -232,7 +233,7 @@ func VerdictOf(r synthetic.Report) string {
 	return strings.TrimSpace(string(r.Outcome) + " " + r.Reason())
 }
 
-// FactOf returns a fact of a report, "" if it has none of that name.
+// FactOf returns a fact of a report. It is "" if the report has no fact with that name.
 func FactOf(r synthetic.Report, name string) string {
 	for _, f := range r.Facts {
 		if f.Name == name {
@@ -242,7 +243,8 @@ func FactOf(r synthetic.Report, name string) string {
 	return ""
 }
 
-// Near compares durations of virtual time. It tolerates the millisecond delays of the scripted broker.
+// Near compares durations in virtual time. It tolerates the millisecond delays of the scripted
+// broker.
 func Near(t *testing.T, what string, got float64, want time.Duration) {
 	t.Helper()
 	if d := got - want.Seconds(); d < -0.05 || d > 0.05 {
@@ -250,7 +252,7 @@ func Near(t *testing.T, what string, got float64, want time.Duration) {
 	}
 }
 
-// AcceptOnly answers CONNECT, with a CONNACK in one write, and then reads until the client closes.
+// AcceptOnly answers CONNECT with a CONNACK in one write, and then reads until the client closes.
 func AcceptOnly(c *lab.Conn) error {
 	if err := c.Accept(); err != nil {
 		return err
@@ -258,7 +260,7 @@ func AcceptOnly(c *lab.Conn) error {
 	return c.Discard()
 }
 
-// Overwrite writes a file as an editor or cp does: over the one that is there.
+// Overwrite writes over an existing file, as an editor or cp does.
 func Overwrite(t *testing.T, to string, content []byte) {
 	t.Helper()
 	if err := os.WriteFile(to, content, 0o600); err != nil {
@@ -266,7 +268,7 @@ func Overwrite(t *testing.T, to string, content []byte) {
 	}
 }
 
-// ContentOf reads a file.
+// ContentOf returns the content of a file.
 func ContentOf(t *testing.T, file string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(file)

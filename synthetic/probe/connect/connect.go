@@ -1,3 +1,11 @@
+// Package connect is the probe that asks: can a device connect right now, and which step is slow or
+// failing?
+//
+// Each run makes one connection with one client, measures each phase from name resolution to the
+// CONNACK, and sends DISCONNECT. With addresses: each it connects to every address of the host. If
+// the CONNACK comes about 40 ms late, up to two more connects find out whether the broker waited
+// for our delayed TCP acknowledgement. A run succeeds if the broker accepts the client. Otherwise
+// the reason says why the connect failed, and the phase says where.
 package connect
 
 import (
@@ -11,9 +19,9 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// ConnectOptions are the options of kind connect.
+// Options are the options of kind connect.
 type Options struct {
-	Addresses string `koanf:"addresses" validate:"oneof=first each" desc:"which addresses of the host to connect to: the first that answers, or each one in turn"`
+	Addresses string `koanf:"addresses" validate:"oneof=first each" desc:"connect to the first address of the host that answers (first), or to all of its addresses in turn (each)"`
 }
 
 // DefaultOptions returns the options with their defaults.
@@ -21,7 +29,7 @@ func DefaultOptions() *Options {
 	return &Options{Addresses: "first"}
 }
 
-// Kind declares the kind.
+// Kind returns the declaration of the kind.
 func Kind() synthetic.Kind {
 	common, delayed := synthetic.NewCommonMetrics(), newDelayedAckMetric()
 	return synthetic.Declare(synthetic.Declaration[Options]{
@@ -39,7 +47,7 @@ func Kind() synthetic.Kind {
 	})
 }
 
-// connectProbe opens a connection, times each phase, and disconnects.
+// probe opens a connection, measures each phase, and disconnects.
 type probe struct {
 	c         *client.Client
 	opts      Options
@@ -47,7 +55,7 @@ type probe struct {
 	delay     delayedAck
 }
 
-// Run implements [Probe].
+// Run implements [synthetic.Probe].
 func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Report {
 	r := &synthetic.Report{}
 	if p.opts.Addresses == "each" && p.c.URL.Scheme != "unix" {
@@ -58,10 +66,11 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 	return r
 }
 
-// Leave implements [Leaver].
+// Leave implements [synthetic.Leaver].
 func (p *probe) Leave() { p.c.Settle("") }
 
-// once connects once, to one address if it is valid. Of several connects, the report tells of the first that got in.
+// once connects once, to addr if it is valid. If a run connects several times, the report has the
+// phases of the first connect that was accepted.
 func (p *probe) once(ctx context.Context, r *synthetic.Report, addr netip.Addr) error {
 	quick := p.c.Profile.TCP.QuickAck
 	s, err := p.connect(ctx, addr, quick)
@@ -75,7 +84,7 @@ func (p *probe) once(ctx context.Context, r *synthetic.Report, addr netip.Addr) 
 	}
 	r.SetConnected(s)
 	a := s.Account()
-	r.Detail = fmt.Sprintf("let in after %s", a.Total().Round(time.Microsecond))
+	r.Detail = fmt.Sprintf("connected after %s", a.Total().Round(time.Microsecond))
 	r.Samples = append(r.Samples, p.keepalive.Of(s.Keepalive().Seconds()))
 	p.c.Finish(s, "")
 	if !known || quick {
@@ -94,12 +103,12 @@ func (p *probe) once(ctx context.Context, r *synthetic.Report, addr netip.Addr) 
 	return nil
 }
 
-// connect connects, to one address if it is valid, with or without TCP_QUICKACK.
+// connect connects, to addr if it is valid, with or without TCP_QUICKACK.
 func (p *probe) connect(ctx context.Context, addr netip.Addr, quick bool) (*mqtt.Session, error) {
 	return p.c.Connect(ctx, "", func(o *mqtt.Options) { o.Address, o.TCP.QuickAck = addr, quick })
 }
 
-// each connects to every address behind the name, and fails if one of them does.
+// each connects to every address of the host. It fails if one of these connects fails.
 func (p *probe) each(ctx context.Context, r *synthetic.Report) {
 	o, err := p.c.Options(ctx, "")
 	if err != nil {
@@ -107,14 +116,14 @@ func (p *probe) each(ctx context.Context, r *synthetic.Report) {
 		return
 	}
 	addrs, err := mqtt.Resolve(ctx, nil, p.c.URL.Hostname(), o.IPFamily)
-	if err != nil { // let the session engine meet and name the same fault
+	if err != nil { // a normal connect meets the same fault and gives it a reason
 		r.Conclude(p.once(ctx, r, netip.Addr{}))
 		return
 	}
 	var worst error
 	for i, a := range addrs {
 		try, cancel := ctx, context.CancelFunc(func() {})
-		if dl, ok := ctx.Deadline(); ok { // a share of the time for each
+		if dl, ok := ctx.Deadline(); ok { // each address gets its share of the time
 			try, cancel = context.WithTimeout(ctx, time.Until(dl)/time.Duration(len(addrs)-i))
 		}
 		err := p.once(try, r, a)
@@ -133,6 +142,6 @@ func (p *probe) each(ctx context.Context, r *synthetic.Report) {
 	}
 	r.Conclude(worst)
 	if worst != nil {
-		r.Detail = fmt.Sprintf("one of %d addresses: %s", len(addrs), r.Detail)
+		r.Detail = fmt.Sprintf("connecting to one of %d addresses failed: %s", len(addrs), r.Detail)
 	}
 }

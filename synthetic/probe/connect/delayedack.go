@@ -9,19 +9,22 @@ import (
 	"github.com/pingreq/pingreq/synthetic/netfault"
 )
 
-// delayedAck finds out whether CONNACK comes late because the broker waits for our acknowledgement: by Nagle's algorithm
-// [RFC 896] a small segment waits until the one before is acknowledged, and our kernel delays that acknowledgement, since it
-// has nothing to send. With TLS 1.3 the session tickets are such a segment. A connect that acknowledges at once decides, and
-// one more without that proves that it was no chance.
+// delayedAck finds out whether a CONNACK is late because the broker waits for our acknowledgement.
+// Nagle's algorithm [RFC 896] delays a small segment until the segment before it is acknowledged.
+// Our kernel delays this acknowledgement because it has nothing to send. With TLS 1.3 the session
+// tickets are such a segment before the CONNACK. A second connect that acknowledges at once
+// decides. A third connect that does not excludes chance.
 type delayedAck struct {
-	metric       *synthetic.Metric
-	since        time.Time // when it was tried to find out first, in the last hour
-	tries        int       // since then
-	verdict      delayVerdict
-	usual, quick time.Duration // CONNACK without and with TCP_QUICKACK, at the verdict
+	metric  *synthetic.Metric
+	since   time.Time // first try to find out in the last hour
+	tries   int       // number of tries since then
+	verdict delayVerdict
+	// usual and quick are the times to the CONNACK without and with TCP_QUICKACK, from the latest
+	// try.
+	usual, quick time.Duration
 }
 
-// delayVerdict is what a late CONNACK was found to wait for.
+// delayVerdict says what a late CONNACK waited for.
 type delayVerdict uint8
 
 const (
@@ -31,47 +34,50 @@ const (
 )
 
 const (
-	// delayLeast and delayMost bound what a delayed acknowledgement adds: Linux waits 40 ms (TCP_DELACK_MIN), in ticks of
-	// up to 10 ms, and the machine may be slow.
+	// delayLeast and delayMost limit the delay that a delayed acknowledgement causes. Linux waits
+	// 40 ms (TCP_DELACK_MIN), in ticks of up to 10 ms, and the machine may be slow.
 	delayLeast = 35 * time.Millisecond
 	delayMost  = 60 * time.Millisecond
-	// delayHolds is how long a verdict holds, and delayTries how often it is tried meanwhile to come to one, so that a broker
-	// does not get every connect three times.
+	// delayHolds is how long a verdict is valid. delayTries limits the tries to
+	// reach a verdict in this time. They prevent that a broker gets every connect three times.
 	delayHolds = time.Hour
 	delayTries = 3
 )
 
 func newDelayedAckMetric() *synthetic.Metric {
 	return &synthetic.Metric{Name: "mqtt_probe_connect_delayed_ack", Type: synthetic.Gauge,
-		Help: "Whether CONNACK waited for our delayed acknowledgement, by Nagle's algorithm at the broker: 1 if it came about 40 ms late and a connect with TCP_QUICKACK did not, 0 if not. Absent where that cannot be told: without TCP_INFO, which is Linux's, and in profiles with tcp.quickack."}
+		Help: "1 if Nagle's algorithm at the broker delayed the CONNACK until our delayed acknowledgement: it came about 40 ms late, and with TCP_QUICKACK it did not. Otherwise 0. Absent if the probe cannot find out: without TCP_INFO, which only Linux has, and in profiles with tcp.quickack."}
 }
 
-// answer is how long CONNACK took, and the least that the path takes there and back.
+// answer is the time from CONNECT to CONNACK, and the least round-trip time of the path.
 type answer struct{ took, rtt time.Duration }
 
-// answerOf measures the answer of a session that has just been let in; false where the system does not tell.
+// answerOf measures the CONNACK of a session that was just accepted. It returns false if the system
+// does not have the round-trip time.
 func answerOf(s *mqtt.Session) (answer, bool) {
 	f, err := netfault.ReadFacts(s.Conn())
 	return answer{client.MQTTPhase(s), f.MinRTT}, err == nil
 }
 
-// late is by how much an answer came later than with an acknowledgement at once: after the first segment came, and our
-// acknowledgement went and the second segment came.
+// late returns how much later the CONNACK came than it would with immediate acknowledgements.
+// Without delay it takes two round trips: one for the first segment, and one for our
+// acknowledgement and the second segment.
 func (a answer) late() time.Duration { return a.took - 2*a.rtt }
 
-// prompt tells that an answer waited for nothing, delayed that it is late by what a delayed acknowledgement takes.
+// prompt reports whether the CONNACK waited for nothing. delayed reports whether it is late by the
+// time of a delayed acknowledgement.
 func (a answer) prompt() bool  { return a.late() < delayLeast }
 func (a answer) delayed() bool { return !a.prompt() && a.late() <= delayMost }
 
-// judge says in the report what the answer to a connect waited for. again connects once more, with or without
-// TCP_QUICKACK; it is called only if the answer was delayed, and then once in a while.
+// judge adds to the report what the CONNACK waited for. again connects once more, with or without
+// TCP_QUICKACK. It is called only if the CONNACK was delayed, and only a few times an hour.
 func (d *delayedAck) judge(r *synthetic.Report, first answer, again func(quick bool) (answer, error)) {
 	switch {
 	case first.prompt():
 		d.verdict = delayUnknown
 		r.Samples = append(r.Samples, d.metric.Of(0))
 		return
-	case !first.delayed(): // for another reason as well, or alone: who knows
+	case !first.delayed(): // too late for this cause alone, so the cause is not known
 		r.Samples = append(r.Samples, d.metric.Forgetting())
 		return
 	}
@@ -80,14 +86,14 @@ func (d *delayedAck) judge(r *synthetic.Report, first answer, again func(quick b
 	}
 	if d.verdict == delayUnknown && d.tries < delayTries {
 		d.tries++
-		d.ask(first, again)
+		d.findOut(first, again)
 	}
 	switch d.verdict {
 	case delayUnknown:
 		r.Samples = append(r.Samples, d.metric.Forgetting())
 	case delayOurs:
 		r.Samples = append(r.Samples, d.metric.Of(1))
-		r.Detail += "; the answer waited for our delayed acknowledgement (Nagle's algorithm at the broker, which real devices feel too): set TCP_NODELAY there, in Mosquitto set_tcp_nodelay true"
+		r.Detail += "; the CONNACK waited for our delayed acknowledgement because of Nagle's algorithm at the broker, and it does so for real devices too: set TCP_NODELAY at the broker, in Mosquitto with set_tcp_nodelay true"
 		r.AddFact("delayed_ack", "CONNACK took %s, and %s when we acknowledged at once", d.usual.Round(10*time.Microsecond), d.quick.Round(10*time.Microsecond))
 	case delayTheirs:
 		r.Samples = append(r.Samples, d.metric.Of(0))
@@ -95,8 +101,8 @@ func (d *delayedAck) judge(r *synthetic.Report, first answer, again func(quick b
 	}
 }
 
-// ask comes to a verdict, unless a connect fails or the answers do not tell.
-func (d *delayedAck) ask(first answer, again func(quick bool) (answer, error)) {
+// findOut reaches a verdict, unless a connect fails or the times are not clear.
+func (d *delayedAck) findOut(first answer, again func(quick bool) (answer, error)) {
 	quick, err := again(true)
 	if err != nil {
 		return

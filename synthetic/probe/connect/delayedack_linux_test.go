@@ -17,7 +17,7 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// nagler listens with Nagle's algorithm on, which Go switches off.
+// nagler is a listener with Nagle's algorithm on. Go switches it off.
 type nagler struct{ net.Listener }
 
 // Accept implements net.Listener.
@@ -29,16 +29,18 @@ func (l nagler) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// TestDelayedAck tells a broker that waits for our acknowledgements from one that is slow and from a slow path. The kernel
-// does the waiting.
+// TestDelayedAck distinguishes a broker that waits for our acknowledgements from a slow broker and
+// from a slow path. The delays are those of the kernel.
 func TestDelayedAck(t *testing.T) {
 	ca := lab.NewCA(t)
 	const local, around = "127.0.0.1:0", "198.18.0.1:0"
 	for _, tt := range []struct {
-		name    string
-		script  lab.Script
-		nagle   bool // at the broker
-		plain   bool // no TLS: of a young connection, the kernel acknowledges the first segments at once
+		name   string
+		script lab.Script
+		nagle  bool // at the broker
+		// plain uses no TLS. The kernel acknowledges the first segments of a young connection at
+		// once.
+		plain   bool
 		quick   bool // profile with tcp.quickack
 		address string
 		want    string // the gauge: 1, 0, absent
@@ -77,7 +79,8 @@ func TestDelayedAck(t *testing.T) {
 			profile := synthetic.DefaultProfile()
 			profile.TCP.QuickAck = tt.quick
 
-			// A machine that stands still now and then spoils verdicts, but it makes none that blames the broker.
+			// A machine that sometimes stops for a moment may prevent a verdict. It must never
+			// cause a verdict that blames the broker.
 			found := false
 			for deadline := time.Now().Add(3 * time.Minute); !found && time.Now().Before(deadline); {
 				p := probetest.Build(t, Kind(), env, profile, nil)
@@ -87,7 +90,7 @@ func TestDelayedAck(t *testing.T) {
 					verdicts = append(verdicts, delayOf(t, p.Run(t.Context(), func(synthetic.Event) {})))
 				}
 				if more := b.Accepted() - before - 3; more > 2*delayTries || more > 0 && tt.quick {
-					t.Fatalf("%d connects beside the three of the runs", more)
+					t.Fatalf("%d additional connects besides the three of the runs", more)
 				}
 				if tt.want != "1" && slices.Contains(verdicts, "1") {
 					t.Fatalf("the broker is blamed: %s", verdicts)
@@ -95,13 +98,13 @@ func TestDelayedAck(t *testing.T) {
 				found = slices.Contains(verdicts, tt.want)
 			}
 			if !found {
-				t.Errorf("the gauge is never %s", tt.want)
+				t.Errorf("the gauge was never %s", tt.want)
 			}
 		})
 	}
 }
 
-// delayOf is what a report says of delayed acknowledgements.
+// delayOf returns the value of the gauge in a report. It checks that the detail agrees.
 func delayOf(t *testing.T, r *synthetic.Report) string {
 	t.Helper()
 	if r.Outcome != synthetic.Success {
@@ -116,14 +119,14 @@ func delayOf(t *testing.T, r *synthetic.Report) string {
 			}
 		}
 	}
-	if told := strings.Contains(r.Detail, "set_tcp_nodelay"); told != (found == "1") {
+	if blamed := strings.Contains(r.Detail, "set_tcp_nodelay"); blamed != (found == "1") {
 		t.Errorf("the gauge is %s, and the report says: %s", found, r.Detail)
 	}
 	return found
 }
 
-// halves answers with a CONNACK in two small writes. Nagle's algorithm holds the second one back until the first is
-// acknowledged.
+// halves answers with a CONNACK in two small writes. Nagle's algorithm delays the second one until
+// the first one is acknowledged.
 func halves(c *lab.Conn) error {
 	err := c.ReadConnect()
 	if err == nil {
@@ -135,7 +138,7 @@ func halves(c *lab.Conn) error {
 	return stay(c, err)
 }
 
-// slow answers as late as if it waited for our acknowledgement.
+// slow answers as late as a broker that waits for our acknowledgement.
 func slow(c *lab.Conn) error {
 	err := c.ReadConnect()
 	if err == nil {
@@ -154,7 +157,8 @@ func stay(c *lab.Conn, err error) error {
 	return c.Discard()
 }
 
-// detour makes a namespace in which 198.18.0.2 is 198.18.0.1 by a path that takes some time each way.
+// detour returns a namespace in which 198.18.0.2 is 198.18.0.1, over a path with a delay in each
+// direction.
 func detour(t *testing.T, delay time.Duration) *lab.Namespace {
 	t.Helper()
 	n := lab.NewNamespace(t)
@@ -180,7 +184,8 @@ func detour(t *testing.T, delay time.Duration) *lab.Namespace {
 			if err != nil {
 				return
 			}
-			if b = b[:k]; k >= 20 && b[0]>>4 == 4 { // IPv4: what was sent to the one comes from it; the checksums stay right
+			if b = b[:k]; k >= 20 && b[0]>>4 == 4 {
+				// Swap source and destination of the IPv4 packet. The checksums stay correct.
 				from, to := [4]byte(b[12:16]), [4]byte(b[16:20])
 				copy(b[12:16], to[:])
 				copy(b[16:20], from[:])
@@ -191,7 +196,7 @@ func detour(t *testing.T, delay time.Duration) *lab.Namespace {
 	all.Go(func() {
 		for p := range under {
 			<-time.After(time.Until(p.due))
-			_, _ = tun.Write(p.bytes) // fails once it is closed
+			_, _ = tun.Write(p.bytes) // fails after tun is closed
 		}
 	})
 	t.Cleanup(func() {
@@ -201,7 +206,7 @@ func detour(t *testing.T, delay time.Duration) *lab.Namespace {
 	return n
 }
 
-// openTUN makes a TUN device for IP packets.
+// openTUN opens a TUN device for IP packets.
 func openTUN(name string) (*os.File, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -12,22 +12,22 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// TestDelayedAckJudge decides by what connects take, in milliseconds. What is asked for beside the run's own connect is
-// written in the order of asking: "quick" with TCP_QUICKACK, "usual" without.
+// TestDelayedAckJudge checks the verdicts for given connect times in milliseconds. asked lists the
+// additional connects in order: "quick" with TCP_QUICKACK, "usual" without.
 func TestDelayedAckJudge(t *testing.T) {
 	const none = -1.0
 	type run struct {
 		after             time.Duration // since the run before
 		took, rtt         float64
-		quick, usual      float64 // what the further connects take; negative: they fail
+		quick, usual      float64 // times of the additional connects; negative: they fail
 		asked             string
 		value             float64 // of the gauge
-		detail, delayFact string  // parts of
+		detail, delayFact string  // parts of the detail and of the fact
 	}
 	late := func(took, rtt float64) run {
 		return run{after: 15 * time.Second, took: took, rtt: rtt, quick: rtt + .2, usual: took, asked: "quick usual", value: 1, detail: "Nagle", delayFact: "CONNACK took"}
 	}
-	again := func(r run) run { // within the hour
+	again := func(r run) run { // the verdict is still valid
 		r.asked = ""
 		return r
 	}
@@ -62,7 +62,7 @@ func TestDelayedAckJudge(t *testing.T) {
 							name, took = "quick", run.quick
 						}
 						if asked = append(asked, name); took < 0 {
-							return answer{}, errors.New("not let in")
+							return answer{}, errors.New("not accepted")
 						}
 						return answer{ms(took), ms(run.rtt)}, nil
 					})

@@ -16,8 +16,8 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestFilesSwappedUnderProbes replaces certificate, key and password of running probes by others, with a long break in
-// between. Nothing of that is the broker's fault.
+// TestFilesSwappedUnderProbes replaces certificate, key and password of a running probe, with a
+// long pause in between. No run may blame the broker.
 func TestFilesSwappedUnderProbes(t *testing.T) {
 	ca := lab.NewCA(t)
 	before, after := ca.Client(t, lab.CommonName("before")), ca.Client(t, lab.CommonName("after"))
@@ -25,7 +25,7 @@ func TestFilesSwappedUnderProbes(t *testing.T) {
 	password := filepath.Join(t.TempDir(), "password")
 	probetest.Overwrite(t, password, []byte("before"))
 
-	seen := make(chan string, 1000) // who came with which password
+	seen := make(chan string, 1000) // common name and password of each connect
 	script := func(c *lab.Conn) error {
 		if err := c.Accept(); err != nil {
 			return err
@@ -42,12 +42,12 @@ func TestFilesSwappedUnderProbes(t *testing.T) {
 	defer r.Close()
 	id := synthetic.Identity{Target: "plant", Kind: "connect", Probe: "connect", Profile: "default"}
 	p := probetest.Build(t, Kind(), synthetic.Env{Agent: "a", Identity: id, Target: target}, synthetic.DefaultProfile(), nil)
-	// longer than a client waits for files that are being replaced
+	// The timeout is longer than a client waits for files that are being replaced.
 	schedule := synthetic.Schedule{Every: 1500 * time.Millisecond, Timeout: 1500 * time.Millisecond}
 	if err := r.Start(synthetic.Job{Entry: synthetic.Entry{ID: id, Schedule: schedule}, Probes: []synthetic.Probe{p}}); err != nil {
 		t.Fatal(err)
 	}
-	// until waits for a run that begins after this and ends like that.
+	// until waits for a run that begins after now, with this outcome and detail.
 	until := func(outcome synthetic.Outcome, detail string) {
 		t.Helper()
 		start := time.Now()
@@ -60,20 +60,20 @@ func TestFilesSwappedUnderProbes(t *testing.T) {
 			}
 			select {
 			case <-deadline:
-				t.Fatalf("no run is %s: %q; the last: %+v", outcome, detail, sink.Last(t))
+				t.Fatalf("no run is %s with %q; the latest is %+v", outcome, detail, sink.Last(t))
 			case <-time.After(20 * time.Millisecond):
 			}
 		}
 	}
 
-	until(synthetic.Success, "let in")
+	until(synthetic.Success, "connected after")
 	probetest.Overwrite(t, target.TLS.CertFile, newCert)
 	probetest.Overwrite(t, password, nil)
 	until(synthetic.Inconclusive, "password_file")
 	probetest.Overwrite(t, password, []byte("after"))
 	until(synthetic.Inconclusive, "does not belong to the certificate")
 	probetest.Overwrite(t, target.TLS.KeyFile, newKey)
-	until(synthetic.Success, "let in")
+	until(synthetic.Success, "connected after")
 
 	r.Close()
 	for _, r := range sink.Reports {
@@ -83,11 +83,11 @@ func TestFilesSwappedUnderProbes(t *testing.T) {
 	}
 	b.Close()
 	close(seen)
-	var came []string
-	for who := range seen {
-		came = append(came, who)
+	var logins []string
+	for login := range seen {
+		logins = append(logins, login)
 	}
-	if diff := cmp.Diff([]string{"before before", "after after"}, slices.Compact(came)); diff != "" {
-		t.Errorf("who came (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]string{"before before", "after after"}, slices.Compact(logins)); diff != "" {
+		t.Errorf("logins (-want +got):\n%s", diff)
 	}
 }

@@ -1,3 +1,13 @@
+// Package halfopen is the probe that asks: a device lost its network without a FIN, when does the
+// broker notice, and when does it publish the Will?
+//
+// Each run connects five clients. The victim connects with a Will, lives for a part of its
+// keepalive, and vanishes. The observer receives the Will. The control shows that a Will can
+// arrive, the twin that clients which ping in time stay connected, and the idler whether the path
+// cuts idle connections. The verdict compares the time T from the victim's last packet to its Will
+// with the keepalive K. T is on_time, early (below 1.5 K − 1 s) or late. undetected means that the
+// Will never came, path_cut that the path ends idle connections, and will_missing that the Will did
+// not arrive although the broker closed the connection.
 package halfopen
 
 import (
@@ -11,15 +21,15 @@ import (
 	"github.com/pingreq/pingreq/synthetic/netfault"
 )
 
-// HalfopenOptions are the options of kind halfopen.
+// Options are the options of kind halfopen.
 type Options struct {
-	Mode               string        `koanf:"mode" validate:"oneof=auto deaf mute silent" desc:"how the victim vanishes: deaf (its socket hears nothing and acknowledges nothing; Linux, CAP_NET_ADMIN), mute (its segments die on the way; needs a router between), silent (it says nothing more; TCP goes on), auto (the first of deaf, mute, silent that works)"`
-	Late               time.Duration `koanf:"late" validate:"min=0" desc:"detection after this time is late; 0 = 2.25 × keepalive + 10 s"`
-	Downstream         bool          `koanf:"downstream" desc:"go on publishing QoS 1 to the fallen victim: what some brokers send refreshes their timers"`
-	DownstreamInterval time.Duration `koanf:"downstream_interval" validate:"min=10ms" desc:"time between these messages"`
+	Mode               string        `koanf:"mode" validate:"oneof=auto deaf mute silent" desc:"make the victim vanish in this way: deaf (its socket receives nothing and acknowledges nothing, which needs Linux and CAP_NET_ADMIN), mute (its segments are lost on the way, which needs a router on the path), silent (it sends no more packets, but its TCP goes on), auto (the first of deaf, mute, silent that works)"`
+	Late               time.Duration `koanf:"late" validate:"min=0" desc:"count a detection after this time as late. 0 means 2.25 × keepalive + 10 s"`
+	Downstream         bool          `koanf:"downstream" desc:"go on publishing at QoS 1 to the victim after it vanished. Some brokers refresh their timers when they send something"`
+	DownstreamInterval time.Duration `koanf:"downstream_interval" validate:"min=10ms" desc:"wait this long between two of these messages"`
 }
 
-// halfopenVerdict is what a run concluded; label verdict.
+// verdict is the result of a run. It is the value of label verdict.
 type verdict string
 
 const (
@@ -31,7 +41,7 @@ const (
 	verdictWillMissing verdict = "will_missing"
 )
 
-// findings of the verdicts that are failures.
+// finding returns the finding of a verdict that is a failure.
 func (v verdict) finding() disconnect.Finding {
 	return map[verdict]disconnect.Finding{verdictEarly: disconnect.DetectionEarly, verdictLate: disconnect.DetectionLate,
 		verdictUndetected: disconnect.Undetected, verdictPathCut: disconnect.PathCut, verdictWillMissing: disconnect.WillMissing}[v]
@@ -42,12 +52,12 @@ func DefaultOptions() *Options {
 	return &Options{Mode: client.ModeAuto, DownstreamInterval: time.Second}
 }
 
-// Kind declares the kind.
+// Kind returns the declaration of the kind.
 func Kind() synthetic.Kind {
 	m := newMetrics()
 	return synthetic.Declare(synthetic.Declaration[Options]{
 		Name:     "halfopen",
-		Help:     "A device lost its network without a FIN. When does the broker notice, and when is its Will out?",
+		Help:     "A device lost its network without a FIN. When does the broker notice, and when does it publish the Will?",
 		Schedule: synthetic.Schedule{Every: 5 * time.Minute},
 		Options:  DefaultOptions,
 		Metrics:  m.all(),
@@ -70,9 +80,9 @@ func Kind() synthetic.Kind {
 		CheckProfile: func(p synthetic.Profile, o *Options) []synthetic.OptionError {
 			switch late := o.Late; {
 			case p.Keepalive == 0:
-				return []synthetic.OptionError{{Problem: "has keepalive 0, with which a broker never looks for half-open connections: choose a profile with a keepalive"}}
+				return []synthetic.OptionError{{Problem: "has keepalive 0, so the broker never looks for half-open connections: choose a profile with a keepalive"}}
 			case late > 0 && late < p.Keepalive*3/2:
-				return []synthetic.OptionError{{Problem: fmt.Sprintf("has a keepalive of %s, of which the standard grants 1.5: halfopen.late is shorter, %s", p.Keepalive, late)}}
+				return []synthetic.OptionError{{Problem: fmt.Sprintf("has a keepalive of %s, but halfopen.late is only %s: make it at least 1.5 × keepalive, as the standard allows", p.Keepalive, late)}}
 			}
 			return nil
 		},
@@ -83,18 +93,20 @@ func Kind() synthetic.Kind {
 	})
 }
 
-// halfopenSetup is how long a run may take to connect its clients, to prove that the path of the Will works, and to clean
-// up.
+// setupTime is how long a run may take to connect its clients, to prove that a Will can arrive, and
+// to clean up.
 const setupTime = 55 * time.Second
 
-// detectionLimits are the times after the victim's last packet between which a broker should notice.
+// limits are the times after the victim's last packet between which a broker should notice the
+// loss.
 type limits struct {
 	early, late time.Duration
-	deadline    time.Duration // until when we wait
+	deadline    time.Duration // when we stop waiting
 }
 
-// halfopenLimits gives the limits for an effective keepalive: the standard's 1.5 K [MQTT-3.1.2-22, MQTT-3.1.2-24] less a
-// second, for brokers that count in whole ones, and what the slowest of the well-behaved ones need.
+// limitsOf returns the limits for an effective keepalive. The early limit is 1.5 K, as in the
+// standard [MQTT5-3.1.2-22, MQTT3-3.1.2-24], less one second, because some brokers count in whole
+// seconds. The late limit is what the slowest of the well-behaved brokers need.
 func limitsOf(k time.Duration, o *Options) limits {
 	l := limits{early: max(0, k*3/2-time.Second), late: o.Late}
 	if l.late == 0 {
@@ -104,7 +116,7 @@ func limitsOf(k time.Duration, o *Options) limits {
 	return l
 }
 
-// halfopenMetrics are the families of kind halfopen.
+// metrics are the families of kind halfopen.
 type metrics struct {
 	common                                      *synthetic.CommonMetrics
 	detection, closed, last, ratio, limit, runs *synthetic.Metric
@@ -115,15 +127,15 @@ func newMetrics() *metrics {
 	m := &metrics{
 		common: synthetic.NewCommonMetrics(),
 		detection: &synthetic.Metric{Name: "mqtt_probe_halfopen_detection_seconds", Type: synthetic.Histogram, Unit: "seconds", Labels: mode, Buckets: detectionBuckets(), Native: true,
-			Help: "Time from the last packet of a client that vanished to the arrival of its Will at another one."},
+			Help: "Time from the last packet of a client that vanished to the arrival of its Will at another client."},
 		closed: &synthetic.Metric{Name: "mqtt_probe_halfopen_close_seconds", Type: synthetic.Histogram, Unit: "seconds", Labels: mode, Buckets: detectionBuckets(), Native: true,
-			Help: "Time from the last packet of a client that vanished to the broker's closing its connection; not seen in mode deaf."},
+			Help: "Time from the last packet of a client that vanished until the broker closed its connection. Not seen in mode deaf."},
 		last: &synthetic.Metric{Name: "mqtt_probe_halfopen_last_detection_seconds", Type: synthetic.Gauge, Unit: "seconds", Labels: mode,
-			Help: "Detection time of the latest run, absent if the broker did not notice."},
+			Help: "Detection time of the latest run. Absent if the broker did not notice."},
 		ratio: &synthetic.Metric{Name: "mqtt_probe_halfopen_grace_ratio", Type: synthetic.Gauge, Labels: mode,
-			Help: "Detection time of the latest run as a multiple of the effective keepalive: 1.5 in the standard."},
+			Help: "Detection time of the latest run as a multiple of the effective keepalive. The standard says 1.5."},
 		limit: &synthetic.Metric{Name: "mqtt_probe_halfopen_limit_seconds", Type: synthetic.Gauge, Unit: "seconds", Labels: []string{"bound"},
-			Help: "Detection before the early limit throws off slow but living clients; after the late one it is too late."},
+			Help: "Limits of the detection time. A broker that detects before the early limit disconnects clients that are slow but alive. A detection after the late limit is too late."},
 		runs: &synthetic.Metric{Name: "mqtt_probe_halfopen_verdicts_total", Type: synthetic.Counter, Labels: []string{"mode", "verdict"},
 			Help: "Conclusive runs by how the client vanished (deaf, mute, silent) and by verdict."},
 	}
@@ -139,8 +151,8 @@ func (m *metrics) all() []*synthetic.Metric {
 	return []*synthetic.Metric{m.detection, m.closed, m.last, m.ratio, m.limit, m.runs}
 }
 
-// detectionBuckets spans what brokers take to notice a dead client, at keepalives from a second to ten minutes, with the
-// multiples of the usual ones.
+// detectionBuckets returns buckets for the time in which brokers notice a dead client, at
+// keepalives from one second to ten minutes. They include the multiples of the usual keepalives.
 func detectionBuckets() []float64 {
 	return []float64{1, 2, 3, 5, 7.5, 10, 15, 20, 22.5, 30, 37.5, 45, 52.5, 60, 67.5, 75, 90, 97.5, 112.5, 135, 180, 270, 450, 600, 900, 1800}
 }

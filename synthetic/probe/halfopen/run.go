@@ -14,10 +14,11 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// halfopenProbe has a victim vanish and measures when the broker notices. Beside the victim it has an observer, to whom
-// the Will goes; a control, whose Will proves that it can arrive; a twin, which pings at the victim's keepalive
-// throughout and shows that living clients stay; and an idler, which says as little as the victim but has a keepalive
-// that allows it: what cuts it is the path.
+// probe makes a victim vanish, and measures when the broker notices. Besides the victim it has four
+// other clients. The observer receives the Will. The control has a Will too, which proves that a
+// Will can arrive. The twin pings at the victim's keepalive all the time, and shows that living
+// clients stay connected. The idler sends as little as the victim, but has a keepalive that allows
+// it. If the idler is cut, the path did it.
 type probe struct {
 	c      *client.Client
 	opts   Options
@@ -25,26 +26,30 @@ type probe struct {
 	faller *client.Faller
 }
 
-// halfopenRun is one run.
+// run is one run of the probe.
 type run struct {
 	*probe
 	r    *synthetic.Report
 	emit func(synthetic.Event)
 
 	willQoS                       byte
-	will                          string // payload of the victim's
+	will                          string // payload of the victim's Will
 	observer, twin, idler, victim *client.Member
 	fallen                        *client.Fallen
-	keepalive                     time.Duration // effective
-	limits                        limits
-	closeTime                     time.Duration // after which the broker closed the victim's connection; 0: not seen
+	// keepalive is the effective keepalive of the victim.
+	keepalive time.Duration
+	limits    limits
+	// closedAfter is when the broker closed the victim's connection, from the victim's last packet.
+	// 0 means that this was not seen.
+	closedAfter time.Duration
 }
 
-// Run implements [Probe].
+// Run implements [synthetic.Probe].
 func (p *probe) Run(ctx context.Context, emit func(synthetic.Event)) *synthetic.Report {
-	// Of lateness a run can bear some: the limits of the verdicts are further apart.
+	// A run tolerates a small delay of our own timers, because the limits of the verdicts are
+	// further apart.
 	x := &run{probe: p, r: &synthetic.Report{Tolerance: min(p.c.Profile.Keepalive/4, time.Second)}, emit: emit}
-	defer x.leave()
+	defer x.endSessions()
 	err := x.assemble(ctx)
 	if err == nil {
 		err = x.fall(ctx)
@@ -56,7 +61,8 @@ func (p *probe) Run(ctx context.Context, emit func(synthetic.Event)) *synthetic.
 	return x.r
 }
 
-// conclude concludes from what kept a run from its verdict; nil: nothing did.
+// conclude sets the outcome of a run without a verdict. err is why there is none; nil means that
+// there is one.
 func (x *run) conclude(ctx context.Context, err error) {
 	var missing willMissingError
 	end, isEnd := errors.AsType[*mqtt.End](err)
@@ -64,18 +70,19 @@ func (x *run) conclude(ctx context.Context, err error) {
 	case err == nil:
 	case errors.As(err, &missing):
 		x.verdict(verdictWillMissing, "%s", err)
-	case isEnd && end.Phase == disconnect.PhaseEstablished && !client.AnnouncedOtherReason(end) && x.others(ctx, 0) == nil && x.spoiled() == nil && x.pathCut(x.keepalive) != "":
-		x.verdict(verdictPathCut, "the client was cut while it lived as its profile says (%s), and so was %s: the path ends connections that idle",
+	case isEnd && end.Phase == disconnect.PhaseEstablished && !client.AnnouncedOtherReason(end) && x.awaitAftermath(ctx, 0) == nil && x.disturbance() == nil && x.pathCut(x.keepalive) != "":
+		x.verdict(verdictPathCut, "a client's connection was cut before there was a half-open one (%s), and %s was cut too: the path ends idle connections",
 			end.Evidence, x.pathCut(x.keepalive))
-	case isEnd && end.Phase == disconnect.PhaseEstablished && end.Evidence != disconnect.FromSuback: // which other probes judge
+	case isEnd && end.Phase == disconnect.PhaseEstablished && end.Evidence != disconnect.FromSuback:
+		// Other probes judge this end.
 		x.r.Conclude(fmt.Errorf("a client's connection ended before there was a half-open one: %s", end))
 	default:
 		x.r.Conclude(err)
 	}
 }
 
-// leave ends all sessions.
-func (x *run) leave() {
+// endSessions ends all sessions.
+func (x *run) endSessions() {
 	if s := x.victim.Stop(); s != nil {
 		x.fallen.End(s)
 	}
@@ -84,10 +91,10 @@ func (x *run) leave() {
 	}
 }
 
-// assemble connects everybody, up to the victim, and proves that the Will arrives.
+// assemble connects all clients except the victim, and proves that a Will can arrive.
 func (x *run) assemble(ctx context.Context) error {
 	observer, err := x.c.Join(ctx, "observer", func(o *mqtt.Options) {
-		// It must outlive what cuts the others, so it never lets the line grow cold.
+		// The observer must stay connected when others are cut, so it pings often.
 		o.Ping = mqtt.PingPolicy{When: mqtt.PingEither, After: min(1, max(1/o.Keepalive.Seconds(), .1))}
 	})
 	if err != nil {
@@ -100,9 +107,9 @@ func (x *run) assemble(ctx context.Context) error {
 			return err
 		}
 	}
-	every, duty := x.downstream()
+	every, duty := x.downstreamDuty()
 	x.observer = client.Drive(x.c, "observer", observer, every, duty)
-	if err := x.control(ctx); err != nil {
+	if err := x.proveWillArrives(ctx); err != nil {
 		return err
 	}
 	twin, err := x.c.Join(ctx, "twin", client.Polite)
@@ -112,7 +119,7 @@ func (x *run) assemble(ctx context.Context) error {
 	x.twin = client.Drive(x.c, "twin", twin, 0, nil)
 	x.keepalive = x.c.Target.EffectiveKeepalive(twin)
 	x.limits = limitsOf(x.keepalive, &x.opts)
-	x.idle(ctx)
+	x.connectIdler(ctx)
 	return nil
 }
 
@@ -124,8 +131,8 @@ func (x *run) downTopic() string {
 	return x.c.Env.Topic(x.c.ClientID("victim"), "down")
 }
 
-// downstream is what the observer does for the option of that name.
-func (x *run) downstream() (time.Duration, func(*mqtt.Session) error) {
+// downstreamDuty returns what the observer publishes for the option downstream, and how often.
+func (x *run) downstreamDuty() (time.Duration, func(*mqtt.Session) error) {
 	if !x.opts.Downstream {
 		return 0, nil
 	}
@@ -135,18 +142,19 @@ func (x *run) downstream() (time.Duration, func(*mqtt.Session) error) {
 	}
 }
 
-// willMissingError says that the Will does not arrive, though a connection broke for certain.
+// willMissingError says that the Will did not arrive, although we broke the connection ourselves.
 type willMissingError struct{ why string }
 
 // Error implements error.
 func (e willMissingError) Error() string { return e.why }
 
-// control proves that a Will arrives at all: a client with one is ended by RST.
-func (x *run) control(ctx context.Context) error {
+// proveWillArrives proves that a Will can arrive: it connects a client with a Will and resets its
+// connection.
+func (x *run) proveWillArrives(ctx context.Context) error {
 	will := rand.Text()
 	s, err := x.c.Join(ctx, "control", x.withWill("control", will))
 	if end, ok := errors.AsType[*mqtt.End](err); ok && end.Evidence == disconnect.FromConnack && (end.Reason == disconnect.NotAuthorized || end.Reason == disconnect.NotSupported) {
-		return willMissingError{fmt.Sprintf("a client with a Will on %s is refused, one without is let in: %s", x.willTopic("control"), end.Detail)}
+		return willMissingError{fmt.Sprintf("a client with a Will on %s was refused, but a client without a Will was accepted: %s", x.willTopic("control"), end.Detail)}
 	}
 	if err != nil {
 		return err
@@ -161,9 +169,9 @@ func (x *run) control(ctx context.Context) error {
 				return nil
 			}
 		case <-x.observer.Done():
-			return x.lost(x.observer)
+			return x.helperLost(x.observer)
 		case <-timer.C:
-			return willMissingError{fmt.Sprintf("a client was ended by RST, and its Will on %s did not reach its subscriber within %s: do the broker's access rules allow to publish and to read %s/#?",
+			return willMissingError{fmt.Sprintf("we reset the connection of a client, and its Will on %s did not reach its subscriber within %s: check whether the broker's access rules allow to publish and to read %s/#",
 				x.willTopic("control"), client.ConnectTime, x.c.Env.TopicRoot())}
 		case <-ctx.Done():
 			return client.ContextError(ctx)
@@ -171,20 +179,22 @@ func (x *run) control(ctx context.Context) error {
 	}
 }
 
-// withWill gives a client a Will.
+// withWill returns a change of options that adds a Will.
 func (x *run) withWill(role, payload string) func(*mqtt.Options) {
 	return func(o *mqtt.Options) {
 		o.Will = &mqtt.Will{Topic: x.willTopic(role), Payload: []byte(payload), QoS: x.willQoS}
 	}
 }
 
-// lost makes a run inconclusive that lost one of its helpers.
-func (x *run) lost(m *client.Member) error {
-	return fmt.Errorf("the %s's connection ended in the middle of the run, so nothing can be said of the victim: %s", m.Role, m.Ended())
+// helperLost returns the error that makes a run inconclusive because another client than the victim
+// lost its connection.
+func (x *run) helperLost(m *client.Member) error {
+	return fmt.Errorf("the %s's connection ended in the middle of the run, so the run proves nothing about the victim: %s", m.Role, m.Ended())
 }
 
-// idle connects the idler, if the broker grants it a keepalive that lets it idle for longer than a run takes.
-func (x *run) idle(ctx context.Context) {
+// connectIdler connects the idler, if the broker grants it a keepalive that lets it idle for longer
+// than a run takes.
+func (x *run) connectIdler(ctx context.Context) {
 	want := (x.limits.deadline + time.Second).Truncate(time.Second)
 	if b := x.c.Target.KeepaliveBounds.Max; b > 0 {
 		want = min(want, b)
@@ -197,15 +207,15 @@ func (x *run) idle(ctx context.Context) {
 	case err != nil:
 		x.r.AddFact("idler", "none: %s", err)
 	case x.c.Target.EffectiveKeepalive(s) < x.limits.early:
-		x.r.AddFact("idler", "none: the broker limits it to a keepalive of %s, and would end it like the victim", x.c.Target.EffectiveKeepalive(s))
+		x.r.AddFact("idler", "none: the broker limits its keepalive to %s, and would end its connection like the victim's", x.c.Target.EffectiveKeepalive(s))
 		x.c.Finish(s, "idler")
 	default:
 		x.idler = client.Drive(x.c, "idler", s, 0, nil)
 	}
 }
 
-// fall connects the victim, has it live for a random part of its keepalive, so that the broker's own timers are met at
-// any phase, and then vanish.
+// fall connects the victim, lets it live for a random part of its keepalive, and then makes it
+// vanish. The part is random so that the fall meets the broker's own timers at any phase.
 func (x *run) fall(ctx context.Context) error {
 	x.will = rand.Text()
 	s, err := x.c.Join(ctx, "victim", x.withWill("victim", x.will))
@@ -217,11 +227,11 @@ func (x *run) fall(ctx context.Context) error {
 	x.limits = limitsOf(x.keepalive, &x.opts)
 	x.r.Samples = append(x.r.Samples, x.m.common.Keepalive.Of(s.Keepalive().Seconds()),
 		x.m.limit.Of(x.limits.early.Seconds(), "early"), x.m.limit.Of(x.limits.late.Seconds(), "late"))
-	if err := x.live(ctx, s); err != nil {
+	if err := x.liveUntilFall(ctx, s); err != nil {
 		x.c.Finish(s, "victim")
 		return err
 	}
-	if x.idler != nil { // from now on it says nothing, like the victim
+	if x.idler != nil { // from now on it sends nothing, like the victim
 		idler := x.idler.Stop()
 		_ = idler.Ping()
 		x.idler = client.Drive(x.c, "idler", idler, 0, nil)
@@ -235,8 +245,8 @@ func (x *run) fall(ctx context.Context) error {
 	return nil
 }
 
-// live is the victim's life from CONNACK to its fall.
-func (x *run) live(ctx context.Context, s *mqtt.Session) error {
+// liveUntilFall is the victim's life from CONNACK to its fall.
+func (x *run) liveUntilFall(ctx context.Context, s *mqtt.Session) error {
 	defer context.AfterFunc(ctx, s.Interrupt)()
 	if x.opts.Downstream {
 		if _, err := client.Subscribe(s, time.Now().Add(client.ConnectTime), mqtt.Filter{Topic: x.downTopic(), QoS: x.willQoS}); err != nil {
@@ -245,14 +255,14 @@ func (x *run) live(ctx context.Context, s *mqtt.Session) error {
 	}
 	phase := mathrand.N(x.keepalive)
 	if dl, ok := ctx.Deadline(); ok {
-		if lack := phase + s.PingTimeout() + x.limits.deadline - time.Until(dl); lack > 0 {
-			return fmt.Errorf("the broker's keepalive of %s needs more time than the probe's timeout leaves: raise timeout and interval by %s", x.keepalive, lack.Round(time.Second))
+		if missing := phase + s.PingTimeout() + x.limits.deadline - time.Until(dl); missing > 0 {
+			return fmt.Errorf("a run with the broker's keepalive of %s takes longer than the timeout allows: raise timeout and interval by %s", x.keepalive, missing.Round(time.Second))
 		}
 	}
 	return client.Linger(ctx, s, time.Now().Add(phase))
 }
 
-// watch waits for what shows that the broker noticed, and concludes.
+// watch waits for the signs that the broker noticed, and concludes.
 func (x *run) watch(ctx context.Context) error {
 	fell := x.fallen.Since
 	timer := time.NewTimer(time.Until(fell.Add(x.limits.deadline)))
@@ -266,11 +276,11 @@ func (x *run) watch(ctx context.Context) error {
 			}
 		case <-victim:
 			victim = nil
-			if err := x.closed(); err != nil {
+			if err := x.recordClose(); err != nil {
 				return err
 			}
 		case <-x.observer.Done():
-			return x.lost(x.observer)
+			return x.helperLost(x.observer)
 		case <-timer.C:
 			return x.unnoticed()
 		case <-ctx.Done():
@@ -279,29 +289,29 @@ func (x *run) watch(ctx context.Context) error {
 	}
 }
 
-// closed notes how the broker ended the victim's connection, where the victim can see it.
-func (x *run) closed() error {
+// recordClose records how the broker ended the victim's connection, if the victim saw this.
+func (x *run) recordClose() error {
 	end := x.victim.Ended()
 	switch {
-	case end == nil || x.closeTime > 0:
+	case end == nil || x.closedAfter > 0:
 		return nil
 	case client.AnnouncedOtherReason(end):
-		return fmt.Errorf("the broker ended the victim for another reason: %s", end)
+		return fmt.Errorf("the broker ended the victim's connection for another reason: %s", end)
 	}
-	x.closeTime = end.Time.Sub(x.fallen.Since)
-	x.r.AddFact("closed by the broker", "after %s, by %s", synthetic.FormatDuration(x.closeTime), end.Evidence)
+	x.closedAfter = end.Time.Sub(x.fallen.Since)
+	x.r.AddFact("closed by the broker", "after %s, by %s", synthetic.FormatDuration(x.closedAfter), end.Evidence)
 	return nil
 }
 
 // detected concludes from the Will, which arrived t after the victim's last packet.
 func (x *run) detected(ctx context.Context, t time.Duration) error {
-	if err := x.others(ctx, t); err != nil {
+	if err := x.awaitAftermath(ctx, t); err != nil {
 		return err
 	}
-	if err := x.closed(); err != nil {
+	if err := x.recordClose(); err != nil {
 		return err
 	}
-	if err := x.spoiled(); err != nil {
+	if err := x.disturbance(); err != nil {
 		return err
 	}
 	ratio := t.Seconds() / x.keepalive.Seconds()
@@ -309,12 +319,12 @@ func (x *run) detected(ctx context.Context, t time.Duration) error {
 	cut := x.pathCut(t)
 	switch {
 	case cut != "":
-		x.verdict(verdictPathCut, "%s, but so was cut %s: the path ends connections that idle", noticed, cut)
+		x.verdict(verdictPathCut, "%s, but %s was cut too: the path ends idle connections", noticed, cut)
 		return nil
 	case t < x.limits.early:
-		x.verdict(verdictEarly, "%s, before %s: clients that are slow but alive are thrown off", noticed, synthetic.FormatDuration(x.limits.early))
+		x.verdict(verdictEarly, "%s, before the limit of %s: clients that are slow but alive are disconnected", noticed, synthetic.FormatDuration(x.limits.early))
 	case x.twin.Ended() != nil:
-		x.verdict(verdictEarly, "%s, but a client that pinged at the keepalive was thrown off: %s", noticed, x.twin.Ended())
+		x.verdict(verdictEarly, "%s, but a client that pinged at the keepalive was disconnected: %s", noticed, x.twin.Ended())
 	case t > x.limits.late:
 		x.verdict(verdictLate, "%s, after the limit of %s", noticed, synthetic.FormatDuration(x.limits.late))
 	default:
@@ -322,16 +332,17 @@ func (x *run) detected(ctx context.Context, t time.Duration) error {
 	}
 	mode := string(x.fallen.Mode)
 	x.r.Samples = append(x.r.Samples, x.m.detection.Of(t.Seconds(), mode), x.m.last.Replacing(t.Seconds(), mode), x.m.ratio.Replacing(ratio, mode))
-	if x.closeTime > 0 {
-		x.r.Samples = append(x.r.Samples, x.m.closed.Of(x.closeTime.Seconds(), mode))
+	if x.closedAfter > 0 {
+		x.r.Samples = append(x.r.Samples, x.m.closed.Of(x.closedAfter.Seconds(), mode))
 	}
 	x.r.AddFact("detected", "after %s", synthetic.FormatDuration(t))
 	return nil
 }
 
-// others waits for what a detection may have in common with the end of other connections: the path cut them, or the
-// broker goes down. Without an idler only the twin can tell, and it idles for a keepalive at a time.
-func (x *run) others(ctx context.Context, t time.Duration) error {
+// awaitAftermath waits for the end of other connections that may have the same cause as a
+// detection: the path cut them, or the broker shuts down. Without an idler only the twin can show
+// this, and the twin idles for a keepalive at a time.
+func (x *run) awaitAftermath(ctx context.Context, t time.Duration) error {
 	wait := client.AftermathTime
 	if x.idler == nil && t < x.keepalive {
 		wait += x.keepalive + x.twin.Session.PingTimeout()
@@ -347,26 +358,27 @@ func (x *run) others(ctx context.Context, t time.Duration) error {
 	return nil
 }
 
-// spoiled tells what makes a run inconclusive though there would be a verdict.
-func (x *run) spoiled() error {
+// disturbance returns an error if something disturbed the run, so that it is inconclusive in spite
+// of a verdict.
+func (x *run) disturbance() error {
 	if x.victim != nil {
 		if err := x.fallen.Held(); err != nil {
 			return fmt.Errorf("the victim was not half-open all the time: %w", err)
 		}
 	}
 	if x.observer.Ended() != nil {
-		return x.lost(x.observer)
+		return x.helperLost(x.observer)
 	}
 	for _, m := range []*client.Member{x.twin, x.idler} {
 		if client.AnnouncedOtherReason(m.Ended()) {
-			return x.lost(m)
+			return x.helperLost(m)
 		}
 	}
 	return nil
 }
 
-// pathCut tells which connection was cut that only the path can have cut, after it had idled for no longer than the
-// victim, t; "" if none was.
+// pathCut describes a connection that only the path can have cut, after it had idled for no longer
+// than the victim, t. It returns "" if there is none.
 func (x *run) pathCut(t time.Duration) string {
 	if end := x.idler.Ended(); end != nil && end.Time.Sub(end.LastSent) < t+client.AftermathTime/4 {
 		return fmt.Sprintf("a connection with a keepalive of %s (%s)", x.idler.Session.Keepalive(), end.Evidence)
@@ -377,15 +389,15 @@ func (x *run) pathCut(t time.Duration) string {
 	return ""
 }
 
-// unnoticed concludes when no Will came in time.
+// unnoticed concludes if no Will arrived in time.
 func (x *run) unnoticed() error {
-	if err := x.spoiled(); err != nil {
+	if err := x.disturbance(); err != nil {
 		return err
 	}
 	mode := string(x.fallen.Mode)
-	if x.closeTime > 0 {
-		x.verdict(verdictWillMissing, "the broker closed the connection after %s, but the Will did not come within %s", synthetic.FormatDuration(x.closeTime), synthetic.FormatDuration(x.limits.deadline))
-		x.r.Samples = append(x.r.Samples, x.m.closed.Of(x.closeTime.Seconds(), mode))
+	if x.closedAfter > 0 {
+		x.verdict(verdictWillMissing, "the broker closed the connection after %s, but the Will did not arrive within %s", synthetic.FormatDuration(x.closedAfter), synthetic.FormatDuration(x.limits.deadline))
+		x.r.Samples = append(x.r.Samples, x.m.closed.Of(x.closedAfter.Seconds(), mode))
 		return nil
 	}
 	x.verdict(verdictUndetected, "the broker did not notice within %s, %.1f × the keepalive of %s", synthetic.FormatDuration(x.limits.deadline),
@@ -394,7 +406,7 @@ func (x *run) unnoticed() error {
 	return nil
 }
 
-// verdict concludes the run.
+// verdict sets the outcome of the run.
 func (x *run) verdict(v verdict, format string, args ...any) {
 	mode := x.faller.ExpectedMode()
 	if x.fallen != nil {

@@ -1,3 +1,12 @@
+// Package idle is the probe that asks: how long does the path let a connection idle, and which
+// keepalive keeps it open?
+//
+// Each run connects a companion, which pings every second, and one client for each idle time to
+// try, which is a rung of the ladder. A rung sends nothing for its idle time and then pings. Rungs
+// that end while the companion stays connected were cut because they were idle. A run succeeds if
+// there is no limit, or if this profile pings in time for it. The reason path_cut means that the
+// path cuts the sessions of this profile too. If something else may have ended the rungs, the run
+// is inconclusive.
 package idle
 
 import (
@@ -11,13 +20,13 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// IdleOptions are the options of kind idle.
+// Options are the options of kind idle.
 type Options struct {
-	Ladder []time.Duration `koanf:"ladder" validate:"min=1,max=50,dive,min=1s,max=9h" desc:"idle times to try, ascending, each on a connection of its own"`
+	Ladder []time.Duration `koanf:"ladder" validate:"min=1,max=50,dive,min=1s,max=9h" desc:"try these idle times, in ascending order, each on its own connection"`
 }
 
-// idleLadder has a rung just below and just above the usual limits of balancers, firewalls and NATs: 1, 2, 4, 5 min, 350 s,
-// 10, 15, 20 and 30 min.
+// defaultLadder returns idle times just below and just above the usual limits of balancers,
+// firewalls and NATs: 1, 2, 4, 5 min, 350 s, 10, 15, 20 and 30 min.
 func defaultLadder() []time.Duration {
 	const s, m = time.Second, time.Minute
 	return []time.Duration{30 * s, 55 * s, m + 5*s, 2*m - 5*s, 2*m + 5*s, 4*m - 10*s, 4*m + 10*s, 5*m - 10*s,
@@ -29,7 +38,7 @@ func DefaultOptions() *Options {
 	return &Options{Ladder: defaultLadder()}
 }
 
-// Kind declares the kind.
+// Kind returns the declaration of the kind.
 func Kind() synthetic.Kind {
 	m := newMetrics()
 	return synthetic.Declare(synthetic.Declaration[Options]{
@@ -49,8 +58,9 @@ func Kind() synthetic.Kind {
 		Needs: func(p synthetic.Profile, o *Options) time.Duration {
 			steps := o.steps(neededIdle(&p, p.Keepalive), 0)
 			ping := max(p.Ping.Timeout, longestPing)
-			// The PINGRESP of the rung that was cut, those of the longer ones, and that of the companion.
-			return time.Duration(1+len(steps))*client.ConnectTime + o.top() + 3*ping + client.AftermathTime + cleanUpTime
+			// Three PINGRESPs: that of the rung that was cut, those of the longer rungs, and that
+			// of the companion.
+			return time.Duration(1+len(steps))*client.ConnectTime + o.longest() + 3*ping + client.AftermathTime + cleanUpTime
 		},
 		Check: check,
 		New: func(env synthetic.Env, p *synthetic.Profile, o *Options) (synthetic.Probe, error) {
@@ -60,15 +70,15 @@ func Kind() synthetic.Kind {
 	})
 }
 
-// idleClients counts the rungs, and the companion.
+// clients returns the number of rungs, plus one for the companion.
 func clients(p synthetic.Profile, o *Options) int {
 	return 1 + len(o.steps(neededIdle(&p, p.Keepalive), 0))
 }
 
 const (
-	// longestPing is how long a PINGRESP may take by default where the keepalive is long.
+	// longestPing is how long a PINGRESP may take by default if the keepalive is long.
 	longestPing = 10 * time.Second
-	// idleCleanUp is how long it takes to end all connections of a run, side by side.
+	// cleanUpTime is how long it takes to end all connections of a run at the same time.
 	cleanUpTime = 3 * time.Second
 )
 
@@ -76,20 +86,21 @@ func check(o *Options) (errs []synthetic.OptionError) {
 	ladder := o.Ladder
 	for i := range ladder[1:] {
 		if ladder[i+1] <= ladder[i] {
-			errs = append(errs, synthetic.OptionError{Key: fmt.Sprintf("ladder[%d]", i+1), Problem: fmt.Sprintf("not longer than the one before it, %s: list the idle times in ascending order", ladder[i])})
+			errs = append(errs, synthetic.OptionError{Key: fmt.Sprintf("ladder[%d]", i+1), Problem: fmt.Sprintf("not longer than the idle time before it, %s: list the idle times in ascending order", ladder[i])})
 		}
 	}
 	return errs
 }
 
-// top is the longest idle time of the ladder.
-func (o *Options) top() time.Duration { return o.Ladder[len(o.Ladder)-1] }
+// longest returns the longest idle time of the ladder.
+func (o *Options) longest() time.Duration { return o.Ladder[len(o.Ladder)-1] }
 
-// steps gives the idle times to try, ascending: those of the ladder, and what the profile needs, so that it is known
-// whether that passes. In place of those above limit the limit is tried; 0 = there is none.
+// steps returns the idle times to try, in ascending order: those of the ladder, and what the
+// profile needs, so that the run finds out whether the path allows it. Idle times above limit are
+// replaced by limit. 0 means that there is no limit.
 func (o *Options) steps(need, limit time.Duration) []time.Duration {
 	steps := slices.Clone(o.Ladder)
-	if 0 < need && need < o.top() {
+	if 0 < need && need < o.longest() {
 		steps = append(steps, need)
 	}
 	for i := range steps {
@@ -101,11 +112,12 @@ func (o *Options) steps(need, limit time.Duration) []time.Duration {
 	return slices.Compact(steps)
 }
 
-// pingMargin is by how much the path has to allow more than the time after which a client pings.
+// pingMargin is how much longer than the ping interval the path must let a connection idle.
 const pingMargin = time.Second
 
-// idlePause is how long a session of the profile with keepalive k leaves its line idle; 0 = for ever.
-func pauseOf(p *synthetic.Profile, k time.Duration) time.Duration {
+// longestPause returns how long a session of the profile sends nothing, with keepalive k. 0 means
+// forever.
+func longestPause(p *synthetic.Profile, k time.Duration) time.Duration {
 	switch {
 	case p.Ping.When == mqtt.PingNever:
 		return 0
@@ -115,15 +127,16 @@ func pauseOf(p *synthetic.Profile, k time.Duration) time.Duration {
 	return k
 }
 
-// idleNeed is the idle time that the path has to allow to a session of the profile with keepalive k; 0 = any.
+// neededIdle returns the idle time that the path must allow for a session of the profile, with
+// keepalive k. 0 means any idle time.
 func neededIdle(p *synthetic.Profile, k time.Duration) time.Duration {
-	if pause := pauseOf(p, k); pause > 0 {
+	if pause := longestPause(p, k); pause > 0 {
 		return pause + pingMargin
 	}
 	return 0
 }
 
-// idleMetrics are the families of kind idle.
+// metrics are the families of kind idle.
 type metrics struct {
 	common                     *synthetic.CommonMetrics
 	survived, cut, recommended *synthetic.Metric
@@ -133,11 +146,11 @@ func newMetrics() *metrics {
 	return &metrics{
 		common: synthetic.NewCommonMetrics(),
 		survived: &synthetic.Metric{Name: "mqtt_probe_idle_survived_seconds", Type: synthetic.Gauge, Unit: "seconds",
-			Help: "Longest idle time, of those tried, after which a connection still answered; absent if none did."},
+			Help: "Longest of the tried idle times after which the connection still worked. Absent if none worked."},
 		cut: &synthetic.Metric{Name: "mqtt_probe_idle_cut_seconds", Type: synthetic.Gauge, Unit: "seconds",
-			Help: "Shortest idle time after which a connection was found cut: the path's limit if it was closed while it idled, at least the limit if only a PINGREQ showed it; absent if none was cut."},
+			Help: "Shortest idle time after which a connection was cut. This is the limit of the path if the connection was closed while it was idle. If only a PINGREQ showed the cut, the limit is at most this time. Absent if no connection was cut."},
 		recommended: &synthetic.Metric{Name: "mqtt_probe_recommended_keepalive_seconds", Type: synthetic.Gauge, Unit: "seconds",
-			Help: "Keepalive that the path allows with a reserve: 0.8 of the longest idle time that a connection survived, or what the broker allows if that is less; absent if nothing is known to survive."},
+			Help: "Keepalive that the path allows with a reserve: 0.8 of the longest idle time that a connection survived, or the longest keepalive that the broker allows if that is less. Absent if no idle time is known to work."},
 	}
 }
 

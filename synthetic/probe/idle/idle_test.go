@@ -22,24 +22,24 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// forgetful is a path that forgets connections that idle: what the client sends on them from then on vanishes, or is
-// answered by a RST.
+// forgetful is a path that forgets connections that idle. What the client then sends on them is
+// dropped, or answered by a RST.
 type forgetful struct {
 	limit time.Duration
 	reset bool
 
 	mu   sync.Mutex
-	dead bool // the whole path
+	dead bool // the path drops everything
 }
 
-// die makes the path swallow everything.
+// die makes the path drop everything.
 func (p *forgetful) die() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dead = true
 }
 
-// over puts the path in front of a dial function.
+// over returns a dial function whose connections use the path.
 func (p *forgetful) over(dial mqtt.DialFunc) mqtt.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := dial(ctx, network, address)
@@ -56,7 +56,7 @@ type forgetfulConn struct {
 	path *forgetful
 
 	mu        sync.Mutex
-	last      time.Time // when something passed
+	last      time.Time // when data passed last
 	forgotten bool
 }
 
@@ -97,17 +97,19 @@ type idleCase struct {
 	bounds  synthetic.KeepaliveBounds
 	broker  lab.BrokerOptions
 	path    *forgetful // nil: none
-	// meanwhile happens 5 s after the start.
+	// meanwhile is called 5 s after the start.
 	meanwhile func(b *lab.Broker, id func(role string) string, path *forgetful)
 
-	outcome                    synthetic.Outcome
-	finding                    disconnect.Finding
-	survived, cut, recommended string        // values of the gauges, in seconds; "": absent; "-": not touched
+	outcome synthetic.Outcome
+	finding disconnect.Finding
+	// survived, cut and recommended are the values of the gauges in seconds. "" means absent, "-"
+	// not changed.
+	survived, cut, recommended string
 	says                       string        // part of the detail
-	at                         time.Duration // when it is over, within 1 s; 0: any time
+	at                         time.Duration // when the run ends, within 1 s; 0: at any time
 }
 
-// gauge gives the value that a report sets a gauge to.
+// gauge returns the value that a report sets a gauge to.
 func gauge(r *synthetic.Report, m *synthetic.Metric) string {
 	value := "-"
 	for _, s := range r.Samples {
@@ -155,7 +157,7 @@ func (tc *idleCase) run(t *testing.T) {
 		t.Errorf("-want +got:\n%s%s\n%v", diff, r.Detail, r.Facts)
 	}
 	if !strings.Contains(r.Detail, tc.says) {
-		t.Errorf("says %q, want %q", r.Detail, tc.says)
+		t.Errorf("the detail is %q, want %q", r.Detail, tc.says)
 	}
 	if tc.at > 0 && (took < tc.at-time.Second || took > tc.at+time.Second) {
 		t.Errorf("took %s, want %s", took, tc.at)
@@ -173,7 +175,7 @@ func seconds(ns ...float64) (ds []time.Duration) {
 	return ds
 }
 
-// silence makes a broker end clients that are silent for d, as a path does that looks at them.
+// silence makes a broker end clients that send nothing for d, like a path with an idle limit.
 func silence(d time.Duration, ending lab.Ending) lab.BrokerOptions {
 	return lab.BrokerOptions{Ending: ending, GraceOf: func(string, time.Duration) time.Duration { return d }}
 }
@@ -195,7 +197,7 @@ func TestIdle(t *testing.T) {
 			outcome: synthetic.Success, survived: "7.0", cut: "7.5", recommended: "5.0"},
 		{name: "FIN, keepalive too near", profile: v5(7 * time.Second), broker: silence(7500*time.Millisecond, lab.EndFIN),
 			outcome: synthetic.Failure, finding: disconnect.PathCut, survived: "6.0", cut: "7.5", recommended: "4.0",
-			says: "die after 7.5s idle (fin), those of this profile too (keepalive 7s): use a keepalive of 4s"},
+			says: "die after 7.5s idle (fin), also those of this profile (keepalive 7s): use a keepalive of 4s"},
 		{name: "FIN, keepalive above the ladder", profile: v5(time.Minute), broker: silence(limit, lab.EndFIN),
 			outcome: synthetic.Failure, finding: disconnect.PathCut, survived: "6.0", cut: "7.0", recommended: "4.0"},
 		{name: "FIN, pings late", profile: slow, broker: silence(6500*time.Millisecond, lab.EndFIN),
@@ -208,20 +210,21 @@ func TestIdle(t *testing.T) {
 			outcome: synthetic.Failure, finding: disconnect.PathCut, cut: "1.5", recommended: "1.0"},
 		{name: "FIN, persistent profile", profile: persistent, broker: silence(limit, lab.EndFIN),
 			outcome: synthetic.Success, survived: "6.0", cut: "7.0", recommended: "4.0"},
-		{name: "silence", profile: v5(3 * time.Second), path: &forgetful{limit: limit}, at: 22 * time.Second, // 10 s, a ping, 2 s
+		// It ends after 10 s, a PINGREQ without an answer, and 2 s.
+		{name: "silence", profile: v5(3 * time.Second), path: &forgetful{limit: limit}, at: 22 * time.Second,
 			outcome: synthetic.Success, survived: "6.0", cut: "8.0", recommended: "4.0", says: "may idle for 6s and die after at most 8s (deadline)"},
 		{name: "silence, a long ladder", ladder: seconds(2, 4, 6, 8, 100, 3600), profile: v5(3 * time.Second), path: &forgetful{limit: limit},
 			at: 30 * time.Second, outcome: synthetic.Success, survived: "6.0", cut: "8.0", recommended: "4.0"},
 		{name: "silence, keepalive too long", profile: v5(9 * time.Second), path: &forgetful{limit: limit},
 			outcome: synthetic.Failure, finding: disconnect.PathCut, survived: "6.0", cut: "8.0", recommended: "4.0"},
 		{name: "silence below the ladder", profile: v5(3 * time.Second), path: &forgetful{limit: 1500 * time.Millisecond},
-			outcome: synthetic.Failure, finding: disconnect.PathCut, cut: "2.0", says: "begin the ladder below that"},
+			outcome: synthetic.Failure, finding: disconnect.PathCut, cut: "2.0", says: "add shorter idle times to the ladder"},
 		{name: "RST", profile: v5(3 * time.Second), path: &forgetful{limit: limit, reset: true}, at: 10 * time.Second,
 			outcome: synthetic.Success, survived: "6.0", cut: "8.0", recommended: "4.0", says: "die after at most 8s (rst)"},
 		{name: "no limit", profile: v5(3 * time.Second), broker: lab.BrokerOptions{Grace: 1.5}, at: 10 * time.Second,
 			outcome: synthetic.Success, survived: "10.0", recommended: "8.0", says: "no limit found up to 10s"},
 		{name: "no limit, keepalive above the ladder", profile: v5(time.Minute),
-			outcome: synthetic.Success, survived: "10.0", recommended: "8.0", says: "more, as this profile needs (keepalive 1m0s), was not tried"},
+			outcome: synthetic.Success, survived: "10.0", recommended: "8.0", says: "this profile needs more (keepalive 1m0s), which was not tried"},
 		{name: "Server Keep Alive", profile: v5(time.Minute), broker: lab.BrokerOptions{Grace: 1.5, ServerKeepAlive: 5 * time.Second}, at: 5 * time.Second,
 			outcome: synthetic.Success, survived: "5.0", recommended: "4.0", says: "no limit found up to 5s, which is the broker's Server Keep Alive"},
 		{name: "Server Keep Alive below the ladder", profile: v5(time.Minute), broker: lab.BrokerOptions{Grace: 1.5, ServerKeepAlive: time.Second},
@@ -238,14 +241,14 @@ func TestIdle(t *testing.T) {
 		{name: "silent bound", profile: v5(3 * time.Second), broker: lab.BrokerOptions{GraceOf: capped},
 			outcome: synthetic.Inconclusive, survived: "-", cut: "-", recommended: "-", says: "set keepalive_bounds.max of target broker"},
 		{name: "restart", profile: v5(3 * time.Second), meanwhile: func(b *lab.Broker, _ func(string) string, _ *forgetful) { b.CutAll() },
-			outcome: synthetic.Inconclusive, survived: "-", cut: "-", recommended: "-", says: "a connection that pinged every 1s ended, too", at: 5 * time.Second},
-		{name: "restart with words", profile: v5(3 * time.Second), meanwhile: func(b *lab.Broker, _ func(string) string, _ *forgetful) { b.DisconnectAll(0x8b) },
+			outcome: synthetic.Inconclusive, survived: "-", cut: "-", recommended: "-", says: "the companion, which pinged every 1s, ended too", at: 5 * time.Second},
+		{name: "restart with DISCONNECT", profile: v5(3 * time.Second), meanwhile: func(b *lab.Broker, _ func(string) string, _ *forgetful) { b.DisconnectAll(0x8b) },
 			outcome: synthetic.Inconclusive, survived: "-", cut: "-", recommended: "-", at: 5 * time.Second},
 		{name: "administrator", profile: v5(3 * time.Second), meanwhile: func(b *lab.Broker, id func(string) string, _ *forgetful) { b.Disconnect(id("rung-4"), 0x98) },
-			outcome: synthetic.Inconclusive, survived: "-", cut: "-", recommended: "-", says: "ended for another reason than that it idled: admin_action", at: 5 * time.Second},
+			outcome: synthetic.Inconclusive, survived: "-", cut: "-", recommended: "-", says: "ended for another reason than being idle: admin_action", at: 5 * time.Second},
 		{name: "the network dies", profile: v5(3 * time.Second), path: &forgetful{limit: time.Hour},
 			meanwhile: func(_ *lab.Broker, _ func(string) string, path *forgetful) { path.die() },
-			outcome:   synthetic.Inconclusive, survived: "-", cut: "-", recommended: "-", says: "a connection that pinged every 1s ended, too"},
+			outcome:   synthetic.Inconclusive, survived: "-", cut: "-", recommended: "-", says: "the companion, which pinged every 1s, ended too"},
 		{name: "one is cut, a longer one is not", profile: v5(3 * time.Second), meanwhile: func(b *lab.Broker, id func(string) string, _ *forgetful) { b.Cut(id("rung-4")) },
 			outcome: synthetic.Inconclusive, survived: "-", cut: "-", recommended: "-", says: "one connection was cut after 5s idle (fin), and another one survived 10s"},
 	} {
@@ -253,7 +256,8 @@ func TestIdle(t *testing.T) {
 	}
 }
 
-// TestIdleOneIsLost loses a single connection, which shows when it pings: the longer ones, asked at once, acquit the path.
+// TestIdleOneIsLost breaks a single connection, which is found when it pings. The longer rungs then
+// ping at once and survive, so the path is not blamed.
 func TestIdleOneIsLost(t *testing.T) {
 	closing := func(c *lab.Conn) error {
 		if err := c.Accept(); err != nil {
@@ -277,7 +281,7 @@ func TestIdleOneIsLost(t *testing.T) {
 				profile := probetest.ProfileWith(3*time.Second, mqtt.V5)
 				profile.Ping.Timeout = tc.timeout
 				script := func(c *lab.Conn) error {
-					if c.Number == 4 { // after the companion, 3600 s and 8 s: 6 s
+					if c.Number == 4 { // the rung of 6 s, after the companion, 3600 s and 8 s
 						return tc.lost(c)
 					}
 					return probetest.Respond(lab.Responder{})(c)
@@ -315,7 +319,8 @@ func TestIdleAsksForWhatItNeeds(t *testing.T) {
 				t.Errorf("CONNECT %+v", c)
 			}
 		}
-		if len(ids) != 4 || len(b.Connects()) != 4 { // the profile's 6 s is one of the ladder
+		// The 6 s that the profile needs are in the ladder.
+		if len(ids) != 4 || len(b.Connects()) != 4 {
 			t.Errorf("%d connects with %d ids", len(b.Connects()), len(ids))
 		}
 		for _, e := range b.Events("") {
@@ -327,7 +332,7 @@ func TestIdleAsksForWhatItNeeds(t *testing.T) {
 	})
 }
 
-// TestIdleStops stops a run in the middle of its connects, of idling, and of a PINGREQ without an answer.
+// TestIdleStops stops a run while it connects, while it idles, and while a PINGREQ has no answer.
 func TestIdleStops(t *testing.T) {
 	for _, after := range seconds(0.5, 5, 12) {
 		t.Run(after.String(), func(t *testing.T) {
@@ -347,7 +352,7 @@ func TestIdleStops(t *testing.T) {
 				if took := time.Since(start); took > after+cleanUpTime {
 					t.Errorf("stopped after %s, returned after %s", after, took)
 				}
-				if after < 9*time.Second { // the others do not reach the broker any more
+				if after < 9*time.Second { // later the connections do not reach the broker any more
 					time.Sleep(time.Second)
 					b.WaitState(lab.BrokerState{})
 				}
@@ -356,7 +361,7 @@ func TestIdleStops(t *testing.T) {
 	}
 }
 
-// TestIdleNodesDiffer meets a cluster one of whose nodes allows less.
+// TestIdleNodesDiffer has a cluster in which one node allows a shorter keepalive.
 func TestIdleNodesDiffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		script := func(c *lab.Conn) error {
@@ -366,7 +371,7 @@ func TestIdleNodesDiffer(t *testing.T) {
 			return probetest.Respond(lab.Responder{})(c)
 		}
 		p := probetest.Build(t, Kind(), probetest.PipeEnv(t, script), probetest.ProfileWith(3*time.Second, mqtt.V5), func(o any) { o.(*Options).Ladder = seconds(4, 8, 10) })
-		if r := p.Run(t.Context(), func(synthetic.Event) {}); r.Outcome != synthetic.Inconclusive || !strings.Contains(r.Detail, "a keepalive of 20s, and another one of 7s") {
+		if r := p.Run(t.Context(), func(synthetic.Event) {}); r.Outcome != synthetic.Inconclusive || !strings.Contains(r.Detail, "a keepalive of 20s to one connection and of 7s to another") {
 			t.Errorf("%s: %s", r.Outcome, r.Detail)
 		}
 	})
@@ -381,11 +386,11 @@ func TestIdleRefused(t *testing.T) {
 	})
 }
 
-// TestIdleOptions checks the default ladder and what is wrong with others.
+// TestIdleOptions checks the default ladder and the faults of others.
 func TestIdleOptions(t *testing.T) {
 	k := Kind()
 	o := k.Options().(*Options)
-	if errs := k.Check(o); errs != nil || !slices.IsSorted(o.Ladder) || len(o.Ladder) > 16 || o.Ladder[0] != 30*time.Second || o.top() != time.Hour {
+	if errs := k.Check(o); errs != nil || !slices.IsSorted(o.Ladder) || len(o.Ladder) > 16 || o.Ladder[0] != 30*time.Second || o.longest() != time.Hour {
 		t.Errorf("the default ladder %v: %v", o.Ladder, errs)
 	}
 	for _, limit := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute, 5 * time.Minute, 350 * time.Second, 10 * time.Minute, 15 * time.Minute, 20 * time.Minute, 30 * time.Minute} {
@@ -399,7 +404,7 @@ func TestIdleOptions(t *testing.T) {
 			t.Errorf("the longest rung below the usual limit %s is %s", limit, below)
 		}
 	}
-	want := []synthetic.OptionError{{Key: "ladder[2]", Problem: "not longer than the one before it, 2s: list the idle times in ascending order"}}
+	want := []synthetic.OptionError{{Key: "ladder[2]", Problem: "not longer than the idle time before it, 2s: list the idle times in ascending order"}}
 	if diff := cmp.Diff(want, k.Check(&Options{Ladder: seconds(1, 2, 2, 3)})); diff != "" {
 		t.Error(diff)
 	}

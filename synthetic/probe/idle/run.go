@@ -14,40 +14,44 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// idleProbe finds how long the path lets a connection idle. Its rungs say nothing for a time each and then ping. They
-// have a keepalive that allows it, so that the broker has no reason to end them; and a companion, which pings every
-// second, shows that what ends them befalls the idle alone.
+// probe finds out how long the path lets a connection idle. Each rung sends nothing for a time and
+// then pings. The rungs have a keepalive that allows this, so the broker has no reason to end them.
+// A companion pings every second. If the rungs end and the companion does not, they ended because
+// they were idle.
 type probe struct {
 	c    *client.Client
 	opts Options
 	m    *metrics
 }
 
-// idleRun is one run.
+// run is one run of the probe.
 type run struct {
 	*probe
 	r    *synthetic.Report
 	emit func(synthetic.Event)
 
-	keepalive time.Duration // that we ask for
-	limit     time.Duration // above which the broker's own keepalive would end a rung; 0 = none
-	limitName string        // what set it
+	keepalive time.Duration // what the rungs ask for
+	// limit is the idle time above which the broker itself would end a rung. 0 means none.
+	limit     time.Duration
+	limitName string        // what set the limit
 	effective time.Duration // keepalive of a session with the profile
-	need      time.Duration // what such a session needs the path to allow; 0 = any idle time
+	// need is the idle time that such a session needs from the path. 0 means any idle time.
+	need      time.Duration
 	companion *client.Member
 	rungs     []*rung // the longest first
 	results   chan *rung
 	all       sync.WaitGroup
 }
 
-// Run implements [Probe].
+// Run implements [synthetic.Probe].
 func (p *probe) Run(ctx context.Context, emit func(synthetic.Event)) *synthetic.Report {
-	// Idle times are those that were, not those that were planned: of lateness a run can bear some.
+	// A run tolerates a small delay of our own timers, because it uses the measured idle times, not
+	// the planned ones.
 	x := &run{probe: p, r: &synthetic.Report{Tolerance: limitSlack}, emit: emit}
-	defer x.leave()
+	defer x.endSessions()
 	if p.c.Profile.Protocol == mqtt.V311 && p.c.Target.KeepaliveBounds.Max == 0 {
 		x.r.Outcome = synthetic.Unsupported
-		x.r.Detail = fmt.Sprintf("an MQTT 3.1.1 broker may shorten the keepalive without a word, which would look like a limit of the path: "+
+		x.r.Detail = fmt.Sprintf("an MQTT 3.1.1 broker may shorten the keepalive without announcing it, which would look like a limit of the path: "+
 			"use a profile with MQTT 5, or set keepalive_bounds.max of target %s to the longest keepalive that its broker honours (18h if it has no limit)", p.c.Target.Name)
 		return x.r
 	}
@@ -64,8 +68,8 @@ func (p *probe) Run(ctx context.Context, emit func(synthetic.Event)) *synthetic.
 	return x.r
 }
 
-// leave ends all sessions in order.
-func (x *run) leave() {
+// endSessions ends all sessions in order.
+func (x *run) endSessions() {
 	for _, g := range x.rungs {
 		g.stop()
 	}
@@ -73,41 +77,45 @@ func (x *run) leave() {
 	x.companion.Leave()
 }
 
-// companionEvery is how often the companion pings: no path is known to cut what idles for so short a time.
+// companionEvery is how often the companion pings. No path is known to cut a connection after so
+// short an idle time.
 const companionEvery = time.Second
 
-// assemble connects the companion and then, one after the other, the rungs.
+// assemble connects the companion and then the rungs, one after the other.
 func (x *run) assemble(ctx context.Context) error {
-	// Twice the longest idle time leaves the broker no reason to end a rung. The longest keepalive of all is one that
-	// some brokers get wrong: Mosquitto 2.0.21 ends clients whose keepalive is its max_keepalive too early.
-	x.keepalive = (2*x.opts.top() + time.Second - 1).Truncate(time.Second)
+	// With twice the longest idle time as its keepalive, the broker has no reason to end a rung. We
+	// do not ask for the longest possible keepalive, because some brokers handle it wrongly:
+	// Mosquitto 2.0.21 ends clients too early whose keepalive is its max_keepalive.
+	x.keepalive = (2*x.opts.longest() + time.Second - 1).Truncate(time.Second)
 	if b := x.c.Target.KeepaliveBounds.Max; b > 0 {
 		x.keepalive = min(x.keepalive, b)
 	}
-	s, err := x.c.Join(ctx, "companion", x.patient)
+	s, err := x.c.Join(ctx, "companion", x.allowIdling)
 	if err != nil {
 		return err
 	}
 	x.r.SetConnected(s)
-	x.granted(s)
+	x.recordLimits(s)
 	x.companion = client.Drive(x.c, "companion", s, companionEvery, (*mqtt.Session).Ping)
 	x.r.Samples = append(x.r.Samples, x.m.common.Keepalive.Of(x.effective.Seconds()))
 
 	steps := x.opts.steps(x.need, x.limit)
 	x.results = make(chan *rung, len(steps))
-	for i := len(steps) - 1; i >= 0; i-- { // the longest first, since the run takes as long as it
-		if err := x.climb(ctx, fmt.Sprintf("rung-%d", i+1), steps[i]); err != nil {
+	// The longest rung comes first, because it determines how long the run takes.
+	for i := len(steps) - 1; i >= 0; i-- {
+		if err := x.addRung(ctx, fmt.Sprintf("rung-%d", i+1), steps[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// patient makes a client idle for as long as it likes.
-func (x *run) patient(o *mqtt.Options) { o.Keepalive, o.Ping.When = x.keepalive, mqtt.PingNever }
+// allowIdling changes the options of a client so that it may idle. Its keepalive is long, and it
+// never pings by itself.
+func (x *run) allowIdling(o *mqtt.Options) { o.Keepalive, o.Ping.When = x.keepalive, mqtt.PingNever }
 
-// granted takes what the broker allows.
-func (x *run) granted(s *mqtt.Session) {
+// recordLimits records the limits that the broker sets.
+func (x *run) recordLimits(s *mqtt.Session) {
 	profile := x.c.Profile
 	x.effective = profile.Keepalive
 	announced := s.Connack().ServerKeepAlive
@@ -116,7 +124,7 @@ func (x *run) granted(s *mqtt.Session) {
 	}
 	x.need = neededIdle(profile, x.effective)
 	granted := x.c.Target.EffectiveKeepalive(s)
-	if granted == 0 || granted >= x.opts.top() {
+	if granted == 0 || granted >= x.opts.longest() {
 		return
 	}
 	x.limit, x.limitName = granted, "keepalive_bounds.max of the target"
@@ -126,15 +134,15 @@ func (x *run) granted(s *mqtt.Session) {
 	x.need = min(x.need, x.limit)
 }
 
-// climb adds a rung.
-func (x *run) climb(ctx context.Context, role string, step time.Duration) error {
-	s, err := x.c.Join(ctx, role, x.patient)
+// addRung connects a rung.
+func (x *run) addRung(ctx context.Context, role string, step time.Duration) error {
+	s, err := x.c.Join(ctx, role, x.allowIdling)
 	if err != nil {
 		return err
 	}
 	if k := x.c.Target.EffectiveKeepalive(s); 0 < k && k < step {
 		x.c.Finish(s, role)
-		return fmt.Errorf("the broker granted one connection a keepalive of %s, and another one of %s: do its nodes differ?", x.companion.Session.Keepalive(), k)
+		return fmt.Errorf("the broker granted a keepalive of %s to one connection and of %s to another: check whether its nodes have different settings", x.companion.Session.Keepalive(), k)
 	}
 	g := &rung{step: step, s: s, since: s.Account().LastReceived}
 	x.rungs = append(x.rungs, g)
@@ -146,12 +154,12 @@ func (x *run) climb(ctx context.Context, role string, step time.Duration) error 
 	return nil
 }
 
-// watch waits until it is known of every rung what became of it.
+// watch waits for the result of every rung.
 func (x *run) watch(ctx context.Context) error {
 	for range x.rungs {
 		select {
 		case g := <-x.results:
-			if err := x.take(g); err != nil {
+			if err := x.handleResult(g); err != nil {
 				return err
 			}
 		case <-x.companion.Done():
@@ -163,13 +171,14 @@ func (x *run) watch(ctx context.Context) error {
 	return nil
 }
 
-// lostCompanion makes a run inconclusive in which not only idle connections ended.
+// lostCompanion returns the error that makes a run inconclusive because not only idle connections
+// ended.
 func lostCompanion(why error) error {
-	return fmt.Errorf("a connection that pinged every %s ended, too, so nothing can be said of the path: %s", companionEvery, why)
+	return fmt.Errorf("the companion, which pinged every %s, ended too, so the run proves nothing about the path: %s", companionEvery, why)
 }
 
-// take takes the result of a rung. Its error is what makes the run inconclusive.
-func (x *run) take(g *rung) error {
+// handleResult handles the result of a rung. An error makes the run inconclusive.
+func (x *run) handleResult(g *rung) error {
 	x.emit(synthetic.Event{Name: "idled", Detail: g.String()})
 	switch {
 	case g.end == nil:
@@ -177,12 +186,12 @@ func (x *run) take(g *rung) error {
 	case g.end.Local():
 		return fmt.Errorf("our own side ended a connection: %s", g.end)
 	case g.end.Reason == disconnect.KeepaliveTimeout:
-		return fmt.Errorf("the broker ended a connection for its keepalive, which it had said to be %s, after %s: set keepalive_bounds.max of target %s to what it really honours",
+		return fmt.Errorf("the broker granted a keepalive of %s, but ended a connection for its keepalive after %s: set keepalive_bounds.max of target %s to the longest keepalive that the broker really honours",
 			g.s.Keepalive(), synthetic.FormatDuration(g.idled), x.c.Target.Name)
-	case !g.cut():
-		return fmt.Errorf("a connection ended for another reason than that it idled: %s", g.end)
+	case !g.looksCut():
+		return fmt.Errorf("a connection ended for another reason than being idle: %s", g.end)
 	}
-	if g.pinged { // the longer ones are cut already, and have only to find out
+	if g.pinged { // the longer rungs are already cut, and find it out by pinging
 		for _, longer := range x.rungs {
 			if longer.step > g.step {
 				longer.ping()
@@ -192,11 +201,11 @@ func (x *run) take(g *rung) error {
 	return nil
 }
 
-// conclude concludes from what became of all rungs.
+// conclude sets the outcome from the results of all rungs.
 func (x *run) conclude(ctx context.Context) error {
 	cut := x.shortestCut()
 	if cut != nil {
-		if err := x.alive(ctx); err != nil {
+		if err := x.checkCompanion(ctx); err != nil {
 			return err
 		}
 	}
@@ -210,25 +219,26 @@ func (x *run) conclude(ctx context.Context) error {
 		}
 		if cut == nil || g.idled < cut.idled {
 			survived = max(survived, min(g.step, g.idled))
-		} else if g.asked || g.idled > cut.idled+limitSlack {
-			return fmt.Errorf("one connection was cut after %s idle (%s), and another one survived %s: something else cut the first, or they took different paths",
+		} else if g.pingedEarly || g.idled > cut.idled+limitSlack {
+			return fmt.Errorf("one connection was cut after %s idle (%s), and another one survived %s: something else cut the first one, or the two took different paths",
 				synthetic.FormatDuration(cut.idled), cut.end.Evidence, synthetic.FormatDuration(g.idled))
 		}
 	}
 	x.r.AddFact("connections", "%s", strings.Join(steps, "; "))
 	if x.limit > 0 {
-		x.r.AddFact("limit", "nothing above %s was tried: %s", x.limit, x.limitName)
+		x.r.AddFact("limit", "no idle time above %s was tried: %s", x.limit, x.limitName)
 	}
-	recommended := x.recommend(survived, cut)
-	x.samples(survived, cut, recommended)
+	recommended := x.recommendKeepalive(survived, cut)
+	x.addSamples(survived, cut, recommended)
 	x.verdict(survived, cut, recommended)
 	return nil
 }
 
-// limitSlack is by how much the idle times may differ of two connections of which the path cuts the one that idled less.
+// limitSlack is how much the idle times of two connections may differ if the path cuts the one that
+// was idle for less time.
 const limitSlack = time.Second
 
-// shortestCut gives the rung that was cut after the shortest time, nil if none was.
+// shortestCut returns the rung that was cut after the shortest time. It is nil if none was cut.
 func (x *run) shortestCut() (shortest *rung) {
 	for _, g := range x.rungs {
 		if g.end != nil && (shortest == nil || g.idled < shortest.idled) {
@@ -238,8 +248,9 @@ func (x *run) shortestCut() (shortest *rung) {
 	return shortest
 }
 
-// alive makes sure that what cut the rungs did not befall the companion, too, as when a broker stops or is gone.
-func (x *run) alive(ctx context.Context) error {
+// checkCompanion checks that the companion is still served. If it is not, something else ended the
+// rungs, such as a broker that stopped.
+func (x *run) checkCompanion(ctx context.Context) error {
 	timer := time.NewTimer(client.AftermathTime)
 	defer timer.Stop()
 	select {
@@ -261,9 +272,9 @@ func (x *run) alive(ctx context.Context) error {
 	return nil
 }
 
-// recommend gives the keepalive to use; 0 if none is known to work.
-func (x *run) recommend(survived time.Duration, cut *rung) time.Duration {
-	if survived == 0 && !cut.pinged { // until the moment of the cut the connection was good
+// recommendKeepalive returns the keepalive to use. It is 0 if none is known to work.
+func (x *run) recommendKeepalive(survived time.Duration, cut *rung) time.Duration {
+	if survived == 0 && !cut.pinged { // the connection worked until it was cut
 		survived = cut.idled
 	}
 	k := survived * 4 / 5
@@ -273,8 +284,8 @@ func (x *run) recommend(survived time.Duration, cut *rung) time.Duration {
 	return k.Truncate(time.Second)
 }
 
-// samples gives the values of the metrics; what is not known is absent.
-func (x *run) samples(survived time.Duration, cut *rung, recommended time.Duration) {
+// addSamples adds the values of the metrics. A value that is not known is absent.
+func (x *run) addSamples(survived time.Duration, cut *rung, recommended time.Duration) {
 	limit := time.Duration(0)
 	if cut != nil {
 		limit = cut.idled
@@ -291,7 +302,7 @@ func (x *run) samples(survived time.Duration, cut *rung, recommended time.Durati
 	}
 }
 
-// verdict says whether the profile fits the path.
+// verdict sets the outcome by whether the profile fits the path.
 func (x *run) verdict(survived time.Duration, cut *rung, recommended time.Duration) {
 	if survived > 0 {
 		x.r.AddFact("survived", "%s", survived)
@@ -314,23 +325,23 @@ func (x *run) verdict(survived time.Duration, cut *rung, recommended time.Durati
 			x.r.Detail += ", which is " + x.limitName
 		}
 		if x.need == 0 || x.need > survived {
-			x.r.Detail += fmt.Sprintf("; more, as this profile needs (%s), was not tried", x.habit())
+			x.r.Detail += fmt.Sprintf("; this profile needs more (%s), which was not tried", x.pingHabit())
 		}
 	case x.need > 0 && survived >= x.need:
 		x.r.Outcome, x.r.Detail = synthetic.Success, fmt.Sprintf("connections may idle for %s and die after %s (%s); this profile is safe (%s)",
-			survived, limit, cut.end.Evidence, x.habit())
+			survived, limit, cut.end.Evidence, x.pingHabit())
 	case recommended > 0:
-		x.r.Fail(disconnect.PathCut, "connections die after %s idle (%s), those of this profile too (%s): use a keepalive of %s",
-			limit, cut.end.Evidence, x.habit(), recommended)
+		x.r.Fail(disconnect.PathCut, "connections die after %s idle (%s), also those of this profile (%s): use a keepalive of %s",
+			limit, cut.end.Evidence, x.pingHabit(), recommended)
 	default:
-		x.r.Fail(disconnect.PathCut, "connections die after %s idle (%s), those of this profile too (%s): to find the keepalive to use, begin the ladder below that",
-			limit, cut.end.Evidence, x.habit())
+		x.r.Fail(disconnect.PathCut, "connections die after %s idle (%s), also those of this profile (%s): add shorter idle times to the ladder to find the keepalive to use",
+			limit, cut.end.Evidence, x.pingHabit())
 	}
 }
 
-// habit says in words when a session of the profile pings.
-func (x *run) habit() string {
-	pause := pauseOf(x.c.Profile, x.effective)
+// pingHabit describes when a session of the profile pings.
+func (x *run) pingHabit() string {
+	pause := longestPause(x.c.Profile, x.effective)
 	switch {
 	case x.effective == 0:
 		return "no keepalive"
@@ -344,20 +355,21 @@ func (x *run) habit() string {
 
 // rung is one connection that idles.
 type rung struct {
-	step  time.Duration // for which it is to idle
+	step  time.Duration // planned idle time
 	s     *mqtt.Session
-	since time.Time // of its last packet
+	since time.Time // when its last packet was sent or received
 
-	stopping, early atomic.Bool
+	// stopping ends the rung without a result. pingNow makes it ping before its time.
+	stopping, pingNow atomic.Bool
 
-	// What became of it: may be read once it was given as a result.
-	idled  time.Duration // until its PINGREQ, or its end if that came first
-	pinged bool
-	asked  bool      // before its time
-	end    *mqtt.End // nil: it survived, or was stopped
+	// The result. It may be read after the rung was sent to results.
+	idled       time.Duration // until its PINGREQ, or until its end if that came first
+	pinged      bool
+	pingedEarly bool      // it pinged before its time
+	end         *mqtt.End // nil: it survived, or was stopped
 }
 
-// idle idles, and then pings.
+// idle sends nothing until the idle time is over, and then pings.
 func (g *rung) idle() {
 	until := g.since.Add(g.step)
 	for !g.stopping.Load() {
@@ -373,31 +385,31 @@ func (g *rung) idle() {
 			if e.Kind == mqtt.Pong {
 				return
 			}
-		case e.Kind == mqtt.Due, e.Kind == mqtt.Interrupted && g.early.Load():
-			g.idled, g.pinged, g.asked = time.Since(g.since), true, e.Kind == mqtt.Interrupted
-			until = time.Time{} // the session watches the PINGRESP
-			_ = g.s.Ping()      // what it fails for, Next tells
-		case e.Kind != mqtt.Interrupted: // the broker said something
+		case e.Kind == mqtt.Due, e.Kind == mqtt.Interrupted && g.pingNow.Load():
+			g.idled, g.pinged, g.pingedEarly = time.Since(g.since), true, e.Kind == mqtt.Interrupted
+			until = time.Time{} // the session has its own deadline for the PINGRESP
+			_ = g.s.Ping()      // Next returns the error
+		case e.Kind != mqtt.Interrupted: // the broker sent a packet
 			g.since = e.At
 			until = e.At.Add(g.step)
 		}
 	}
 }
 
-// stop makes it end without a result.
+// stop ends the rung without a result.
 func (g *rung) stop() {
 	g.stopping.Store(true)
 	g.s.Interrupt()
 }
 
-// ping makes it ping now, if it did not yet.
+// ping makes the rung ping now, if it has not yet pinged.
 func (g *rung) ping() {
-	g.early.Store(true)
+	g.pingNow.Store(true)
 	g.s.Interrupt()
 }
 
-// cut tells whether it ended as what idles for too long does.
-func (g *rung) cut() bool {
+// looksCut reports whether the rung ended like a connection that was idle for too long.
+func (g *rung) looksCut() bool {
 	switch g.end.Reason {
 	case disconnect.PeerClosed, disconnect.ConnectionReset, disconnect.IdleTimeout, disconnect.PingrespTimeout, disconnect.NetworkTimeout,
 		disconnect.NetworkUnreachable:
@@ -406,7 +418,7 @@ func (g *rung) cut() bool {
 	return false
 }
 
-// String says in words what became of it.
+// String describes the result.
 func (g *rung) String() string {
 	switch {
 	case g.end == nil:

@@ -1,3 +1,10 @@
+// Package refuse is the probe that asks: is what must be refused still refused?
+//
+// Each run makes one connection with one client, as someone who must be refused: without or with
+// wrong credentials, without the client certificate, or with an old TLS version. Or it connects as
+// usual and then subscribes or publishes where it must not. To be refused for an expected reason is
+// success. To be accepted is a failure (unexpected_acceptance), and so is a refusal for another
+// reason (wrong_refusal). If nobody answers, or the broker is too busy, the run is inconclusive.
 package refuse
 
 import (
@@ -15,20 +22,20 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// RefuseOptions are the options of kind refuse: what to try, and how it has to be refused.
+// Options are the options of kind refuse: what to try, and which refusal is right.
 type Options struct {
 	Anonymous         bool     `koanf:"anonymous" desc:"connect without user name and password"`
 	Username          string   `koanf:"username" desc:"connect with this user name instead of the target's"`
-	PasswordFile      string   `koanf:"password_file" desc:"file with the password to use instead of the target's"`
+	PasswordFile      string   `koanf:"password_file" desc:"connect with the password in this file instead of the target's"`
 	WrongPassword     bool     `koanf:"wrong_password" desc:"connect with a random password"`
-	WithoutClientCert bool     `koanf:"without_client_cert" desc:"leave the client certificate at home"`
-	MaxTLSVersion     string   `koanf:"max_tls_version" validate:"omitempty,oneof=1.0 1.1 1.2 1.3" desc:"offer no newer TLS version than this"`
-	Subscribe         string   `koanf:"subscribe" desc:"connect properly, then subscribe to this topic filter, which has to be refused"`
-	Publish           string   `koanf:"publish" desc:"connect properly, then publish at QoS 1 to this topic, which has to be refused (needs MQTT 5: 3.1.1 has no refusal but closing)"`
-	Expect            []string `koanf:"expect" desc:"reasons that count as the right refusal; absent: not_authorized and authentication_failed, and for TLS tests certificate_error and tls_error"`
+	WithoutClientCert bool     `koanf:"without_client_cert" desc:"connect without the client certificate"`
+	MaxTLSVersion     string   `koanf:"max_tls_version" validate:"omitempty,oneof=1.0 1.1 1.2 1.3" desc:"offer no TLS version that is newer than this"`
+	Subscribe         string   `koanf:"subscribe" desc:"connect as usual, then subscribe to this topic filter, which the broker must refuse"`
+	Publish           string   `koanf:"publish" desc:"connect as usual, then publish at QoS 1 to this topic, which the broker must refuse. This needs MQTT 5, because a 3.1.1 broker can refuse a publish only by closing the connection"`
+	Expect            []string `koanf:"expect" desc:"expect a refusal for one of these reasons. If absent: not_authorized or authentication_failed, and for without_client_cert and max_tls_version also certificate_error or tls_error"`
 }
 
-// expected are the reasons that count as the right refusal.
+// expected returns the reasons that count as the right refusal.
 func (o *Options) expected() []string {
 	switch {
 	case len(o.Expect) > 0:
@@ -44,7 +51,7 @@ func DefaultOptions() *Options {
 	return &Options{}
 }
 
-// Kind declares the kind.
+// Kind returns the declaration of the kind.
 func Kind() synthetic.Kind {
 	return synthetic.Declare(synthetic.Declaration[Options]{
 		Name:     "refuse",
@@ -80,7 +87,7 @@ func Kind() synthetic.Kind {
 			env.Target = &t
 			c, err := client.New(env, &profile)
 			if err == nil && (o.WithoutClientCert || o.MaxTLSVersion != "") && c.URL.Scheme != "mqtts" && c.URL.Scheme != "wss" {
-				err = fmt.Errorf("without_client_cert and max_tls_version test TLS, which target %s does not have: give the probe other targets", env.Target.Name)
+				err = fmt.Errorf("without_client_cert and max_tls_version need TLS, which target %s does not use: choose other targets for the probe", env.Target.Name)
 			}
 			return &probe{c: c, opts: *o}, err
 		},
@@ -90,16 +97,16 @@ func Kind() synthetic.Kind {
 func check(o *Options) (errs []synthetic.OptionError) {
 	if !o.Anonymous && o.Username == "" && o.PasswordFile == "" && !o.WrongPassword && !o.WithoutClientCert &&
 		o.MaxTLSVersion == "" && o.Subscribe == "" && o.Publish == "" {
-		errs = append(errs, synthetic.OptionError{Key: "", Problem: "nothing to be refused: set one of anonymous, username, wrong_password, without_client_cert, max_tls_version, subscribe, publish"})
+		errs = append(errs, synthetic.OptionError{Key: "", Problem: "there is nothing to refuse: set one of anonymous, username, wrong_password, without_client_cert, max_tls_version, subscribe, publish"})
 	}
 	if o.Anonymous && (o.Username != "" || o.PasswordFile != "" || o.WrongPassword) {
-		errs = append(errs, synthetic.OptionError{Key: "anonymous", Problem: "an anonymous client has no user name and no password: use one or the other"})
+		errs = append(errs, synthetic.OptionError{Key: "anonymous", Problem: "an anonymous client has no user name and no password: remove anonymous or the other credentials"})
 	}
 	if o.Subscribe != "" && o.Publish != "" {
 		errs = append(errs, synthetic.OptionError{Key: "publish", Problem: "one probe tests either subscribe or publish: make two probes"})
 	}
 	if strings.ContainsAny(o.Publish, "+#") {
-		errs = append(errs, synthetic.OptionError{Key: "publish", Problem: "a topic to publish to has no wildcards"})
+		errs = append(errs, synthetic.OptionError{Key: "publish", Problem: "a topic to publish to cannot have wildcards: name one topic"})
 	}
 	known := synthetic.ReasonLabels(disconnect.Reasons()...)
 	for _, e := range o.Expect {
@@ -110,43 +117,46 @@ func check(o *Options) (errs []synthetic.OptionError) {
 	return errs
 }
 
-// refuseProbe is the negative test: to be refused for the stated reason is success.
+// probe is the negative test. It succeeds if the broker refuses for an expected reason.
 type probe struct {
 	c    *client.Client
 	opts Options
 }
 
-// Run implements [Probe].
+// Run implements [synthetic.Probe].
 func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Report {
 	r := &synthetic.Report{}
-	s, err := p.c.Connect(ctx, "refuse", p.change)
+	s, err := p.c.Connect(ctx, "refuse", p.useWrongPassword)
 	if err == nil {
 		r.SetConnected(s)
-		err = p.ask(ctx, s)
+		err = p.tryAccess(ctx, s)
 		p.c.Finish(s, "refuse")
 	}
 	p.judge(r, err)
 	return r
 }
 
-// Leave implements [Leaver].
+// Leave implements [synthetic.Leaver].
 func (p *probe) Leave() { p.c.Settle("refuse") }
 
-// change makes the client one that must be refused, where its credentials are not that already.
-func (p *probe) change(o *mqtt.Options) {
+// useWrongPassword sets a random password if the option asks for it. New has made all other changes
+// to the credentials.
+func (p *probe) useWrongPassword(o *mqtt.Options) {
 	if p.opts.WrongPassword {
 		o.Password = mqtt.Secret("pingreq-" + rand.Text())
 	}
 }
 
-// errAccepted says that what must be refused was let in; errSilent that the protocol has no way to tell.
+// errAccepted says that the broker accepted what it must refuse. errCannotRefuse says that the
+// protocol has no refusal for this request.
 var (
-	errAccepted = errors.New("accepted")
-	errSilent   = errors.New("MQTT 3.1.1 cannot refuse a publish except by closing, and the broker did not close: use a profile with protocol 5")
+	errAccepted     = errors.New("accepted")
+	errCannotRefuse = errors.New("an MQTT 3.1.1 broker can refuse a publish only by closing the connection, and this one did not: use a profile with protocol 5")
 )
 
-// ask subscribes or publishes where that is what must be refused.
-func (p *probe) ask(ctx context.Context, s *mqtt.Session) error {
+// tryAccess subscribes or publishes, if this is what must be refused. Its error says how the broker
+// reacted.
+func (p *probe) tryAccess(ctx context.Context, s *mqtt.Session) error {
 	defer context.AfterFunc(ctx, s.Interrupt)()
 	until, _ := ctx.Deadline()
 	var id uint16
@@ -175,19 +185,19 @@ func (p *probe) ask(ctx context.Context, s *mqtt.Session) error {
 	case kind == mqtt.Ack && e.Code >= 0x80:
 		return client.RefusedBy(s, disconnect.Puback, e.Code, e.Reason)
 	case kind == mqtt.Ack && s.Version() == mqtt.V311:
-		return errSilent
+		return errCannotRefuse
 	}
 	return errAccepted
 }
 
-// judge turns what happened into an outcome.
+// judge sets the outcome from the broker's reaction.
 func (p *probe) judge(r *synthetic.Report, err error) {
 	end, isEnd := errors.AsType[*mqtt.End](err)
 	want := p.opts.expected()
 	switch {
 	case errors.Is(err, errAccepted):
-		r.Fail(disconnect.UnexpectedAcceptance, "let in, where %s was expected", strings.Join(want, " or "))
-	case errors.Is(err, errSilent):
+		r.Fail(disconnect.UnexpectedAcceptance, "accepted, but a refusal with %s was expected", strings.Join(want, " or "))
+	case errors.Is(err, errCannotRefuse):
 		r.Outcome, r.Detail = synthetic.Unsupported, err.Error()
 	case !isEnd:
 		r.Conclude(err)
@@ -195,13 +205,14 @@ func (p *probe) judge(r *synthetic.Report, err error) {
 		r.Outcome, r.Detail = synthetic.Success, "refused as expected: "+end.Ending.String()
 		r.TLS = end.TLS
 	case unreachable(end):
-		r.Outcome, r.Detail = synthetic.Inconclusive, "could not ask: "+end.Ending.String()
+		r.Outcome, r.Detail = synthetic.Inconclusive, "the broker could not be asked: "+end.Ending.String()
 	default:
-		r.Fail(disconnect.WrongRefusal, "refused by %s, where %s was expected", end.Ending.String(), strings.Join(want, " or "))
+		r.Fail(disconnect.WrongRefusal, "refused with %s, but %s was expected", end.Ending.String(), strings.Join(want, " or "))
 	}
 }
 
-// unreachable tells that nobody was there to refuse us.
+// unreachable reports whether the broker neither accepted nor refused, because it did not answer or
+// had no capacity.
 func unreachable(e *mqtt.End) bool {
 	switch e.Reason {
 	case disconnect.ConnectionRefused, disconnect.NetworkTimeout, disconnect.NetworkUnreachable, disconnect.DNSError,

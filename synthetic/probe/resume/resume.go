@@ -1,3 +1,12 @@
+// Package resume is the probe that asks: QoS 1 messages were waiting for a device that was gone,
+// are they all there, once, in order, at once?
+//
+// Each run connects two clients. The client begins a session that outlives its connection,
+// subscribes, and vanishes. The publisher publishes messages to it. Then the client comes back and
+// resumes its session. A run succeeds if the broker kept the session and all messages arrive in
+// time and in order. Otherwise the reason is session_lost, message_lost or message_reordered, or
+// says why a client was not accepted or not served. Duplicates are counted but allowed, because QoS
+// 1 means at least once.
 package resume
 
 import (
@@ -10,19 +19,19 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// ResumeOptions are the options of kind resume.
+// Options are the options of kind resume.
 type Options struct {
-	Messages        int           `koanf:"messages" validate:"min=1,max=10000" desc:"messages that are published while the client is gone; more than the broker keeps for a client are lost by its configuration"`
-	Size            int           `koanf:"size" validate:"min=64,max=1048576" desc:"bytes of payload of each message"`
-	Mode            string        `koanf:"mode" validate:"oneof=auto deaf mute silent" desc:"how the client vanishes, as in kind halfopen"`
-	Away            time.Duration `koanf:"away" validate:"min=0" desc:"how long the client is gone before the messages are published; beyond 1.5 × keepalive the broker knows that it is"`
-	SessionExpiry   time.Duration `koanf:"session_expiry" validate:"min=1s,max=4294967295s,seconds" desc:"MQTT 5: how long the broker is asked to keep the session, also that of an agent that was killed"`
-	DeliveryTimeout time.Duration `koanf:"delivery_timeout" validate:"min=10ms" desc:"time after CONNACK at which what has not come is lost; NATS sends again after 30 s what it had sent to the dead connection. Publishing may take as long"`
-	Ordered         bool          `koanf:"ordered" desc:"fail when messages come after later ones, as the standard forbids; RabbitMQ sends last what it had sent to the dead connection"`
-	Settle          time.Duration `koanf:"settle" validate:"min=0" desc:"how long to look for duplicates after the last message"`
+	Messages        int           `koanf:"messages" validate:"min=1,max=10000" desc:"publish this many messages while the client is gone. If they are more than the queue limit of the broker for one client, the broker drops some of them by its configuration"`
+	Size            int           `koanf:"size" validate:"min=64,max=1048576" desc:"give each message a payload of this many bytes"`
+	Mode            string        `koanf:"mode" validate:"oneof=auto deaf mute silent" desc:"make the client vanish in this way, as in kind halfopen"`
+	Away            time.Duration `koanf:"away" validate:"min=0" desc:"wait this long after the client vanished before the messages are published. After 1.5 × keepalive the broker has noticed that the client is gone"`
+	SessionExpiry   time.Duration `koanf:"session_expiry" validate:"min=1s,max=4294967295s,seconds" desc:"ask an MQTT 5 broker to keep the session for this time. After it the broker also ends the session of an agent that was killed"`
+	DeliveryTimeout time.Duration `koanf:"delivery_timeout" validate:"min=10ms" desc:"count a message as lost if it has not arrived this long after the CONNACK. NATS waits 30 s before it sends a message again that it had sent to the dead connection. Publishing may take as long"`
+	Ordered         bool          `koanf:"ordered" desc:"fail if a message arrives after a later one, which the standard forbids. RabbitMQ sends the messages last that it had sent to the dead connection"`
+	Settle          time.Duration `koanf:"settle" validate:"min=0" desc:"wait this long for duplicates after the last message"`
 }
 
-// resumeResult is what became of a message; label result.
+// result is what happened to a message. It is the value of label result.
 type result string
 
 const (
@@ -37,7 +46,7 @@ func DefaultOptions() *Options {
 	return &Options{Messages: 20, Size: 64, Mode: client.ModeAuto, SessionExpiry: time.Minute, DeliveryTimeout: 45 * time.Second, Ordered: true, Settle: time.Second}
 }
 
-// Kind declares the kind.
+// Kind returns the declaration of the kind.
 func Kind() synthetic.Kind {
 	m := newMetrics()
 	return synthetic.Declare(synthetic.Declaration[Options]{
@@ -49,7 +58,8 @@ func Kind() synthetic.Kind {
 		Reasons: slices.Concat(client.ConnectReasons(), synthetic.ReasonLabels(disconnect.AckTimeout, disconnect.PingrespTimeout, disconnect.KeepaliveTimeout,
 			disconnect.SessionTakenOver, disconnect.AdminAction), synthetic.ReasonLabels(disconnect.SessionLost, disconnect.MessageLost, disconnect.MessageReordered)),
 		Cost: func(_ synthetic.Profile, o *Options) synthetic.Cost {
-			return synthetic.Cost{ConnectsPerRun: 5, MessagesPerRun: float64(2 * o.Messages), RefusalsPerRun: 1} // with 3.1.1; MQTT 5 needs 3 connects
+			// The number of connects is that of 3.1.1. MQTT 5 needs only 3.
+			return synthetic.Cost{ConnectsPerRun: 5, MessagesPerRun: float64(2 * o.Messages), RefusalsPerRun: 1}
 		},
 		Clients: func(synthetic.Profile, *Options) synthetic.Clients {
 			return synthetic.Clients{Here: 2}
@@ -59,7 +69,7 @@ func Kind() synthetic.Kind {
 		},
 		Check: func(o *Options) []synthetic.OptionError {
 			if o := o; o.SessionExpiry <= o.Away {
-				return []synthetic.OptionError{{Key: "session_expiry", Problem: fmt.Sprintf("is not longer than away, %s, so the session may be gone by right: make it longer", o.Away)}}
+				return []synthetic.OptionError{{Key: "session_expiry", Problem: fmt.Sprintf("is not longer than away, %s, so the broker may be right to end the session: make it longer", o.Away)}}
 			}
 			return nil
 		},
@@ -70,18 +80,18 @@ func Kind() synthetic.Kind {
 	})
 }
 
-// resumeMetrics are the families of kind resume.
+// metrics are the families of kind resume.
 type metrics struct{ keepalive, duration, messages, present *synthetic.Metric }
 
 func newMetrics() *metrics {
 	m := &metrics{
 		keepalive: synthetic.NewCommonMetrics().Keepalive,
 		duration: &synthetic.Metric{Name: "mqtt_probe_resume_duration_seconds", Type: synthetic.Histogram, Unit: "seconds", Buckets: synthetic.PhaseBuckets(), Native: true, Zero: [][]string{{}},
-			Help: "Time from the CONNACK of a client that came back to the last of the messages that were waiting for it, when all came."},
+			Help: "Time from the CONNACK of a client that came back to the last of the messages that were waiting for it. Only runs in which all messages arrived have a value."},
 		messages: &synthetic.Metric{Name: "mqtt_probe_resume_messages_total", Type: synthetic.Counter, Labels: []string{"result"},
-			Help: "Messages that were acknowledged to their publisher while the client was gone, by what became of them: delivered or lost; further arrivals count as duplicated, and those after a later one also as reordered."},
+			Help: "Messages that the broker acknowledged to their publisher while the client was gone, by what happened to them: delivered or lost. A message that arrives again also counts as duplicated, and one that arrives after a later one also as reordered."},
 		present: &synthetic.Metric{Name: "mqtt_probe_resume_session_present", Type: synthetic.Gauge,
-			Help: "Whether the broker had kept the session when the client came back last: 1 or 0."},
+			Help: "1 if the broker had kept the session when the client came back in the latest run, otherwise 0."},
 	}
 	for _, r := range []result{resultDelivered, resultLost, resultDuplicated, resultReordered} {
 		m.messages.Zero = append(m.messages.Zero, []string{string(r)})

@@ -17,7 +17,7 @@ import (
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// resumed returns the messages by result, without the results that none had.
+// resumed returns the number of messages by result, without the results that have none.
 func resumed(l *probetest.Ledger) map[result]float64 {
 	var out map[result]float64
 	for _, r := range []result{resultDelivered, resultLost, resultDuplicated, resultReordered} {
@@ -31,7 +31,7 @@ func resumed(l *probetest.Ledger) map[result]float64 {
 	return out
 }
 
-// resumeID is the client id of a role in kind resume.
+// resumeID returns the client id of a role in kind resume.
 func resumeID(env synthetic.Env, role string) string {
 	env.Identity.Kind = "resume"
 	return env.ClientID("", role)
@@ -45,7 +45,7 @@ func TestResume(t *testing.T) {
 		options  func(*Options)
 		want     string // outcome and reason
 		messages counts
-		took     time.Duration // from CONNACK to the last; < 0: not measured
+		took     time.Duration // from CONNACK to the last message; < 0: not measured
 	}{
 		{"all well", lab.BrokerOptions{}, nil, "success", counts{"delivered": 20}, 0},
 		{"one message", lab.BrokerOptions{}, func(o *Options) { o.Messages = 1 }, "success", counts{"delivered": 1}, 0},
@@ -56,7 +56,7 @@ func TestResume(t *testing.T) {
 		{"all lost", lab.BrokerOptions{Redeliver: func(int) []int { return nil }}, nil, "failure message_lost", counts{"lost": 20}, -1},
 		{"two twice, which is allowed", lab.BrokerOptions{Redeliver: lab.Duplicating(0, 19)}, nil, "success", counts{"delivered": 20, "duplicated": 2}, 0},
 		{"the newest first", lab.BrokerOptions{Redeliver: lab.Reversing()}, nil, "failure message_reordered", counts{"delivered": 20, "reordered": 19}, 0},
-		{"the newest first, where that is known", lab.BrokerOptions{Redeliver: lab.Reversing()}, func(o *Options) { o.Ordered = false }, "success", counts{"delivered": 20, "reordered": 19}, 0},
+		{"the newest first, which is allowed", lab.BrokerOptions{Redeliver: lab.Reversing()}, func(o *Options) { o.Ordered = false }, "success", counts{"delivered": 20, "reordered": 19}, 0},
 		{"one at a time", lab.BrokerOptions{RedeliverEvery: 10 * time.Second}, func(o *Options) { o.Messages = 4 }, "success", counts{"delivered": 4}, 30 * time.Second},
 		{"one at a time, for too long", lab.BrokerOptions{RedeliverEvery: 10 * time.Second},
 			func(o *Options) { o.Messages, o.DeliveryTimeout = 4, 15*time.Second }, "failure message_lost", counts{"delivered": 2, "lost": 2}, -1},
@@ -72,7 +72,7 @@ func TestResume(t *testing.T) {
 					tc.options(o.(*Options))
 				}
 			})
-			for run := range 2 { // the second finds nothing of the first
+			for run := range 2 { // the second run must find nothing of the first
 				l := probetest.Once(t, t.Context(), p)
 				r := l.Last(t)
 				if got := probetest.VerdictOf(r); got != tc.want {
@@ -107,7 +107,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// checkResumeConnects looks at what the client of one run said in its CONNECTs.
+// checkResumeConnects checks the CONNECTs of the client in one run.
 func checkResumeConnects(t *testing.T, b *lab.Broker, env synthetic.Env, v mqtt.Version) {
 	t.Helper()
 	type said struct {
@@ -137,7 +137,8 @@ func checkResumeConnects(t *testing.T, b *lab.Broker, env synthetic.Env, v mqtt.
 	}
 }
 
-// TestResumeSpoiled has something else happen in the middle of a run, of which nothing may remain.
+// TestResumeSpoiled has something else happen in the middle of a run. Nothing of the run may stay
+// at the broker.
 func TestResumeSpoiled(t *testing.T) {
 	slow := lab.BrokerOptions{RedeliverEvery: time.Second}
 	away := func(o *Options) { o.Away = 5 * time.Second }
@@ -156,7 +157,7 @@ func TestResumeSpoiled(t *testing.T) {
 		{"stopped as messages come", slow, nil, 2500 * time.Millisecond, stop, "inconclusive"},
 		{"stopped as duplicates may come", lab.BrokerOptions{}, nil, 500 * time.Millisecond, stop, "inconclusive"},
 		{"the session is forgotten", lab.BrokerOptions{}, away, time.Second, func(b *lab.Broker, _ synthetic.Env, _ func()) { b.Restart() }, "failure session_lost"},
-		{"the session expires by right", lab.BrokerOptions{}, func(o *Options) { away(o); o.SessionExpiry = 2 * time.Second }, time.Second,
+		{"the session expires", lab.BrokerOptions{}, func(o *Options) { away(o); o.SessionExpiry = 2 * time.Second }, time.Second,
 			func(b *lab.Broker, env synthetic.Env, _ func()) { b.Cut(resumeID(env, clientRole)) }, "inconclusive"},
 		{"a shutdown", lab.BrokerOptions{}, away, time.Second, func(b *lab.Broker, _ synthetic.Env, _ func()) { b.DisconnectAll(0x8b) }, "inconclusive"},
 		{"the connection breaks as messages come", slow, nil, 2500 * time.Millisecond,
@@ -170,7 +171,7 @@ func TestResumeSpoiled(t *testing.T) {
 		probetest.Virtually(t, tc.name, func(t *testing.T, v mqtt.Version) {
 			want := tc.want
 			if v == mqtt.V311 { // has no DISCONNECT of the broker's, and no expiry
-				want = map[string]string{"a shutdown": "success", "the session expires by right": "success"}[tc.name]
+				want = map[string]string{"a shutdown": "success", "the session expires": "success"}[tc.name]
 				if want == "" {
 					want = tc.want
 				}
@@ -201,7 +202,8 @@ func TestResumeSpoiled(t *testing.T) {
 	}
 }
 
-// TestResumeLeave stops an agent whose broker cannot be reached, and is reached again when the probe leaves it.
+// TestResumeLeave stops an agent while its broker is unreachable. The probe ends its session when
+// it leaves and the broker can be reached again.
 func TestResumeLeave(t *testing.T) {
 	probetest.Virtually(t, "", func(t *testing.T, v mqtt.Version) {
 		b, env := probetest.BrokerEnv(t, lab.BrokerOptions{})
@@ -228,13 +230,14 @@ func TestResumeLeave(t *testing.T) {
 	})
 }
 
-// TestResumeUnsupported meets brokers that do not offer what it takes.
+// TestResumeUnsupported uses brokers that do not offer what the run needs.
 func TestResumeUnsupported(t *testing.T) {
 	noSessions := func(c *lab.Conn) error {
 		if err := c.ReadConnect(); err != nil {
 			return err
 		}
-		if _, err := c.Write(lab.Frame(byte(lab.CONNACK)<<4, []byte{0, 0, 5, 0x11, 0, 0, 0, 0})); err != nil { // Session Expiry Interval 0
+		// Session Expiry Interval 0.
+		if _, err := c.Write(lab.Frame(byte(lab.CONNACK)<<4, []byte{0, 0, 5, 0x11, 0, 0, 0, 0})); err != nil {
 			return err
 		}
 		_, err := c.ReadPacket()

@@ -1,3 +1,10 @@
+// Package roundtrip is the probe that asks: does a message get through, at each QoS, and how fast?
+//
+// Each run connects two clients. The subscriber subscribes to a topic of its own, possibly at
+// another target. The publisher publishes several messages at once at each QoS. A run succeeds if
+// every message arrives in time, once and in order. Otherwise the reason says what is wrong:
+// message_lost, delivery_timeout, message_duplicated (at QoS 0 and 2) or message_reordered. The
+// probe leaves out a QoS that the broker does not grant.
 package roundtrip
 
 import (
@@ -14,13 +21,13 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// RoundtripOptions are the options of kind roundtrip.
+// Options are the options of kind roundtrip.
 type Options struct {
-	QoS             []int         `koanf:"qos" validate:"min=1,unique,dive,min=0,max=2" desc:"QoS levels to try, each with messages of its own"`
-	Messages        int           `koanf:"messages" validate:"min=1,max=10000" desc:"messages at each QoS in one run"`
-	Size            int           `koanf:"size" validate:"min=64,max=1048576" desc:"bytes of payload of each message"`
-	DeliveryTimeout time.Duration `koanf:"delivery_timeout" validate:"min=10ms" desc:"time after which a message counts as late; at the end of the run it is lost"`
-	ReceiveAt       string        `koanf:"receive_at" names:"target" desc:"name of the target at which to receive, to watch a bridge or a cluster; empty: the same target"`
+	QoS             []int         `koanf:"qos" validate:"min=1,unique,dive,min=0,max=2" desc:"publish messages at each of these QoS levels"`
+	Messages        int           `koanf:"messages" validate:"min=1,max=10000" desc:"publish this many messages at each QoS in one run"`
+	Size            int           `koanf:"size" validate:"min=64,max=1048576" desc:"give each message a payload of this many bytes"`
+	DeliveryTimeout time.Duration `koanf:"delivery_timeout" validate:"min=10ms" desc:"count a message as late if it arrives after this time. A message that has not arrived at the end of the run counts as lost"`
+	ReceiveAt       string        `koanf:"receive_at" names:"target" desc:"receive at the target with this name, to watch a bridge or a cluster. If empty: at the same target"`
 }
 
 // DefaultOptions returns the options with their defaults.
@@ -28,7 +35,7 @@ func DefaultOptions() *Options {
 	return &Options{QoS: []int{0, 1, 2}, Messages: 5, Size: 64, DeliveryTimeout: 5 * time.Second}
 }
 
-// Kind declares the kind.
+// Kind returns the declaration of the kind.
 func Kind() synthetic.Kind {
 	common, m := synthetic.NewCommonMetrics(), message.NewMetrics()
 	return synthetic.Declare(synthetic.Declaration[Options]{
@@ -67,7 +74,7 @@ func Kind() synthetic.Kind {
 	})
 }
 
-// roundtripProbe publishes on one connection and receives on another.
+// probe publishes on one connection and receives on another.
 type probe struct {
 	pub, sub  *client.Client
 	opts      Options
@@ -75,7 +82,7 @@ type probe struct {
 	keepalive *synthetic.Metric
 }
 
-// Run implements [Probe].
+// Run implements [synthetic.Probe].
 func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Report {
 	r := &synthetic.Report{}
 	end := time.Now().Add(24 * time.Hour)
@@ -84,7 +91,7 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 	}
 	sub, err := p.sub.Connect(ctx, "subscriber", client.Clean)
 	if err != nil {
-		p.at(r, err)
+		p.concludeReceiver(r, err)
 		return r
 	}
 	defer func() { p.sub.Finish(sub, "subscriber") }()
@@ -95,7 +102,7 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 	}
 	granted, err := client.Subscribe(sub, end, mqtt.Filter{Topic: topic, QoS: byte(highest)})
 	if err != nil {
-		p.at(r, err)
+		p.concludeReceiver(r, err)
 		return r
 	}
 	pub, err := p.pub.Connect(ctx, "publisher", client.Clean)
@@ -116,7 +123,7 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 		subErr = t.Receive(sub)
 	}()
 	defer context.AfterFunc(ctx, sub.Interrupt)()
-	supported, short := 0, false
+	supported, shortened := 0, false
 	for _, q := range p.opts.QoS {
 		if q > int(granted) || q > int(pub.Connack().MaximumQoS) {
 			r.AddFact(fmt.Sprintf("qos %d", q), "unsupported: the broker grants no more than QoS %d", min(granted, pub.Connack().MaximumQoS))
@@ -125,7 +132,7 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 		supported++
 		deadline := time.Now().Add(p.opts.DeliveryTimeout)
 		if end.Before(deadline) {
-			deadline, short = end, t.Incomplete()
+			deadline, shortened = end, t.Incomplete()
 		}
 		if err = t.Publish(pub, byte(q), p.opts.Messages, p.opts.Size, deadline); err != nil {
 			break
@@ -137,34 +144,36 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 	<-over
 	t.Report(p.m, r)
 	switch {
-	case err != nil && short && timedOut(err):
-		// Waiting for what was lost before left the acknowledgement too little time, so that its absence proves nothing.
+	case err != nil && shortened && timedOut(err):
+		// Waiting for messages that were lost left too little time for the acknowledgement. That it
+		// is missing proves nothing.
 	case err != nil:
 		r.Finding = ""
 		r.Conclude(err)
 	case subErr != nil:
 		r.Finding = ""
-		p.at(r, subErr)
+		p.concludeReceiver(r, subErr)
 	case supported == 0:
 		r.Outcome, r.Detail = synthetic.Unsupported, fmt.Sprintf("the broker grants none of the QoS levels %v", p.opts.QoS)
 	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
 		r.Finding, r.Outcome, r.Detail = "", synthetic.Inconclusive, synthetic.ErrStopped.Error()
 	}
-	if r.Outcome == synthetic.Inconclusive { // what is missing is not lost
+	if r.Outcome == synthetic.Inconclusive { // missing messages are not lost
 		r.Samples = nil
 	}
 	return r
 }
 
-// at concludes from an error of the receiving side, and says so where that is another target.
-func (p *probe) at(r *synthetic.Report, err error) {
+// concludeReceiver sets the outcome from an error of the subscriber, and names its target if it is
+// another one.
+func (p *probe) concludeReceiver(r *synthetic.Report, err error) {
 	r.Conclude(err)
 	if p.opts.ReceiveAt != "" {
 		r.Detail = fmt.Sprintf("at target %s: %s", p.opts.ReceiveAt, r.Detail)
 	}
 }
 
-// timedOut tells whether a deadline of ours is what ended a session.
+// timedOut reports whether a deadline of ours ended a session.
 func timedOut(err error) bool {
 	end, ok := errors.AsType[*mqtt.End](err)
 	return ok && end.Evidence == disconnect.FromDeadline

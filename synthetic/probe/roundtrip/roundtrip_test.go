@@ -1,7 +1,6 @@
 package roundtrip
 
 import (
-	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,12 +8,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/pingreq/pingreq/synthetic"
-	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/internal/probetest"
-	"github.com/pingreq/pingreq/synthetic/mqtt"
-	"github.com/pingreq/pingreq/synthetic/probe/connect"
-	"github.com/pingreq/pingreq/synthetic/probe/refuse"
-	"github.com/pingreq/pingreq/test/lab"
 )
 
 func TestRoundtrip(t *testing.T) {
@@ -91,107 +85,6 @@ func TestRoundtripAcrossTargets(t *testing.T) {
 		o.ReceiveAt = "nowhere"
 		if _, err := Kind().New(env, new(synthetic.DefaultProfile()), o); err == nil {
 			t.Error("an unknown target was taken")
-		}
-	})
-}
-
-func TestConnect(t *testing.T) {
-	for _, tc := range []struct {
-		name    string
-		script  lab.Script
-		outcome synthetic.Outcome
-		reason  string
-	}{
-		{"let in", probetest.Respond(lab.Responder{}), synthetic.Success, ""},
-		{"refused", lab.Refuses(0x87), synthetic.Failure, "not_authorized"},
-		{"busy", lab.Refuses(0x89), synthetic.Failure, "server_busy"},
-		{"silent", lab.Silent(), synthetic.Failure, "connack_timeout"},
-		{"closes both versions", lab.ClosesAtOnce(), synthetic.Failure, "connection_refused"},
-		{"closes MQTT 5 alone", func(c *lab.Conn) error {
-			if err := c.ReadConnect(); err != nil || c.Level == 5 {
-				return err
-			}
-			_, err := c.Write([]byte{0x20, 2, 0, 0})
-			return err
-		}, synthetic.Failure, "not_supported"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				p := probetest.Build(t, connect.Kind(), probetest.PipeEnv(t, tc.script), synthetic.DefaultProfile(), nil)
-				r := probetest.Hold(t, p, 10*time.Second).Last(t)
-				if r.Outcome != tc.outcome || r.Reason() != tc.reason {
-					t.Errorf("%s %q: %s", r.Outcome, r.Reason(), r.Detail)
-				}
-				var sum time.Duration
-				for _, ph := range r.Phases {
-					sum += ph.Duration
-				}
-				if r.Connected != (tc.outcome == synthetic.Success) || len(r.Phases) == 0 {
-					t.Errorf("connected %v, phases %v", r.Connected, r.Phases)
-				}
-			})
-		})
-	}
-}
-
-func TestRefuse(t *testing.T) {
-	anonymous := func(o *refuse.Options) { o.Anonymous = true }
-	subscribe := func(o *refuse.Options) { o.Subscribe = "secret/#" }
-	publish := func(o *refuse.Options) { o.Publish = "secret/topic" }
-	for _, tc := range []struct {
-		name    string
-		script  lab.Script
-		change  func(*refuse.Options)
-		version mqtt.Version
-		outcome synthetic.Outcome
-		finding disconnect.Finding
-	}{
-		{"refused as it should be", lab.Refuses(0x87), anonymous, mqtt.V5, synthetic.Success, ""},
-		{"let in", probetest.Respond(lab.Responder{}), anonymous, mqtt.V5, synthetic.Failure, disconnect.UnexpectedAcceptance},
-		{"refused for another reason", lab.Refuses(0x8a), anonymous, mqtt.V5, synthetic.Failure, disconnect.WrongRefusal},
-		{"too busy to refuse", lab.Refuses(0x89), anonymous, mqtt.V5, synthetic.Inconclusive, ""},
-		{"nobody there", lab.Silent(), anonymous, mqtt.V5, synthetic.Inconclusive, ""},
-		{"subscription refused", (&probetest.Exchange{Grant: 0x87}).Serve, subscribe, mqtt.V5, synthetic.Success, ""},
-		{"subscription granted", (&probetest.Exchange{Grant: 1}).Serve, subscribe, mqtt.V5, synthetic.Failure, disconnect.UnexpectedAcceptance},
-		{"publish refused", (&probetest.Exchange{Puback: 0x87}).Serve, publish, mqtt.V5, synthetic.Success, ""},
-		{"publish accepted", (&probetest.Exchange{}).Serve, publish, mqtt.V5, synthetic.Failure, disconnect.UnexpectedAcceptance},
-		{"3.1.1 cannot say", probetest.Respond(lab.Responder{}), publish, mqtt.V311, synthetic.Unsupported, ""},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				prof := synthetic.DefaultProfile()
-				prof.Protocol = tc.version
-				p := probetest.Build(t, refuse.Kind(), probetest.PipeEnv(t, tc.script), prof, func(o any) { tc.change(o.(*refuse.Options)) })
-				r := probetest.Hold(t, p, 10*time.Second).Last(t)
-				if r.Outcome != tc.outcome || r.Finding != tc.finding {
-					t.Errorf("%s %s: %s", r.Outcome, r.Finding, r.Detail)
-				}
-			})
-		})
-	}
-}
-
-func TestConnectRateIsOurOwnLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		env := probetest.PipeEnv(t, probetest.Respond(lab.Responder{}))
-		env.Gate = synthetic.NewGate(0.01)
-		p := probetest.Build(t, connect.Kind(), env, synthetic.DefaultProfile(), nil)
-		if r := probetest.Hold(t, p, 10*time.Second).Last(t); r.Outcome != synthetic.Success {
-			t.Fatalf("the first: %s %s", r.Outcome, r.Detail)
-		}
-		if r := probetest.Hold(t, p, 10*time.Second).Last(t); r.Outcome != synthetic.Inconclusive {
-			t.Errorf("beyond the rate: %s %s", r.Outcome, r.Detail)
-		}
-	})
-}
-
-func TestStoppingIsInconclusive(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := probetest.Build(t, connect.Kind(), probetest.PipeEnv(t, lab.Silent()), synthetic.DefaultProfile(), nil)
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(time.Second, cancel)
-		if r := p.Run(ctx, nil); r.Outcome != synthetic.Inconclusive {
-			t.Errorf("%s %s", r.Outcome, r.Detail)
 		}
 	})
 }

@@ -13,10 +13,10 @@ import (
 
 // EchoOptions are the options of the echo of kind session.
 type EchoOptions struct {
-	Interval   time.Duration `koanf:"interval" validate:"min=100ms" desc:"time between bursts"`
-	Burst      int           `koanf:"burst" validate:"min=1,max=1000" desc:"messages in a burst, never more than the broker's Receive Maximum in flight"`
-	QoS        int           `koanf:"qos" validate:"min=0,max=2" desc:"QoS of the messages"`
-	AckTimeout time.Duration `koanf:"ack_timeout" validate:"min=100ms" desc:"time in which a burst must be acknowledged and delivered; less than half of interval"`
+	Interval   time.Duration `koanf:"interval" validate:"min=100ms" desc:"publish a burst at this interval"`
+	Burst      int           `koanf:"burst" validate:"min=1,max=1000" desc:"publish this many messages in a burst, but never have more than the broker's Receive Maximum in flight"`
+	QoS        int           `koanf:"qos" validate:"min=0,max=2" desc:"publish the messages at this QoS"`
+	AckTimeout time.Duration `koanf:"ack_timeout" validate:"min=100ms" desc:"expect all acknowledgements and deliveries of a burst within this time, which must be less than half of interval"`
 }
 
 // DefaultEcho returns the options of an echo with their defaults.
@@ -26,59 +26,63 @@ func DefaultEcho() *EchoOptions {
 	return o
 }
 
-// SetDefaults fills in the defaults.
+// SetDefaults sets the defaults.
 func (o *EchoOptions) SetDefaults() {
 	*o = EchoOptions{Interval: 10 * time.Second, Burst: 8, QoS: 1, AckTimeout: 4 * time.Second}
 }
 
-// echoStage is how far the suspicion of being a zombie has come.
+// echoStage is how strong the suspicion is that the session is a zombie.
 type echoStage uint8
 
 const (
-	echoIdle   echoStage = iota // until the next burst
-	echoFirst                   // a burst is out
-	echoPing                    // it was not answered in time: a fresh PINGREQ is out
-	echoSecond                  // that was answered: a second burst is out
+	echoIdle   echoStage = iota // waiting for the next burst
+	echoFirst                   // the first burst is sent
+	echoPing                    // the first burst was not answered in time; a new PINGREQ is sent
+	echoSecond                  // the PINGREQ was answered; a second burst is sent
 )
 
-// echo publishes bursts to the session's own topic on the same connection. Acknowledgements or deliveries missing at the
-// deadline, then a fresh PINGREQ answered, then a second burst failing too: a zombie. What comes late acquits.
+// echo publishes bursts to the session's own topic on the same connection. If answers are missing
+// at the deadline, it sends a new PINGREQ. If the PINGREQ is answered, it publishes a second burst.
+// If that fails too, the session is a zombie. Answers that arrive late end the suspicion. An answer
+// is an acknowledgement or a delivery.
 type echo struct {
-	l     *life
-	o     EchoOptions
-	topic string
-	pay   message.Payload
+	l        *life
+	o        EchoOptions
+	topic    string
+	payloads message.Payload
 
-	stage   echoStage
-	due     time.Time // of the next burst, or of the answers to the one that is out
-	looked  bool      // the last look before a deadline counts was taken
-	began   time.Time // the first burst of the round
-	asked   time.Time // the fresh PINGREQ
-	seq     int
-	second  int // first sequence number of the second burst
-	newest  int // highest sequence number that was delivered
-	rounds  int // completed
-	pending map[int]*echoed
-	byID    map[uint16]int
+	stage      echoStage
+	due        time.Time            // when the next burst or the deadline of the current one is
+	lastCheck  bool                 // the deadline has passed, and we look once more for answers
+	roundStart time.Time            // when the first burst of the round was sent
+	pingSent   time.Time            // when the new PINGREQ was sent
+	seq        int                  // sequence number of the next message
+	secondSeq  int                  // first sequence number of the second burst
+	newestSeq  int                  // highest sequence number that was delivered
+	rounds     int                  // number of complete rounds
+	unanswered map[int]*sentMessage // by sequence number
+	byID       map[uint16]int       // sequence numbers by packet identifier
 }
 
-// suspicious tells whether a burst was not answered in time, and nothing has acquitted the session since.
+// suspicious reports whether a burst was not answered in time, and the missing answers have not
+// arrived since. e may be nil.
 func (e *echo) suspicious() bool { return e != nil && e.stage >= echoPing }
 
-// echoed is a message of ours that is not yet acknowledged and delivered.
-type echoed struct {
+// sentMessage is a message of ours that is not yet acknowledged and delivered.
+type sentMessage struct {
 	sent             time.Time
 	acked, delivered bool
 }
 
 func newEcho(l *life, o EchoOptions, topic string) *echo {
-	return &echo{l: l, o: o, topic: topic, pay: message.NewPayload(), due: time.Now(), newest: -1, pending: map[int]*echoed{}, byID: map[uint16]int{}}
+	return &echo{l: l, o: o, topic: topic, payloads: message.NewPayload(), due: time.Now(), newestSeq: -1, unanswered: map[int]*sentMessage{}, byID: map[uint16]int{}}
 }
 
-// subscribe subscribes to the topic of the echo; a broker that grants less than asked gets no more than it granted.
+// subscribe subscribes to the topic of the echo. If the broker grants a lower QoS, the echo
+// publishes at that QoS.
 func (e *echo) subscribe() error {
 	if most := int(e.l.s.Connack().MaximumQoS); e.o.QoS > most {
-		return fmt.Errorf("%w: echo at QoS %d, when its Maximum QoS is %d", mqtt.ErrUnsupported, e.o.QoS, most)
+		return fmt.Errorf("%w: echo at QoS %d, because its Maximum QoS is %d", mqtt.ErrUnsupported, e.o.QoS, most)
 	}
 	granted, err := client.Subscribe(e.l.s, time.Now().Add(e.l.c.Env.Timeout), mqtt.Filter{Topic: e.topic, QoS: byte(e.o.QoS)})
 	if err == nil {
@@ -98,11 +102,11 @@ func (e *echo) burst(now time.Time) error {
 	for range n {
 		var id uint16
 		var sent time.Time
-		id, sent, err = e.l.s.Publish(mqtt.Message{Topic: e.topic, QoS: byte(e.o.QoS), Payload: e.pay.Make(e.seq, 0)})
+		id, sent, err = e.l.s.Publish(mqtt.Message{Topic: e.topic, QoS: byte(e.o.QoS), Payload: e.payloads.Make(e.seq, 0)})
 		if err != nil {
 			break
 		}
-		e.pending[e.seq] = &echoed{sent: sent, acked: e.o.QoS == 0}
+		e.unanswered[e.seq] = &sentMessage{sent: sent, acked: e.o.QoS == 0}
 		if e.o.QoS > 0 {
 			e.byID[id] = e.seq
 		}
@@ -112,45 +116,46 @@ func (e *echo) burst(now time.Time) error {
 		samples = append(samples, e.l.m.messages.Published.Of(float64(n), message.QoSLabel(byte(e.o.QoS))))
 	}
 	e.l.emit(synthetic.Event{Name: "burst", Time: now, Samples: samples})
-	e.due, e.looked = now.Add(e.o.AckTimeout), false
+	e.due, e.lastCheck = now.Add(e.o.AckTimeout), false
 	return err
 }
 
-// onDue sends the next burst, or finds answers missing.
+// onDue sends the next burst, or handles a deadline with missing answers.
 func (e *echo) onDue(now time.Time) error {
 	if e.stage == echoIdle {
-		e.stage, e.began = echoFirst, now
+		e.stage, e.roundStart = echoFirst, now
 		return e.burst(now)
 	}
-	if now.Sub(e.due) > mqtt.LateTolerance { // we were held up: the broker gets its time anew
-		e.due, e.looked = now.Add(e.o.AckTimeout), false
+	if now.Sub(e.due) > mqtt.LateTolerance { // our own side was late, so the deadline starts again
+		e.due, e.lastCheck = now.Add(e.o.AckTimeout), false
 		return nil
 	}
-	if !e.looked { // what came while we were busy counts
-		e.looked, e.due = true, now.Add(5*time.Millisecond)
+	if !e.lastCheck { // answers that arrived while we were busy count
+		e.lastCheck, e.due = true, now.Add(5*time.Millisecond)
 		return nil
 	}
 	switch e.stage {
 	case echoFirst:
-		e.stage, e.asked, e.due = echoPing, now, time.Time{} // the session watches the deadline of the PINGRESP
+		// Until the PINGRESP the echo has no deadline. The session itself has one for the PINGRESP.
+		e.stage, e.pingSent, e.due = echoPing, now, time.Time{}
 		e.l.emit(synthetic.Event{Name: "suspect", Time: now, Notable: true,
-			Detail: fmt.Sprintf("%d of %d publishes without %s after %s: asking with a PINGREQ", len(e.pending), e.o.Burst, e.missing(), e.o.AckTimeout)})
+			Detail: fmt.Sprintf("%d of %d publishes have no %s after %s: sending a PINGREQ to check the connection", len(e.unanswered), e.o.Burst, e.missing(), e.o.AckTimeout)})
 		return e.l.s.Ping()
 	case echoSecond:
 		if e.l.afterZombie && e.rounds == 0 {
-			e.cured(now, "false")
+			e.recordCure(now, "false")
 		}
 		return zombieError{e.missing()}
 	}
 	return nil
 }
 
-// missing says what is missing: "ack" if any acknowledgement is, otherwise "delivery".
+// missing returns what is missing: "ack" if any acknowledgement is, otherwise "delivery".
 func (e *echo) missing() string {
 	if e.o.QoS > 0 && e.l.s.Window() <= 0 {
-		return "ack" // so many are missing that nothing more may be sent
+		return "ack" // so many are missing that we may send nothing more
 	}
-	for _, p := range e.pending {
+	for _, p := range e.unanswered {
 		if !p.acked {
 			return "ack"
 		}
@@ -158,17 +163,17 @@ func (e *echo) missing() string {
 	return "delivery"
 }
 
-// pong takes a PINGRESP: the answer to the fresh PINGREQ makes way for the second burst.
+// pong handles a PINGRESP. If it answers the new PINGREQ, the second burst is sent.
 func (e *echo) pong(ev *mqtt.Event) error {
-	if e.stage != echoPing || ev.At.Add(-ev.RTT).Before(e.asked) {
+	if e.stage != echoPing || ev.At.Add(-ev.RTT).Before(e.pingSent) {
 		return nil
 	}
-	e.stage, e.second = echoSecond, e.seq
+	e.stage, e.secondSeq = echoSecond, e.seq
 	return e.burst(time.Now())
 }
 
-// take takes an acknowledgement or a delivery.
-func (e *echo) take(ev *mqtt.Event) error {
+// handle handles an acknowledgement or a delivery.
+func (e *echo) handle(ev *mqtt.Event) error {
 	m, label := e.l.m.messages, message.QoSLabel(byte(e.o.QoS))
 	var samples []synthetic.Sample
 	seq, ours := 0, false
@@ -184,11 +189,11 @@ func (e *echo) take(ev *mqtt.Event) error {
 		}
 		samples = append(samples, m.AckDuration.Of(ev.RTT.Seconds(), label))
 	case mqtt.Delivery:
-		if seq, ours = e.pay.Seq(ev.Msg.Payload); !ours || ev.Msg.Topic != e.topic || seq >= e.seq {
+		if seq, ours = e.payloads.Seq(ev.Msg.Payload); !ours || ev.Msg.Topic != e.topic || seq >= e.seq {
 			return nil
 		}
 	}
-	p := e.pending[seq]
+	p := e.unanswered[seq]
 	switch {
 	case p == nil || ev.Kind == mqtt.Delivery && p.delivered:
 		if ev.Kind == mqtt.Delivery {
@@ -203,24 +208,24 @@ func (e *echo) take(ev *mqtt.Event) error {
 		if took > e.o.AckTimeout {
 			samples = append(samples, m.Late.Of(1, label))
 		}
-		if seq < e.newest {
+		if seq < e.newestSeq {
 			samples = append(samples, m.Reordered.Of(1, label))
 		}
-		e.newest = max(e.newest, seq)
+		e.newestSeq = max(e.newestSeq, seq)
 	}
 	if p != nil && p.acked && p.delivered {
-		delete(e.pending, seq)
+		delete(e.unanswered, seq)
 	}
 	e.l.emit(synthetic.Event{Name: "echo", Time: ev.At, Samples: samples})
-	e.settle(ev.At)
+	e.endRound(ev.At)
 	return nil
 }
 
-// settle looks whether the round is complete, or the suspicion gone.
-func (e *echo) settle(now time.Time) {
+// endRound ends the round if all answers have arrived, and with it the suspicion.
+func (e *echo) endRound(now time.Time) {
 	firstOpen, secondOpen := 0, 0
-	for seq := range e.pending {
-		if e.stage == echoSecond && seq >= e.second {
+	for seq := range e.unanswered {
+		if e.stage == echoSecond && seq >= e.secondSeq {
 			secondOpen++
 		} else {
 			firstOpen++
@@ -234,44 +239,46 @@ func (e *echo) settle(now time.Time) {
 			return
 		}
 	case echoSecond:
-		if firstOpen > 0 && (secondOpen > 0 || e.seq == e.second) {
+		if firstOpen > 0 && (secondOpen > 0 || e.seq == e.secondSeq) {
 			return
 		}
 	}
-	done := synthetic.Event{Name: "round", Time: now, Outcome: synthetic.Success, Detail: fmt.Sprintf("echo came back in full after %s", now.Sub(e.began))}
+	complete := synthetic.Event{Name: "round", Time: now, Outcome: synthetic.Success, Detail: fmt.Sprintf("the echo was complete after %s", now.Sub(e.roundStart))}
 	if e.suspicious() {
-		done.Name, done.Notable = "acquitted", true
-		done.Detail = fmt.Sprintf("no zombie: answers came late, after %s", now.Sub(e.began).Round(time.Millisecond))
+		complete.Name, complete.Notable = "acquitted", true
+		complete.Detail = fmt.Sprintf("not a zombie: the answers were late, and complete after %s", now.Sub(e.roundStart).Round(time.Millisecond))
 	}
-	if e.stage == echoSecond && firstOpen > 0 { // the second burst came back whole: the path lives, the rest is lost
-		done.Samples = e.drop(e.second)
-		done.Detail = fmt.Sprintf("no zombie: the second burst came back, but %d messages of the first are lost", firstOpen)
+	// The second burst is complete, so the path works. What is still missing of the first is lost.
+	if e.stage == echoSecond && firstOpen > 0 {
+		complete.Samples = e.drop(e.secondSeq)
+		complete.Detail = fmt.Sprintf("not a zombie: the second burst is complete, but %d messages of the first burst are lost", firstOpen)
 	}
 	if e.rounds++; e.l.afterZombie {
-		e.cured(now, "true")
+		e.recordCure(now, "true")
 	}
-	if e.stage, e.due = echoIdle, e.began.Add(e.o.Interval); e.due.Before(now) {
+	if e.stage, e.due = echoIdle, e.roundStart.Add(e.o.Interval); e.due.Before(now) {
 		e.due = now
 	}
-	e.l.alive(now)
-	e.l.emit(done)
+	e.l.proveAlive(now)
+	e.l.emit(complete)
 }
 
-// cured tells whether the reconnect after a zombie helped.
-func (e *echo) cured(now time.Time, yes string) {
+// recordCure records whether the reconnect after a zombie helped.
+func (e *echo) recordCure(now time.Time, cured string) {
 	e.l.afterZombie = false
-	e.l.emit(synthetic.Event{Name: "zombie reconnect", Time: now, Samples: []synthetic.Sample{e.l.m.zombieReconnects.Of(1, yes)}})
+	e.l.emit(synthetic.Event{Name: "zombie reconnect", Time: now, Samples: []synthetic.Sample{e.l.m.zombieReconnects.Of(1, cured)}})
 }
 
-// drop forgets the pending messages below a sequence number, counting those that were not delivered as lost.
+// drop removes the unanswered messages below a sequence number, and counts the undelivered ones as
+// lost.
 func (e *echo) drop(below int) []synthetic.Sample {
 	lost := 0
-	for seq, p := range e.pending {
+	for seq, p := range e.unanswered {
 		if seq < below {
 			if !p.delivered {
 				lost++
 			}
-			delete(e.pending, seq)
+			delete(e.unanswered, seq)
 		}
 	}
 	if lost == 0 {
@@ -280,5 +287,5 @@ func (e *echo) drop(below int) []synthetic.Sample {
 	return []synthetic.Sample{e.l.m.messages.Lost.Of(float64(lost), message.QoSLabel(byte(e.o.QoS)))}
 }
 
-// lost counts what had not been delivered when the session ended.
+// lost counts the messages that were not delivered when the session ended.
 func (e *echo) lost() []synthetic.Sample { return e.drop(e.seq) }

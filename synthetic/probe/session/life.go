@@ -19,11 +19,11 @@ type life struct {
 	*probe
 	emit func(synthetic.Event)
 	s    *mqtt.Session
-	echo *echo // nil: none
+	echo *echo // nil if the option is absent
 
-	stop func() // ends what goes on beside the session; may be called twice
+	stop func() // stops what runs beside the session; may be called twice
 
-	born         time.Time // CONNACK
+	connectedAt  time.Time // when the CONNACK arrived
 	nextTraffic  time.Time
 	trafficTopic string
 	rtt          struct {
@@ -32,7 +32,7 @@ type life struct {
 	}
 }
 
-// errLifetime ends a session that has lived for as long as it should.
+// errLifetime ends a session that has reached its max_lifetime.
 var errLifetime = errors.New("max_lifetime")
 
 // zombieError says that pings are answered and publishes are not.
@@ -41,8 +41,9 @@ type zombieError struct{ missing string }
 // Error implements error.
 func (e zombieError) Error() string { return "zombie: missing " + e.missing }
 
-// run connects, holds the session until it ends, and reports. Of what lasts, its goroutine does next to nothing itself:
-// sessions are many, and their stacks are to stay small.
+// run connects, holds the session until it ends, and reports. The goroutine of a session runs for
+// its whole life and must keep a small stack, because there are many sessions. It therefore does
+// most of its work in [aside.Run].
 func (l *life) run(ctx context.Context) *synthetic.Report {
 	r := &synthetic.Report{}
 	defer l.enter(stateWaiting)
@@ -54,10 +55,11 @@ func (l *life) run(ctx context.Context) *synthetic.Report {
 		e, err = l.s.Next(l.until())
 		switch {
 		case err != nil:
-		case e.Kind == mqtt.Delivery || e.Kind == mqtt.Ack: // a session with traffic has to be fast, not small
-			err = l.take(ctx, e)
+		// With traffic, speed is more important than a small stack.
+		case e.Kind == mqtt.Delivery || e.Kind == mqtt.Ack:
+			err = l.handle(ctx, e)
 		default:
-			aside.Run(func() { err = l.take(ctx, e) })
+			aside.Run(func() { err = l.handle(ctx, e) })
 		}
 	}
 	aside.Run(func() {
@@ -67,7 +69,7 @@ func (l *life) run(ctx context.Context) *synthetic.Report {
 	return r
 }
 
-// open connects and prepares what the session is to do.
+// open connects and prepares the work of the session.
 func (l *life) open(ctx context.Context) error {
 	if !l.counted {
 		l.enter(stateWaiting)
@@ -77,11 +79,11 @@ func (l *life) open(ctx context.Context) error {
 	}
 	release := context.AfterFunc(ctx, l.s.Interrupt)
 	l.stop = func() { release() }
-	l.welcome()
+	l.reportConnected()
 	return l.prepare(ctx)
 }
 
-// connect makes the connection; the wait for the rate limit is not part of the attempt.
+// connect makes the connection. The wait for the connect rate limit is not part of the attempt.
 func (l *life) connect(ctx context.Context) error {
 	o, err := l.c.Options(ctx, "")
 	if err != nil {
@@ -97,15 +99,15 @@ func (l *life) connect(ctx context.Context) error {
 	return err
 }
 
-// welcome tells that the session got in.
-func (l *life) welcome() {
+// reportConnected emits the event that the broker accepted the session.
+func (l *life) reportConnected() {
 	a := l.s.Account()
-	l.born = time.Now()
+	l.connectedAt = time.Now()
 	l.enter(stateConnected)
 	e := synthetic.Event{Name: "connected", Phases: a.Phases, TLS: a.TLS, Notable: true,
 		Detail:  fmt.Sprintf("connected to %s in %s, keepalive %s", a.Remote, a.Total().Round(10*time.Microsecond), l.s.Keepalive()),
 		Samples: []synthetic.Sample{l.m.connects.Of(1), l.m.common.Keepalive.Of(l.s.Keepalive().Seconds())}}
-	if l.opts.Echo == nil { // with an echo only an answer is conclusive
+	if l.opts.Echo == nil { // with an echo, only its answers are conclusive
 		e.Outcome = synthetic.Success
 	}
 	l.emit(e)
@@ -142,7 +144,7 @@ func (l *life) prepare(ctx context.Context) error {
 	return nil
 }
 
-// until is when the next thing is due; zero = never.
+// until returns when the next thing is due. Zero means never.
 func (l *life) until() (at time.Time) {
 	earlier := func(t time.Time) {
 		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
@@ -154,7 +156,7 @@ func (l *life) until() (at time.Time) {
 		earlier(l.echo.due)
 	}
 	if l.opts.MaxLifetime > 0 {
-		earlier(l.born.Add(l.opts.MaxLifetime))
+		earlier(l.connectedAt.Add(l.opts.MaxLifetime))
 	}
 	if l.state == stateConnected {
 		ping, ok := l.s.Unanswered()
@@ -168,8 +170,8 @@ func (l *life) until() (at time.Time) {
 	return at
 }
 
-// take handles one event of the session.
-func (l *life) take(ctx context.Context, e *mqtt.Event) error {
+// handle handles one event of the session.
+func (l *life) handle(ctx context.Context, e *mqtt.Event) error {
 	switch e.Kind {
 	case mqtt.Interrupted:
 		if ctx.Err() != nil {
@@ -179,7 +181,7 @@ func (l *life) take(ctx context.Context, e *mqtt.Event) error {
 	case mqtt.Due:
 		return l.onDue(e.At)
 	case mqtt.Pong:
-		l.alive(e.At)
+		l.proveAlive(e.At)
 		l.rtt.n++
 		l.rtt.sum += e.RTT
 		l.rtt.top = max(l.rtt.top, e.RTT)
@@ -196,9 +198,9 @@ func (l *life) take(ctx context.Context, e *mqtt.Event) error {
 			return l.echo.pong(e)
 		}
 	case mqtt.Ack, mqtt.Delivery:
-		l.alive(e.At)
+		l.proveAlive(e.At)
 		if l.echo != nil {
-			return l.echo.take(e)
+			return l.echo.handle(e)
 		}
 	}
 	return nil
@@ -207,7 +209,7 @@ func (l *life) take(ctx context.Context, e *mqtt.Event) error {
 // onDue does what is due.
 func (l *life) onDue(now time.Time) error {
 	passed := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
-	if l.opts.MaxLifetime > 0 && passed(l.born.Add(l.opts.MaxLifetime)) {
+	if l.opts.MaxLifetime > 0 && passed(l.connectedAt.Add(l.opts.MaxLifetime)) {
 		return errLifetime
 	}
 	if t, ok := l.s.Unanswered(); ok && l.state == stateConnected && passed(t.Add(l.s.PingTimeout()/2)) {
@@ -227,17 +229,17 @@ func (l *life) onDue(now time.Time) error {
 	return nil
 }
 
-// alive accrues the time up to at as connected: a packet of the broker proves it.
-func (l *life) alive(at time.Time) {
+// proveAlive counts the time up to at as connected, because a packet from the broker proves it.
+func (l *life) proveAlive(at time.Time) {
 	if l.state == stateBlind {
 		l.enter(stateConnected)
 	}
-	if l.echo == nil || l.echo.stage == echoIdle { // while a burst is out, only its answers prove anything
+	if l.echo == nil || l.echo.stage == echoIdle { // after a burst, only its answers prove anything
 		l.accrue(stateConnected, at)
 	}
 }
 
-// accrueSample adds the time since the last accrual to a state.
+// accrueSample returns the sample that adds the time since the last one to a state.
 func (p *probe) accrueSample(state sessionState, at time.Time) []synthetic.Sample {
 	d := at.Sub(p.accrued)
 	if p.accrued.IsZero() || d <= 0 {
@@ -247,14 +249,15 @@ func (p *probe) accrueSample(state sessionState, at time.Time) []synthetic.Sampl
 	return []synthetic.Sample{p.m.stateSeconds.Of(d.Seconds(), string(state))}
 }
 
-// accrue does so at once.
+// accrue adds the time up to at to a state, and emits the sample.
 func (l *life) accrue(state sessionState, at time.Time) {
 	if s := l.accrueSample(state, at); s != nil {
 		l.emit(synthetic.Event{Name: "accrued", Time: at, Samples: s})
 	}
 }
 
-// enter moves the probe to another state. Waiting and connecting are accrued as they pass, the others on proof.
+// enter moves the session to another state. The time of waiting and connecting is added when it has
+// passed. The time of the other states is added when it is proven.
 func (l *life) enter(state sessionState) {
 	now := time.Now()
 	var samples []synthetic.Sample
@@ -270,7 +273,7 @@ func (l *life) enter(state sessionState) {
 	l.emit(synthetic.Event{Name: string(state), Time: now, Samples: append(samples, l.m.sessions.Adding(1, string(state)))})
 }
 
-// conclude ends the session, if it has not ended, and reports its life.
+// conclude ends the session, if it has not ended, and sets the outcome of the report.
 func (l *life) conclude(r *synthetic.Report, err error) {
 	if l.s == nil {
 		r.Conclude(err)
@@ -282,14 +285,14 @@ func (l *life) conclude(r *synthetic.Report, err error) {
 	switch {
 	case errors.As(err, &zombie):
 		l.enter(stateZombie)
-		r.Fail(disconnect.Zombie, "pings are answered, but %s is missing", map[string]string{"ack": "every acknowledgement of a publish", "delivery": "the delivery of a publish"}[zombie.missing])
+		r.Fail(disconnect.Zombie, "pings are answered, but %s are missing", map[string]string{"ack": "acknowledgements of publishes", "delivery": "deliveries of publishes"}[zombie.missing])
 		end = l.s.Fail(disconnect.DeadlineAck)
 		l.afterZombie = true
 		r.Samples = append(r.Samples, l.m.zombies.Of(1, zombie.missing))
 		r.Samples = append(r.Samples, l.accrueSample(stateZombie, end.Time)...)
 	case end != nil:
 		r.Conclude(end)
-	default: // we end it
+	default: // we end the session
 		ours = true
 		l.c.Finish(l.s, "")
 		end = l.s.Ended()
@@ -297,7 +300,7 @@ func (l *life) conclude(r *synthetic.Report, err error) {
 		case !errors.Is(err, synthetic.ErrStopped) && !errors.Is(err, errLifetime):
 			r.Conclude(err)
 		case l.echo != nil && l.echo.rounds == 0:
-			r.Outcome, r.Detail = synthetic.Inconclusive, "ended by us before the first echo was complete"
+			r.Outcome, r.Detail = synthetic.Inconclusive, "we ended the session before the first echo was complete"
 		default:
 			r.Outcome, r.Detail = synthetic.Success, "alive until "+err.Error()
 		}
@@ -312,28 +315,29 @@ func (l *life) conclude(r *synthetic.Report, err error) {
 	if end.Reason == disconnect.PingrespTimeout {
 		r.Samples = append(r.Samples, l.m.pings.Of(1, "timeout"))
 	}
-	lifetime := end.Time.Sub(l.born)
+	lifetime := end.Time.Sub(l.connectedAt)
 	if !ours {
 		r.Samples = append(r.Samples, l.m.lifetime.Of(lifetime.Seconds()))
 	}
 	r.Samples = append(r.Samples, l.m.disconnects.Of(1, string(end.Reason), string(end.Initiator), string(end.Evidence)))
 	if l.echo != nil {
-		if r.Outcome == synthetic.Failure { // what is under way when we end it ourselves is not lost
+		// If we end it ourselves, messages on the way are not lost.
+		if r.Outcome == synthetic.Failure {
 			r.Samples = append(r.Samples, l.echo.lost()...)
 		}
-		r.AddFact("echo", "%d bursts of %d came back in full", l.echo.rounds, l.echo.o.Burst)
+		r.AddFact("echo", "%d bursts of %d messages were complete", l.echo.rounds, l.echo.o.Burst)
 	}
 	if end.Reason == disconnect.SessionTakenOver {
-		r.Detail += "; is another agent running with the same agent.id?"
+		r.Detail += "; check whether another agent with the same agent.id is running"
 	}
 	r.AddFact("lifetime", "%s", lifetime.Round(time.Millisecond))
 	if n := l.rtt.n; n > 0 {
-		r.AddFact("ping", "%d answered, %s / %s / %s least / mean / most", n, l.rtt.least, (l.rtt.sum / time.Duration(n)).Round(time.Microsecond), l.rtt.top)
+		r.AddFact("ping", "%d answered, %s / %s / %s shortest / mean / longest", n, l.rtt.least, (l.rtt.sum / time.Duration(n)).Round(time.Microsecond), l.rtt.top)
 	}
 	r.AddFact("end", "%s", end.Ending)
 }
 
-// publishTo keeps a second connection that publishes to the session, for traffic that we only receive.
+// publishTo keeps a second connection that publishes to the session.
 func (l *life) publishTo(ctx context.Context, topic string) {
 	link := mqtt.Link{Timeout: l.c.Env.Timeout, Wait: l.c.Wait, Backoff: mqtt.Backoff{Min: l.opts.BackoffMin, Max: l.opts.BackoffMax},
 		Options: func() (mqtt.Options, error) {
@@ -357,5 +361,5 @@ func (l *life) publishTo(ctx context.Context, topic string) {
 				}
 			}
 		}}
-	_ = link.Run(ctx) // ends with ctx alone
+	_ = link.Run(ctx) // it ends only when ctx is done
 }

@@ -1,3 +1,11 @@
+// Package session is the probe that asks: do connections stay up, and when one dies, who ended it
+// and why? With echo: is it a zombie?
+//
+// Each session is one client that connects, pings by the policy of its profile, and reconnects when
+// the connection ends. It may also publish, or receive what a second client publishes. With echo it
+// publishes bursts to its own topic and expects all acknowledgements and deliveries. A run is one
+// life of a session. It succeeds if we end the session ourselves. Otherwise the reason says why the
+// connection ended. The reason zombie means that the broker answers pings but not publishes.
 package session
 
 import (
@@ -13,26 +21,30 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// Traffic is what flows over a held session beside pings.
+// Traffic is what a held session sends and receives besides pings.
 type Traffic string
 
-// The kinds of traffic.
+// The values of Traffic.
 const (
-	TrafficIdle    Traffic = "idle"    // nothing
-	TrafficPublish Traffic = "publish" // QoS 0 from us, which hides a dead link from clients that only look at what they send
-	TrafficReceive Traffic = "receive" // QoS 0 to us, by a second connection; we send nothing but pings
-	TrafficBoth    Traffic = "both"
+	TrafficIdle Traffic = "idle" // nothing
+	// TrafficPublish publishes at QoS 0. A client that looks only at what it sends does not notice
+	// a dead connection behind this traffic.
+	TrafficPublish Traffic = "publish"
+	// TrafficReceive receives messages at QoS 0 from a second connection. The session itself sends
+	// nothing but pings.
+	TrafficReceive Traffic = "receive"
+	TrafficBoth    Traffic = "both" // publish and receive
 )
 
-// SessionOptions are the options of kind session.
+// Options are the options of kind session.
 type Options struct {
-	Sessions        int           `koanf:"sessions" validate:"min=1,max=100000" desc:"connections to hold"`
-	Traffic         Traffic       `koanf:"traffic" validate:"oneof=idle publish receive both" desc:"what flows beside pings, at QoS 0: idle, publish, receive, both"`
-	TrafficInterval time.Duration `koanf:"traffic_interval" validate:"min=10ms" desc:"time between messages of the traffic"`
-	Echo            *EchoOptions  `koanf:"echo" desc:"publish to our own topic on the same connection and expect acknowledgements and deliveries; absent: none"`
-	MaxLifetime     time.Duration `koanf:"max_lifetime" validate:"min=0" desc:"close and reconnect a healthy session after this time; 0 = never"`
-	BackoffMin      time.Duration `koanf:"backoff_min" validate:"min=100ms" desc:"shortest wait before a reconnect"`
-	BackoffMax      time.Duration `koanf:"backoff_max" validate:"min=100ms" desc:"longest wait before a reconnect"`
+	Sessions        int           `koanf:"sessions" validate:"min=1,max=100000" desc:"hold this many connections"`
+	Traffic         Traffic       `koanf:"traffic" validate:"oneof=idle publish receive both" desc:"besides pings, send and receive this at QoS 0: idle (nothing), publish (messages from us), receive (messages to us from a second connection), both"`
+	TrafficInterval time.Duration `koanf:"traffic_interval" validate:"min=10ms" desc:"wait this long between two messages of the traffic"`
+	Echo            *EchoOptions  `koanf:"echo" desc:"publish bursts to our own topic on the same connection, and expect all acknowledgements and deliveries. If absent: no echo"`
+	MaxLifetime     time.Duration `koanf:"max_lifetime" validate:"min=0" desc:"end and reconnect a healthy session after this time. 0 means never"`
+	BackoffMin      time.Duration `koanf:"backoff_min" validate:"min=100ms" desc:"wait at least this long before a reconnect"`
+	BackoffMax      time.Duration `koanf:"backoff_max" validate:"min=100ms" desc:"wait at most this long before a reconnect"`
 }
 
 // DefaultOptions returns the options with their defaults.
@@ -41,7 +53,7 @@ func DefaultOptions() *Options {
 		BackoffMin: time.Second, BackoffMax: time.Minute}
 }
 
-// Kind declares the kind.
+// Kind returns the declaration of the kind.
 func Kind() synthetic.Kind {
 	m := newMetrics()
 	return synthetic.Declare(synthetic.Declaration[Options]{
@@ -60,7 +72,7 @@ func Kind() synthetic.Kind {
 		Cost: cost,
 		Clients: func(_ synthetic.Profile, o *Options) synthetic.Clients {
 			if o.Traffic == TrafficReceive || o.Traffic == TrafficBoth {
-				return synthetic.Clients{Here: 2} // with the publisher
+				return synthetic.Clients{Here: 2} // the session and the publisher
 			}
 			return synthetic.Clients{Here: 1}
 		},
@@ -93,23 +105,24 @@ func check(o *Options) (errs []synthetic.OptionError) {
 		errs = append(errs, synthetic.OptionError{Key: "backoff_max", Problem: "shorter than backoff_min: make it at least as long"})
 	}
 	if e := o.Echo; e != nil && 2*e.AckTimeout >= e.Interval {
-		errs = append(errs, synthetic.OptionError{Key: "echo.ack_timeout", Problem: fmt.Sprintf("not shorter than half the echo's interval of %s: a zombie could not be named within two intervals", e.Interval)})
+		errs = append(errs, synthetic.OptionError{Key: "echo.ack_timeout", Problem: fmt.Sprintf("not less than half of the echo's interval of %s, so a zombie could not be identified within two intervals: make it shorter", e.Interval)})
 	}
 	return errs
 }
 
-// sessionState is what a held session is doing; label state.
+// sessionState is what a held session is doing. It is the value of label state.
 type sessionState string
 
 const (
 	stateConnecting sessionState = "connecting"
 	stateConnected  sessionState = "connected"
-	stateBlind      sessionState = "blind"  // a PINGREQ is without answer for half of its timeout or longer
-	stateZombie     sessionState = "zombie" // pings are answered, acknowledgements or deliveries are not
-	stateWaiting    sessionState = "waiting"
+	// A PINGREQ has no answer for half of its timeout or longer.
+	stateBlind   sessionState = "blind"
+	stateZombie  sessionState = "zombie" // pings are answered, publishes are not
+	stateWaiting sessionState = "waiting"
 )
 
-// sessionMetrics are the families of kind session.
+// metrics are the families of kind session.
 type metrics struct {
 	common                                        *synthetic.CommonMetrics
 	sessions, stateSeconds, connects, disconnects *synthetic.Metric
@@ -123,25 +136,25 @@ func newMetrics() *metrics {
 	return &metrics{
 		common: synthetic.NewCommonMetrics(), messages: message.NewMetrics(),
 		sessions: &synthetic.Metric{Name: "mqtt_probe_sessions", Type: synthetic.Gauge, Labels: []string{"state"}, Zero: states,
-			Help: "Held sessions by what they are doing now: connecting, connected, blind (a PINGREQ is without answer for half of its timeout or longer), zombie (pings are answered, acknowledgements or deliveries are not), waiting to reconnect."},
+			Help: "Held sessions by what they are doing now: connecting, connected, blind (a PINGREQ has no answer for half of its timeout or longer), zombie (pings are answered, but acknowledgements or deliveries are missing), waiting (for the reconnect)."},
 		stateSeconds: &synthetic.Metric{Name: "mqtt_probe_session_state_seconds_total", Type: synthetic.Counter, Unit: "seconds", Labels: []string{"state"}, Zero: states,
-			Help: "Time that held sessions spent in each state. Connected time is accrued when a packet from the broker proves it; what turns out to be dead becomes blind or zombie time instead."},
+			Help: "Time that held sessions spent in each state. Time counts as connected when a packet from the broker proves it. If the session turns out to be dead, the time counts as blind or zombie instead."},
 		connects: &synthetic.Metric{Name: "mqtt_probe_session_connects_total", Type: synthetic.Counter, Zero: [][]string{{}},
-			Help: "Connects of held sessions that were let in."},
+			Help: "Connects of held sessions that the broker accepted."},
 		disconnects: &synthetic.Metric{Name: "mqtt_probe_session_disconnects_total", Type: synthetic.Counter, Labels: []string{"reason", "initiator", "evidence"},
-			Help: "Ends of held sessions, our own orderly ones included."},
+			Help: "Ends of held sessions, including those that we ended in order."},
 		lifetime: &synthetic.Metric{Name: "mqtt_probe_session_lifetime_seconds", Type: synthetic.Histogram, Unit: "seconds", Buckets: lifetimeBuckets(),
-			Help: "Life of held sessions from CONNACK to their end, except for those that we ended in order."},
+			Help: "Life of held sessions from CONNACK to their end. Sessions that we ended in order do not count."},
 		blind: &synthetic.Metric{Name: "mqtt_probe_session_blind_seconds", Type: synthetic.Histogram, Unit: "seconds", Buckets: blindBuckets(),
-			Help: "Time from the last byte of the broker to the moment that a deadline told us the session was dead."},
+			Help: "Time from the last byte of the broker to the deadline at which we noticed that the session was dead."},
 		pingDuration: &synthetic.Metric{Name: "mqtt_probe_ping_duration_seconds", Type: synthetic.Histogram, Unit: "seconds", Buckets: synthetic.RTTBuckets(), Native: true,
-			Help: "Time from writing a PINGREQ to its PINGRESP, between raw socket write and read."},
+			Help: "Time from writing a PINGREQ to reading its PINGRESP, measured at the socket."},
 		pings: &synthetic.Metric{Name: "mqtt_probe_pings_total", Type: synthetic.Counter, Labels: []string{"outcome"}, Zero: [][]string{{"answered"}, {"timeout"}},
-			Help: "PINGREQs by outcome."},
+			Help: "PINGREQs by outcome: answered or timeout."},
 		zombies: &synthetic.Metric{Name: "mqtt_probe_zombies_total", Type: synthetic.Counter, Labels: []string{"missing"}, Zero: [][]string{{"ack"}, {"delivery"}},
-			Help: "Sessions that answered pings but not publishes, by what was missing."},
+			Help: "Sessions in which the broker answered pings but not publishes, by what was missing: ack (acknowledgements) or delivery."},
 		zombieReconnects: &synthetic.Metric{Name: "mqtt_probe_zombie_reconnects_total", Type: synthetic.Counter, Labels: []string{"cured"}, Zero: [][]string{{"true"}, {"false"}},
-			Help: "First echo after reconnecting from a zombie, by whether it came back in full."},
+			Help: "First echoes after a zombie reconnected, by whether all answers arrived."},
 	}
 }
 
@@ -150,33 +163,39 @@ func (m *metrics) all() []*synthetic.Metric {
 		m.zombies, m.zombieReconnects}, m.messages.All()...)
 }
 
-// sessionProbe holds one session; Run is one life of it. What lasts from life to life is in the probe.
+// probe holds one session. Run is one life of it. The probe keeps what lasts from one life to the
+// next.
 type probe struct {
 	c    *client.Client
 	opts Options
 	m    *metrics
 
-	state       sessionState
-	counted     bool      // the gauge of states counts us
-	accrued     time.Time // up to when time was accrued
-	afterZombie bool      // the last life ended as a zombie
+	state sessionState
+	// counted is true if the gauge of states includes this session.
+	counted bool
+	// accrued is the time up to which time was added to a state.
+	accrued time.Time
+	// afterZombie is true if the life before ended as a zombie.
+	afterZombie bool
 }
 
-// Run implements [Probe].
+// Run implements [synthetic.Probe].
 func (p *probe) Run(ctx context.Context, emit func(synthetic.Event)) *synthetic.Report {
 	l := &life{probe: p, emit: emit, stop: func() {}}
 	return l.run(ctx)
 }
 
-// Leave implements [Leaver].
+// Leave implements [synthetic.Leaver].
 func (p *probe) Leave() { p.c.Settle("") }
 
-// blindBuckets spans the time from the broker's last sign of life to the moment its loss was noticed.
+// blindBuckets returns buckets for the time from the last byte of the broker until we notice the
+// loss.
 func blindBuckets() []float64 {
 	return []float64{.1, .5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600}
 }
 
-// lifetimeBuckets spans the life of a held session, from one that is dropped at once to one that lasts a month.
+// lifetimeBuckets returns buckets for the life of a held session, from one that is closed at once
+// to one that lasts a month.
 func lifetimeBuckets() []float64 {
 	return []float64{1, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 3 * 3600, 12 * 3600, 86400, 7 * 86400, 30 * 86400}
 }

@@ -35,7 +35,7 @@ func TestIdleSessionPingsAtKeepalive(t *testing.T) {
 					t.Errorf("connects and disconnects do not match: %v", l.Sums)
 				}
 				if l.Count("session_lifetime_seconds") != 0 {
-					t.Error("a life that we ended ourselves counts as a lifetime")
+					t.Error("a life that we ended ourselves was counted as a lifetime")
 				}
 			})
 		})
@@ -43,7 +43,8 @@ func TestIdleSessionPingsAtKeepalive(t *testing.T) {
 }
 
 func TestDeadSessionIsBlindUntilItsDeadline(t *testing.T) {
-	// MQTTnet's incident: with keepalive 5 s a lost network was noticed after 20 to 100 s, and never while publishing QoS 0.
+	// An incident with MQTTnet: with keepalive 5 s the client noticed a lost network only after 20
+	// to 100 s, and never while it published at QoS 0.
 	for _, traffic := range []Traffic{TrafficIdle, TrafficPublish} {
 		t.Run(string(traffic), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -54,18 +55,19 @@ func TestDeadSessionIsBlindUntilItsDeadline(t *testing.T) {
 				if r.Reason() != string(disconnect.PingrespTimeout) || r.Ending.Evidence != disconnect.FromDeadline {
 					t.Fatalf("got %s: %+v", r.Outcome, r.Ending)
 				}
-				probetest.Near(t, "noticed", time.Since(start).Seconds(), 7500*time.Millisecond) // K + max(2 s, K/2)
+				// K + max(2 s, K/2)
+				probetest.Near(t, "noticed", time.Since(start).Seconds(), 7500*time.Millisecond)
 				probetest.Near(t, "blind", l.Sum("session_blind_seconds"), 7500*time.Millisecond)
 				probetest.Near(t, "blind time", l.Sum("session_state_seconds_total{blind}"), 7500*time.Millisecond)
 				if l.Sum("pings_total{timeout}") != 1 || len(l.Named("blind")) != 1 {
-					t.Errorf("no sign of being blind: %v", l.Sums)
+					t.Errorf("the session was not reported as blind: %v", l.Sums)
 				}
 			})
 		})
 	}
 }
 
-// echoing holds an echoing session with a script for a time.
+// echoing holds a session with an echo against a script for a time.
 func echoing(t *testing.T, script lab.Script, d time.Duration, change func(*EchoOptions)) *probetest.Ledger {
 	t.Helper()
 	p := probetest.Build(t, Kind(), probetest.PipeEnv(t, script), probetest.ProfileWith(30*time.Second, mqtt.V5), func(o any) {
@@ -104,9 +106,10 @@ func TestEchoComesBack(t *testing.T) {
 	}
 }
 
-func TestSlowAnswersAreNoZombie(t *testing.T) {
+func TestSlowAnswersAreNotAZombie(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := echoing(t, probetest.Respond(lab.Responder{Delay: 3600 * time.Millisecond}), 65*time.Second, nil) // 0.9 × 4 s
+		// The answers take 0.9 × 4 s.
+		l := echoing(t, probetest.Respond(lab.Responder{Delay: 3600 * time.Millisecond}), 65*time.Second, nil)
 		if n := len(l.Named("suspect")); n != 0 || l.Last(t).Outcome != synthetic.Success {
 			t.Errorf("%d suspicions, outcome %s", n, l.Last(t).Outcome)
 		}
@@ -116,9 +119,10 @@ func TestSlowAnswersAreNoZombie(t *testing.T) {
 	})
 }
 
-func TestLateAnswersAcquit(t *testing.T) {
+func TestLateAnswersEndTheSuspicion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		// Late for the first burst, in time for the verdict: deadline 4 s, answers at 5 s.
+		// The deadline is 4 s and the answers come at 5 s. This is late for the first burst, and
+		// early enough for the verdict.
 		l := echoing(t, probetest.Respond(lab.Responder{Delay: 5 * time.Second}), 38*time.Second, nil)
 		if len(l.Named("suspect")) == 0 || len(l.Named("acquitted")) == 0 {
 			t.Errorf("%d suspected, %d acquitted", len(l.Named("suspect")), len(l.Named("acquitted")))
@@ -127,12 +131,12 @@ func TestLateAnswersAcquit(t *testing.T) {
 			t.Errorf("outcome %s, finding %s", r.Outcome, r.Finding)
 		}
 		if l.Sum("messages_late_total{1}") == 0 {
-			t.Error("none counted as late")
+			t.Error("no message was counted as late")
 		}
 	})
 }
 
-func TestZombieIsNamedWithinTwoIntervals(t *testing.T) {
+func TestZombieIsIdentifiedWithinTwoIntervals(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		broker  lab.Responder
@@ -151,21 +155,21 @@ func TestZombieIsNamedWithinTwoIntervals(t *testing.T) {
 				}
 				took := time.Since(start)
 				if took > 20*time.Second {
-					t.Errorf("named after %s, two intervals are 20 s", took)
+					t.Errorf("identified after %s, but two intervals are 20 s", took)
 				}
 				if l.Sum("pings_total{answered}") != 1 {
-					t.Error("no fresh PINGREQ was answered before the verdict")
+					t.Error("no new PINGREQ was answered before the verdict")
 				}
 				probetest.Near(t, "zombie time", l.Sum("session_state_seconds_total{zombie}"), took)
 				if l.Sum("session_disconnects_total{ack_timeout,unknown,deadline}") != 1 || l.States() != "waiting 1" {
-					t.Errorf("not closed: %v, states %s", l.Sums, l.States())
+					t.Errorf("the session was not closed: %v, states %s", l.Sums, l.States())
 				}
 			})
 		})
 	}
 }
 
-func TestZombieReconnectTellsWhetherItCured(t *testing.T) {
+func TestZombieReconnectReportsWhetherItCured(t *testing.T) {
 	sick := probetest.Respond(lab.Responder{Ignore: []lab.PacketType{lab.PUBLISH}})
 	for cured, second := range map[string]lab.Script{"true": probetest.Respond(lab.Responder{}), "false": sick} {
 		synctest.Test(t, func(t *testing.T) {
@@ -182,7 +186,7 @@ func TestZombieReconnectTellsWhetherItCured(t *testing.T) {
 
 func TestEchoObeysReceiveMaximum(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		// Accepting CONNACK with Receive Maximum 3.
+		// A CONNACK that accepts the client with Receive Maximum 3.
 		connack := lab.Frame(byte(lab.CONNACK)<<4, []byte{0, 0, 3, 0x21, 0, 3})
 		l := echoing(t, probetest.Respond(lab.Responder{Connack: connack}), 5*time.Second, nil)
 		if got := l.Sum("messages_published_total{1}"); got != 3 || l.Last(t).Outcome != synthetic.Success {
@@ -202,7 +206,8 @@ func TestEchoAboveMaximumQoSIsUnsupported(t *testing.T) {
 }
 
 func TestReceiveOnlyClientWithPahosFault(t *testing.T) {
-	// Paho C 1.3.11: a client that receives but does not send never pings when it waits for both directions to idle.
+	// Paho C 1.3.11: a client that only receives never pings, because it waits until both
+	// directions are idle.
 	for when, pings := range map[mqtt.PingWhen]bool{mqtt.PingEither: true, mqtt.PingBoth: false} {
 		synctest.Test(t, func(t *testing.T) {
 			env := probetest.PipeEnv(t, pushing)
@@ -217,7 +222,7 @@ func TestReceiveOnlyClientWithPahosFault(t *testing.T) {
 	}
 }
 
-// pushing is a broker that sends a QoS 0 message a second to whoever has subscribed.
+// pushing is a broker that sends one message a second at QoS 0 to a client that has subscribed.
 func pushing(c *lab.Conn) error {
 	if err := c.Accept(); err != nil {
 		return err

@@ -14,7 +14,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic/netfault"
 )
 
-// takeoverProbe connects a client, and a second one with the same id while the first is alive or half-open.
+// probe connects a client, and then a second one with the same client id while the first one is
+// alive or half-open.
 type probe struct {
 	c      *client.Client
 	opts   Options
@@ -22,23 +23,25 @@ type probe struct {
 	faller *client.Faller
 }
 
-// takeoverRun is one run.
+// run is one run of the probe.
 type run struct {
 	*probe
 	r    *synthetic.Report
 	emit func(synthetic.Event)
-	who  string   // connects or is being watched now, for people
-	in   []string // how second clients got in
+	// current is the client that connects or is watched now, for humans to read.
+	current string
+	// letIn says how the second clients were accepted, for humans to read.
+	letIn []string
 }
 
-// takeoverGap is the time between two takeovers, at least: NATS closes a client that takes over an id for the second time
-// within a second.
-const gap = 1250 * time.Millisecond
+// takeoverGap is the least time between two takeovers. NATS closes a client that takes over a
+// client id for the second time within a second.
+const takeoverGap = 1250 * time.Millisecond
 
-// takeoverRole is the role of both clients, so that they have one id.
+// clientRole is the role of both clients, so that they have the same client id.
 const clientRole = "victim"
 
-// Run implements [Probe].
+// Run implements [synthetic.Probe].
 func (p *probe) Run(ctx context.Context, emit func(synthetic.Event)) *synthetic.Report {
 	x := &run{probe: p, r: &synthetic.Report{}, emit: emit}
 	var err error
@@ -51,28 +54,29 @@ func (p *probe) Run(ctx context.Context, emit func(synthetic.Event)) *synthetic.
 	return x.r
 }
 
-// notTakenOverError says that the first client stayed.
+// notTakenOverError says that the first client stayed connected.
 type notTakenOverError struct{ why string }
 
 // Error implements error.
 func (e notTakenOverError) Error() string { return e.why }
 
+// conclude sets the outcome. err is why the run stopped early, or nil.
 func (x *run) conclude(err error) {
 	var stayed notTakenOverError
 	switch {
 	case err == nil:
-		x.r.Outcome, x.r.Detail = synthetic.Success, "the second client was let in "+strings.Join(x.in, ", ")
+		x.r.Outcome, x.r.Detail = synthetic.Success, "the broker accepted the second client "+strings.Join(x.letIn, ", ")
 	case errors.As(err, &stayed):
 		x.r.Fail(disconnect.NotTakenOver, "%s", stayed)
 	default:
-		x.r.ConcludeFor(x.who, err)
+		x.r.ConcludeFor(x.current, err)
 	}
 }
 
-// takeOver does one takeover.
+// takeOver makes one takeover from a victim.
 func (x *run) takeOver(ctx context.Context, kind string) error {
-	beside := "beside a " + strings.ReplaceAll(kind, "_", "-") + " one"
-	x.who = "first client"
+	where := "beside a " + strings.ReplaceAll(kind, "_", "-") + " one"
+	x.current = "first client"
 	s, err := x.c.Join(ctx, clientRole, client.Polite)
 	if err != nil {
 		return err
@@ -81,28 +85,28 @@ func (x *run) takeOver(ctx context.Context, kind string) error {
 		x.r.SetConnected(s)
 		x.r.Samples = append(x.r.Samples, x.m.keepalive.Of(s.Keepalive().Seconds()))
 	}
-	if err = client.Linger(ctx, s, time.Now().Add(gap)); err != nil {
+	if err = client.Linger(ctx, s, time.Now().Add(takeoverGap)); err != nil {
 		x.c.Finish(s, clientRole)
 		return err
 	}
-	var down *client.Fallen
+	var fallen *client.Fallen
 	if kind == victimHalfOpen {
-		if down, err = x.faller.Fall(ctx, s); err != nil {
+		if fallen, err = x.faller.Fall(ctx, s); err != nil {
 			x.c.Finish(s, clientRole)
 			return err
 		}
-		down.Describe(x.r, x.emit)
+		fallen.Describe(x.r, x.emit)
 	}
 	victim := client.Drive(x.c, clientRole, s, 0, nil)
 	defer func() {
-		if s := victim.Stop(); down != nil {
-			down.End(s)
+		if s := victim.Stop(); fallen != nil {
+			fallen.End(s)
 		} else {
 			x.c.Finish(s, clientRole)
 		}
 	}()
 
-	x.who = "second client, " + beside
+	x.current = "second client " + where
 	s, err = x.c.Join(ctx, clientRole, client.Polite)
 	if err != nil {
 		return err
@@ -111,37 +115,38 @@ func (x *run) takeOver(ctx context.Context, kind string) error {
 	second := client.Drive(x.c, clientRole, s, 0, nil)
 	defer second.Leave()
 	x.r.Samples = append(x.r.Samples, x.m.duration.Of(took.Seconds(), kind))
-	x.in = append(x.in, fmt.Sprintf("%s after %s", beside, took))
-	x.r.AddFact(kind, "the second client was let in after %s", took)
-	if down == nil {
-		err = x.closed(ctx, victim, second, came)
-	} else if down.Mode == netfault.Deaf { // of the others it can be seen how the broker closes them
-		err = down.Held()
+	x.letIn = append(x.letIn, fmt.Sprintf("%s after %s", where, took))
+	x.r.AddFact(kind, "the broker accepted the second client after %s", took)
+	if fallen == nil {
+		err = x.awaitClose(ctx, victim, second, came)
+	} else if fallen.Mode == netfault.Deaf { // in other modes the close reaches the victim
+		err = fallen.Held()
 	}
 	if err != nil {
 		return err
 	}
 	defer context.AfterFunc(ctx, s.Interrupt)()
-	_, err = client.LastPing(second.Stop()) // to be let in is one thing, to be served another
+	_, err = client.LastPing(second.Stop()) // being accepted does not mean being served
 	return err
 }
 
-// closed waits for the end of a live victim, and makes sure that it was the takeover's. The second client was let in when
-// it came.
-func (x *run) closed(ctx context.Context, victim, second *client.Member, came time.Time) error {
+// awaitClose waits until the broker ends the connection of a live victim, and checks that the
+// takeover was the reason. came is when the CONNACK of the second client arrived.
+func (x *run) awaitClose(ctx context.Context, victim, second *client.Member, came time.Time) error {
 	timer := time.NewTimer(x.opts.CloseTimeout)
 	defer timer.Stop()
 	select {
 	case <-victim.Done():
 	case <-second.Done():
 	case <-timer.C:
-		return notTakenOverError{fmt.Sprintf("the second client was let in, and the first one is still connected %s later", x.opts.CloseTimeout)}
+		return notTakenOverError{fmt.Sprintf("the broker accepted the second client, but the first one is still connected %s later", x.opts.CloseTimeout)}
 	case <-ctx.Done():
 		return client.ContextError(ctx)
 	}
 	for _, end := range []*mqtt.End{second.Ended(), victim.Ended()} {
-		if client.AnnouncedOtherReason(end) && end.Reason != disconnect.SessionTakenOver && end.Reason != disconnect.PeerClosed { // the latter closes a websocket
-			return fmt.Errorf("the broker ended a client for another reason than the takeover: %s", end)
+		// A websocket that the broker closed has the reason PeerClosed.
+		if client.AnnouncedOtherReason(end) && end.Reason != disconnect.SessionTakenOver && end.Reason != disconnect.PeerClosed {
+			return fmt.Errorf("the broker ended a client's connection for another reason than the takeover: %s", end)
 		}
 	}
 	if end := second.Ended(); end != nil {
@@ -151,13 +156,14 @@ func (x *run) closed(ctx context.Context, victim, second *client.Member, came ti
 	switch end.Evidence {
 	case disconnect.FromFIN, disconnect.FromRST, disconnect.FromCloseNotify, disconnect.FromDisconnectPacket:
 	case disconnect.FromDeadline:
-		// An answer that was overdue before says that the broker stood still, not whom it serves.
+		// If the PINGRESP was overdue before the takeover, the broker was stopped for a while. This
+		// does not show which client it serves.
 		if end.Initiator == disconnect.ByServer && end.Time.Add(-victim.Session.PingTimeout()).After(came) {
-			return notTakenOverError{"the second client was let in, and the first one was neither closed nor answered: " + end.Detail}
+			return notTakenOverError{"the broker accepted the second client, but neither closed the first one nor answered it: " + end.Detail}
 		}
 		fallthrough
 	default:
-		return fmt.Errorf("the first client ended by a fault of its own connection: %s", end)
+		return fmt.Errorf("the connection of the first client failed by itself: %s", end)
 	}
 	x.r.AddFact("first client", "closed by %s (%s)", end.Reason, end.Evidence)
 	return nil

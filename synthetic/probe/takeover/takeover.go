@@ -1,3 +1,11 @@
+// Package takeover is the probe that asks: does a device get in, and how fast, while the broker
+// still holds its dead connection?
+//
+// Each run makes one takeover for each of the configured victims. A first client connects, and then
+// a second client with the same client id. The first client is alive, or it is half-open: its
+// network is gone, and the broker has not noticed. A run succeeds if the broker accepts and serves
+// every second client and closes every live first one. If both stay connected, the reason is
+// not_taken_over. Any other reason says why a client was not accepted or not served.
 package takeover
 
 import (
@@ -9,11 +17,11 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// TakeoverOptions are the options of kind takeover.
+// Options are the options of kind takeover.
 type Options struct {
-	Victims      []string      `koanf:"victims" validate:"min=1,unique,dive,oneof=live half_open" desc:"what the first client is when the second one comes with its id: live, half_open (its network is gone, and the broker has not noticed)"`
-	Mode         string        `koanf:"mode" validate:"oneof=auto deaf mute silent" desc:"how the half-open client vanishes, as in kind halfopen"`
-	CloseTimeout time.Duration `koanf:"close_timeout" validate:"min=10ms" desc:"time after the second client's CONNACK within which a live first one has to be closed"`
+	Victims      []string      `koanf:"victims" validate:"min=1,unique,dive,oneof=live half_open" desc:"make a takeover from each of these first clients: live, half_open (its network is gone, and the broker has not noticed)"`
+	Mode         string        `koanf:"mode" validate:"oneof=auto deaf mute silent" desc:"make the half-open client vanish in this way, as in kind halfopen"`
+	CloseTimeout time.Duration `koanf:"close_timeout" validate:"min=10ms" desc:"expect the broker to close a live first client within this time after the CONNACK of the second one"`
 }
 
 // The victims of a takeover; label victim.
@@ -27,7 +35,7 @@ func DefaultOptions() *Options {
 	return &Options{Victims: []string{victimLive, victimHalfOpen}, Mode: client.ModeAuto, CloseTimeout: 5 * time.Second}
 }
 
-// Kind declares the kind.
+// Kind returns the declaration of the kind.
 func Kind() synthetic.Kind {
 	m := newMetrics()
 	return synthetic.Declare(synthetic.Declaration[Options]{
@@ -43,7 +51,8 @@ func Kind() synthetic.Kind {
 			return synthetic.Cost{ConnectsPerRun: 2 * n, RefusalsPerRun: n}
 		},
 		Needs: func(p synthetic.Profile, o *Options) time.Duration {
-			each := 2*client.ConnectTime + gap + client.PingTime(p) // the last to see that the second one is served
+			// PingTime is for checking that the second client is served.
+			each := 2*client.ConnectTime + takeoverGap + client.PingTime(p)
 			need := client.CleanUpTime
 			for _, v := range o.Victims {
 				need += each
@@ -62,7 +71,7 @@ func Kind() synthetic.Kind {
 	})
 }
 
-// takeoverMetrics are the families of kind takeover.
+// metrics are the families of kind takeover.
 type metrics struct{ keepalive, duration *synthetic.Metric }
 
 func newMetrics() *metrics {
@@ -70,7 +79,7 @@ func newMetrics() *metrics {
 		keepalive: synthetic.NewCommonMetrics().Keepalive,
 		duration: &synthetic.Metric{Name: "mqtt_probe_takeover_duration_seconds", Type: synthetic.Histogram, Unit: "seconds", Labels: []string{"victim"}, Buckets: synthetic.PhaseBuckets(), Native: true,
 			Zero: [][]string{{victimLive}, {victimHalfOpen}},
-			Help: "Time from CONNECT to CONNACK of a client whose id another one has, by whether that one lives or is half-open."},
+			Help: "Time from CONNECT to CONNACK of a second client with the same client id, by whether the first client is alive or half-open."},
 	}
 }
 

@@ -21,8 +21,8 @@ func TestTakeover(t *testing.T) {
 		broker    lab.BrokerOptions
 		victims   []string           // nil: both
 		want      string             // outcome and reason
-		durations map[string]float64 // sums in seconds; their number is 1
-		closed    string             // how the live victim was, MQTT 5
+		durations map[string]float64 // sums in seconds; each has one sample
+		closed    string             // how the live victim was closed, MQTT 5
 	}{
 		{"by the standard", lab.BrokerOptions{}, nil, "success",
 			map[string]float64{"live": 0, "half_open": 0}, "closed by session_taken_over (disconnect_packet)"},
@@ -36,12 +36,13 @@ func TestTakeover(t *testing.T) {
 			"failure protocol_error", nil, ""},
 		{"both stay", lab.BrokerOptions{Takeover: lab.TakeoverBoth}, nil, "failure not_taken_over",
 			map[string]float64{"live": 0}, ""},
-		{"both stay, where it cannot be seen", lab.BrokerOptions{Takeover: lab.TakeoverBoth}, []string{victimHalfOpen}, "success",
+		{"both stay, and the first one is half-open", lab.BrokerOptions{Takeover: lab.TakeoverBoth}, []string{victimHalfOpen}, "success",
 			map[string]float64{"half_open": 0}, ""},
 	} {
 		probetest.Virtually(t, tc.name, func(t *testing.T, v mqtt.Version) {
 			b, env := probetest.BrokerEnv(t, tc.broker)
-			profile := probetest.ProfileWith(time.Second, v) // after which a client has to ping, whatever its policy
+			// The clients must ping in time, whatever the ping policy of the profile is.
+			profile := probetest.ProfileWith(time.Second, v)
 			profile.Ping.When = mqtt.PingNever
 			profile.CleanStart, profile.SessionExpiry = false, time.Hour
 			p := probetest.Build(t, Kind(), env, profile, func(o any) {
@@ -78,14 +79,15 @@ func TestTakeover(t *testing.T) {
 			id.Identity.Kind = "takeover"
 			for _, c := range b.Connects() {
 				if c.ClientID != id.ClientID("", clientRole) || !c.CleanStart || c.SessionExpiry != 0 {
-					t.Errorf("a client that may leave a session, or of another id: %+v", c)
+					t.Errorf("a client may leave a session, or has another id: %+v", c)
 				}
 			}
 		})
 	}
 }
 
-// TestTakeoversApart looks at a broker that would penalise two takeovers within a second.
+// TestTakeoversApart checks that more than a second passes between two takeovers. NATS penalises
+// shorter intervals.
 func TestTakeoversApart(t *testing.T) {
 	probetest.Virtually(t, "", func(t *testing.T, v mqtt.Version) {
 		b, env := probetest.BrokerEnv(t, lab.BrokerOptions{})
@@ -102,7 +104,7 @@ func TestTakeoversApart(t *testing.T) {
 				continue
 			}
 			if n++; !last.IsZero() && e.Time.Sub(last) <= time.Second {
-				t.Errorf("a takeover %s after the one before", e.Time.Sub(last))
+				t.Errorf("a takeover came %s after the one before", e.Time.Sub(last))
 			}
 			last = e.Time
 		}
@@ -123,13 +125,13 @@ func TestTakeoverSpoiled(t *testing.T) {
 		want    string
 	}{
 		{"stopped at once", lab.BrokerOptions{}, nil, 0, func(_ *lab.Broker, stop func()) { stop() }, "inconclusive"},
-		{"stopped before the takeover", lab.BrokerOptions{}, nil, gap / 2, func(_ *lab.Broker, stop func()) { stop() }, "inconclusive"},
+		{"stopped before the takeover", lab.BrokerOptions{}, nil, takeoverGap / 2, func(_ *lab.Broker, stop func()) { stop() }, "inconclusive"},
 		{"stopped in the takeover", lab.BrokerOptions{TakeoverDelay: 5 * time.Second}, nil, 2 * time.Second, func(_ *lab.Broker, stop func()) { stop() }, "inconclusive"},
 		{"stopped while the first stays", lab.BrokerOptions{Takeover: lab.TakeoverBoth}, nil, 3 * time.Second, func(_ *lab.Broker, stop func()) { stop() }, "inconclusive"},
 		{"stopped in the second takeover", lab.BrokerOptions{TakeoverDelay: time.Second}, nil, 4 * time.Second, func(_ *lab.Broker, stop func()) { stop() }, "inconclusive"},
 		{"a shutdown", lab.BrokerOptions{Takeover: lab.TakeoverBoth}, nil, 3 * time.Second, func(b *lab.Broker, _ func()) { b.DisconnectAll(0x8b) }, "inconclusive"},
 		{"no way to be half-open", lab.BrokerOptions{}, func(o *Options) { o.Mode = "deaf" }, time.Hour, nil, "inconclusive"},
-		{"the path breaks", lab.BrokerOptions{}, nil, gap / 2, func(b *lab.Broker, _ func()) { b.CutAll() }, "failure peer_closed"},
+		{"the path breaks", lab.BrokerOptions{}, nil, takeoverGap / 2, func(b *lab.Broker, _ func()) { b.CutAll() }, "failure peer_closed"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -153,7 +155,8 @@ func TestTakeoverSpoiled(t *testing.T) {
 	}
 }
 
-// TestTakeoverNeeds bounds what a run takes by what is demanded of its timeout.
+// TestTakeoverNeeds checks that the time a run needs fits into the default interval, and that each
+// victim adds to it.
 func TestTakeoverNeeds(t *testing.T) {
 	k := Kind()
 	p := synthetic.DefaultProfile()
