@@ -64,7 +64,7 @@ func TestDemo(t *testing.T) {
 	demo.WaitLog(exitCode)
 	checkLog(t, demo.Log())
 	for _, want := range []string{
-		"All of it was seen after ",
+		"Everything was seen after ",
 		"  healthy   21 of 21 probes succeed\n",
 		"            half-open client: the broker noticed after ",
 		"  zombie    zombie: pings are answered, publishes are not",

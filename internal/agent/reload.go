@@ -112,7 +112,7 @@ func (x *running) reload() error {
 		return err
 	}
 	for _, w := range warnings {
-		x.log.Warn("configuration", "warning", w)
+		x.log.Warn("configuration", "warning", w.Error())
 	}
 	if cfg.Agent.OldNames != x.state.cfg.Agent.OldNames {
 		x.log.Warn("configuration", "warning", "agent.old_sys_names changes with the next start of the agent, not with a reload")
