@@ -1,4 +1,5 @@
-// Package deploy checks what is shipped to run pingreq elsewhere, as far as that is possible without a container engine.
+// Package deploy checks the files that run pingreq in containers, as far as that is possible
+// without a container engine.
 package deploy
 
 import (
@@ -10,10 +11,12 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/pingreq/pingreq/internal/config"
+	"github.com/pingreq/pingreq/synthetic/probe"
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestCompose checks that what the stack mounts is there, that names agree, and that each program takes its configuration.
+// TestCompose checks that the mounted files exist, that names agree, and that each program accepts
+// its configuration.
 func TestCompose(t *testing.T) {
 	var stack struct {
 		Services map[string]struct {
@@ -41,11 +44,11 @@ func TestCompose(t *testing.T) {
 		}
 	}
 
-	cfg, warnings, err := config.Load(config.Source{Path: "compose/pingreq/pingreq.yaml"})
+	cfg, warnings, err := config.Load(config.Source{Path: "compose/pingreq/pingreq.yaml", Catalog: probe.Catalog()})
 	if err != nil || len(warnings) > 0 {
 		t.Errorf("pingreq.yaml: %v %v", err, warnings)
 	} else if _, ok := stack.Services[strings.TrimSuffix(strings.TrimPrefix(cfg.Targets[0].URL, "mqtt://"), ":1883")]; !ok {
-		t.Errorf("%s is no service of the stack", cfg.Targets[0].URL)
+		t.Errorf("%s is not a service of the stack", cfg.Targets[0].URL)
 	}
 	var prometheus struct {
 		Scrape []struct {

@@ -81,7 +81,8 @@ type result struct {
 	synthetic.Report
 }
 
-// oneShot runs every probe of a plan once, all at the same time. It shows the progress on a terminal.
+// oneShot runs every probe of a plan once, all at the same time. It shows the progress on a
+// terminal.
 func oneShot(ctx context.Context, e environment, plan []synthetic.Job, hold time.Duration) []result {
 	progress := newProgress(e.stderr, len(plan))
 	defer progress.clear()
@@ -104,7 +105,8 @@ func oneShot(ctx context.Context, e environment, plan []synthetic.Job, hold time
 	return results
 }
 
-// progress shows the progress of a one-shot run on a terminal. To any other output it writes nothing.
+// progress shows the progress of a one-shot run on a terminal. To any other output it writes
+// nothing.
 type progress struct {
 	w     io.Writer // nil if there is no terminal
 	total int

@@ -76,8 +76,8 @@ func readConfig(file string, urls []string, o config.URLOptions) (*config.Config
 	return config.Load(config.Source{Path: file, Env: o.Env, Flags: o.Flags, Reserved: o.Reserved, Catalog: o.Catalog})
 }
 
-// fileOrDefault returns the given file. If none is given, it returns the default file, or "" if that
-// does not exist.
+// fileOrDefault returns the given file. If none is given, it returns the default file, or "" if
+// that does not exist.
 func fileOrDefault(given string) string {
 	if given != "" {
 		return given

@@ -18,8 +18,8 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// terminalWidth returns the number of columns of the terminal w. If w is not a terminal, there is no
-// limit.
+// terminalWidth returns the number of columns of the terminal w. If w is not a terminal, there is
+// no limit.
 func terminalWidth(w io.Writer) int {
 	if f, ok := w.(*os.File); ok {
 		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {

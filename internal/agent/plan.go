@@ -19,8 +19,8 @@ func Plan(cfg *config.Config) ([]synthetic.Job, error) {
 // gates are the connect rate limits of the targets, by name.
 type gates map[string]*rate.Limiter
 
-// newGates returns the limits of a configuration. It keeps the limit of a target that existed before,
-// so that recent connects still count.
+// newGates returns the limits of a configuration. It keeps the limit of a target that existed
+// before, so that recent connects still count.
 func newGates(cfg *config.Config, before gates) gates {
 	g := gates{}
 	for _, t := range cfg.Targets {
@@ -40,8 +40,8 @@ func (g gates) adjust(cfg *config.Config) {
 	}
 }
 
-// clientEnv returns the environment for a client of a target. Clients of one target share its connect
-// rate limit.
+// clientEnv returns the environment for a client of a target. Clients of one target share its
+// connect rate limit.
 type clientEnv func(t *synthetic.Target, id synthetic.Identity, timeout time.Duration) synthetic.Env
 
 func newClientEnv(cfg *config.Config, g gates, ids *synthetic.IDPools) clientEnv {

@@ -44,7 +44,8 @@ type readerSpec struct {
 }
 
 const (
-	// readerTimeout is the longest time for the connect of a reader, and for each answer to SUBSCRIBE.
+	// readerTimeout is the longest time for the connect of a reader, and for each answer to
+	// SUBSCRIBE.
 	readerTimeout = 20 * time.Second
 	// readerEvery is how often a reader checks its states, for the log and for a detected dialect.
 	readerEvery = time.Second

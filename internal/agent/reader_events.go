@@ -50,8 +50,8 @@ func newEventsReader(spec *readerSpec, o events.Options, s *sysReader, clients *
 	return r, err
 }
 
-// isOwn reports whether the events of a node count. They count for the node of the $SYS values. While
-// there are no $SYS values, they count for the first node that published an event.
+// isOwn reports whether the events of a node count. They count for the node of the $SYS values.
+// While there are no $SYS values, they count for the first node that published an event.
 func (r *eventsReader) isOwn(node string) bool {
 	if ours := r.sys.sys.Node(); ours != "" {
 		r.first = ours
@@ -62,8 +62,8 @@ func (r *eventsReader) isOwn(node string) bool {
 	return node == r.first
 }
 
-// follow listens in the current dialect. If the dialect changed, it stops the old listener and starts
-// a new one.
+// follow listens in the current dialect. If the dialect changed, it stops the old listener and
+// starts a new one.
 func (r *eventsReader) follow(ctx context.Context, now time.Time) {
 	name := r.set
 	if name == sys.Auto {

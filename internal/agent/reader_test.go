@@ -9,8 +9,8 @@ import (
 	"github.com/pingreq/pingreq/collector/sys"
 )
 
-// TestSysOptions expects that package sys accepts what the configuration accepts: every dialect, and
-// the largest number of values.
+// TestSysOptions expects that package sys accepts what the configuration accepts: every dialect,
+// and the largest number of values.
 func TestSysOptions(t *testing.T) {
 	fleet, err := sys.NewFleet(prometheus.NewRegistry(), false)
 	if err != nil {

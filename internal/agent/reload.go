@@ -123,9 +123,9 @@ func (x *running) reload() error {
 	return nil
 }
 
-// use replaces the running state. First it stops the probes that are gone or changed, then it starts
-// those that are new or changed. A changed probe stops first because it may use the same client ids
-// again, and its measurements start again.
+// use replaces the running state. First it stops the probes that are gone or changed, then it
+// starts those that are new or changed. A changed probe stops first because it may use the same
+// client ids again, and its measurements start again.
 func (x *running) use(next *state) error {
 	before, after := x.state.probes(), next.probes()
 	var gone, changed, fresh []synthetic.Identity

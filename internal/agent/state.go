@@ -66,8 +66,8 @@ func (s *state) others(j *synthetic.Job) (targets []synthetic.Target) {
 	return targets
 }
 
-// same reports whether a probe of this state does exactly the same as one of the next state. Then it
-// need not stop.
+// same reports whether a probe of this state does exactly the same as one of the next state. Then
+// it need not stop.
 func (s *state) same(p *synthetic.Job, next *state, q *synthetic.Job) bool {
 	return p.Kind.Name == q.Kind.Name && p.Schedule == q.Schedule && sameAgent(s.cfg.Agent, next.cfg.Agent) &&
 		sameTarget(p.Target, q.Target) && slices.EqualFunc(s.others(p), next.others(q), sameTarget) &&

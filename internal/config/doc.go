@@ -3,9 +3,9 @@
 // plan of probes.
 //
 // There are four layers, and a later one overrides an earlier one: defaults, the file, environment
-// variables (PINGREQ_AGENT__ID for agent.id), flags. An environment variable cannot set a key inside
-// a list. The package reports every fault at once, with its place and a remedy. No fault, warning or
-// print contains a secret.
+// variables (PINGREQ_AGENT__ID for agent.id), flags. An environment variable cannot set a key
+// inside a list. The package reports every fault at once, with its place and a remedy. No fault,
+// warning or print contains a secret.
 //
 // The sections of the file are structs with tags: `koanf` is the key, `validate` the limits, `desc`
 // the documentation. Decoding, checks, [Reference] and [Schema] all use these tags, and the options

@@ -193,8 +193,8 @@ var beyondSchema = []string{
 	"tag", "two-documents",
 }
 
-// TestSchemaJudgesAlike expects that the good files, their printed form and the reference are valid.
-// It expects a fault in every bad file, except those in beyondSchema.
+// TestSchemaJudgesAlike expects that the good files, their printed form and the reference are
+// valid. It expects a fault in every bad file, except those in beyondSchema.
 func TestSchemaJudgesAlike(t *testing.T) {
 	schema := compiled(t)
 	for _, file := range append(inputs(t, "good"), mustGlob(t, "testdata/good/*.print")...) {

@@ -179,7 +179,8 @@ func envKeys() []string {
 // kubernetes matches the variables that Kubernetes sets in every pod if a service is named pingreq.
 var kubernetes = regexp.MustCompile(`^PINGREQ_(SERVICE_(HOST|PORT)|PORT)(_|$)`)
 
-// strangers warns about variables with our prefix that set nothing. It does not repeat their values.
+// strangers warns about variables with our prefix that set nothing. It does not repeat their
+// values.
 func (l *loader) strangers(environ []string) {
 	for _, name := range slices.Sorted(maps.Keys(environment(environ))) {
 		if !strings.HasPrefix(name, envPrefix) || slices.Contains(envKeys(), envKey(name)) || l.referenced[name] || kubernetes.MatchString(name) {

@@ -49,8 +49,8 @@ type TargetCost struct {
 	ConnectsPerMinute float64
 	// MessagesPerMinute counts PUBLISH packets in both directions.
 	MessagesPerMinute float64
-	// RefusalsPerHour counts the refusals and abnormal disconnects that probes provoke. Some brokers
-	// ban an address that causes many of them.
+	// RefusalsPerHour counts the refusals and abnormal disconnects that probes provoke. Some
+	// brokers ban an address that causes many of them.
 	RefusalsPerHour float64
 	// ConnectRate is the largest number of connects per second that the target allows.
 	ConnectRate float64

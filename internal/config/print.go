@@ -10,8 +10,8 @@ import (
 )
 
 // Print writes the effective configuration as YAML. It writes every default, the names of all
-// targets where a probe named none, and absolute paths. The result can be loaded again. Print writes
-// a secret as the ${NAME} that it came from, never as its value.
+// targets where a probe named none, and absolute paths. The result can be loaded again. Print
+// writes a secret as the ${NAME} that it came from, never as its value.
 func (c *Config) Print(w io.Writer) error {
 	root := encode(reflect.ValueOf(c.sections))
 	probes := &yaml.Node{Kind: yaml.SequenceNode}

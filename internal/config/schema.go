@@ -20,8 +20,8 @@ const (
 	headerPattern   = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"                          // [RFC 9110 5.6.2]
 )
 
-// Schema returns the JSON Schema (draft 2020-12) of the file, for editors. The schema does not check
-// rules about more than one value, such as the name of a target in a list.
+// Schema returns the JSON Schema (draft 2020-12) of the file, for editors. The schema does not
+// check rules about more than one value, such as the name of a target in a list.
 func Schema(catalog synthetic.Catalog) ([]byte, error) {
 	texts := descriptions(catalog)
 	root := schemaOf(reflect.ValueOf(sections{
@@ -40,8 +40,8 @@ func Schema(catalog synthetic.Catalog) ([]byte, error) {
 	return append(b, '\n'), err
 }
 
-// addKinds adds the blocks of the kinds to the schema of a probe. Each block is allowed for its kind
-// only.
+// addKinds adds the blocks of the kinds to the schema of a probe. Each block is allowed for its
+// kind only.
 func addKinds(probe *jsonschema.Schema, catalog synthetic.Catalog, texts *strings.Replacer) {
 	for _, k := range catalog.Kinds {
 		block := schemaOf(reflect.ValueOf(k.Options()), texts)
@@ -193,8 +193,8 @@ func pattern(s *jsonschema.Schema, p string, optional bool) {
 	}
 }
 
-// anys returns the words. For a word that is a number it also returns the number, because YAML reads
-// 1.2 without quotes as a number.
+// anys returns the words. For a word that is a number it also returns the number, because YAML
+// reads 1.2 without quotes as a number.
 func anys(words []string) []any {
 	var values []any
 	for _, w := range words {

@@ -117,8 +117,8 @@ func TestSecretsStayOut(t *testing.T) {
 	}
 }
 
-// TestSecretsArrive loads secrets in their valid form. It expects them in the result, and not in the
-// printed configuration.
+// TestSecretsArrive loads secrets in their valid form. It expects them in the result, and not in
+// the printed configuration.
 func TestSecretsArrive(t *testing.T) {
 	dir := fixtures(t)
 	text, err := os.ReadFile("testdata/good/everything.yaml")
@@ -183,8 +183,8 @@ func TestOpenFiles(t *testing.T) {
 	}
 }
 
-// TestUnreadableFiles expects a fault for a file without read permission, also for the configuration
-// file itself.
+// TestUnreadableFiles expects a fault for a file without read permission, also for the
+// configuration file itself.
 func TestUnreadableFiles(t *testing.T) {
 	if os.Geteuid() == 0 || runtime.GOOS == "windows" {
 		t.Skip("this user can read every file")

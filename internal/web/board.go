@@ -61,8 +61,8 @@ type result struct {
 // NewBoard returns an empty board.
 func NewBoard() *Board { return &Board{probes: make(map[synthetic.Identity]*entry)} }
 
-// Add puts a probe on the board when it enters the plan, or updates its number of sessions. The board
-// drops reports of probes that were not added.
+// Add puts a probe on the board when it enters the plan, or updates its number of sessions. The
+// board drops reports of probes that were not added.
 func (b *Board) Add(id synthetic.Identity, sessions int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -164,8 +164,8 @@ func urgency(o synthetic.Outcome) int {
 	return 3
 }
 
-// printable limits the length of a text. It replaces characters that are not printable, such as those
-// that change the direction of writing.
+// printable limits the length of a text. It replaces characters that are not printable, such as
+// those that change the direction of writing.
 func printable(s string) string {
 	var b strings.Builder
 	n := 0

@@ -28,9 +28,9 @@ func metricsHandler(o Options) http.Handler {
 	return h
 }
 
-// oneAtATime gathers only once at a time. Scrapes that arrive during a gathering share its result. The
-// option CoalesceGather of promhttp would share it until the slowest scraper has read everything, so
-// one stuck scraper would cause stale metrics for all others.
+// oneAtATime gathers only once at a time. Scrapes that arrive during a gathering share its result.
+// The option CoalesceGather of promhttp would share it until the slowest scraper has read
+// everything, so one stuck scraper would cause stale metrics for all others.
 type oneAtATime struct {
 	gatherer prometheus.Gatherer
 	flight   singleflight.Group

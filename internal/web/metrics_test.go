@@ -197,8 +197,8 @@ func TestScrapesAreBounded(t *testing.T) {
 	})
 }
 
-// TestGatherErrors expects that the metrics without errors are served, and that errors are logged and
-// counted.
+// TestGatherErrors expects that the metrics without errors are served, and that errors are logged
+// and counted.
 func TestGatherErrors(t *testing.T) {
 	var log bytes.Buffer
 	o := testOptions()

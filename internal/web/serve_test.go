@@ -25,8 +25,8 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 )
 
-// listening sends the addresses that exporter-toolkit logs to a channel, because the tests listen on
-// ports that the system chooses.
+// listening sends the addresses that exporter-toolkit logs to a channel, because the tests listen
+// on ports that the system chooses.
 type listening struct {
 	slog.Handler
 	addresses chan string
@@ -166,7 +166,8 @@ func TestServeTLSAndBasicAuth(t *testing.T) {
 	s.stopped(t)
 }
 
-// webConfig writes a web configuration file for exporter-toolkit, with a new certificate and one user.
+// webConfig writes a web configuration file for exporter-toolkit, with a new certificate and one
+// user.
 func webConfig(t *testing.T) (path string, roots *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -240,7 +241,8 @@ func TestServeLetsRequestsEnd(t *testing.T) {
 	}
 }
 
-// TestServeFaults starts servers that cannot work. It expects an error that names the cause.
+// TestServeFaults starts servers that cannot work. It expects an error that names the cause, and
+// that the other listeners close.
 func TestServeFaults(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -13,13 +13,14 @@ import (
 type Options struct {
 	// Registry gathers the metrics for /metrics.
 	Registry prometheus.Gatherer
-	// Registerer registers the metrics about the scrapes themselves (promhttp_*). If it is nil, they
-	// do not exist.
+	// Registerer registers the metrics about the scrapes themselves (promhttp_*). If it is nil,
+	// they do not exist.
 	Registerer prometheus.Registerer
 	// Ready returns an error while the agent is not ready. If Ready is nil, the agent is always
 	// ready.
 	Ready func() error
-	// Reload loads the configuration again, on POST /-/reload. If it is nil, the page does not exist.
+	// Reload loads the configuration again, on POST /-/reload. If it is nil, the page does not
+	// exist.
 	Reload func(context.Context) error
 	// Rows returns the rows of the index page. [Board.Snapshot] is such a function.
 	Rows func() []Row
