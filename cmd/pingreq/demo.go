@@ -88,8 +88,7 @@ func runDemo(ctx context.Context, e environment, catalog synthetic.Catalog, list
 	return runErr
 }
 
-// demoConfiguration writes the configuration of the demo to a file, for humans to read, and loads
-// it.
+// demoConfiguration writes the demo's configuration to a file, for humans to read, and loads it.
 func demoConfiguration(catalog synthetic.Catalog, brokers *demo.Brokers, dir string) (*config.Config, string, error) {
 	scheme := func(url string) string { s, _, _ := strings.Cut(url, ":"); return s }
 	t, err := template.New("demo").Funcs(template.FuncMap{"scheme": scheme}).Parse(demoConfig)

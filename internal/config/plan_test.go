@@ -124,7 +124,7 @@ func TestKindsShared(t *testing.T) {
 	}
 	for _, e := range c.Plan() {
 		if e.Kind.Name == "periodic" && e.Kind.Metrics[0] != kinds[0].Metrics[0] {
-			t.Error("the metrics are other ones")
+			t.Error("the entries have other metrics")
 		}
 	}
 }

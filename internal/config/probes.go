@@ -69,7 +69,7 @@ func (l *loader) probe(path string, raw, options any, c *Config) (plannedProbe, 
 	p := plannedProbe{path: path, kind: kind, probeSection: defaultProbe(kind.Schedule)}
 	blocks := l.catalog.Names()
 	if !known || !kind.EndsAnytime() {
-		p.Timeout = time.Second // any valid value; needs sets the default later
+		p.Timeout = time.Second // any valid value; the method needs sets the default later
 	}
 	if !known {
 		blocks = append(blocks, name)
@@ -116,7 +116,7 @@ func (l *loader) schedule(path string, m map[string]any, p *plannedProbe) {
 	case l.failed(path+".interval") || l.failed(path+".timeout"):
 	case p.Interval == 0:
 		l.bad(path+".interval", "0s is too small: at least 10ms")
-	case !p.kind.EndsAnytime(): // needs checks it once the options are known
+	case !p.kind.EndsAnytime(): // the method needs checks it once the options are known
 	case p.Timeout <= p.Interval:
 	case !timeout:
 		p.Timeout = p.Interval
