@@ -1,10 +1,11 @@
-# What a developer and continuous integration run. `make help` lists the targets.
+# Targets for developers and continuous integration. `make help` lists them.
 
 GO       ?= go
 FUZZTIME ?= 10s
 VERSION  ?= $(shell git describe --tags --always 2>/dev/null)
 
-# required: tests fail when a broker, a proxy or root's rights are missing. optional: they are skipped.
+# required: tests fail if a broker, a proxy or root's rights are missing. optional: they are
+# skipped.
 COMPONENTS ?= required
 
 export GO FUZZTIME
@@ -22,7 +23,7 @@ deps: ## install the programs that the tests start (Debian)
 build: ## build the program into bin/
 	$(GO) build -trimpath -ldflags '-X github.com/prometheus/common/version.Version=$(VERSION)' -o bin/ ./cmd/...
 
-generate: ## renew generated files
+generate: ## update generated files
 	$(GO) generate ./...
 
 fmt: ## format the source
@@ -42,10 +43,11 @@ cross: ## build for the other systems
 	GOOS=darwin $(GO) build -o /dev/null ./cmd/...
 	GOOS=windows $(GO) build -o /dev/null ./cmd/... ./test/lab/...
 
-# Packages without goroutines of their own, some of which link what takes long to build with the race detector.
+# Packages that start no goroutines. Some of them take long to build with the race detector.
 QUIET := ./alerts/... ./dashboards/... ./deploy/... ./internal/exported/...
 
-unit: ## run the tests alone: all is built first, and those end to end begin, since they take longest
+# Everything is built first. The end-to-end tests start first, because they take longest.
+unit: ## run the tests only
 	@raced=$$($(GO) list ./... | grep -vxF "$$($(GO) list $(QUIET))") && \
 	$(GO) test -race -run='^$$' $$raced >/dev/null && \
 	PINGREQ_TEST_COMPONENTS=$(COMPONENTS) $(GO) test -race -count=1 -timeout=30m -parallel=8 ./test $$raced
@@ -54,7 +56,7 @@ unit: ## run the tests alone: all is built first, and those end to end begin, si
 ifeq ($(COMPONENTS),required)
 test: deps
 endif
-test: lint generated cross unit ## all checks and all tests (COMPONENTS=optional: with what is there)
+test: lint generated cross unit ## run all checks and all tests (COMPONENTS=optional: skip what is missing)
 
 bench: ## run the benchmarks
 	$(GO) test -run='^$$' -bench=. -timeout=30m ./test/bench/...
@@ -62,5 +64,5 @@ bench: ## run the benchmarks
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	scripts/fuzz
 
-clean: ## remove what was built
+clean: ## remove bin/
 	rm -rf bin

@@ -12,7 +12,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// Agent holds what the agent exports about itself. Its methods may be called from many goroutines.
+// Agent holds the metrics that the agent exports about itself. Its methods may be called from many
+// goroutines.
 type Agent struct {
 	metrics *agentMetrics
 
@@ -20,7 +21,7 @@ type Agent struct {
 	series map[*synthetic.Metric]*seriesSet // of the metrics
 }
 
-// agentMetrics declare the agent's own families; they do not have the labels of a probe.
+// agentMetrics declare the agent's own families. They do not have the labels of a probe.
 type agentMetrics struct {
 	Lag, Skipped, Panics, ReloadGood, ReloadGoodTime *synthetic.Metric
 }
@@ -33,31 +34,31 @@ func newAgentMetrics(kinds []synthetic.Kind) *agentMetrics {
 	return &agentMetrics{
 		Lag: &synthetic.Metric{Name: "pingreq_run_start_lag_seconds", Type: synthetic.Histogram, Unit: "seconds", Native: true,
 			Buckets: []float64{100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5, 10, 30, 60},
-			Help:    "How late runs began, by the agent's own fault."},
+			Help:    "How late runs began because of delays in the agent."},
 		Skipped: &synthetic.Metric{Name: "pingreq_runs_skipped_total", Type: synthetic.Counter, Labels: []string{"kind"}, Zero: zero,
-			Help: "Runs that were due while the previous run of the same probe was still going, and so did not happen."},
+			Help: "Runs that did not happen, because they were due before the previous run of the same probe ended."},
 		Panics: &synthetic.Metric{Name: "pingreq_probe_panics_total", Type: synthetic.Counter, Labels: []string{"kind"}, Zero: zero,
-			Help: "Runs that ended in a panic: a fault of pingreq, its stack trace is in the log."},
+			Help: "Runs that ended in a panic. This is a fault of pingreq; the log has the stack trace."},
 		ReloadGood: &synthetic.Metric{Name: "pingreq_config_last_reload_successful", Type: synthetic.Gauge,
-			Help: "1 if the last attempt to load the configuration succeeded, 0 if it failed and the one before is still in use."},
+			Help: "1 if the last attempt to load the configuration succeeded, 0 if it failed and the previous configuration is still in use."},
 		ReloadGoodTime: &synthetic.Metric{Name: "pingreq_config_last_reload_success_timestamp_seconds", Type: synthetic.Gauge, Unit: "seconds",
-			Help: "When the configuration was last loaded successfully, Unix time."},
+			Help: "When the configuration was last loaded successfully, as Unix time."},
 	}
 }
 
-// all lists the families in the order of the documentation.
+// all returns the families in the order of the documentation.
 func (m *agentMetrics) all() []*synthetic.Metric {
 	return []*synthetic.Metric{m.Lag, m.Skipped, m.Panics, m.ReloadGood, m.ReloadGoodTime}
 }
 
-// rejectedMetric declares what [Probes] says of itself.
+// rejectedMetric declares the metric that [Probes] exports about itself.
 func rejectedMetric() *synthetic.Metric {
 	return &synthetic.Metric{Name: "pingreq_samples_rejected_total", Type: synthetic.Counter, Labels: []string{"metric", "cause"},
-		Help: "Samples of probes that could not be turned into metrics: any of them is a fault of pingreq."}
+		Help: "Samples of probes that could not be turned into metrics. Each one is a fault of pingreq."}
 }
 
-// NewAgent registers the agent's own metrics: its lateness, its faults, its configuration, its build, the Go runtime
-// and the process. The error names the metric that reg refused.
+// NewAgent registers the metrics about the agent: its delays, its faults, its configuration, its
+// build, the Go runtime and the process. The error names the metric that reg refused.
 func NewAgent(reg prometheus.Registerer, kinds []synthetic.Kind) (*Agent, error) {
 	a := &Agent{metrics: newAgentMetrics(kinds), series: map[*synthetic.Metric]*seriesSet{}}
 	for _, decl := range a.metrics.all() {
@@ -84,22 +85,23 @@ func NewAgent(reg prometheus.Registerer, kinds []synthetic.Kind) (*Agent, error)
 	return a, nil
 }
 
-// StartLag notes how late a run of the probe began.
+// StartLag records how late a run of the probe began.
 func (a *Agent) StartLag(_ synthetic.Identity, d time.Duration) {
 	a.take(a.metrics.Lag, max(0, d).Seconds())
 }
 
-// Skipped notes that n runs of the probe were due and did not happen.
+// Skipped records that n runs of the probe were due and did not happen.
 func (a *Agent) Skipped(id synthetic.Identity, n int) {
 	a.take(a.metrics.Skipped, float64(n), id.Kind)
 }
 
-// Panicked notes that a run of the probe ended in a panic.
+// Panicked records that a run of the probe ended in a panic.
 func (a *Agent) Panicked(id synthetic.Identity) {
 	a.take(a.metrics.Panics, 1, id.Kind)
 }
 
-// Reloaded notes an attempt to load the configuration, the first one included, and when it ended.
+// Reloaded records an attempt to load the configuration, including the first one, and when it
+// ended.
 func (a *Agent) Reloaded(ok bool, at time.Time) {
 	if !ok {
 		a.take(a.metrics.ReloadGood, 0)
@@ -109,7 +111,8 @@ func (a *Agent) Reloaded(ok bool, at time.Time) {
 	a.take(a.metrics.ReloadGoodTime, unix(at))
 }
 
-// take applies a value. What cannot be applied, such as a negative count, would be a fault of the caller and changes nothing.
+// take applies a value. A value that cannot be applied, such as a negative count, changes nothing.
+// It would be a fault of the caller.
 func (a *Agent) take(m *synthetic.Metric, value float64, labels ...string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

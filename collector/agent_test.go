@@ -31,7 +31,7 @@ func TestAgent(t *testing.T) {
 	}
 	wg.Wait()
 	a.StartLag(periodicID, 3*time.Minute)
-	a.StartLag(periodicID, -time.Second) // the clock of the caller was early: not late
+	a.StartLag(periodicID, -time.Second) // early by the caller's clock, so not late
 	a.Skipped(heldID, -3)
 	a.Panicked(periodicID)
 	a.Panicked(synthetic.Identity{Kind: "\xff"})
@@ -42,7 +42,7 @@ func TestAgent(t *testing.T) {
 	text := exposition(t, reg)
 	for _, want := range []string{"pingreq_build_info{", "go_goroutines "} {
 		if !strings.Contains(text, "\n"+want) {
-			t.Errorf("no %s", want)
+			t.Errorf("%s is missing", want)
 		}
 	}
 	if problems, err := testutil.GatherAndLint(reg, append(own, "pingreq_build_info")...); err != nil || len(problems) > 0 {

@@ -16,7 +16,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
-// BenchmarkReport takes in a run with its phases and ten samples.
+// BenchmarkReport records a run with its phases and ten samples.
 func BenchmarkReport(b *testing.B) {
 	_, p, periodic, _ := newTestProbes(b)
 	mustAdd(b, p, periodicPlan())
@@ -31,8 +31,8 @@ func BenchmarkReport(b *testing.B) {
 	}
 }
 
-// BenchmarkGather gathers 500 targets with the series of a default suite: by a bare registry from the same vectors, by ours, with
-// the targets' labels, and as a scrape gets it.
+// BenchmarkGather gathers the series of the default suite for 500 targets. It compares a plain
+// registry with the same vectors, [Probes], [Probes] with the targets' labels, and whole scrapes.
 func BenchmarkGather(b *testing.B) {
 	p, labels := fleet(b, 500)
 	reg := prometheus.NewRegistry()
@@ -60,7 +60,7 @@ func BenchmarkGather(b *testing.B) {
 	b.Run("registry", gather(reg))
 	b.Run("probes", gather(p))
 	b.Run("labels", gather(withLabels))
-	// What Prometheus asks for: text or, for native histograms, protobuf; compressed.
+	// The formats that Prometheus requests: text, or protobuf for native histograms, compressed.
 	for name, accept := range map[string]string{
 		"text":     "text/plain;version=0.0.4",
 		"protobuf": "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
@@ -83,7 +83,7 @@ func BenchmarkGather(b *testing.B) {
 	}
 }
 
-// discard counts what a scraper would receive.
+// discard counts the bytes that a scraper would receive.
 type discard struct {
 	header http.Header
 	n      int
@@ -96,7 +96,8 @@ func (d *discard) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// fleet has so many targets, each with the probes of a default suite, all of whose metrics have something to tell.
+// fleet returns the metrics and labels of targets that each have the probes of a default suite.
+// Every metric has a value.
 func fleet(b *testing.B, targets int) (*Probes, map[string]map[string]string) {
 	p, err := NewProbes(prometheus.NewRegistry(), probe.Catalog().Kinds)
 	if err != nil {
@@ -108,7 +109,7 @@ func fleet(b *testing.B, targets int) (*Probes, map[string]map[string]string) {
 		labels[target] = map[string]string{"site": "fra", "tier": "1"}
 		for _, x := range []struct {
 			probe, kind string
-			labels      int // how many QoS, or the like, have values
+			labels      int // number of label values, such as QoS, that have a sample
 		}{{"connect", "connect", 0}, {"hold", "session", 0}, {"echo", "session", 1}, {"roundtrip", "roundtrip", 3},
 			{"halfopen", "halfopen", 1}, {"takeover", "takeover", 2}, {"idle", "idle", 0}, {"resume", "resume", 0}} {
 			kind, ok := probe.Catalog().Kind(x.kind)
@@ -125,8 +126,8 @@ func fleet(b *testing.B, targets int) (*Probes, map[string]map[string]string) {
 	return p, labels
 }
 
-// someSamples gives a sample for every metric without labels and every series that starts at 0, and so many for each metric whose labels
-// have values that only show at run time.
+// someSamples returns a sample for every metric without labels and for every series that starts at
+// 0. For each metric whose label values are only known at run time it returns many samples.
 func someSamples(metrics []*synthetic.Metric, many int) (out []synthetic.Sample) {
 	for _, m := range metrics {
 		combinations := m.Zero

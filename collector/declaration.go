@@ -15,31 +15,32 @@ import (
 // probeLabels are the labels that every family of a probe begins with.
 var probeLabels = []string{"target", "kind", "probe", "profile"}
 
-// foreignLabels are given their meaning by Prometheus, so neither a metric nor a target may have them.
+// foreignLabels have a special meaning in Prometheus, so no metric and no target may have them.
 var foreignLabels = []string{"le", "quantile", "job", "instance"}
 
-// checkDeclaration finds what Prometheus or the naming rules of https://prometheus.io/docs/practices/naming would not
-// accept. client_golang does not compare a unit with the name.
+// checkDeclaration returns everything that Prometheus or the naming rules of
+// https://prometheus.io/docs/practices/naming do not accept. It also compares the unit with the
+// name, which client_golang does not do.
 func checkDeclaration(m *synthetic.Metric) error {
 	var errs []error
 	fault := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("metric %q: "+format, append([]any{m.Name}, args...)...))
 	}
 	if !isName(m.Name) {
-		fault("not a metric name: lower-case letters, digits and underscores, beginning with a letter")
+		fault("not a metric name: use lower-case letters, digits and underscores, and begin with a letter")
 	}
 	if m.Help == "" {
 		fault("no help text")
 	}
 	base, isTotal := strings.CutSuffix(m.Name, "_total")
 	if (m.Type == synthetic.Counter) != isTotal {
-		fault("a counter, and nothing else, ends in _total")
+		fault("the name of a counter must end in _total, and no other name may")
 	}
 	if m.Unit != "" && !strings.HasSuffix(base, "_"+m.Unit) {
-		fault("its unit is %s, which its name does not end in", m.Unit)
+		fault("the unit is %s, but the name does not end in it", m.Unit)
 	}
 	if m.Unit == "" && strings.HasSuffix(base, "_seconds") {
-		fault("its name says seconds, its unit does not")
+		fault("the name ends in _seconds, but there is no unit")
 	}
 	switch m.Type {
 	case synthetic.Counter, synthetic.Gauge:
@@ -48,11 +49,11 @@ func checkDeclaration(m *synthetic.Metric) error {
 		}
 	case synthetic.Histogram:
 		if len(m.Buckets) == 0 {
-			fault("a histogram without buckets")
+			fault("a histogram needs buckets")
 		}
 		for i, b := range m.Buckets {
 			if i > 0 && b <= m.Buckets[i-1] {
-				fault("its buckets do not ascend")
+				fault("the buckets are not in ascending order")
 				break
 			}
 		}
@@ -66,18 +67,18 @@ func checkDeclaration(m *synthetic.Metric) error {
 		case slices.Contains(probeLabels, l), slices.Contains(foreignLabels, l):
 			fault("label %q is reserved", l)
 		case slices.Contains(m.Labels[:i], l):
-			fault("label %q twice", l)
+			fault("label %q is declared twice", l)
 		}
 	}
 	for _, z := range m.Zero {
 		if len(z) != len(m.Labels) {
-			fault("zero %q does not fit its labels %q", z, m.Labels)
+			fault("zero %q does not fit the labels %q", z, m.Labels)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// isName tells whether s is lower-case snake case, which both metrics and labels are written in.
+// isName reports whether s is lower-case snake case, the style of metric and label names.
 func isName(s string) bool {
 	for i, r := range s {
 		if !(r >= 'a' && r <= 'z' || i > 0 && (r == '_' || r >= '0' && r <= '9')) {
@@ -87,12 +88,13 @@ func isName(s string) bool {
 	return s != ""
 }
 
-// sameDeclaration tells whether two declarations mean one family.
+// sameDeclaration reports whether two declarations describe the same family.
 func sameDeclaration(a, b *synthetic.Metric) bool {
 	return a == b || reflect.DeepEqual(a, b)
 }
 
-// declared lists the families of all kinds, the common ones first, each once; families that differ under one name are an error.
+// declared returns the families of all kinds, each once and the common ones first. It returns an
+// error if two different families have the same name.
 func declared(common *synthetic.CommonMetrics, kinds []synthetic.Kind) ([]*synthetic.Metric, error) {
 	var (
 		all    []*synthetic.Metric
@@ -108,7 +110,7 @@ func declared(common *synthetic.CommonMetrics, kinds []synthetic.Kind) ([]*synth
 				errs = append(errs, fmt.Errorf("%s: %w", whose, err))
 			}
 		case !sameDeclaration(known, m):
-			errs = append(errs, fmt.Errorf("%s: metric %q is declared elsewhere in another way", whose, m.Name))
+			errs = append(errs, fmt.Errorf("%s: metric %q has a different declaration elsewhere", whose, m.Name))
 		}
 	}
 	for _, m := range common.All() {
@@ -122,9 +124,9 @@ func declared(common *synthetic.CommonMetrics, kinds []synthetic.Kind) ([]*synth
 	return all, errors.Join(errs...)
 }
 
-// ReservedLabels lists, sorted, the label names that a target's own labels must not have: the common labels, every
-// label that a kind declares, and those that Prometheus sets itself. Names beginning with "__" are Prometheus's too; they are
-// reserved and not listed.
+// ReservedLabels returns the label names that a target's own labels must not have, sorted. They are
+// the common labels, every label that a kind declares, and the labels that Prometheus sets itself.
+// Names that begin with "__" are also reserved to Prometheus, but they are not in the list.
 func ReservedLabels(kinds []synthetic.Kind) []string {
 	names := slices.Concat(probeLabels, foreignLabels)
 	metrics := synthetic.NewCommonMetrics().All()

@@ -1,8 +1,9 @@
-// Package collector turns what the probes found into Prometheus metrics.
+// Package collector turns the results of probes into Prometheus metrics.
 //
-// [Probes] is a sink of reports and events. Its families derive from the declarations of the probe kinds, so a new
-// kind needs no change here. [Agent] holds the metrics that the agent exports about itself. [WithTargetLabels] adds
-// the targets' own labels while gathering. [WriteDocs] writes the reference of all of them.
+// [Probes] is a sink of reports and events. Its families derive from the declarations of the probe
+// kinds, so a new kind needs no change here. [Agent] holds the metrics that the agent exports about
+// itself. [WithTargetLabels] adds the targets' own labels during the gathering. [WriteDocs] writes
+// the reference of all metrics.
 //
-// Nothing here waits for a probe: a scrape is answered while every target hangs.
+// Nothing in this package waits for a probe, so a scrape is answered even if every target hangs.
 package collector

@@ -15,20 +15,22 @@ import (
 
 //go:generate go run ../internal/gendocs -metrics ../docs/metrics.md
 
-// WriteDocs writes the reference of every metric in Markdown, derived from the declarations: the same declarations
-// give the same bytes. The error is that of w.
+// WriteDocs writes the reference of every metric in Markdown. The text depends only on the
+// declarations. The error is the error of w.
 func WriteDocs(w io.Writer, kinds []synthetic.Kind) error {
 	var d docs
 	d.line("# Metrics")
 	d.line("")
 	d.line("<!-- Generated from the declarations by `go generate ./collector`. Do not edit. -->")
 	d.line("")
-	d.line("Every metric of a probe has the labels %s: the target's name, the kind of the probe, the probe's name and the", quoted(probeLabels))
-	d.line("profile's name. The labels that a target has in the configuration are added to all of its series. Only further labels are listed below.")
+	d.line("Every metric of a probe has the labels %s: the name of the target,", quoted(probeLabels))
+	d.line("the kind of the probe, the name of the probe and the name of the profile. The labels that a target")
+	d.line("has in the configuration are added to all of its series. The lists below contain only other labels.")
 	d.line("")
-	d.line("Times are in seconds. A native histogram is served beside the classic one to whoever asks for the protobuf format.")
-	d.line("A series that starts at 0 exists as soon as the probe is in the plan; any other exists when there is something to tell.")
-	d.line("When a probe leaves the plan, its series go with it.")
+	d.line("Times are in seconds. A scraper that requests the protobuf format gets native histograms in")
+	d.line("addition to the classic ones. A series that starts at 0 exists as soon as the probe is in the plan.")
+	d.line("Every other series exists from its first value on. When a probe leaves the plan, its series are")
+	d.line("deleted.")
 
 	d.section("Every probe")
 	common := synthetic.NewCommonMetrics()
@@ -62,21 +64,24 @@ func WriteDocs(w io.Writer, kinds []synthetic.Kind) error {
 		}
 	}
 
-	d.section("What brokers say of themselves")
-	d.paragraph("From the `$SYS` topics of targets with `sys: {enabled: true}`. Values are exported while they are fresh, and absent otherwise. Label `target`, and:")
+	d.section("What brokers publish about themselves")
+	d.paragraph("These metrics come from the `$SYS` topics of targets with `sys: {enabled: true}`. A value is")
+	d.line("exported while it is fresh, and is absent otherwise. The metrics have the label `target` and:")
 	for _, m := range sys.Metrics() {
 		d.metric(m, nil)
 	}
 
-	d.section("What brokers tell of their clients")
-	d.paragraph("From the client events or the log of targets with `sys: {enabled: true, events: true}`, of real clients unless said otherwise. The counters of a target")
-	d.line("appear with the first message that its broker tells of a client, at 0 for everything that this kind of broker can tell. Label `target`, and:")
+	d.section("What brokers publish about their clients")
+	d.paragraph("These metrics come from the client events or the log of targets with")
+	d.line("`sys: {enabled: true, events: true}`. They are about real clients, unless the text says otherwise.")
+	d.line("The counters of a target appear with the first message of its broker about a client. They start at")
+	d.line("0 for everything that this kind of broker can report. The metrics have the label `target` and:")
 	for _, m := range events.Metrics() {
 		d.metric(m, nil)
 	}
 
 	d.section("The agent")
-	d.paragraph("These have no labels of a probe.")
+	d.paragraph("These metrics do not have the labels of a probe.")
 	for _, m := range append(newAgentMetrics(kinds).all(), rejectedMetric()) {
 		d.metric(m, nil)
 	}
@@ -88,17 +93,18 @@ func WriteDocs(w io.Writer, kinds []synthetic.Kind) error {
 	return err
 }
 
-// foreignMetrics are the metrics that libraries declare: name or pattern of the name, and help.
+// foreignMetrics returns the metrics that libraries declare: the name or a pattern of it, and the
+// help.
 func foreignMetrics() [][2]string {
 	return [][2]string{
-		{"pingreq_build_info", "Always 1, with the version of pingreq, how it was built, and with which Go, in its labels."},
-		{"go_*", "The Go runtime, as client_golang's collector tells."},
-		{"process_*", "The process, as client_golang's collector tells where the system lets it."},
-		{"promhttp_*", "Scrapes of the agent, as client_golang's HTTP handler tells."},
+		{"pingreq_build_info", "Always 1. The labels contain the version of pingreq, how it was built, and the version of Go."},
+		{"go_*", "The Go runtime, from client_golang's collector."},
+		{"process_*", "The process, from client_golang's collector, on systems where it works."},
+		{"promhttp_*", "Scrapes of the agent, from client_golang's HTTP handler."},
 	}
 }
 
-// kindsOf lists the kinds that declare a metric.
+// kindsOf returns the names of the kinds that declare a metric.
 func kindsOf(kinds []synthetic.Kind, m *synthetic.Metric) (names []string) {
 	for _, k := range kinds {
 		if slices.ContainsFunc(k.Metrics, func(x *synthetic.Metric) bool { return x.Name == m.Name }) {
@@ -159,7 +165,7 @@ func (d *docs) metric(m *synthetic.Metric, kinds []string) {
 	}
 }
 
-// quoted writes names as Markdown code, with commas between.
+// quoted returns names as Markdown code, separated by commas.
 func quoted(names []string) string {
 	q := make([]string, len(names))
 	for i, n := range names {

@@ -25,11 +25,12 @@ func TestDocsAreUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(committed), b.String()); diff != "" {
-		t.Errorf("docs/metrics.md is not what the declarations say, go generate ./collector writes it anew (-committed +declared):\n%s", diff)
+		t.Errorf("docs/metrics.md does not match the declarations, go generate ./collector writes it again (-committed +declared):\n%s", diff)
 	}
 }
 
-// TestDocsNameEveryFamily compares the headings of the page with what is gathered at run time, both ways.
+// TestDocsNameEveryFamily compares the headings of the page with the families gathered at run time,
+// in both directions.
 func TestDocsNameEveryFamily(t *testing.T) {
 	page, err := os.ReadFile("../docs/metrics.md")
 	if err != nil {
@@ -46,8 +47,8 @@ func TestDocsNameEveryFamily(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	used := map[string]bool{"promhttp_*": true, "process_*": true}     // of the HTTP handler; not on every system
-	for _, m := range slices.Concat(sys.Metrics(), events.Metrics()) { // gathered by collectors of their own
+	used := map[string]bool{"promhttp_*": true, "process_*": true}     // the HTTP handler has the first; not every system has the second
+	for _, m := range slices.Concat(sys.Metrics(), events.Metrics()) { // other collectors gather them
 		used[m.Name] = true
 	}
 	for _, f := range families {
@@ -56,19 +57,19 @@ func TestDocsNameEveryFamily(t *testing.T) {
 			return err == nil && ok
 		})
 		if i < 0 {
-			t.Errorf("%s is gathered and not described", f.GetName())
+			t.Errorf("%s is gathered, but not described", f.GetName())
 			continue
 		}
 		used[names[i]] = true
 	}
 	for _, name := range names {
 		if !used[name] {
-			t.Errorf("%s is described and never gathered", name)
+			t.Errorf("%s is described, but never gathered", name)
 		}
 	}
 }
 
-// TestDocsOfSharedFamilies describes a family of two kinds once.
+// TestDocsOfSharedFamilies expects that a family of two kinds is described once.
 func TestDocsOfSharedFamilies(t *testing.T) {
 	_, _, kinds := testKinds()
 	var b bytes.Buffer

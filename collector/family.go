@@ -15,17 +15,18 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// Native histograms: resolution, and what bounds their memory.
+// Native histograms: their resolution and the limits of their memory.
 const (
 	nativeFactor     = 1.1
 	nativeMaxBuckets = 100
 	nativeMinReset   = time.Hour
 )
 
-// maxSeries bounds the series of one family of one probe. The vocabularies that label values come from are far smaller.
+// maxSeries is the largest number of series of one family of one probe. The sets of label values
+// are much smaller.
 const maxSeries = 1000
 
-// Why a sample was rejected.
+// Causes of a rejected sample.
 var (
 	errUndeclared = errors.New("undeclared") // the kind does not declare the metric
 	errLabels     = errors.New("labels")     // wrong number of label values, or not UTF-8
@@ -34,17 +35,18 @@ var (
 	errTooMany    = errors.New("too_many")   // more than maxSeries series
 )
 
-// family is a declared metric with its Prometheus vector. It keeps its series in the order in which they are exposed: gathering
-// them from here costs a fraction of what a registry does, which checks and sorts each of them at every scrape.
+// family is a declared metric with its Prometheus vector. It keeps its series in the order of the
+// exposition. So gathering costs much less than in a registry, which checks and sorts every series
+// at every scrape.
 type family struct {
 	*synthetic.Metric
 	vec   *prometheus.MetricVec
-	order []int // positions of the labels by their names
+	order []int // positions of the labels, sorted by their names
 
 	mu     sync.Mutex
 	series []*series
-	gone   int  // of series
-	tidy   bool // series are in order, and none is gone
+	gone   int  // number of removed series
+	tidy   bool // the series are in order, and none of them is removed
 }
 
 // series is one series of a family.
@@ -54,7 +56,7 @@ type series struct {
 	gone   bool
 }
 
-// newFamily makes the vector of a declaration, with these labels before the declared ones.
+// newFamily returns the family of a declaration, with more labels before the declared ones.
 func newFamily(m *synthetic.Metric, before ...string) *family {
 	labels := slices.Concat(before, m.Labels)
 	f := &family{Metric: m, order: make([]int, len(labels))}
@@ -79,7 +81,7 @@ func newFamily(m *synthetic.Metric, before ...string) *family {
 	return f
 }
 
-// add makes the series with these values of all labels.
+// add makes the series with these values of all its labels.
 func (f *family) add(values []string) (*series, error) {
 	metric, err := f.vec.GetMetricWithLabelValues(values...)
 	if err != nil {
@@ -101,18 +103,19 @@ func (f *family) remove(s *series) {
 	s.gone = true
 	f.gone++
 	f.tidy = false
-	if f.gone > 100+len(f.series)/2 { // nobody gathers
+	if f.gone > 100+len(f.series)/2 { // because there may be no scrapes
 		f.compact()
 	}
 }
 
-// compact drops the series that are gone, into a new slice since the old one may be being gathered.
+// compact drops the removed series. It makes a new slice, because a gathering may use the old one.
 func (f *family) compact() {
 	f.series = slices.DeleteFunc(slices.Clone(f.series), func(s *series) bool { return s.gone })
 	f.gone = 0
 }
 
-// gather gives the family as it is exposed, its series in order; nil while there are none.
+// gather returns the family in the form of the exposition, with its series in order. It returns nil
+// if there are no series.
 func (f *family) gather() (*dto.MetricFamily, error) {
 	f.mu.Lock()
 	if !f.tidy {
@@ -158,19 +161,21 @@ func (f *family) dtoType() *dto.MetricType {
 	return dto.MetricType_HISTOGRAM.Enum()
 }
 
-// seriesSet holds the series that one probe has in one family, so that a sample finds its own without hashing.
+// seriesSet holds the series that one probe has in one family, so that a sample finds its own
+// without hashing.
 type seriesSet struct {
 	*family
 	before []string // values of the labels before the declared ones
 	own    []*series
 }
 
-// find gives the index of the series with these values of the declared labels, -1 if there is none. Sets are small: a scan is quick.
+// find returns the index of the series with these values of the declared labels, or -1 if there is
+// none. Sets are small, so a scan is fast.
 func (s *seriesSet) find(labels []string) int {
 	return slices.IndexFunc(s.own, func(x *series) bool { return slices.Equal(x.values[len(s.before):], labels) })
 }
 
-// get gives the series with these values of the declared labels and makes it if needed.
+// get returns the series with these values of the declared labels. It makes the series if needed.
 func (s *seriesSet) get(labels ...string) (prometheus.Metric, error) {
 	if i := s.find(labels); i >= 0 {
 		return s.own[i].metric, nil
@@ -189,7 +194,7 @@ func (s *seriesSet) get(labels ...string) (prometheus.Metric, error) {
 	return x.metric, nil
 }
 
-// forget removes the series with these values of the declared labels, if there is one.
+// forget removes the series with these values of the declared labels, if it exists.
 func (s *seriesSet) forget(labels []string) {
 	if i := s.find(labels); i >= 0 {
 		s.remove(s.own[i])
@@ -216,7 +221,7 @@ func (s *seriesSet) clear() {
 	s.own = nil
 }
 
-// apply does what a sample says. Nothing that a sample holds makes it panic, as client_golang would.
+// apply applies a sample. It never panics, whatever the sample contains. client_golang would panic.
 func (s *seriesSet) apply(op synthetic.SampleOp, value float64, labels ...string) error {
 	if op == synthetic.Forget {
 		s.forget(labels)
@@ -233,7 +238,7 @@ func (s *seriesSet) apply(op synthetic.SampleOp, value float64, labels ...string
 		return err
 	}
 	switch m := metric.(type) {
-	case prometheus.Gauge: // a gauge has the methods of a counter too, so it comes first
+	case prometheus.Gauge: // first, because a gauge also has the methods of a counter
 		switch op {
 		case synthetic.Add:
 			m.Add(value)

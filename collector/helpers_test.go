@@ -17,7 +17,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 // golden compares text with a file of testdata, or writes the file with -update.
 func golden(t *testing.T, name, got string) {
@@ -33,11 +33,12 @@ func golden(t *testing.T, name, got string) {
 		t.Fatalf("%v (write it with go test -update)", err)
 	}
 	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-		t.Errorf("%s differs (-want +got), go test -update writes it anew:\n%s", path, diff)
+		t.Errorf("%s differs (-want +got), go test -update writes it again:\n%s", path, diff)
 	}
 }
 
-// testMetrics are what the kinds of these tests declare: every type, every operation, with and without labels.
+// testMetrics are the metrics of the test kinds: every type, every operation, with and without
+// labels.
 type testMetrics struct {
 	ping, published, sessions, recommended, verdict *synthetic.Metric
 }
@@ -56,7 +57,7 @@ func newTestMetrics() testMetrics {
 	}
 }
 
-// testKinds are a periodic and a held kind that share a family, each with a declaration of its own.
+// testKinds returns a periodic and a held kind. They share a family, and each declares it itself.
 func testKinds() (periodic, held testMetrics, kinds []synthetic.Kind) {
 	periodic, held = newTestMetrics(), newTestMetrics()
 	return periodic, held, []synthetic.Kind{
@@ -88,7 +89,7 @@ func heldPlan(sessions int) synthetic.Entry {
 		Schedule: synthetic.Schedule{Timeout: 5 * time.Second}, Options: &sessions}
 }
 
-// newTestProbes gives the metrics of testKinds, and all that is gathered.
+// newTestProbes returns a gatherer, the Probes, and the metrics of testKinds.
 func newTestProbes(t testing.TB) (prometheus.Gatherer, *Probes, testMetrics, testMetrics) {
 	t.Helper()
 	periodic, held, kinds := testKinds()
@@ -107,7 +108,8 @@ func mustAdd(t testing.TB, p *Probes, planned synthetic.Entry) {
 	}
 }
 
-// seriesOf gathers the series of the probes, each as name{label="value",…}, with its value or number of observations.
+// seriesOf gathers the series of the probes. It returns the value or the number of observations of
+// each, by name{label="value",…}.
 func seriesOf(t testing.TB, g prometheus.Gatherer) map[string]float64 {
 	t.Helper()
 	families, err := g.Gather()
@@ -123,7 +125,7 @@ func seriesOf(t testing.TB, g prometheus.Gatherer) map[string]float64 {
 	return out
 }
 
-// seriesName leaves the common labels out except the probe.
+// seriesName returns the name of a series. Of the common labels it contains only the probe.
 func seriesName(f *dto.MetricFamily, m *dto.Metric) string {
 	var labels []string
 	for _, l := range m.Label {
@@ -146,7 +148,7 @@ func valueOf(m *dto.Metric) float64 {
 	return float64(m.Histogram.GetSampleCount())
 }
 
-// phases gives the phases of a connection over TLS, so many of them.
+// phases returns the first n phases of a connection over TLS.
 func phases(n int) []mqtt.PhaseTime {
 	return []mqtt.PhaseTime{
 		{Phase: disconnect.PhaseResolve, Duration: 300 * time.Microsecond},
@@ -156,7 +158,7 @@ func phases(n int) []mqtt.PhaseTime {
 	}[:n]
 }
 
-// ended gives an ending in a phase.
+// ended returns an ending in a phase.
 func ended(reason disconnect.Reason, phase disconnect.Phase) *disconnect.Ending {
 	return &disconnect.Ending{Reason: reason, Initiator: disconnect.ByServer, Evidence: disconnect.FromConnack, Phase: phase}
 }

@@ -10,8 +10,9 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// Join gathers from several gatherers that have no family in common. Unlike [prometheus.Gatherers] it takes the
-// families as they are, with their units, and does not check every series anew. A family that comes a second time is left out, and is an error.
+// Join gathers from several gatherers that have no family in common. Unlike [prometheus.Gatherers]
+// it does not change the families, keeps their units, and does not check every series again. A
+// second family with the same name is left out and causes an error.
 func Join(gatherers ...prometheus.Gatherer) prometheus.Gatherer {
 	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		var (

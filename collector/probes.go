@@ -15,14 +15,16 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// Probes turns reports and events into the metrics that the probe kinds declare. It knows the probes that [Probes.Add] announced; what others
-// report, such as one that has been removed and is still ending, leaves no series. Its methods may be called from many goroutines.
+// Probes turns reports and events into the metrics that the probe kinds declare. It accepts only
+// reports of probes that were added with [Probes.Add]. Other reports leave no series, such as that
+// of a removed probe that is still stopping. Its methods may be called from many goroutines.
 type Probes struct {
 	common   *synthetic.CommonMetrics
 	kinds    map[string]*kindFamilies
 	families map[string]*family // of all kinds, by name
 	ordered  []*family          // by name
-	// rejected counts the samples that could not be used: a fault in a probe kind, never of a broker.
+	// rejected counts the samples that could not be used. The cause is a fault in a probe kind,
+	// never in a broker.
 	rejected *prometheus.CounterVec
 
 	mu     sync.RWMutex
@@ -34,15 +36,15 @@ var (
 	_ prometheus.Gatherer = (*Probes)(nil)
 )
 
-// kindFamilies are the families that a kind may fill, the common ones included.
+// kindFamilies are the families that a kind may fill, including the common ones.
 type kindFamilies struct {
 	synthetic.Kind
 	byName map[string]*family
 }
 
-// NewProbes makes the families that the kinds declare. A metric that several kinds declare in the same way is one
-// family. Their names are registered in reg, but reg does not gather them: [Join] it with the Probes. The error names
-// every declaration that is not right, or the metric that reg refused.
+// NewProbes makes the families that the kinds declare. If several kinds declare the same metric, it
+// is one family. NewProbes registers the names in reg, but reg does not gather the families: [Join]
+// reg with the Probes. The error names every wrong declaration, or the metric that reg refused.
 func NewProbes(reg prometheus.Registerer, kinds []synthetic.Kind) (*Probes, error) {
 	p := &Probes{
 		common:   synthetic.NewCommonMetrics(),
@@ -78,13 +80,15 @@ func NewProbes(reg prometheus.Registerer, kinds []synthetic.Kind) (*Probes, erro
 	return p, nil
 }
 
-// described tells a registry the name and labels of a family, so that nothing else may take the name; [Probes.Gather] gives its series.
+// described registers the name and labels of a family in a registry, so that no other collector can
+// use the name. [Probes.Gather] returns the series.
 type described struct{ *family }
 
 func (d described) Describe(ch chan<- *prometheus.Desc) { d.vec.Describe(ch) }
 func (d described) Collect(chan<- prometheus.Metric)    {}
 
-// Gather implements [prometheus.Gatherer]: all families of the probes, ordered as a registry orders them.
+// Gather implements [prometheus.Gatherer]. It returns all families of the probes, in the order of a
+// registry.
 func (p *Probes) Gather() ([]*dto.MetricFamily, error) {
 	out := make([]*dto.MetricFamily, 0, len(p.ordered))
 	var errs []error
@@ -99,9 +103,10 @@ func (p *Probes) Gather() ([]*dto.MetricFamily, error) {
 	return out, errors.Join(errs...)
 }
 
-// Add makes the series of a probe that enters the plan: outcomes, the reasons that its kind can give and whatever else
-// is declared to start at 0, and what the plan itself tells. For a probe that is already there it updates what the
-// plan tells and keeps the rest. The error says which kind is unknown or which label value is not UTF-8; then the probe is not added.
+// Add makes the series of a probe that enters the plan: outcomes, the reasons of its kind, other
+// series that start at 0, and the values that come from the plan itself. For a probe that was added
+// before, it updates the values from the plan and keeps all others. On error the probe is not
+// added. The error says which kind is unknown or which label value is not UTF-8.
 func (p *Probes) Add(e synthetic.Entry) error {
 	id := e.ID
 	kind, ok := p.kinds[id.Kind]
@@ -131,8 +136,8 @@ func (p *Probes) Add(e synthetic.Entry) error {
 	return nil
 }
 
-// Renew drops what a probe measured before it changed: its gauges, and the results of its sessions. What was counted stays. An Add
-// comes next.
+// Renew removes the old measurements of a probe that changed: its gauges, and the results of its
+// sessions. Counters stay. Call Add next.
 func (p *Probes) Renew(id synthetic.Identity) {
 	x := p.lock(id)
 	if x == nil {
@@ -154,8 +159,8 @@ func (p *Probes) Renew(id synthetic.Identity) {
 	x.slots, x.keepalive, x.lastConclusive, x.lastFailure = synthetic.Slots{}, -1, time.Time{}, time.Time{}
 }
 
-// Forget implements [synthetic.Sink]: it deletes every series of a probe that has left the plan. What
-// the probe still reports afterwards is dropped.
+// Forget implements [synthetic.Sink]. It deletes every series of a probe that has left the plan.
+// Later reports of the probe are dropped.
 func (p *Probes) Forget(id synthetic.Identity) {
 	// The lock is held to the end so that an Add of the same probe comes after the deletion.
 	p.mu.Lock()
@@ -186,7 +191,7 @@ func (p *Probes) Event(id synthetic.Identity, e synthetic.Event) {
 	}
 }
 
-// lock finds a probe of the plan and locks it; nil when it is not, or no longer, there.
+// lock returns a probe of the plan and locks it. It returns nil if the probe is not in the plan.
 func (p *Probes) lock(id synthetic.Identity) *probeState {
 	p.mu.RLock()
 	x := p.probes[id]
@@ -202,7 +207,8 @@ func (p *Probes) lock(id synthetic.Identity) *probeState {
 	return x
 }
 
-// probeState is the state of one probe of the plan: its series, and what they cannot tell back.
+// probeState is the state of one probe of the plan: its series, and state that cannot be read back
+// from them.
 type probeState struct {
 	owner  *Probes
 	kind   *kindFamilies
@@ -210,7 +216,8 @@ type probeState struct {
 
 	mu      sync.Mutex
 	removed bool
-	// byMetric finds the series by declaration; a kind may declare anew for each probe, so several keys may share a set.
+	// byMetric finds the series by declaration. A kind may make new declarations for each probe, so
+	// several keys may share a set.
 	byMetric       map[*synthetic.Metric]*seriesSet
 	slots          synthetic.Slots
 	keepalive      time.Duration // configured
@@ -219,7 +226,8 @@ type probeState struct {
 	lastFailure    time.Time
 }
 
-// plan sets what the plan tells and, for a new probe, makes the series that start at 0.
+// plan sets the values that come from the plan. For a new probe it makes the series that start at
+// 0.
 func (x *probeState) plan(e *synthetic.Entry, fresh bool) error {
 	c := x.owner.common
 	lowest, highest := tlsVersions(e)
@@ -234,7 +242,7 @@ func (x *probeState) plan(e *synthetic.Entry, fresh bool) error {
 	if x.resumes = e.Profile.TLS.Resumption; !x.resumes {
 		x.take(synthetic.Sample{Metric: c.TLSResumed, Op: synthetic.Forget})
 	}
-	if x.keepalive != e.Profile.Keepalive { // else the effective one stays
+	if x.keepalive != e.Profile.Keepalive { // otherwise the effective keepalive stays
 		x.keepalive = e.Profile.Keepalive
 		x.take(c.Keepalive.Of(e.Profile.Keepalive.Seconds()))
 	}
@@ -261,7 +269,7 @@ func (x *probeState) remove() {
 	}
 }
 
-// report takes in what a run found.
+// report records the results of a run.
 func (x *probeState) report(r *synthetic.Report) {
 	c := x.owner.common
 	x.take(c.Runs.Of(1, string(r.Outcome)))
@@ -272,7 +280,7 @@ func (x *probeState) report(r *synthetic.Report) {
 		x.take(c.Failures.Of(1, r.Reason()))
 	}
 	x.conclude(r, r.Start.Add(r.Elapsed))
-	if r.Connected && r.Outcome != synthetic.Inconclusive { // what our own side spoiled is no measurement
+	if r.Connected && r.Outcome != synthetic.Inconclusive { // a run that our own side disturbed is not a measurement
 		x.connected(r.Phases)
 	}
 	x.tls(r.TLS)
@@ -281,7 +289,7 @@ func (x *probeState) report(r *synthetic.Report) {
 	}
 }
 
-// event takes in what happened in the middle of a run.
+// event records an event during a run.
 func (x *probeState) event(e *synthetic.Event) {
 	x.conclude(&synthetic.Report{Slot: e.Slot, Outcome: e.Outcome, Finding: e.Finding, Ending: e.Ending}, e.Time)
 	x.connected(e.Phases)
@@ -291,7 +299,7 @@ func (x *probeState) event(e *synthetic.Event) {
 	}
 }
 
-// connected takes in the phases of a connect that succeeded, if any.
+// connected records the phases of a successful connect, if there are any.
 func (x *probeState) connected(phases []mqtt.PhaseTime) {
 	if len(phases) == 0 {
 		return
@@ -305,7 +313,7 @@ func (x *probeState) connected(phases []mqtt.PhaseTime) {
 	x.take(c.ConnectDuration.Of(total.Seconds()))
 }
 
-// tls takes in what is known of a TLS handshake, also of one that failed.
+// tls records the facts of a TLS handshake, also of a failed one.
 func (x *probeState) tls(t *mqtt.TLSFacts) {
 	if t == nil {
 		return
@@ -325,7 +333,7 @@ func (x *probeState) tls(t *mqtt.TLSFacts) {
 	}
 }
 
-// truth is 1 for what holds and 0 for what does not.
+// truth returns 1 for true and 0 for false.
 func truth(holds bool) float64 {
 	if holds {
 		return 1
@@ -333,7 +341,8 @@ func truth(holds bool) float64 {
 	return 0
 }
 
-// conclude notes a conclusive result and when it came in; a result that was overtaken by a later one moves no time back.
+// conclude records a conclusive result and its time. A result that arrives after a later one does
+// not move a time back.
 func (x *probeState) conclude(r *synthetic.Report, at time.Time) {
 	if !r.Outcome.Conclusive() {
 		return
@@ -353,7 +362,8 @@ func (x *probeState) conclude(r *synthetic.Report, at time.Time) {
 	}
 }
 
-// success sets mqtt_probe_success to the worst of the slots, and leaves it absent while none told anything.
+// success sets mqtt_probe_success to the worst of the slots. It removes the series while no slot
+// has a result.
 func (x *probeState) success() {
 	m := x.owner.common.Success
 	switch x.slots.Worst() {
@@ -366,7 +376,7 @@ func (x *probeState) success() {
 	}
 }
 
-// take applies a sample, and counts it when it cannot be used.
+// take applies a sample. It counts a sample that cannot be used.
 func (x *probeState) take(s synthetic.Sample) {
 	if err := x.apply(s); err != nil {
 		name := ""
@@ -392,7 +402,7 @@ func (x *probeState) zero(m *synthetic.Metric, labels ...string) {
 	}
 }
 
-// set finds the series of a metric; nil when the kind does not declare it.
+// set returns the series of a metric, or nil if the kind does not declare it.
 func (x *probeState) set(m *synthetic.Metric) *seriesSet {
 	if s, ok := x.byMetric[m]; ok {
 		return s
@@ -409,12 +419,12 @@ func (x *probeState) set(m *synthetic.Metric) *seriesSet {
 		s = &seriesSet{family: f, before: x.labels}
 		x.byMetric[f.Metric] = s
 	}
-	// Bounded, in case that a probe should declare its metrics anew in every run.
+	// The limit is for a probe that makes new declarations in every run.
 	if len(x.byMetric) < 4*len(x.kind.byName) {
 		x.byMetric[m] = s
 	}
 	return s
 }
 
-// unix is t in seconds since 1970, as Prometheus writes times.
+// unix returns t in seconds since 1970, the form of times in Prometheus.
 func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }

@@ -22,7 +22,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
-// script lets both kinds of probe live through all that they may report.
+// script reports everything that both kinds of probe may report.
 func script(t *testing.T, p *Probes, periodic, held testMetrics) {
 	t.Helper()
 	mustAdd(t, p, periodicPlan())
@@ -39,7 +39,7 @@ func script(t *testing.T, p *Probes, periodic, held testMetrics) {
 		TLS: &mqtt.TLSFacts{Version: "1.3", Cipher: "TLS_AES_128_GCM_SHA256", EarliestExpiry: epoch.AddDate(0, 2, 0),
 			ClientCertExpiry: epoch.AddDate(1, 0, 0), ClientCertAsked: true, Resumed: true}})
 	p.Report(periodicID, synthetic.Report{Start: epoch.Add(30 * time.Second), Elapsed: time.Second, Outcome: synthetic.Inconclusive, Phases: phases(4), Connected: true})
-	// Refused with a CONNACK in good time: that is no time to connect.
+	// CONNACK refused the client. The time until then is not a connect time.
 	p.Report(periodicID, synthetic.Report{Start: epoch.Add(45 * time.Second), Elapsed: time.Second, Outcome: synthetic.Failure,
 		Phases: phases(4), Ending: ended(disconnect.NotAuthorized, disconnect.PhaseMQTT)})
 	p.Report(periodicID, synthetic.Report{Start: epoch.Add(60 * time.Second), Elapsed: time.Second, Outcome: synthetic.Unsupported})
@@ -54,7 +54,7 @@ func script(t *testing.T, p *Probes, periodic, held testMetrics) {
 		Samples: []synthetic.Sample{held.sessions.Adding(-1, "connected"), held.sessions.Adding(1, "waiting")}})
 }
 
-// exposition writes families as text; all of them when none is named.
+// exposition returns families as text. Without names it returns all families.
 func exposition(t *testing.T, g prometheus.Gatherer, names ...string) string {
 	t.Helper()
 	families, err := g.Gather()
@@ -107,7 +107,7 @@ func TestPromtoolAcceptsExposition(t *testing.T) {
 	}
 }
 
-// TestForgetProbe adds two probes to one that stays, lets them report, and removes them.
+// TestForgetProbe adds two probes besides one that stays, lets them report, and removes them.
 func TestForgetProbe(t *testing.T) {
 	g, p, periodic, held := newTestProbes(t)
 	stays := periodicPlan()
@@ -139,7 +139,7 @@ func TestForgetProbe(t *testing.T) {
 	}
 }
 
-// countSeries counts the series of a target, or all.
+// countSeries returns the number of series of a target, or of all targets.
 func countSeries(t *testing.T, g prometheus.Gatherer, target string) (n int) {
 	t.Helper()
 	families, err := g.Gather()
@@ -165,7 +165,7 @@ func countFamily(t *testing.T, g prometheus.Gatherer, name string) int {
 	return n
 }
 
-// TestAddAgain changes the plan of a probe that runs.
+// TestAddAgain changes the plan of a running probe.
 func TestAddAgain(t *testing.T) {
 	g, p, _, _ := newTestProbes(t)
 	mustAdd(t, p, periodicPlan())
@@ -184,7 +184,7 @@ func TestAddAgain(t *testing.T) {
 
 	mustAdd(t, p, periodicPlan())
 	check(map[string]float64{
-		"mqtt_probe_keepalive_seconds{probe=connect}":          60, // the plan says nothing new
+		"mqtt_probe_keepalive_seconds{probe=connect}":          60, // the keepalive of the plan did not change
 		"mqtt_probe_interval_seconds{probe=connect}":           15,
 		"mqtt_probe_runs_total{outcome=success,probe=connect}": 1,
 		"mqtt_probe_success{probe=connect}":                    1,
@@ -271,7 +271,8 @@ func TestSuccess(t *testing.T) {
 	}
 }
 
-// TestGatherAsARegistryDoes compares with what a pedantic registry makes of the same vectors.
+// TestGatherAsARegistryDoes compares the families with those that a pedantic registry gathers from
+// the same vectors.
 func TestGatherAsARegistryDoes(t *testing.T) {
 	_, p, periodic, held := newTestProbes(t)
 	reg := prometheus.NewPedanticRegistry()
@@ -302,12 +303,12 @@ func TestGatherAsARegistryDoes(t *testing.T) {
 	compare("empty")
 	script(t, p, periodic, held)
 	compare("after the script")
-	// Far more series come and go than anybody gathers.
+	// Many series come and go without a gathering.
 	for i := range 1000 {
 		p.Event(periodicID, synthetic.Event{Time: epoch, Samples: []synthetic.Sample{periodic.verdict.Replacing(1, "deaf", fmt.Sprint(i))}})
 	}
 	if n := len(p.families["mqtt_probe_last_verdict"].series); n > 300 {
-		t.Errorf("%d series are kept for one", n)
+		t.Errorf("%d series are kept in memory for one", n)
 	}
 	compare("after many replacements")
 	p.Forget(heldID)
@@ -316,7 +317,7 @@ func TestGatherAsARegistryDoes(t *testing.T) {
 	compare("after all are gone")
 }
 
-// TestTimesDoNotGoBack lets two slots report out of order.
+// TestTimesDoNotGoBack has two slots report out of order.
 func TestTimesDoNotGoBack(t *testing.T) {
 	g, p, _, _ := newTestProbes(t)
 	mustAdd(t, p, heldPlan(2))
@@ -365,7 +366,8 @@ func TestConnectDuration(t *testing.T) {
 	}
 }
 
-// TestBadSamples gives what a faulty probe might give: each is counted, none panics or leaves a series.
+// TestBadSamples reports samples that a faulty probe might report. Each is counted, and none panics
+// or leaves a series.
 func TestBadSamples(t *testing.T) {
 	g, p, periodic, held := newTestProbes(t)
 	mustAdd(t, p, periodicPlan())
@@ -411,7 +413,7 @@ func TestBadSamples(t *testing.T) {
 	}
 }
 
-// TestSeriesAreBounded lets label values go wild.
+// TestSeriesAreBounded reports too many label values.
 func TestSeriesAreBounded(t *testing.T) {
 	g, p, periodic, _ := newTestProbes(t)
 	mustAdd(t, p, periodicPlan())
@@ -421,13 +423,13 @@ func TestSeriesAreBounded(t *testing.T) {
 	if n := countFamily(t, g, "mqtt_probe_messages_published_total"); n != maxSeries {
 		t.Errorf("%d series, want %d", n, maxSeries)
 	}
-	// Two of them were there from the start.
+	// Two of them existed from the start.
 	if got := seriesOf(t, g)["pingreq_samples_rejected_total{cause=too_many,metric=mqtt_probe_messages_published_total}"]; got != 12 {
 		t.Errorf("%v samples rejected, want 12", got)
 	}
 }
 
-// TestForget removes one series and leaves its neighbours.
+// TestForget removes one series and keeps the others.
 func TestForget(t *testing.T) {
 	g, p, periodic, _ := newTestProbes(t)
 	mustAdd(t, p, periodicPlan())
@@ -447,7 +449,7 @@ func TestForget(t *testing.T) {
 	}
 }
 
-// TestConcurrency has every method called from many goroutines; the race detector watches.
+// TestConcurrency calls every method from many goroutines, for the race detector.
 func TestConcurrency(t *testing.T) {
 	g, p, periodic, held := newTestProbes(t)
 	labelled := WithTargetLabels(g, func() map[string]map[string]string { return map[string]map[string]string{"plant": {"site": "fra"}} })
@@ -488,7 +490,7 @@ func TestConcurrency(t *testing.T) {
 	}
 }
 
-// TestDeclarationsAreChecked has one fault in each declaration; all are told at once.
+// TestDeclarationsAreChecked has one fault in each declaration. The error must name all of them.
 func TestDeclarationsAreChecked(t *testing.T) {
 	counter := func(m synthetic.Metric) *synthetic.Metric {
 		m.Type = synthetic.Counter
@@ -503,9 +505,9 @@ func TestDeclarationsAreChecked(t *testing.T) {
 		"counter's suffix": {counter(synthetic.Metric{Name: "mqtt_probe_a", Help: "h"}), "_total"},
 		"gauge's suffix":   {&synthetic.Metric{Name: "mqtt_probe_a_total", Help: "h", Type: synthetic.Gauge}, "_total"},
 		"unit's suffix":    {&synthetic.Metric{Name: "mqtt_probe_a", Help: "h", Type: synthetic.Gauge, Unit: "seconds"}, "does not end in"},
-		"unit missing":     {counter(synthetic.Metric{Name: "mqtt_probe_a_seconds_total", Help: "h"}), "says seconds"},
+		"unit missing":     {counter(synthetic.Metric{Name: "mqtt_probe_a_seconds_total", Help: "h"}), "there is no unit"},
 		"type":             {&synthetic.Metric{Name: "mqtt_probe_a", Help: "h", Type: "summary"}, "unknown type"},
-		"no buckets":       {&synthetic.Metric{Name: "mqtt_probe_a", Help: "h", Type: synthetic.Histogram}, "without buckets"},
+		"no buckets":       {&synthetic.Metric{Name: "mqtt_probe_a", Help: "h", Type: synthetic.Histogram}, "needs buckets"},
 		"buckets descend":  {&synthetic.Metric{Name: "mqtt_probe_a", Help: "h", Type: synthetic.Histogram, Buckets: []float64{1, 1}}, "ascend"},
 		"gauge's buckets":  {&synthetic.Metric{Name: "mqtt_probe_a", Help: "h", Type: synthetic.Gauge, Buckets: []float64{1}}, "no buckets"},
 		"label's name":     {counter(synthetic.Metric{Name: "mqtt_probe_a_total", Help: "h", Labels: []string{"QoS"}}), "not a label name"},
@@ -513,7 +515,7 @@ func TestDeclarationsAreChecked(t *testing.T) {
 		"label of theirs":  {counter(synthetic.Metric{Name: "mqtt_probe_a_total", Help: "h", Labels: []string{"le"}}), "reserved"},
 		"label twice":      {counter(synthetic.Metric{Name: "mqtt_probe_a_total", Help: "h", Labels: []string{"qos", "qos"}}), "twice"},
 		"zero":             {counter(synthetic.Metric{Name: "mqtt_probe_a_total", Help: "h", Labels: []string{"qos"}, Zero: [][]string{{}}}), "does not fit"},
-		"another meaning":  {counter(synthetic.Metric{Name: "mqtt_probe_runs_total", Help: "h"}), "in another way"},
+		"another meaning":  {counter(synthetic.Metric{Name: "mqtt_probe_runs_total", Help: "h"}), "a different declaration"},
 	} {
 		second := counter(synthetic.Metric{Name: "mqtt_probe_second_total"}) // has no help
 		_, err := NewProbes(prometheus.NewRegistry(), []synthetic.Kind{{Name: "k", Metrics: []*synthetic.Metric{c.metric, second}}})
@@ -536,7 +538,7 @@ func TestNewProbesTwice(t *testing.T) {
 	}
 }
 
-// TestLint has everything that the kinds of the program declare looked at by promlint.
+// TestLint checks with promlint everything that the kinds of the program declare.
 func TestLint(t *testing.T) {
 	reg := everything(t)
 	problems, err := testutil.GatherAndLint(reg)
@@ -550,7 +552,7 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// everything gives a registry with one series or more of every family that the program has.
+// everything returns a gatherer with at least one series of every family that the program has.
 func everything(t *testing.T) prometheus.Gatherer {
 	t.Helper()
 	kinds := probe.Catalog().Kinds

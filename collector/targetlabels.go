@@ -9,11 +9,13 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// WithTargetLabels gathers from g and adds the targets' own labels to every metric that has the label "target": client_golang
-// does not let the label set of a registered metric change. labels gives the labels of each target by its name; it is called
-// once for each Gather. A label that a metric already has stays as it is.
+// WithTargetLabels gathers from g and adds the targets' own labels to every metric that has the
+// label "target". This is needed because client_golang does not allow changes to the label set of a
+// registered metric. labels returns the labels of each target by its name. It is called once for
+// each Gather. A label that a metric already has does not change.
 //
-// g must hand out metrics that nobody else holds, as a [prometheus.Registry] does; it shares only their label pairs, which are not changed here.
+// g must return metrics that are not shared, like those of a [prometheus.Registry]. Only their
+// label pairs may be shared, because WithTargetLabels does not change these.
 func WithTargetLabels(g prometheus.Gatherer, labels func() map[string]map[string]string) prometheus.Gatherer {
 	return &targetLabels{g: g, labels: labels}
 }
@@ -33,7 +35,7 @@ func (t *targetLabels) Gather() ([]*dto.MetricFamily, error) {
 		}
 	}
 	for _, f := range families {
-		var room []*dto.LabelPair // for the label pairs of many metrics
+		var room []*dto.LabelPair // shared memory for the label pairs of many metrics
 		for _, m := range f.Metric {
 			add := extra[targetOf(m)]
 			if len(add) == 0 {
@@ -50,7 +52,7 @@ func (t *targetLabels) Gather() ([]*dto.MetricFamily, error) {
 	return families, err
 }
 
-// targetOf is the value of the label "target", "" without one.
+// targetOf returns the value of the label "target", or "" if there is none.
 func targetOf(m *dto.Metric) string {
 	for _, l := range m.Label {
 		if l.GetName() == "target" {
@@ -60,7 +62,8 @@ func targetOf(m *dto.Metric) string {
 	return ""
 }
 
-// merge appends to out the pairs of a and b, which are sorted by name; of two with the same name it takes a's.
+// merge appends the pairs of a and b to out. Both are sorted by name. If both have a name, merge
+// uses the pair of a.
 func merge(out, a, b []*dto.LabelPair) []*dto.LabelPair {
 	for len(a) > 0 && len(b) > 0 {
 		switch c := cmp.Compare(a[0].GetName(), b[0].GetName()); {

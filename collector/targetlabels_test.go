@@ -19,7 +19,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
-// labelled gives two targets and one metric of the agent, with labels and without.
+// labelled returns gatherers of two targets and one metric of the agent: inner without target
+// labels, outer with them.
 func labelled(t *testing.T, labels map[string]map[string]string) (inner, outer prometheus.Gatherer) {
 	t.Helper()
 	g, p, periodic, held := newTestProbes(t)
@@ -66,9 +67,9 @@ func TestTargetLabels(t *testing.T) {
 	if after, err := inner.Gather(); err != nil || cmp.Diff(texts(before), texts(after)) != "" {
 		t.Errorf("gathering with labels changed the metrics themselves (error %v)", err)
 	}
-	// Gatherers checks what it merges as a registry does.
+	// Gatherers checks the merged families as a registry does.
 	if _, err := (prometheus.Gatherers{outer}).Gather(); err != nil {
-		t.Errorf("client_golang finds it inconsistent: %v", err)
+		t.Errorf("client_golang finds the families inconsistent: %v", err)
 	}
 	if problems, err := testutil.GatherAndLint(outer); err != nil || len(problems) > 0 {
 		t.Errorf("lint: %v %v", problems, err)
@@ -92,7 +93,7 @@ func texts(families []*dto.MetricFamily) (out []string) {
 	return out
 }
 
-// TestTargetLabelsInEveryFormat reads back what a scrape gets.
+// TestTargetLabelsInEveryFormat reads back the result of a scrape.
 func TestTargetLabelsInEveryFormat(t *testing.T) {
 	_, outer := labelled(t, map[string]map[string]string{"plant": {"site": "fra"}})
 	families, err := outer.Gather()
@@ -148,7 +149,8 @@ func TestTargetLabelsInEveryFormat(t *testing.T) {
 	}
 }
 
-// TestTargetLabelsNeverCollide gives labels that the configuration should have refused: the metric's own win.
+// TestTargetLabelsNeverCollide uses labels that the configuration should have refused. The metric's
+// own labels must stay.
 func TestTargetLabelsNeverCollide(t *testing.T) {
 	_, outer := labelled(t, map[string]map[string]string{"plant": {"target": "x", "kind": "y", "outcome": "z", "site": "fra"}})
 	families, err := (prometheus.Gatherers{outer}).Gather()
@@ -161,20 +163,20 @@ func TestTargetLabelsNeverCollide(t *testing.T) {
 		}
 		for _, m := range f.Metric {
 			if l := labelMap(m); l["target"] == "x" || l["kind"] == "y" || l["outcome"] == "z" {
-				t.Errorf("a target's label took the place of the metric's: %v", l)
+				t.Errorf("a target's label replaced the metric's: %v", l)
 			}
 		}
 	}
 }
 
-// TestTargetLabelsHandOnErrors has a collector that fails beside one that does not.
+// TestTargetLabelsHandOnErrors gathers from a collector that fails and one that does not.
 func TestTargetLabelsHandOnErrors(t *testing.T) {
 	failed := errors.New("failed")
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "fine", Help: "Fine."}), faulty{failed})
 	families, err := WithTargetLabels(reg, func() map[string]map[string]string { return nil }).Gather()
 	if err == nil || len(families) != 1 {
-		t.Errorf("error %v with %d families, want the error and what could be gathered", err, len(families))
+		t.Errorf("error %v with %d families, want the error and the other family", err, len(families))
 	}
 }
 
@@ -201,10 +203,10 @@ func TestReservedLabels(t *testing.T) {
 	}
 	for _, name := range got {
 		if !model.LegacyValidation.IsValidLabelName(name) {
-			t.Errorf("%q is no label name", name)
+			t.Errorf("%q is not a label name", name)
 		}
 	}
-	// All that is ever gathered for a probe is reserved.
+	// Every label that is ever gathered for a probe is reserved.
 	reserved := ReservedLabels(probe.Catalog().Kinds)
 	families, err := everything(t).Gather()
 	if err != nil {

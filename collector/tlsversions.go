@@ -2,7 +2,7 @@ package collector
 
 import "github.com/pingreq/pingreq/synthetic"
 
-// tlsVersions returns the versions that the profile of an entry offers; both are empty where the
+// tlsVersions returns the TLS versions that the profile of an entry offers. Both are empty if the
 // transport has no TLS.
 func tlsVersions(e *synthetic.Entry) (lowest, highest string) {
 	if t := e.Transport(); t != "mqtts" && t != "wss" {

@@ -1,5 +1,5 @@
-// Package deploy checks the files for running pingreq elsewhere, as far as that is possible without
-// a container engine.
+// Package deploy checks the files that run pingreq in containers, as far as that is possible
+// without a container engine.
 package deploy
 
 import (
@@ -11,11 +11,12 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/pingreq/pingreq/internal/config"
+	"github.com/pingreq/pingreq/synthetic/probe"
 	"github.com/pingreq/pingreq/test/lab"
 )
 
-// TestCompose checks that the files that the stack mounts exist, that names agree, and that each
-// program accepts its configuration.
+// TestCompose checks that the mounted files exist, that names agree, and that each program accepts
+// its configuration.
 func TestCompose(t *testing.T) {
 	var stack struct {
 		Services map[string]struct {
@@ -43,7 +44,7 @@ func TestCompose(t *testing.T) {
 		}
 	}
 
-	cfg, warnings, err := config.Load(config.Source{Path: "compose/pingreq/pingreq.yaml"})
+	cfg, warnings, err := config.Load(config.Source{Path: "compose/pingreq/pingreq.yaml", Catalog: probe.Catalog()})
 	if err != nil || len(warnings) > 0 {
 		t.Errorf("pingreq.yaml: %v %v", err, warnings)
 	} else if _, ok := stack.Services[strings.TrimSuffix(strings.TrimPrefix(cfg.Targets[0].URL, "mqtt://"), ":1883")]; !ok {
@@ -63,7 +64,7 @@ func TestCompose(t *testing.T) {
 	for _, address := range append(prometheus.Scrape[0].Static[0].Targets, prometheus.Alerting.Alertmanagers[0].Static[0].Targets...) {
 		service, port, _ := strings.Cut(address, ":")
 		if s, ok := stack.Services[service]; !ok || len(s.Ports) != 1 || s.Ports[0] != port+":"+port {
-			t.Errorf("prometheus.yml names %s, which is not in the stack", address)
+			t.Errorf("prometheus.yml names %s, which the stack does not have", address)
 		}
 	}
 	receivers, err := os.ReadFile("../alerts/alertmanager.yaml")

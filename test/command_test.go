@@ -83,7 +83,7 @@ func TestProbe(t *testing.T) {
 		{"one kind", []string{broker.URL, "--username=device", "--password-file=" + right, "--kind=connect", "--output=nagios"}, 0,
 			[]string{"MQTT OK - 1 probe succeeded | '" + name + "/connect'="}},
 		{"table, wrong password", []string{broker.URL, "--username=device", "--password-file=" + wrong, "--kind=connect"}, 1,
-			[]string{"connect  failure not_authorized", "CONNACK 0x87 Not authorized", "broke off after"}},
+			[]string{"connect  failure not_authorized", "CONNACK 0x87 Not authorized", "failed after"}},
 		{"table, wrong password, 3.1.1", []string{broker.URL, "--username=device", "--password-file=" + wrong, "--kind=connect", "--protocol=3.1.1"}, 1,
 			[]string{"connect  failure not_authorized", "CONNACK 0x05 Connection Refused, not authorized"}},
 		{"table, nobody there", []string{nobody, "--kind=connect"}, 1,

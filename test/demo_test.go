@@ -47,7 +47,7 @@ func watchDemo(t *testing.T) (demo *agent, wrong []string) {
 	}
 	printed := func(metrics) string { // the metrics are updated before the screen
 		for _, want := range []string{
-			"All of it was seen after ",
+			"Everything was seen after ",
 			"  dropper   disconnected: admin_action, initiator server, evidence disconnect_packet\n",
 			"  dropper   disconnected: peer_closed, initiator unknown, evidence fin\n",
 			"use a keepalive of 12s\n",
@@ -106,7 +106,7 @@ func watchDemo(t *testing.T) (demo *agent, wrong []string) {
 			failf("the output lacks %q:\n%s", want, log)
 		}
 	}
-	if s := secondsIn(log, `All of it was seen after (\S+) s\.`); s > 45 { // it promises 40 s, and checks twice a second
+	if s := secondsIn(log, `Everything was seen after (\S+) s\.`); s > 45 { // it promises 40 s, and checks twice a second
 		failf("all of it was seen after %g s only:\n%s", s, log)
 	}
 	// The balancer starts its 20 s when it passes a packet on. The client starts its measurement

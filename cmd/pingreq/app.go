@@ -21,23 +21,33 @@ const (
 	exitUsage   = 2 // of the command line or the configuration
 )
 
-// environment is what a command gets from the outside.
+// environment is everything that a command needs from outside.
 type environment struct {
 	env            []string
 	stdout, stderr io.Writer
 	log            *promslog.Config
 }
 
-// subcommand is one of the program's commands; run obeys ctx and prints to the environment.
+// subcommand is one of the program's commands. Its run stops when ctx is done and prints to the
+// environment.
 type subcommand struct {
-	name string // as kingpin gives it: "config check"
+	name string // in the form of kingpin: "config check"
 	run  func(ctx context.Context, e environment) error
 }
 
-// usageError is a fault of the command line: exit 2.
+// usageError is a fault of the command line. The program exits with exitUsage.
 type usageError struct{ error }
 
-// exitError ends the program with a code; its text, if any, was printed already.
+// Unwrap returns the fault itself.
+func (e usageError) Unwrap() error { return e.error }
+
+// hintedError is an error with a hint about what to do.
+type hintedError struct{ problem, hint string }
+
+// Error implements error.
+func (e hintedError) Error() string { return e.problem + ": " + e.hint }
+
+// exitError ends the program with a code. Its text, if any, was printed before.
 type exitError int
 
 // Error implements error.
@@ -45,7 +55,7 @@ func (e exitError) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
 // run is the whole program.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
-	app := kingpin.New("pingreq", "Watches MQTT connections with synthetic clients and says why they fail.")
+	app := kingpin.New("pingreq", "Watches MQTT connections with synthetic clients and reports why they fail.")
 	app.HelpFlag.Short('h')
 	app.UsageWriter(stdout)
 	app.ErrorWriter(stderr)
@@ -61,7 +71,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 		runs[c.name] = c.run
 	}
 	name, err := app.Parse(args)
-	if exit >= 0 { // --help and the like have printed what was asked for
+	if exit >= 0 { // --help and similar flags have printed their text
 		return exit
 	}
 	if err != nil {
@@ -71,6 +81,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	err = runs[name](ctx, environment{env: env, stdout: stdout, stderr: stderr, log: logs})
 	var bad config.Errors
 	var usage usageError
+	var hinted hintedError
 	var code exitError
 	switch {
 	case err == nil:
@@ -78,12 +89,15 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	case errors.As(err, &code):
 		return int(code)
 	case errors.As(err, &bad):
-		fmt.Fprintln(stderr, bad.Error())
+		fmt.Fprintln(stderr, bad.Message())
 		return exitUsage
-	case errors.As(err, &usage):
+	case errors.As(err, &hinted):
+		fmt.Fprintln(stderr, config.Message(fmt.Sprintf("pingreq %s: %s", name, hinted.problem), hinted.hint))
+	default:
 		fmt.Fprintf(stderr, "pingreq %s: %s\n", name, err)
+	}
+	if errors.As(err, &usage) {
 		return exitUsage
 	}
-	fmt.Fprintf(stderr, "pingreq %s: %s\n", name, err)
 	return exitFailure
 }

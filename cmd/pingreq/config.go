@@ -13,12 +13,12 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// configCommands are the subcommands of config.
+// configCommands returns the subcommands of config.
 func configCommands(app *kingpin.Application, catalog synthetic.Catalog) []subcommand {
 	c := app.Command("config", "Check, print or document the configuration.")
-	check := c.Command("check", "Check a configuration and say what its plan costs each broker.")
+	check := c.Command("check", "Check a configuration, and print the load that its probes put on each broker.")
 	checkFile := configFile(check)
-	print := c.Command("print", "Print the effective configuration with every default; secrets are masked.")
+	print := c.Command("print", "Print the effective configuration with every default. Secrets are masked.")
 	printFile := configFile(print)
 	schema := c.Command("schema", "Print the JSON Schema of the configuration, for editors.")
 	reference := c.Command("reference", "Print a configuration file with every key and its documentation.")
@@ -57,10 +57,10 @@ func configCommands(app *kingpin.Application, catalog synthetic.Catalog) []subco
 	}
 }
 
-// configFile takes the file as an argument, or as the flag that serve has.
+// configFile lets a command take the file as an argument, or as the flag that serve has.
 func configFile(c *kingpin.CmdClause) func() string {
-	arg := c.Arg("file", "Configuration file; default: "+defaultConfigFile+".").String()
-	flag := c.Flag("config.file", "The same.").PlaceHolder("FILE").String()
+	arg := c.Arg("file", "Configuration file. Default: "+defaultConfigFile+".").String()
+	flag := c.Flag("config.file", "The same as the argument.").PlaceHolder("FILE").String()
 	return func() string {
 		if *arg != "" {
 			return *arg
@@ -69,7 +69,7 @@ func configFile(c *kingpin.CmdClause) func() string {
 	}
 }
 
-// printCost says what the plan costs each broker.
+// printCost prints the load that the plan puts on each broker.
 func printCost(e environment, cfg *config.Config) error {
 	plan := cfg.Plan()
 	fmt.Fprintf(e.stdout, "ok: %d targets, %d profiles, %d probes planned\n\n", len(cfg.Targets), len(cfg.Profiles), len(plan))
@@ -93,7 +93,7 @@ func printCost(e environment, cfg *config.Config) error {
 	}
 	for _, c := range costs {
 		if c.Warning != "" {
-			fmt.Fprintf(e.stderr, "warning: %s\n", c.Warning)
+			fmt.Fprintf(e.stderr, "warning: %s\n", config.Message(c.Warning, c.Hint))
 		}
 	}
 	return nil

@@ -29,11 +29,11 @@ import (
 //go:embed demo.yaml.tmpl
 var demoConfig string
 
-// demoCommand shows the main job with brokers of its own.
+// demoCommand shows what pingreq does, with its own brokers.
 func demoCommand(app *kingpin.Application, catalog synthetic.Catalog) subcommand {
-	c := app.Command("demo", "Start brokers in this process, a healthy one and some that are broken on purpose, watch them, and show what is found. Nothing to install.")
-	listen := c.Flag("web.listen-address", "Address of the metrics and the web page; when it is taken, a free port is used.").Default("127.0.0.1:10883").String()
-	duration := c.Flag("duration", "Stop after this time; 0s = until interrupted.").Default("0s").Duration()
+	c := app.Command("demo", "Start brokers in this process, one healthy and some broken on purpose. Watch them and show the findings. Nothing needs to be installed.")
+	listen := c.Flag("web.listen-address", "Address of the metrics and the web page. If it is in use, the demo uses a free port.").Default("127.0.0.1:10883").String()
+	duration := c.Flag("duration", "Stop after this time; 0s: run until interrupted.").Default("0s").Duration()
 	return subcommand{c.FullCommand(), func(ctx context.Context, e environment) error {
 		if *duration > 0 {
 			var cancel context.CancelFunc
@@ -44,7 +44,7 @@ func demoCommand(app *kingpin.Application, catalog synthetic.Catalog) subcommand
 	}}
 }
 
-// demoPatience is within how long everything should have been seen.
+// demoPatience is the time within which everything should have been seen.
 const demoPatience = 40 * time.Second
 
 func runDemo(ctx context.Context, e environment, catalog synthetic.Catalog, listen string) (err error) {
@@ -53,7 +53,7 @@ func runDemo(ctx context.Context, e environment, catalog synthetic.Catalog, list
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	log := promslog.NewNopLogger() // the screen is the demo's; the brokers' and probes' logs would drown it
+	log := promslog.NewNopLogger() // logs of brokers and probes would make the screen unreadable
 	brokers, err := demo.Start(ctx, demo.Options{Dir: dir, Logger: log})
 	if err != nil {
 		return fmt.Errorf("cannot start the brokers: %w", err)
@@ -88,7 +88,7 @@ func runDemo(ctx context.Context, e environment, catalog synthetic.Catalog, list
 	return runErr
 }
 
-// demoConfiguration writes the configuration that the demo runs, for people to read, and loads it.
+// demoConfiguration writes the demo's configuration to a file, for humans to read, and loads it.
 func demoConfiguration(catalog synthetic.Catalog, brokers *demo.Brokers, dir string) (*config.Config, string, error) {
 	scheme := func(url string) string { s, _, _ := strings.Cut(url, ":"); return s }
 	t, err := template.New("demo").Funcs(template.FuncMap{"scheme": scheme}).Parse(demoConfig)
@@ -108,7 +108,8 @@ func demoConfiguration(catalog synthetic.Catalog, brokers *demo.Brokers, dir str
 	return cfg, file, err
 }
 
-// listenWeb listens on the address, or on a free port of its host if it is taken.
+// listenWeb listens on the address. If the address is in use, it listens on a free port of the same
+// host.
 func listenWeb(address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err == nil {

@@ -15,31 +15,31 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// demoScreen is the sink that tells people what the demo found. A terminal is redrawn; elsewhere each thing is a line
-// when it is first seen.
+// demoScreen is the sink that shows what the demo found. It redraws a terminal. To any other output
+// it writes a line when it sees something for the first time.
 type demoScreen struct {
 	w       io.Writer
 	redraw  bool
 	c       palette
 	brokers []demo.Broker
 	start   time.Time
-	done    <-chan struct{} // closed when the demo stops: what ends then was ended by us
+	done    <-chan struct{} // closed when the demo stops; later endings are our own
 
 	mu      sync.Mutex
-	healthy map[synthetic.Identity]synthetic.Outcome // the healthy broker's probes; "" = none yet
-	found   map[string][]*finding                    // by broker, in the order of their first time
-	awaited map[string][]string                      // by broker, the names of what was not found yet
-	lines   int                                      // drawn last
+	healthy map[synthetic.Identity]synthetic.Outcome // latest outcomes at the healthy broker; "": none yet
+	found   map[string][]*finding                    // by broker, in the order in which they were first seen
+	awaited map[string][]string                      // by broker, the names of findings not seen yet
+	lines   int                                      // number of lines drawn last
 }
 
-// finding is one thing that was found, once or again and again.
+// finding is something that was found once or more often.
 type finding struct {
-	name  string // tells it from the broker's others
+	name  string // differs from the broker's other findings
 	text  string // of the latest time
 	count int
 }
 
-// Names of findings that are awaited.
+// Names of the expected findings.
 const (
 	foundZombie      = "zombie"
 	foundCertificate = "certificate"
@@ -65,9 +65,9 @@ func newDemoScreen(ctx context.Context, w io.Writer, brokers []demo.Broker, plan
 	return s
 }
 
-// head says what runs and where to look.
+// head prints what runs and where to look.
 func (s *demoScreen) head(address, file string) {
-	fmt.Fprintf(s.w, "%s\n\n", s.c.bold(fmt.Sprintf("pingreq demo: %d brokers in this process, all but the first odd on purpose", len(s.brokers))))
+	fmt.Fprintf(s.w, "%s\n\n", s.c.bold(fmt.Sprintf("pingreq demo: %d brokers in this process; the first is healthy, the others have faults on purpose", len(s.brokers))))
 	width := terminalWidth(s.w)
 	for _, b := range s.brokers {
 		name := b.Name
@@ -81,12 +81,12 @@ func (s *demoScreen) head(address, file string) {
 	}
 	fmt.Fprintf(s.w, "\nLook at    http://%s/          every probe at a glance\n", address)
 	fmt.Fprintf(s.w, "           http://%s/metrics   what Prometheus scrapes\n", address)
-	fmt.Fprintf(s.w, "Running    %s   (a configuration to learn from)\n", file)
-	fmt.Fprintf(s.w, "\nWithin %s you should see all of it below: a half-open client takes some keepalives, a drop or a cut up to half a\n", demoPatience)
-	fmt.Fprintf(s.w, "minute. The next half-open client follows after 2 minutes. Ctrl-C stops.\n\n")
+	fmt.Fprintf(s.w, "Running    %s   (an example configuration)\n", file)
+	fmt.Fprintf(s.w, "\nWithin %s you should see everything below. A half-open client is noticed after some keepalives, a\n", demoPatience)
+	fmt.Fprintf(s.w, "drop or a cut within half a minute. The next half-open client follows after 2 minutes. Ctrl-C stops.\n\n")
 }
 
-// brokerOf gives the broker of a target.
+// brokerOf returns the broker of a target.
 func (s *demoScreen) brokerOf(target string) string {
 	name, _, _ := strings.Cut(target, "-")
 	return name
@@ -126,7 +126,7 @@ func (s *demoScreen) Report(id synthetic.Identity, r synthetic.Report) {
 	}
 }
 
-// dropped tells whether a held session was ended.
+// dropped reports whether a held session ended.
 func dropped(id synthetic.Identity, r *synthetic.Report) bool {
 	return id.Kind == "session" && r.Outcome == synthetic.Failure && r.Ending != nil
 }
@@ -147,7 +147,7 @@ func (s *demoScreen) outcome(id synthetic.Identity, o synthetic.Outcome) {
 	}
 }
 
-// note notes what was found at a broker; sort tells several findings of one name apart.
+// note records a finding at a broker. sort distinguishes findings with the same name.
 func (s *demoScreen) note(broker, name, sort, format string, args ...any) {
 	s.awaited[broker] = slices.DeleteFunc(s.awaited[broker], func(n string) bool { return n == name })
 	name += " " + sort
@@ -163,7 +163,7 @@ func (s *demoScreen) note(broker, name, sort, format string, args ...any) {
 	}
 }
 
-// succeeding counts the healthy broker's probes that succeeded last.
+// succeeding returns the number of the healthy broker's probes whose latest run succeeded.
 func (s *demoScreen) succeeding() int {
 	n := 0
 	for _, o := range s.healthy {
@@ -174,7 +174,7 @@ func (s *demoScreen) succeeding() int {
 	return n
 }
 
-// missing lists the brokers of which not all that is expected was seen yet.
+// missing returns the brokers with expected findings that were not seen yet.
 func (s *demoScreen) missing() (names []string) {
 	for _, b := range s.brokers {
 		if len(s.awaited[b.Name]) > 0 || b.Name == "healthy" && s.succeeding() < len(s.healthy) {
@@ -184,7 +184,7 @@ func (s *demoScreen) missing() (names []string) {
 	return names
 }
 
-// run shows what is found until ctx is done.
+// run shows the findings until ctx is done.
 func (s *demoScreen) run(ctx context.Context, address string) {
 	t := time.NewTicker(500 * time.Millisecond)
 	defer t.Stop()
@@ -201,7 +201,7 @@ func (s *demoScreen) run(ctx context.Context, address string) {
 		if !all && len(missing) == 0 {
 			all = true
 			if !s.redraw {
-				fmt.Fprintf(s.w, "\nAll of it was seen after %.0f s. It goes on: see http://%s/\n\n", time.Since(s.start).Seconds(), address)
+				fmt.Fprintf(s.w, "\nEverything was seen after %.0f s. The demo continues: see http://%s/\n\n", time.Since(s.start).Seconds(), address)
 			}
 		}
 		s.mu.Unlock()
@@ -214,7 +214,7 @@ func (s *demoScreen) run(ctx context.Context, address string) {
 	}
 }
 
-// draw draws the table anew.
+// draw redraws the table.
 func (s *demoScreen) draw(missing []string) {
 	var b strings.Builder
 	if s.lines > 0 {
@@ -226,14 +226,14 @@ func (s *demoScreen) draw(missing []string) {
 	}
 	state := fmt.Sprintf("%3.0f s  waiting for: %s", time.Since(s.start).Seconds(), strings.Join(missing, ", "))
 	if len(missing) == 0 {
-		state = fmt.Sprintf("%3.0f s  all of it was seen; it goes on until Ctrl-C", time.Since(s.start).Seconds())
+		state = fmt.Sprintf("%3.0f s  everything was seen; the demo continues until Ctrl-C", time.Since(s.start).Seconds())
 	}
 	b.WriteString("\x1b[K" + s.c.dim(state) + "\n\x1b[J")
 	s.lines = len(rows) + 1
 	io.WriteString(s.w, b.String())
 }
 
-// rows are the findings, in lines that fit the width.
+// rows returns the findings as lines that fit the width.
 func (s *demoScreen) rows(width int) (rows []string) {
 	for _, br := range s.brokers {
 		name := fmt.Sprintf("%-9s", br.Name)
@@ -267,7 +267,7 @@ func (s *demoScreen) rows(width int) (rows []string) {
 	return rows
 }
 
-// tail says at the end what was seen.
+// tail prints at the end what was seen.
 func (s *demoScreen) tail() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -24,10 +24,10 @@ func TestListenWeb(t *testing.T) {
 	defer second.Close()
 	got := second.Addr().String()
 	if host, _, err := net.SplitHostPort(got); err != nil || host != "127.0.0.1" || got == taken {
-		t.Errorf("%s is taken: listens on %s, want another port of the host", taken, got)
+		t.Errorf("%s is in use: listens on %s, want another port of the host", taken, got)
 	}
 
-	for _, bad := range []string{"nonsense", "192.0.2.1:80"} { // 192.0.2.0/24 is nobody's (RFC 5737)
+	for _, bad := range []string{"nonsense", "192.0.2.1:80"} { // 192.0.2.0/24 belongs to no host (RFC 5737)
 		l, err := listenWeb(bad)
 		if err == nil {
 			l.Close()

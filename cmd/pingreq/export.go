@@ -21,14 +21,14 @@ import (
 
 // dashboardsCommand writes the dashboards for Grafana.
 func dashboardsCommand(app *kingpin.Application) subcommand {
-	c := app.Command("dashboards", "Write the dashboards for Grafana, and a file that provisions them, to a directory.")
+	c := app.Command("dashboards", "Write the dashboards for Grafana and their provisioning file to a directory.")
 	return exportCommand(c, func() (map[string][]byte, error) { return contents(dashboards.Files()) })
 }
 
 // alertsCommand writes the rules for Prometheus and an example for Alertmanager.
 func alertsCommand(app *kingpin.Application) subcommand {
-	c := app.Command("alerts", "Write the recording rules and alerts for Prometheus, and an example of an Alertmanager configuration, to a directory.")
-	scale := c.Flag("time-scale", "Divide every time in them by this, to try them out: with 60 a minute becomes a second.").Default("1").Float64()
+	c := app.Command("alerts", "Write the recording rules and alerts for Prometheus and an example configuration of Alertmanager to a directory.")
+	scale := c.Flag("time-scale", "Divide every time in the files by this number, to try the rules out. With 60, a minute becomes a second.").Default("1").Float64()
 	return exportCommand(c, func() (map[string][]byte, error) {
 		files, err := alerts.Render(*scale)
 		if err != nil {
@@ -38,7 +38,7 @@ func alertsCommand(app *kingpin.Application) subcommand {
 	})
 }
 
-// contents reads all files, by path.
+// contents returns the contents of all files, by path.
 func contents(from fs.FS) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	return files, fs.WalkDir(from, ".", func(name string, entry fs.DirEntry, err error) error {
@@ -51,8 +51,8 @@ func contents(from fs.FS) (map[string][]byte, error) {
 
 // exportCommand writes files that are part of the program, by path, to a directory.
 func exportCommand(c *kingpin.CmdClause, files func() (map[string][]byte, error)) subcommand {
-	output := c.Flag("output", "Directory to write to; it is made if it does not exist.").Required().PlaceHolder("DIR").String()
-	force := c.Flag("force", "Replace files that were changed since.").Bool()
+	output := c.Flag("output", "Directory to write to. It is created if it does not exist.").Required().PlaceHolder("DIR").String()
+	force := c.Flag("force", "Replace existing files that differ.").Bool()
 	return subcommand{c.FullCommand(), func(_ context.Context, e environment) error {
 		from, err := files()
 		if err != nil {
@@ -73,7 +73,7 @@ func exportCommand(c *kingpin.CmdClause, files func() (map[string][]byte, error)
 	}}
 }
 
-// export is a set of files on their way to a directory. Nothing is written unless all of it may be.
+// export writes a set of files to a directory. It writes nothing unless it may write all of them.
 type export struct {
 	dir   string
 	force bool
@@ -86,7 +86,7 @@ type exported struct {
 	what    string // written, replaced or unchanged
 }
 
-// plan looks at what is there already.
+// plan compares the files with those that already exist.
 func (x *export) plan(from map[string][]byte) error {
 	var changed []string
 	for _, name := range slices.Sorted(maps.Keys(from)) {
@@ -103,7 +103,8 @@ func (x *export) plan(from map[string][]byte) error {
 		x.files = append(x.files, f)
 	}
 	if len(changed) > 0 && !x.force {
-		return fmt.Errorf("nothing was written, since these files are there and differ: %s; move them away, or replace them with --force", strings.Join(changed, ", "))
+		return hintedError{"nothing was written, because these files exist and differ: " + strings.Join(changed, ", "),
+			"move them away, or replace them with --force"}
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-// Command pingreq watches MQTT connections; see the README.
+// Command pingreq watches MQTT connections. The README explains it.
 package main
 
 import (
@@ -11,7 +11,7 @@ import (
 )
 
 func main() {
-	if version.Version == "" { // set by the linker in releases
+	if version.Version == "" { // the linker sets it in releases
 		version.Version = "devel"
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

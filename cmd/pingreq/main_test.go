@@ -14,7 +14,7 @@ func TestMain(m *testing.M) {
 	}})
 }
 
-// TestScripts runs the program as a user does; testdata/*.txtar are named by topic.
+// TestScripts runs the program as a user does, with the scripts testdata/*.txtar.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true})
 }

@@ -13,24 +13,26 @@ import (
 	"github.com/prometheus/common/promslog"
 
 	"github.com/pingreq/pingreq/internal/agent"
+	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
 // probeCommand runs each probe once.
 func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcommand {
-	c := app.Command("probe", "Run each probe once against brokers, and say what was found. Exit 0: all well; 1: something failed; 2: usage.")
+	c := app.Command("probe", "Run each probe once against brokers and print the results. Exit code 0: all is well; 1: something failed; 2: usage error.")
 	urls := c.Arg("url", "Broker: mqtt://host:1883, mqtts://host:8883, ws://host/mqtt, wss://host/mqtt or unix:///path.").Strings()
 	file := c.Flag("config.file", "Probe the targets of this configuration instead of URLs.").PlaceHolder("FILE").String()
-	kinds := c.Flag("kind", "Only this kind of probe; repeat for more. Default: all of the suite that take three minutes at most.").PlaceHolder("KIND").Enums(catalog.Names()...)
+	kinds := c.Flag("kind", "Run only this kind of probe. Repeat the flag for more kinds. Default: all probes of the suite that take at most three minutes.").PlaceHolder("KIND").Enums(catalog.Names()...)
 	hold := c.Flag("hold", "How long to hold sessions.").Default("12s").Duration()
-	output := c.Flag("output", "table, json, or nagios (one line, plugin exit codes 0 to 3).").Default("table").Enum("table", "json", "nagios")
+	output := c.Flag("output", "Format: table, json, or nagios (one line, plugin exit codes 0 to 3).").Default("table").Enum("table", "json", "nagios")
 	uf := addURLFlags(c)
 	return subcommand{c.FullCommand(), func(ctx context.Context, e environment) error {
-		// Another id than the agent's on the same host: they must not take over each other's sessions.
+		// The id must differ from the agent's on the same host, or the two take over each other's
+		// sessions.
 		host, _ := os.Hostname()
 		o := uf.options(e, catalog, map[string]any{"agent.id": fmt.Sprintf("probe-%.32s-%d", host, os.Getpid())})
 		if o.Keepalive == 0 {
-			o.Keepalive = 5 * time.Second // so that a short hold sees pings
+			o.Keepalive = 5 * time.Second // so that there are pings in a short hold
 		}
 		cfg, err := loadConfig(e, *file, *urls, o)
 		if err != nil {
@@ -59,15 +61,15 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 	}}
 }
 
-// longRun is the time that a run may take of a probe that runs without being asked for.
+// longRun is the longest time of a run without --kind. Probes with longer runs need --kind.
 const longRun = 3 * time.Minute
 
-// withoutLong leaves out what may take long, and says so.
+// withoutLong leaves out probes that may take long, and prints which ones.
 func withoutLong(w io.Writer, plan []synthetic.Job) []synthetic.Job {
 	return slices.DeleteFunc(plan, func(p synthetic.Job) bool {
 		long := !p.Kind.Held() && p.Schedule.Timeout > longRun
 		if long {
-			fmt.Fprintf(w, "not run: %s, which may take %s; ask for it with --kind=%s\n", p.ID, p.Schedule.Timeout, p.ID.Kind)
+			fmt.Fprintln(w, config.Message(fmt.Sprintf("not run: %s may take %s", p.ID, p.Schedule.Timeout), "to run it, add --kind="+p.ID.Kind))
 		}
 		return long
 	})
@@ -79,7 +81,8 @@ type result struct {
 	synthetic.Report
 }
 
-// oneShot runs every probe of a plan once, side by side, and shows on a terminal how far it is.
+// oneShot runs every probe of a plan once, all at the same time. It shows the progress on a
+// terminal.
 func oneShot(ctx context.Context, e environment, plan []synthetic.Job, hold time.Duration) []result {
 	progress := newProgress(e.stderr, len(plan))
 	defer progress.clear()
@@ -102,9 +105,10 @@ func oneShot(ctx context.Context, e environment, plan []synthetic.Job, hold time
 	return results
 }
 
-// progress shows on a terminal how far a one-shot run is; elsewhere it is silent.
+// progress shows the progress of a one-shot run on a terminal. To any other output it writes
+// nothing.
 type progress struct {
-	w     io.Writer // nil: no terminal
+	w     io.Writer // nil if there is no terminal
 	total int
 	start time.Time
 

@@ -12,8 +12,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// verdict is the exit code of a set of results: 1 unless all is well. What the broker does not offer is no fault, but not
-// all that there is.
+// verdict returns the exit code of a set of results. It is 0 if at least one probe succeeded, and
+// all others were unsupported by the broker. Otherwise it is 1.
 func verdict(results []result) error {
 	if n := count(results); n[synthetic.Failure] > 0 || n[synthetic.Inconclusive] > 0 || n[synthetic.Success] == 0 {
 		return exitError(exitFailure)
@@ -30,7 +30,7 @@ func count(results []result) map[synthetic.Outcome]int {
 	return n
 }
 
-// printTable prints for people: a line for each probe, and below each what else is known.
+// printTable prints a table for humans to read: a line for each probe, and the details below it.
 func printTable(w io.Writer, results []result) error {
 	c := paletteFor(w)
 	head := []string{"TARGET", "PROBE", "OUTCOME", "TIME", "DETAIL"}
@@ -94,7 +94,7 @@ func phaseLine(r result) string {
 	}
 	end := "total "
 	if !r.Connected {
-		end = "broke off after "
+		end = "failed after "
 	}
 	return strings.Join(parts, ", ") + ", " + end + total.Round(time.Microsecond).String()
 }
@@ -119,7 +119,7 @@ type jsonResult struct {
 	Facts     map[string]string  `json:"facts,omitempty"`
 }
 
-// printJSON prints one array, for programs.
+// printJSON prints one array, for programs to read.
 func printJSON(w io.Writer, results []result) error {
 	out := make([]jsonResult, len(results))
 	for i, r := range results {
@@ -157,7 +157,7 @@ const (
 	nagiosUnknown  = 3
 )
 
-// printNagios prints one line in the manner of monitoring plugins.
+// printNagios prints one line in the format of monitoring plugins.
 func printNagios(w io.Writer, results []result) error {
 	n := count(results)
 	code, word := nagiosUnknown, "UNKNOWN"

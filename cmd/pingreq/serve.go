@@ -18,12 +18,12 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// serveCommand is the agent.
+// serveCommand runs the agent.
 func serveCommand(app *kingpin.Application, catalog synthetic.Catalog) subcommand {
-	c := app.Command("serve", "Watch brokers and export metrics: those of a configuration file, or of URLs with a default suite of probes.")
+	c := app.Command("serve", "Watch brokers and export metrics. The brokers come from a configuration file, or from URLs that get the default suite of probes.")
 	urls := c.Arg("url", "Broker: mqtt://host:1883, mqtts://host:8883, ws://host/mqtt, wss://host/mqtt or unix:///path.").Strings()
-	file := c.Flag("config.file", "Configuration file; default: "+defaultConfigFile+" if it exists.").PlaceHolder("FILE").String()
-	agentID := c.Flag("agent.id", "Name of this agent, different from every other agent's; default: the host's name.").String()
+	file := c.Flag("config.file", "Configuration file. Default: "+defaultConfigFile+" if it exists.").PlaceHolder("FILE").String()
+	agentID := c.Flag("agent.id", "Name of this agent. Every agent needs a different name. Default: the host name.").String()
 	uf := addURLFlags(c)
 	wf := kingpinflag.AddFlags(c, ":10883")
 	return subcommand{c.FullCommand(), func(ctx context.Context, e environment) error {

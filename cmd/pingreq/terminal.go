@@ -12,13 +12,14 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// isTerminal tells whether w shows to a person.
+// isTerminal reports whether w is a terminal.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// terminalWidth is the number of columns of the terminal behind w; without one there is no limit.
+// terminalWidth returns the number of columns of the terminal w. If w is not a terminal, there is
+// no limit.
 func terminalWidth(w io.Writer) int {
 	if f, ok := w.(*os.File); ok {
 		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
@@ -28,7 +29,8 @@ func terminalWidth(w io.Writer) int {
 	return math.MaxInt
 }
 
-// wrap breaks text between words into lines of at most width columns, where the words allow it.
+// wrap breaks text between words into lines of at most width columns. A word that is longer has its
+// own line.
 func wrap(text string, width int) (lines []string) {
 	line := ""
 	for _, word := range strings.Fields(text) {
@@ -44,7 +46,7 @@ func wrap(text string, width int) (lines []string) {
 	return append(lines, line)
 }
 
-// palette colours words on a terminal; elsewhere it leaves them as they are.
+// palette colours words on a terminal. For any other output it does not change them.
 type palette bool
 
 func paletteFor(w io.Writer) palette {
@@ -62,7 +64,7 @@ func (p palette) paint(code, s string) string {
 func (p palette) bold(s string) string { return p.paint("1", s) }
 func (p palette) dim(s string) string  { return p.paint("2", s) }
 
-// outcome colours a word as its outcome.
+// outcome colours a word by an outcome.
 func (p palette) outcome(o synthetic.Outcome, s string) string {
 	switch o {
 	case synthetic.Success:

@@ -21,24 +21,29 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// Options are what an agent is made of.
+// Options are the settings of an agent.
 type Options struct {
+	// Config is the configuration to begin with.
 	Config *config.Config
-	Kinds  []synthetic.Kind // those that the configuration was loaded with
+	// Kinds are the kinds of probes that the configuration was loaded with.
+	Kinds []synthetic.Kind
+	// Logger gets the log of the agent and its probes.
 	Logger *slog.Logger
-	// Load loads the configuration anew, for [Agent.Reload]; nil: it cannot change.
+	// Load loads the configuration again, for [Agent.Reload]. If it is nil, the configuration
+	// cannot change.
 	Load func() (*config.Config, config.Warnings, error)
-	// File is the file that Load reads; a change of its content is a reload. Empty: there is none.
+	// File is the file that Load reads. If its content changes, the agent reloads. If it is empty,
+	// no file is watched.
 	File string
-	// Hangups are signals of which each is a reload; may be nil.
+	// Hangups receives signals. The agent reloads at each signal. It may be nil.
 	Hangups <-chan os.Signal
 }
 
-// Agent is the wiring: plan, runner, sinks, web.
+// Agent connects the plan, the runner, the sinks and the web pages.
 type Agent struct {
 	log      *slog.Logger
 	load     func() (*config.Config, config.Warnings, error)
-	watched  *watched // nil: no file is watched
+	watched  *watched // nil if no file is watched
 	hangups  <-chan os.Signal
 	registry *prometheus.Registry
 	gatherer prometheus.Gatherer
@@ -49,12 +54,13 @@ type Agent struct {
 	board    *web.Board
 
 	requests chan *request
-	stopped  chan struct{}                                // closed when no request is taken any more
-	state    *state                                       // in use; changed by the goroutine that runs the plan alone
+	stopped  chan struct{}                                // closed when no more requests are accepted
+	state    *state                                       // in use; only the goroutine of runPlan changes it
 	labels   atomic.Pointer[map[string]map[string]string] // of the targets, by name
 }
 
-// New builds everything that can fail before anything is started. The error says what of the configuration cannot be used.
+// New builds everything that can fail, and starts nothing. The error says which parts of the
+// configuration cannot be used.
 func New(o Options) (*Agent, error) {
 	a := &Agent{log: o.Logger, load: o.Load, hangups: o.Hangups, registry: prometheus.NewRegistry(), board: web.NewBoard(), requests: make(chan *request), stopped: make(chan struct{})}
 	if o.File != "" && o.Load != nil {
@@ -85,7 +91,7 @@ func New(o Options) (*Agent, error) {
 	return a, nil
 }
 
-// Plan lists the probes that the agent begins with.
+// Plan returns the probes that the agent begins with.
 func (a *Agent) Plan() []synthetic.Job { return a.state.plan }
 
 // Run runs the probes and has serve serve the metrics until ctx is done or a part fails. Then it
@@ -128,7 +134,7 @@ func (a *Agent) serve(ctx context.Context, serve func(context.Context, http.Hand
 	return nil
 }
 
-// obey reloads at each hangup until ctx is done.
+// obey reloads at each hangup signal until ctx is done.
 func (a *Agent) obey(ctx context.Context) error {
 	for {
 		select {

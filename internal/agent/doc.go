@@ -1,3 +1,4 @@
-// Package agent wires the program together: a configuration becomes a plan, a runner runs its probes, sinks take what they
-// find, and the web pages show it. It reads what brokers publish of themselves, too.
+// Package agent connects the parts of the program. It turns a configuration into a plan, runs the
+// probes with a runner, hands their results to sinks, and shows them on the web pages. It also
+// reads what brokers publish about themselves.
 package agent

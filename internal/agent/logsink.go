@@ -12,13 +12,14 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// logSink writes to the log what changed: the first failure, each other reason, the recovery, and the notable events.
-// What repeats itself is at level debug, and a probe with many sessions gets a bounded number of lines.
+// logSink writes changes to the log: the first failure, each failure with another reason, the
+// recovery, and notable events. Repetitions have the level debug. A probe with many sessions gets a
+// limited number of lines.
 type logSink struct {
 	log *slog.Logger
 
 	mu   sync.Mutex
-	last map[slotID]string // latest reason; "" = success
+	last map[slotID]string // latest reason; "" is success
 	some map[synthetic.Identity]*rate.Sometimes
 }
 
@@ -27,7 +28,7 @@ type slotID struct {
 	slot int
 }
 
-// NewLogSink makes a sink that writes to the log what changed.
+// NewLogSink returns a sink that writes changes to the log.
 func NewLogSink(log *slog.Logger) synthetic.Sink {
 	return &logSink{log: log, last: map[slotID]string{}, some: map[synthetic.Identity]*rate.Sometimes{}}
 }
@@ -54,7 +55,7 @@ func (s *logSink) Report(id synthetic.Identity, r synthetic.Report) {
 		if e := r.Ending; e != nil {
 			attrs = append(attrs, slog.String("initiator", string(e.Initiator)), slog.String("evidence", string(e.Evidence)))
 		}
-	default: // not a word about the target, but worth knowing
+	default: // the outcome is not about the target, but it is useful to know
 		text = "probe " + string(r.Outcome)
 		if s.changed(id, r.Slot, string(r.Outcome)+r.Detail) {
 			level = slog.LevelInfo
@@ -104,7 +105,8 @@ func (s *logSink) Forget(id synthetic.Identity) {
 	maps.DeleteFunc(s.last, func(k slotID, _ string) bool { return k.id == id })
 }
 
-// changed notes the latest reason of a session and tells whether it is another one than before. The first success is none.
+// changed records the latest reason of a session and reports whether it changed. The first success
+// is not a change.
 func (s *logSink) changed(id synthetic.Identity, slot int, reason string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,7 +116,8 @@ func (s *logSink) changed(id synthetic.Identity, slot int, reason string) bool {
 	return was != reason || !known && reason != ""
 }
 
-// write writes one line; at info and above no more than a few in ten seconds for each probe.
+// write writes one line. At level info and above it limits the lines of each probe: after the first
+// 20 it writes at most one in 2 seconds.
 func (s *logSink) write(id synthetic.Identity, level slog.Level, text string, attrs []slog.Attr) {
 	line := func() { s.log.LogAttrs(context.Background(), level, text, attrs...) }
 	if level < slog.LevelInfo {

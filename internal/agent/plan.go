@@ -11,7 +11,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// Plan builds the probes of a configuration. The error says what is wrong with which probe.
+// Plan builds the probes of a configuration. The error names each faulty probe and its fault.
 func Plan(cfg *config.Config) ([]synthetic.Job, error) {
 	return build(cfg, newClientEnv(cfg, newGates(cfg, nil), synthetic.NewIDPools()))
 }
@@ -19,7 +19,8 @@ func Plan(cfg *config.Config) ([]synthetic.Job, error) {
 // gates are the connect rate limits of the targets, by name.
 type gates map[string]*rate.Limiter
 
-// newGates takes over the limits of targets that were there before, since what goes on at them counts.
+// newGates returns the limits of a configuration. It keeps the limit of a target that existed
+// before, so that recent connects still count.
 func newGates(cfg *config.Config, before gates) gates {
 	g := gates{}
 	for _, t := range cfg.Targets {
@@ -39,7 +40,8 @@ func (g gates) adjust(cfg *config.Config) {
 	}
 }
 
-// clientEnv gives what the agent has for a client of a target. Clients of one target share its connect rate limit.
+// clientEnv returns the environment for a client of a target. Clients of one target share its
+// connect rate limit.
 type clientEnv func(t *synthetic.Target, id synthetic.Identity, timeout time.Duration) synthetic.Env
 
 func newClientEnv(cfg *config.Config, g gates, ids *synthetic.IDPools) clientEnv {
@@ -67,14 +69,15 @@ func build(cfg *config.Config, env clientEnv) ([]synthetic.Job, error) {
 	return jobs, errors.Join(errs...)
 }
 
-// sameAgent compares what clients are named by.
+// sameAgent reports whether two agents give their clients the same names.
 func sameAgent(a, b config.Agent) bool {
 	a.OldNames, b.OldNames = false, false
 	return a == b
 }
 
-// sameTarget compares targets but for what is changed under a running probe: the labels are added to its series when they are
-// gathered, and the connect rate limit is shared.
+// sameTarget reports whether two targets are the same for a running probe. It ignores settings that
+// can change while the probe runs: labels, which are added when the series are gathered, and the
+// connect rate, because its limit is shared.
 func sameTarget(a, b synthetic.Target) bool {
 	a.Labels, b.Labels = nil, nil
 	a.ConnectRate, b.ConnectRate = 0, 0

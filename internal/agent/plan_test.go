@@ -8,7 +8,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
-// base is a configuration of one target and another that its probe receives at.
+// base is a configuration with one target, and another one where the probe receives.
 const base = `
 agent: {id: a}
 targets:
@@ -32,7 +32,8 @@ func stateOf(t *testing.T, yaml string) *state {
 	return s
 }
 
-// TestSame changes a configuration in one place, and expects the probe to run on just where the change does not concern it.
+// TestSame changes a configuration in one place. It expects that the probe stays the same if the
+// change does not concern it.
 func TestSame(t *testing.T) {
 	before := stateOf(t, base)
 	for _, tt := range []struct {

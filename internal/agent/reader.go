@@ -19,14 +19,14 @@ import (
 	"github.com/pingreq/pingreq/synthetic/client"
 )
 
-// reader reads what one broker publishes of itself and of its clients.
+// reader reads what one broker publishes about itself and its clients.
 type reader struct {
 	spec    readerSpec
 	log     *slog.Logger
-	own     atomic.Pointer[ownFunc] // tells our clients from others, and those that a reload has just stopped
-	current ownFunc                 // the first of the two alone
-	sys     *sysReader              // nil: not read
-	events  *eventsReader           // nil: not read
+	own     atomic.Pointer[ownFunc] // true for our clients and for those that the last reload stopped
+	current ownFunc                 // true for our clients only
+	sys     *sysReader              // nil if $SYS is not read
+	events  *eventsReader           // nil if events are not read
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -34,27 +34,29 @@ type reader struct {
 
 type ownFunc func(clientID string) bool
 
-// readerSpec is what a broker's reader is made of: another one needs another reader.
+// readerSpec are the settings of a broker's reader. Other settings need another reader.
 type readerSpec struct {
 	target  synthetic.Target
 	profile synthetic.Profile
 	agent   config.Agent
-	sys     *config.Sys    // nil: not to be read
-	events  *config.Events // nil: not to be read
+	sys     *config.Sys    // nil if $SYS is not read
+	events  *config.Events // nil if events are not read
 }
 
 const (
-	// readerTimeout is how long connecting to read what a broker publishes, and each answer to SUBSCRIBE, may take.
+	// readerTimeout is the longest time for the connect of a reader, and for each answer to
+	// SUBSCRIBE.
 	readerTimeout = 20 * time.Second
-	// readerEvery is how often the states of reading are looked at: for the log, and for a dialect that was found.
+	// readerEvery is how often a reader checks its states, for the log and for a detected dialect.
 	readerEvery = time.Second
-	// sysRole and eventsRole tell the two connections apart.
+	// sysRole and eventsRole distinguish the two connections.
 	sysRole, eventsRole = "sys", "events"
 )
 
-// readerSpecs are the brokers that are to be read, by target. The error says why one cannot be.
+// readerSpecs returns the settings of all readers, by target. The error says which reader cannot be
+// made and why.
 func readerSpecs(cfg *config.Config, env clientEnv) (map[string]*readerSpec, error) {
-	profile, _ := cfg.Profile(synthetic.DefaultProfile().Name) // which is always among them
+	profile, _ := cfg.Profile(synthetic.DefaultProfile().Name) // it always exists
 	specs := map[string]*readerSpec{}
 	var errs []error
 	for _, t := range cfg.Targets {
@@ -69,7 +71,7 @@ func readerSpecs(cfg *config.Config, env clientEnv) (map[string]*readerSpec, err
 			continue
 		}
 		if _, err := s.listener(env, sysRole, nil, nil); err != nil {
-			errs = append(errs, fmt.Errorf("what target %s publishes of itself: %w", t.Name, err))
+			errs = append(errs, fmt.Errorf("reading $SYS and client events of target %s: %w", t.Name, err))
 		}
 		specs[t.Name] = s
 	}
@@ -81,17 +83,17 @@ func (s *readerSpec) same(o *readerSpec) bool {
 		reflect.DeepEqual(s.sys, o.sys) && reflect.DeepEqual(s.events, o.events)
 }
 
-// listener makes a listener at the broker.
+// listener returns a listener at the broker.
 func (s *readerSpec) listener(env clientEnv, role string, filters []string, h client.Handler) (*client.Listener, error) {
 	return client.NewListener(env(&s.target, s.identity(role), readerTimeout), &s.profile, role, filters, h)
 }
 
-// identity names the client of a role.
+// identity returns the identity of the client with a role.
 func (s *readerSpec) identity(role string) synthetic.Identity {
 	return synthetic.Identity{Target: s.target.Name, Kind: role, Probe: role, Profile: s.profile.Name}
 }
 
-// sysOptions says how to read $SYS in the words of the package that reads it.
+// sysOptions turns the configuration into the options of package sys.
 func sysOptions(c *config.Sys) sys.Options {
 	o := sys.Options{Dialect: c.Dialect, Nodes: sys.OwnNode, Values: c.Values}
 	if c.AllNodes {
@@ -100,7 +102,7 @@ func sysOptions(c *config.Sys) sys.Options {
 	return o
 }
 
-// newReader makes the reader of a broker, and its series.
+// newReader returns the reader of a broker and makes its series.
 func newReader(spec *readerSpec, env clientEnv, own ownFunc, fleet *sys.Fleet, clients *events.Collector, log *slog.Logger) (*reader, error) {
 	log = log.With("target", spec.target.Name)
 	b := &reader{spec: *spec, log: log, current: own}
@@ -128,8 +130,8 @@ func newReader(spec *readerSpec, env clientEnv, own ownFunc, fleet *sys.Fleet, c
 	return b, nil
 }
 
-// ownClients tells the agent's own clients at a target from others: those of its probes, of probes of other targets that come here,
-// too, and those that listen.
+// ownClients returns a function that recognizes the agent's own clients at a target. These are the
+// clients of its probes, of other targets' probes that also connect here, and of the readers.
 func (s *state) ownClients(spec *readerSpec) ownFunc {
 	var named []synthetic.Entry
 	for _, role := range []string{sysRole, eventsRole} {
@@ -144,7 +146,8 @@ func (s *state) ownClients(spec *readerSpec) ownFunc {
 	return synthetic.OwnClients(s.env(&spec.target, synthetic.Identity{}, 0), named)
 }
 
-// disown tells our clients from others anew. What is told of those that leave now comes later, so they stay ours until the next time.
+// disown sets the function that recognizes our own clients. Messages about clients that leave now
+// arrive later, so those clients still count as ours until the next call.
 func (b *reader) disown(next ownFunc) {
 	before := b.current
 	b.current = next
@@ -152,13 +155,13 @@ func (b *reader) disown(next ownFunc) {
 	b.own.Store(&either)
 }
 
-// start reads until stop, or until ctx is done, and logs what changes.
+// start begins to read and to log changes. The reading ends at stop, or when ctx is done.
 func (b *reader) start(ctx context.Context) {
 	ctx, b.cancel = context.WithCancel(ctx)
 	b.running.Go(func() { b.read(ctx) })
 }
 
-// stop ends the reading in order. What was read is of the past.
+// stop ends the reading in order. After that, the values that were read are out of date.
 func (b *reader) stop() {
 	b.cancel()
 	b.running.Wait()
@@ -196,12 +199,13 @@ func (b *reader) read(ctx context.Context) {
 	}
 }
 
-// askAgain is the end of a sentence on a refusal.
+// askAgain returns the reason of a refusal for the log.
 func askAgain(why error, filters []string, again time.Duration) string {
-	return fmt.Sprintf("%s; allow the client to read %v; asking again in %s", why, filters, again)
+	return fmt.Sprintf("%s; allow the client to read %v; next attempt in %s", why, filters, again)
 }
 
-// partlyRefused logs which topic filters a broker refuses while it grants others, each time that this changes.
+// partlyRefused logs which topic filters a broker refuses while it grants others. It logs each
+// change.
 type partlyRefused struct {
 	log  *slog.Logger
 	what string
@@ -210,7 +214,7 @@ type partlyRefused struct {
 
 func (p *partlyRefused) tell(refused []string) {
 	if len(refused) > 0 && !slices.Equal(refused, p.last) {
-		p.log.Warn(p.what+" partly refused: allow the client to read these topics, too", "topics", strings.Join(refused, ", "))
+		p.log.Warn(p.what+" partly refused: also allow the client to read these topics", "topics", strings.Join(refused, ", "))
 	}
 	p.last = refused
 }

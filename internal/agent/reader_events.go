@@ -12,18 +12,19 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// eventsReader reads what one broker tells of its clients, in the dialect that is configured or found under $SYS.
+// eventsReader reads what one broker publishes about its clients. The dialect is configured, or
+// detected from $SYS.
 type eventsReader struct {
 	events *events.Broker
 	log    partlyRefused
-	set    string     // dialect; sys.Auto: found under $SYS
-	sys    *sysReader // nil: not read
+	set    string     // configured dialect; with sys.Auto it is detected from $SYS
+	sys    *sysReader // nil if $SYS is not read
 	listen listenFunc
 
-	first     string // node, until that of the $SYS values is known; read and written by the listener alone
-	dialect   string // that is followed; "" = none yet
+	first     string // node to use until $SYS names one; only the listener reads and writes it
+	dialect   string // dialect in use; "" if there is none yet
 	filters   []string
-	cancel    context.CancelFunc // of the listener; nil: there is none
+	cancel    context.CancelFunc // of the listener; nil if there is none
 	listening sync.WaitGroup
 
 	state events.State
@@ -33,7 +34,7 @@ type eventsReader struct {
 
 var _ client.Handler = (*eventsReader)(nil)
 
-// listenFunc makes a listener at the broker for topic filters.
+// listenFunc returns a listener at the broker for topic filters.
 type listenFunc func(filters []string, h client.Handler) (*client.Listener, error)
 
 func newEventsReader(spec *readerSpec, o events.Options, s *sysReader, clients *events.Collector, listen listenFunc, log *slog.Logger) (*eventsReader, error) {
@@ -49,7 +50,8 @@ func newEventsReader(spec *readerSpec, o events.Options, s *sysReader, clients *
 	return r, err
 }
 
-// isOwn tells whether a node is the one whose events count: that of the $SYS values or, while there are none, the first that told anything.
+// isOwn reports whether the events of a node count. They count for the node of the $SYS values.
+// While there are no $SYS values, they count for the first node that published an event.
 func (r *eventsReader) isOwn(node string) bool {
 	if ours := r.sys.sys.Node(); ours != "" {
 		r.first = ours
@@ -60,16 +62,17 @@ func (r *eventsReader) isOwn(node string) bool {
 	return node == r.first
 }
 
-// follow listens in the dialect that is known by now; another one than before takes its place.
+// follow listens in the current dialect. If the dialect changed, it stops the old listener and
+// starts a new one.
 func (r *eventsReader) follow(ctx context.Context, now time.Time) {
 	name := r.set
 	if name == sys.Auto {
 		s := r.sys.sys.Status(now)
 		if name = s.Dialect; name == "" {
 			if r.dialect == "" {
-				r.events.Waiting("Which broker it is cannot be told from $SYS, which is " + string(s.State) + ": set sys.dialect.")
+				r.events.Waiting("The broker cannot be detected, because $SYS is " + string(s.State) + ": set sys.dialect.")
 			}
-			return // over a reconnect, it is taken for the same broker
+			return // during a reconnect, the broker counts as the same
 		}
 	}
 	if name == r.dialect {
@@ -79,7 +82,7 @@ func (r *eventsReader) follow(ctx context.Context, now time.Time) {
 	r.dialect = name
 	d, ok := events.Named(name)
 	if !ok {
-		r.events.Unsupported(name + " publishes nothing of its clients.")
+		r.events.Unsupported(name + " publishes nothing about its clients.")
 		return
 	}
 	r.filters = d.Filters
@@ -121,10 +124,11 @@ func (r *eventsReader) Refused(why *mqtt.End, again time.Duration) {
 // Lost implements [client.Handler].
 func (r *eventsReader) Lost(why error, _ time.Duration) { r.events.Disconnected(why.Error()) }
 
-// silentFor is how long a broker may tell nothing before that is worth a line: our own clients come and go meanwhile.
+// silentFor is how long a broker may publish nothing before it is logged. During this time our own
+// clients connect and disconnect, so there should be events.
 const silentFor = 5 * time.Minute
 
-// tell logs a state that is new, a silent one when it lasts.
+// tell logs a new state. It logs the state silent only after silentFor.
 func (r *eventsReader) tell(now time.Time, log *slog.Logger) {
 	state, reason := r.events.Status()
 	if state != r.state {

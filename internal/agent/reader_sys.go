@@ -10,7 +10,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// sysReader reads what one broker says of itself.
+// sysReader reads what one broker publishes about itself.
 type sysReader struct {
 	sys    *sys.Broker
 	log    partlyRefused
@@ -42,7 +42,7 @@ func (r *sysReader) Refused(why *mqtt.End, again time.Duration) {
 // Lost implements [client.Handler].
 func (r *sysReader) Lost(why error, _ time.Duration) { r.sys.Disconnected(why.Error()) }
 
-// tell logs a state that is new: a good one once it was reached, a bad one with its reason.
+// tell logs a new state with its reason.
 func (r *sysReader) tell(now time.Time, log *slog.Logger) {
 	s := r.sys.Status(now)
 	switch {

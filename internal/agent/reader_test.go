@@ -9,8 +9,8 @@ import (
 	"github.com/pingreq/pingreq/collector/sys"
 )
 
-// TestSysOptions checks that what the configuration accepts is accepted where it is used: every
-// dialect, and the most values.
+// TestSysOptions expects that package sys accepts what the configuration accepts: every dialect,
+// and the largest number of values.
 func TestSysOptions(t *testing.T) {
 	fleet, err := sys.NewFleet(prometheus.NewRegistry(), false)
 	if err != nil {

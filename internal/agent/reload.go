@@ -10,15 +10,15 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// request asks for a reload; its answer is the error.
+// request asks for a reload. The answer is its error.
 type request struct{ answer chan error }
 
-// Reload loads the configuration anew and puts it to use: what did not change keeps its connections and counters, what went
-// away leaves no series. It returns when that is done. An error says what is wrong; then everything is as before. When ctx
-// is done, it returns, and the reload goes on.
+// Reload loads the configuration again, uses it, and then returns. Probes that did not change keep
+// their connections and counters. Probes that were removed leave no series. If Reload returns an
+// error, nothing has changed. When ctx is done, Reload returns and the reload continues.
 func (a *Agent) Reload(ctx context.Context) error {
 	if a.load == nil {
-		return errors.New("there is no configuration file to load anew: the targets were given on the command line")
+		return errors.New("there is no configuration file to reload, because the targets were given on the command line")
 	}
 	r := &request{make(chan error, 1)}
 	select {
@@ -40,7 +40,7 @@ func (a *Agent) Reload(ctx context.Context) error {
 
 var errStopping = errors.New("the agent is stopping")
 
-// runPlan runs the plan until ctx is done, and changes it as asked.
+// runPlan runs the plan until ctx is done. It handles requests for a reload.
 func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 	defer close(a.stopped)
 	x := &running{Agent: a, ctx: ctx, views: append(synthetic.Sinks{a.board}, more...)}
@@ -64,14 +64,14 @@ func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 			err := x.reload()
 			a.self.Reloaded(err == nil, time.Now())
 			if err != nil {
-				a.log.Error("configuration not reloaded: the one before is still in use", "err", err)
+				a.log.Error("configuration not reloaded: the previous one is still in use", "err", err)
 			}
 			r.answer <- err
 		}
 	}
 }
 
-// announce makes the series of probes, and the labels of the targets.
+// announce makes the series of the probes and sets the labels of the targets.
 func (a *Agent) announce(s *state) error {
 	labels := s.labels()
 	a.labels.Store(&labels)
@@ -91,12 +91,12 @@ func (a *Agent) admit(j *synthetic.Job) error {
 	return nil
 }
 
-// running is an agent that runs: it puts states to use.
+// running is an agent that runs. It changes from one state to the next.
 type running struct {
 	*Agent
 	ctx    context.Context // of the agent
 	runner *synthetic.Runner
-	views  synthetic.Sinks // the sinks beside the metrics
+	views  synthetic.Sinks // all sinks except the metrics
 }
 
 func (x *running) reload() error {
@@ -112,19 +112,20 @@ func (x *running) reload() error {
 		return err
 	}
 	for _, w := range warnings {
-		x.log.Warn("configuration", "warning", w)
+		x.log.Warn("configuration", "warning", w.Error())
 	}
 	if cfg.Agent.OldNames != x.state.cfg.Agent.OldNames {
-		x.log.Warn("configuration", "warning", "agent.old_sys_names changes with the next start of the agent, not with a reload")
+		x.log.Warn("configuration", "warning", "a reload does not change agent.old_sys_names: restart the agent")
 	}
-	if err := x.use(next); err != nil { // which nothing in a configuration can cause
+	if err := x.use(next); err != nil { // no configuration can cause this
 		x.log.Error("parts of the new configuration do not run: please report this", "err", err)
 	}
 	return nil
 }
 
-// use puts a state in the place of the one that runs: first what is gone leaves, then what is new comes. Probes that changed
-// do both, since they may have the same client identifiers, and measure anew.
+// use replaces the running state. First it stops the probes that are gone or changed, then it
+// starts those that are new or changed. A changed probe stops first because it may use the same
+// client ids again, and its measurements start again.
 func (x *running) use(next *state) error {
 	before, after := x.state.probes(), next.probes()
 	var gone, changed, fresh []synthetic.Identity
@@ -136,18 +137,18 @@ func (x *running) use(next *state) error {
 		case !x.state.same(old, next, p):
 			changed = append(changed, p.ID)
 		default:
-			p.Probes = old.Probes // that run on
+			p.Probes = old.Probes // they continue to run
 		}
 	}
 	for id := range before {
 		if after[id] == nil {
 			gone = append(gone, id)
-			x.forget(id) // so that nothing of it is served while it leaves its broker
+			x.forget(id) // so that its series disappear before it disconnects
 		}
 	}
 	x.retireReaders(next)
 	x.leave(gone, changed)
-	for _, id := range gone { // and its last report
+	for _, id := range gone { // again, because of its last report
 		x.forget(id)
 	}
 	for _, id := range changed {
@@ -169,13 +170,13 @@ func (x *running) use(next *state) error {
 	return errors.Join(errs...)
 }
 
-// forget deletes what is kept of a probe.
+// forget deletes the series and results of a probe.
 func (x *running) forget(id synthetic.Identity) {
 	x.probes.Forget(id)
 	x.views.Forget(id)
 }
 
-// leave stops probes side by side.
+// leave stops probes, all at the same time.
 func (x *running) leave(ids ...[]synthetic.Identity) {
 	var all sync.WaitGroup
 	for _, some := range ids {
@@ -198,7 +199,7 @@ func (x *running) start(jobs []synthetic.Job) error {
 	return nil
 }
 
-// retireReaders hands the readers that need no change to the next state, and stops the others.
+// retireReaders moves readers that need no change to the next state and stops the others.
 func (x *running) retireReaders(next *state) {
 	var all sync.WaitGroup
 	for name, b := range x.state.readers {
@@ -233,7 +234,7 @@ func (x *running) startReaders(s *state) error {
 		}
 		b, err := newReader(spec, s.env, s.ownClients(spec), x.fleet, x.clients, x.log)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("what target %s publishes of itself: %w", name, err))
+			errs = append(errs, fmt.Errorf("reading $SYS and client events of target %s: %w", name, err))
 			continue
 		}
 		b.start(x.ctx)
@@ -242,7 +243,7 @@ func (x *running) startReaders(s *state) error {
 	return errors.Join(errs...)
 }
 
-// stopReaders stops all readers side by side.
+// stopReaders stops all readers, all at the same time.
 func (x *running) stopReaders() {
 	var all sync.WaitGroup
 	for _, b := range x.state.readers {

@@ -10,19 +10,20 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// state is what a configuration became.
+// state is a configuration with everything that is built from it.
 type state struct {
 	cfg   *config.Config
 	gates gates
-	ids   *synthetic.IDPools // lent to the clients of this and of every other configuration
+	ids   *synthetic.IDPools // shared by the clients of all configurations
 	env   clientEnv
 	plan  []synthetic.Job
 	specs map[string]*readerSpec // by target
 
-	readers map[string]*reader // that run, by target
+	readers map[string]*reader // the running readers, by target
 }
 
-// prepare makes all of a configuration that can fail, and changes nothing of what runs. before is the state in use, if any.
+// prepare builds everything in a configuration that can fail. It does not change the running state.
+// before is the state in use, or nil.
 func prepare(cfg *config.Config, before *state) (*state, error) {
 	s := &state{cfg: cfg, ids: synthetic.NewIDPools(), readers: map[string]*reader{}}
 	if before != nil {
@@ -36,7 +37,7 @@ func prepare(cfg *config.Config, before *state) (*state, error) {
 	return s, errors.Join(errs[:]...)
 }
 
-// labels are the targets' own labels, by target.
+// labels returns the targets' own labels, by target.
 func (s *state) labels() map[string]map[string]string {
 	labels := map[string]map[string]string{}
 	for _, t := range s.cfg.Targets {
@@ -45,7 +46,7 @@ func (s *state) labels() map[string]map[string]string {
 	return labels
 }
 
-// probes finds the probes of the plan by identity.
+// probes returns the probes of the plan by identity.
 func (s *state) probes() map[synthetic.Identity]*synthetic.Job {
 	all := map[synthetic.Identity]*synthetic.Job{}
 	for i := range s.plan {
@@ -54,7 +55,7 @@ func (s *state) probes() map[synthetic.Identity]*synthetic.Job {
 	return all
 }
 
-// others returns the targets that a probe connects to beside its own.
+// others returns the targets that a probe connects to in addition to its own.
 func (s *state) others(j *synthetic.Job) (targets []synthetic.Target) {
 	clients := j.Kind.Clients(j.Profile, j.Options)
 	for _, name := range slices.Sorted(maps.Keys(clients.At)) {
@@ -65,8 +66,8 @@ func (s *state) others(j *synthetic.Job) (targets []synthetic.Target) {
 	return targets
 }
 
-// same reports whether a probe of this state does the same in every respect as one of the next state,
-// so that it need not be stopped.
+// same reports whether a probe of this state does exactly the same as one of the next state. Then
+// it need not stop.
 func (s *state) same(p *synthetic.Job, next *state, q *synthetic.Job) bool {
 	return p.Kind.Name == q.Kind.Name && p.Schedule == q.Schedule && sameAgent(s.cfg.Agent, next.cfg.Agent) &&
 		sameTarget(p.Target, q.Target) && slices.EqualFunc(s.others(p), next.others(q), sameTarget) &&

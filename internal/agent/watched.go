@@ -8,19 +8,20 @@ import (
 	"time"
 )
 
-// watched is a file whose content is watched. It is read every so often: that works on every file system, over a rename by
-// an editor, and with the links that Kubernetes swaps.
+// watched watches the content of a file. It reads the file regularly, because that works on every
+// file system, after a rename by an editor, and with the links that Kubernetes replaces.
 type watched struct {
 	path string
 
 	mu   sync.Mutex
-	used digest // content that was loaded last, or tried
+	used digest // of the content for which the latest load was tried
 }
 
-// digest tells contents apart; the zero value is that of a file that cannot be read.
+// digest identifies a content. The zero value stands for a file that cannot be read.
 type digest [sha256.Size]byte
 
-// watchEvery is how often the file is read. A new content has to be seen twice: it may be half written.
+// watchEvery is how often the file is read. New content counts after it was seen twice, because it
+// may be half written the first time.
 const watchEvery = time.Second
 
 func newWatched(path string) *watched {
@@ -29,7 +30,8 @@ func newWatched(path string) *watched {
 	return w
 }
 
-// digest is that of the content. What is no file with a content that stays, such as a pipe, has none.
+// digest returns the digest of the content. For anything except a regular file, such as a pipe, it
+// returns the zero value.
 func (w *watched) digest() digest {
 	if info, err := os.Stat(w.path); err != nil || !info.Mode().IsRegular() {
 		return digest{}
@@ -41,7 +43,7 @@ func (w *watched) digest() digest {
 	return sha256.Sum256(content)
 }
 
-// note notes that the content of now is about to be loaded.
+// note records that the current content is about to be loaded.
 func (w *watched) note() {
 	d := w.digest()
 	w.mu.Lock()
@@ -49,14 +51,15 @@ func (w *watched) note() {
 	w.used = d
 }
 
-// isNews tells whether the content is another one than was loaded. A file that is gone is not.
+// isNews reports whether the content differs from the loaded one. A missing file is not news.
 func (w *watched) isNews(d digest) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return d != w.used && d != digest{}
 }
 
-// run calls changed after each change of the content, until ctx is done. The error is for whoever asks for a reload by hand.
+// run calls changed after each change of the content, until ctx is done. It ignores the error of
+// changed, which is only useful for a reload by hand.
 func (w *watched) run(ctx context.Context, changed func(context.Context) error) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()

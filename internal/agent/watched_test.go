@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestWatched changes a file in the ways that people and programs do.
+// TestWatched changes a file in the usual ways of humans and programs.
 func TestWatched(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pingreq.yaml")
 	write := func(text string) func() {
@@ -62,7 +62,7 @@ func TestWatched(t *testing.T) {
 	})
 }
 
-// TestWatchedPipe has no content that stays.
+// TestWatchedPipe watches a device, which has no constant content.
 func TestWatchedPipe(t *testing.T) {
 	w := newWatched(os.DevNull)
 	if d := w.digest(); d != (digest{}) {

@@ -11,17 +11,17 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// Config is a complete configuration that was found without fault.
+// Config is a complete configuration without faults.
 type Config struct {
 	Agent    Agent
 	Targets  []synthetic.Target
-	Profiles []synthetic.Profile // the one named default is always among them
+	Profiles []synthetic.Profile // always contains the profile named default
 
 	probes   []plannedProbe
 	sections sections // as loaded and completed, for Print
 }
 
-// plannedProbe is a section of the file with the options of its kind.
+// plannedProbe is a probe section of the file, with the options of its kind.
 type plannedProbe struct {
 	probeSection
 	path    string // of the section
@@ -29,7 +29,7 @@ type plannedProbe struct {
 	options any
 }
 
-// Target finds a target by name.
+// Target returns the target with this name. It returns false if there is none.
 func (c *Config) Target(name string) (synthetic.Target, bool) {
 	i := slices.IndexFunc(c.Targets, func(t synthetic.Target) bool { return t.Name == name })
 	if i < 0 {
@@ -38,7 +38,7 @@ func (c *Config) Target(name string) (synthetic.Target, bool) {
 	return c.Targets[i], true
 }
 
-// Profile finds a profile by name.
+// Profile returns the profile with this name. It returns false if there is none.
 func (c *Config) Profile(name string) (synthetic.Profile, bool) {
 	i := slices.IndexFunc(c.Profiles, func(p synthetic.Profile) bool { return p.Name == name })
 	if i < 0 {
@@ -47,34 +47,38 @@ func (c *Config) Profile(name string) (synthetic.Profile, bool) {
 	return c.Profiles[i], true
 }
 
-// Sys says how to read the $SYS topics of a target.
+// Sys sets how to read the $SYS topics of a target.
 type Sys struct {
-	Dialect  string // a name of package dialect; [dialect.Auto]: that of what is found
-	AllNodes bool   // of a cluster
-	Values   int    // numeric topics without a metric of their own to export, at most
+	// Dialect is a name of package dialect. With [dialect.Auto] the published topics decide.
+	Dialect string
+	// AllNodes reads the values of every node of a cluster, instead of those of one node.
+	AllNodes bool
+	// Values is the largest number of numeric topics to export that have no metric of their own.
+	Values int
 }
 
-// Sys returns how to read the $SYS topics of a target. It reports false if they are not read.
+// Sys returns how to read the $SYS topics of a target. It returns false if they are not read.
 func (c *Config) Sys(target string) (Sys, bool) {
 	s := c.sysSection(target)
 	return Sys{s.Dialect, s.Nodes == allNodes, s.Values}, s.Enabled && dialect.HasSys(s.Dialect)
 }
 
-// Events says how to read the client events of a target.
+// Events sets how to read the client events of a target.
 type Events struct {
-	// Dialect is a name of package dialect, also of a broker that publishes no events;
-	// [dialect.Auto]: that of what is found under $SYS.
-	Dialect  string
-	AllNodes bool // of a cluster
+	// Dialect is a name of package dialect. It may be the name of a broker that publishes no
+	// events. With [dialect.Auto] the topics under $SYS decide.
+	Dialect string
+	// AllNodes reads the events of every node of a cluster, instead of those of one node.
+	AllNodes bool
 }
 
-// Events returns how to read the client events of a target. It reports false if they are not read.
+// Events returns how to read the client events of a target. It returns false if they are not read.
 func (c *Config) Events(target string) (Events, bool) {
 	s := c.sysSection(target)
 	return Events{s.Dialect, s.Nodes == allNodes}, s.Enabled && s.Events
 }
 
-// allNodes is the value of sys.nodes for every node of a cluster.
+// allNodes is the value of sys.nodes that selects every node of a cluster.
 const allNodes = "all"
 
 func (c *Config) sysSection(target string) sysSection {
@@ -85,7 +89,7 @@ func (c *Config) sysSection(target string) sysSection {
 	return c.sections.Targets[i].Sys
 }
 
-// config completes the merged layers to a Config.
+// config turns the merged layers into a Config.
 func (l *loader) config(raw map[string]any) *Config {
 	l.unknownKeys("", raw, keysOf(reflect.TypeFor[sections]()))
 	c := &Config{sections: sections{Agent: l.agent(raw)}}
@@ -98,7 +102,7 @@ func (l *loader) config(raw map[string]any) *Config {
 	return c
 }
 
-// list gives the elements of a list at the top; false when the key is absent.
+// list returns the elements of a list at the top level. It returns false if the key is absent.
 func (l *loader) list(raw map[string]any, key string) ([]any, bool) {
 	v, ok := raw[key]
 	list, isList := v.([]any)
@@ -106,9 +110,9 @@ func (l *loader) list(raw map[string]any, key string) ([]any, bool) {
 	case !ok:
 		return nil, false
 	case v == nil:
-		l.badKey(key, "has no value: give it a list, or remove the key")
+		l.badKey(key, "has no value").hint("give it a list, or remove the key")
 	case !isList:
-		l.bad(key, "needs a list: begin each entry with a hyphen")
+		l.bad(key, "needs a list").hint("begin each entry with a hyphen")
 	}
 	return list, true
 }
@@ -130,15 +134,15 @@ var (
 	untidyEnd = regexp.MustCompile(`^[.-]+|[.-]+$`)
 )
 
-// tidy makes a text fit to be a name; "" if nothing of it is.
+// tidy turns a text into a valid name. It returns "" if no valid character is left.
 func tidy(s string) string {
 	return untidyEnd.ReplaceAllString(untidy.ReplaceAllString(s, "-"), "")
 }
 
-// unique reports a name that was seen before. seen maps names to the paths at which they stand.
+// unique reports a fault for a name that was used before. seen maps names to their paths.
 func (l *loader) unique(what, path, name string, seen map[string]string) {
 	if first, ok := seen[name]; ok && name != "" {
-		l.bad(path, "duplicate %s name %q: used%s already; choose another", what, name, l.line(first))
+		l.bad(path, "duplicate %s name %q, already used%s", what, name, l.line(first)).hint("choose another")
 		return
 	}
 	seen[name] = path

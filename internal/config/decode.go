@@ -15,9 +15,10 @@ import (
 	"github.com/go-viper/mapstructure/v2"
 )
 
-// decode puts raw, which stands at path, into the struct that into points to and checks the limits in its tags. Keys of
-// the mapping that the struct does not have are unknown, unless they are among others. What is faulty is reported and
-// keeps its default. It returns false when there was nothing to decode.
+// decode decodes raw, the value at path, into the struct that into points to. Then it checks the
+// limits in the tags of the struct. A key that the struct does not have is a fault, unless others
+// contains it. A faulty value is reported and keeps its default. decode returns false if there was
+// nothing to decode.
 func (l *loader) decode(path string, raw, into any, others ...string) bool {
 	clean, ok := l.shape(path, raw, reflect.TypeOf(into).Elem(), others)
 	if !ok {
@@ -35,13 +36,14 @@ func (l *loader) decode(path string, raw, into any, others ...string) bool {
 	return true
 }
 
-// shape compares raw with the type it is to become, reports what does not fit and leaves it out.
+// shape compares raw with the type that it will be decoded into. It reports values that do not fit
+// and leaves them out.
 func (l *loader) shape(path string, raw any, t reflect.Type, others []string) (any, bool) {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if raw == nil {
-		l.badKey(path, "has no value: give one, or remove the key")
+		l.badKey(path, "has no value").hint("give one, or remove the key")
 		return nil, false
 	}
 	switch t.Kind() {
@@ -92,7 +94,8 @@ func (l *loader) shape(path string, raw any, t reflect.Type, others []string) (a
 	return raw, true
 }
 
-// fields does for a mapping what shape does: it leaves only the keys that the struct has and whose values fit.
+// fields does the work of shape for a mapping. It keeps the keys that the struct has and whose
+// values fit.
 func (l *loader) fields(path string, m map[string]any, t reflect.Type, others []string) map[string]any {
 	clean := map[string]any{}
 	for _, key := range slices.Sorted(maps.Keys(m)) {
@@ -106,17 +109,17 @@ func (l *loader) fields(path string, m map[string]any, t reflect.Type, others []
 	return clean
 }
 
-// unknownKeys reports the keys of a mapping that are not among the known ones.
+// unknownKeys reports a fault for every key of a mapping that is not among the known keys.
 func (l *loader) unknownKeys(path string, m map[string]any, known []string) {
 	for _, key := range slices.Sorted(maps.Keys(m)) {
 		switch p := join(path, safeKey(key)); {
 		case slices.Contains(known, key):
 		case safeKey(key) != key:
-			l.badKey(p, `not a key: write "key: value", with a space after the colon`)
+			l.badKey(p, "not a key").hint(`write "key: value", with a space after the colon`)
 		case nearest(key, known) != "":
-			l.badKey(p, "unknown key: did you mean %s?", nearest(key, known))
+			l.badKey(p, "unknown key").hint("did you mean %s?", nearest(key, known))
 		default:
-			l.badKey(p, "unknown key: use one of %s", strings.Join(known, ", "))
+			l.badKey(p, "unknown key").hint("use one of %s", strings.Join(known, ", "))
 		}
 	}
 }
@@ -129,7 +132,7 @@ func (l *loader) hook(from, to reflect.Value) (any, error) {
 			to.Set(newBlock(to.Type().Elem()))
 		}
 	case reflect.Slice, reflect.Map:
-		to.SetZero() // a list replaces the default, it is not laid over it
+		to.SetZero() // a list replaces the default list and is not merged with it
 		if from.Len() == 0 {
 			return nil, nil // empty is the same as absent
 		}
@@ -188,7 +191,8 @@ func parseDuration(text string) (time.Duration, error) {
 
 var startsAsNumber = regexp.MustCompile(`^[+-]?[0-9]+[a-zµ ]{0,8}$`)
 
-// numeral repeats a faulty number for a message, and nothing that could be a misplaced secret.
+// numeral returns a faulty number for use in a message. It returns "" for any other text, because
+// that text may be a misplaced secret.
 func numeral(text string) string {
 	if startsAsNumber.MatchString(text) {
 		return text + ": "
@@ -196,7 +200,7 @@ func numeral(text string) string {
 	return ""
 }
 
-// undecodable reports what the hook found.
+// undecodable reports the faults that the hook found.
 func (l *loader) undecodable(path string, err error) {
 	var at *mapstructure.DecodeError
 	if all, ok := err.(interface{ Unwrap() []error }); ok {
@@ -205,7 +209,7 @@ func (l *loader) undecodable(path string, err error) {
 		}
 	} else if errors.As(err, &at) {
 		if _, ok := at.Unwrap().(mapstructure.Error); ok {
-			l.bad(join(path, at.Name()), "has the wrong type") // its own texts may repeat values
+			l.bad(join(path, at.Name()), "has the wrong type") // the library's text may contain values
 			return
 		}
 		l.bad(join(path, at.Name()), "%s", at.Unwrap())
@@ -214,7 +218,7 @@ func (l *loader) undecodable(path string, err error) {
 	}
 }
 
-// keysOf lists the keys of a section.
+// keysOf returns the keys of a section.
 func keysOf(t reflect.Type) []string {
 	var keys []string
 	for i := range t.NumField() {
@@ -225,7 +229,7 @@ func keysOf(t reflect.Type) []string {
 	return keys
 }
 
-// fieldOf finds the field of a key; -1 if there is none.
+// fieldOf returns the index of the field of a key, or -1 if there is none.
 func fieldOf(t reflect.Type, key string) int {
 	for i := range t.NumField() {
 		if key != "" && t.Field(i).Tag.Get("koanf") == key {

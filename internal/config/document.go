@@ -13,21 +13,22 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// document is a koanf parser for YAML that remembers where everything stands. Scalars stay the text they are in the
-// file, so that a file, a variable and a flag are decoded by the same rules, and 1.10 does not become 1.1.
+// document is a koanf parser for YAML that records the place of every key and value. Scalars stay
+// text, as they are in the file. So the same rules decode a file, a variable and a flag, and 1.10
+// does not become 1.1.
 type document struct {
 	*findings
-	budget   int  // nodes that may still be reached through aliases, against alias bombs
-	unusable bool // not YAML, not a mapping, or too large: nothing else is worth saying
+	budget   int  // number of nodes that aliases may still reach; stops alias bombs
+	unusable bool // not YAML, not a mapping, or too large: no other fault is reported
 }
 
-// Limits of what a file may expand to.
+// Limits of the expansion of a file.
 const (
 	maxDepth   = 50
 	maxAliased = 100_000
 )
 
-// Unmarshal parses one YAML document. Faults go to the findings, never into the error.
+// Unmarshal parses one YAML document. It adds faults to the findings and never returns an error.
 func (d *document) Unmarshal(b []byte) (map[string]any, error) {
 	d.values[""] = place{1, 1}
 	root, err := parse(b)
@@ -49,9 +50,9 @@ func (d *document) Unmarshal(b []byte) (map[string]any, error) {
 // Marshal implements koanf.Parser.
 func (d *document) Marshal(m map[string]any) ([]byte, error) { return yaml.Marshal(m) }
 
-var errSecondDocument = errors.New("yaml: a second document begins here: put everything into one")
+var errSecondDocument = errors.New("yaml: second document")
 
-// parse gives the root node, which is null for an empty file.
+// parse returns the root node. For an empty file it is null.
 func parse(b []byte) (*yaml.Node, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	var doc, second yaml.Node
@@ -70,12 +71,12 @@ func parse(b []byte) (*yaml.Node, error) {
 
 var yamlLine = regexp.MustCompile(`^yaml: (line \d+: )?`)
 
-// syntax reports that the bytes are not YAML. The library names the line on which the surrounding block began, if any;
-// what helps is the first line without which the same fault would not be there.
+// syntax reports that the bytes are not YAML. The library reports at most the line where the
+// enclosing block begins. syntax reports the first line at which the same fault appears.
 func (d *document) syntax(b []byte, err error) {
 	d.unusable = true
 	if n := validPrefix(b); n < len(b) {
-		d.add(Error{d.file, 1 + bytes.Count(b[:n], []byte("\n")), 1, "", "not UTF-8: save the file in that encoding"})
+		d.add(d.fault(1+bytes.Count(b[:n], []byte("\n")), 1, "", "not UTF-8")).hint("save the file in that encoding")
 		return
 	}
 	lines := bytes.SplitAfter(b, []byte("\n"))
@@ -86,17 +87,22 @@ func (d *document) syntax(b []byte, err error) {
 		_, e := parse(bytes.Join(lines[:i+1], nil))
 		return e != nil && e.Error() == err.Error()
 	})
-	problem := yamlLine.ReplaceAllString(err.Error(), "")
-	for _, h := range syntaxHints {
-		if strings.Contains(problem, h.contains) {
-			problem = h.say
+	problem, hint := yamlLine.ReplaceAllString(err.Error(), ""), ""
+	for _, f := range syntaxFaults {
+		if strings.Contains(problem, f.contains) {
+			problem, hint = f.problem, f.hint
 			break
 		}
 	}
-	d.add(Error{d.file, min(i+1, len(lines)), 1, "", "not valid YAML: " + problem})
+	d.add(d.fault(min(i+1, len(lines)), 1, "", "not valid YAML: "+problem)).hint("%s", hint)
 }
 
-// validPrefix is the number of bytes before the first that is not UTF-8.
+// fault returns a fault at a place of the file.
+func (d *document) fault(line, col int, path, problem string) Error {
+	return Error{File: d.file, Line: line, Col: col, Path: path, Problem: problem}
+}
+
+// validPrefix returns the number of bytes before the first byte that is not UTF-8.
 func validPrefix(b []byte) int {
 	n := 0
 	for n < len(b) {
@@ -109,23 +115,24 @@ func validPrefix(b []byte) int {
 	return n
 }
 
-// syntaxHints say what the library's messages mean. None repeats text of the file: it may be a password.
-var syntaxHints = []struct{ contains, say string }{
-	{"unknown anchor", `a value that begins with "*" refers to an anchor, and there is none of that name: quote the value`},
-	{"cannot start any token", "a value that begins with @, %, ` or a tab must be quoted"},
-	{"tab character", "a tab cannot indent: use spaces"},
-	{"mapping values are not allowed", `either the indentation is wrong, or a value that holds ": " is not quoted`},
-	{"did not find expected '-' indicator", "the indentation does not fit the list above"},
-	{"did not find expected key", "the indentation does not fit the keys above, or text follows a closed quote"},
-	{"could not find expected ':'", `this line is no "key: value", and no part of the one above`},
-	{"did not find expected ',' or", "a bracket or brace is opened and not closed, or a comma is missing"},
-	{"found unexpected end of stream", "a quote is opened and not closed"},
-	{"unknown escape character", `a backslash in double quotes begins an escape: write \\, or use single quotes`},
-	{"second document", "a second document begins here (---): put everything into one"},
+// syntaxFaults explains the library's messages. No text repeats a value of the file, because the
+// value may be a password.
+var syntaxFaults = []struct{ contains, problem, hint string }{
+	{"unknown anchor", `a value that begins with "*" refers to an anchor, and no anchor has that name`, "quote the value"},
+	{"cannot start any token", "a value that begins with @, %, ` or a tab must be quoted", ""},
+	{"tab character", "a tab cannot indent", "use spaces"},
+	{"mapping values are not allowed", `either the indentation is wrong, or a value that contains ": " is not quoted`, ""},
+	{"did not find expected '-' indicator", "the indentation does not fit the list above", ""},
+	{"did not find expected key", "the indentation does not fit the keys above, or text follows a closed quote", ""},
+	{"could not find expected ':'", `this line is not "key: value" and does not continue the line above`, ""},
+	{"did not find expected ',' or", "a bracket or brace is not closed, or a comma is missing", ""},
+	{"found unexpected end of stream", "a quote is not closed", ""},
+	{"unknown escape character", "a backslash in double quotes begins an escape", `write \\, or use single quotes`},
+	{"second document", "a second document begins here (---)", "put everything into one"},
 }
 
-// value turns a node into plain values: map[string]any, []any, string, or nil for null. It returns false for what was
-// reported and is to be left out.
+// value turns a node into plain values: map[string]any, []any, string, or nil for null. It returns
+// false if it reported a fault. The caller then leaves the value out.
 func (d *document) value(n *yaml.Node, path string, depth int, aliased bool) (any, bool) {
 	if _, ok := d.values[path]; !ok {
 		d.values[path] = place{n.Line, n.Column}
@@ -134,7 +141,7 @@ func (d *document) value(n *yaml.Node, path string, depth int, aliased bool) (an
 		return nil, false
 	}
 	if n.Style&yaml.TaggedStyle != 0 {
-		d.bad(path, "YAML tags (!) are not supported: remove the tag, or quote the value")
+		d.bad(path, "YAML tags (!) are not supported").hint("remove the tag, or quote the value")
 		return nil, false
 	}
 	switch n.Kind {
@@ -157,19 +164,20 @@ func (d *document) value(n *yaml.Node, path string, depth int, aliased bool) (an
 	return n.Value, true
 }
 
-// spent tells that the file expands to too much; reading ends there.
+// spent reports whether the file expands to too much. Reading ends there.
 func (d *document) spent(n *yaml.Node, depth int, aliased bool) bool {
 	if aliased {
 		d.budget--
 	}
 	if !d.unusable && (depth > maxDepth || d.budget < 0) {
 		d.unusable = true
-		d.faults = Errors{{d.file, n.Line, n.Column, "", "the file is nested too deeply, or its aliases expand to too much"}}
+		d.faults = Errors{d.fault(n.Line, n.Column, "", "the file is nested too deeply, or its aliases expand to too much")}
 	}
 	return d.unusable
 }
 
-// mapping turns a mapping node into a map, with merge keys (<<) resolved. Of a duplicate key the first counts.
+// mapping turns a mapping node into a map and resolves merge keys (<<). Of duplicate keys it uses
+// the first.
 func (d *document) mapping(n *yaml.Node, path string, depth int, aliased bool) map[string]any {
 	m := map[string]any{}
 	first := map[string]int{}
@@ -181,12 +189,12 @@ func (d *document) mapping(n *yaml.Node, path string, depth int, aliased bool) m
 			continue
 		}
 		if k.Kind != yaml.ScalarNode || k.Style&yaml.TaggedStyle != 0 {
-			d.add(Error{d.file, k.Line, k.Column, join(path, "?"), "a key must be plain text"})
+			d.add(d.fault(k.Line, k.Column, join(path, "?"), "a key must be plain text"))
 			continue
 		}
 		p := join(path, safeKey(k.Value))
 		if line, ok := first[k.Value]; ok {
-			d.add(Error{d.file, k.Line, k.Column, p, fmt.Sprintf("duplicate key: it stands on line %d already; keep one", line)})
+			d.add(d.fault(k.Line, k.Column, p, fmt.Sprintf("duplicate key, already used on line %d", line))).hint("keep one")
 			continue
 		}
 		first[k.Value] = k.Line
@@ -203,7 +211,7 @@ func (d *document) mapping(n *yaml.Node, path string, depth int, aliased bool) m
 	return m
 }
 
-// merge adds the keys of a merge key's value that the mapping itself does not have.
+// merge adds the keys of a merge key's value. Keys that the mapping already has stay as they are.
 func (d *document) merge(into map[string]any, n *yaml.Node, path string, depth int) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -221,14 +229,15 @@ func (d *document) merge(into map[string]any, n *yaml.Node, path string, depth i
 			}
 		}
 	default:
-		d.add(Error{d.file, n.Line, n.Column, join(path, "<<"), "can only merge mappings"})
+		d.add(d.fault(n.Line, n.Column, join(path, "<<"), "can only merge mappings"))
 	}
 }
 
 // plainKey matches keys and names.
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
-// safeKey is the key as it may stand in a message: what does not look like a key may be a misplaced secret.
+// safeKey returns the key for use in a message. It returns "?" for text that does not look like a
+// key, because that text may be a misplaced secret.
 func safeKey(key string) string {
 	if plainKey.MatchString(key) {
 		return key

@@ -32,7 +32,7 @@ func TestReferenceIsCurrent(t *testing.T) {
 	golden(t, filepath.Join(docs, "reference.yaml"), string(Reference(probe.Catalog())))
 }
 
-// TestDocumentHoldsReference keeps docs/configuration.md in step with the reference and the overview.
+// TestDocumentHoldsReference expects the current reference and overview in docs/configuration.md.
 func TestDocumentHoldsReference(t *testing.T) {
 	path := filepath.Join(docs, "configuration.md")
 	doc, err := os.ReadFile(path)
@@ -61,10 +61,10 @@ func embed(t *testing.T, doc, name, text string) string {
 
 var unused = regexp.MustCompile(`(?m)^( *)#([^ ])`)
 
-// uncommented takes every key of the reference into use.
+// uncommented returns the reference with the "#" before every key removed.
 func uncommented() string { return unused.ReplaceAllString(string(Reference(probe.Catalog())), "$1$2") }
 
-// TestReferenceLoads loads the reference as it is, and with every key taken into use; both mean the same.
+// TestReferenceLoads loads the reference as it is and uncommented, and expects the same result.
 func TestReferenceLoads(t *testing.T) {
 	for name, text := range map[string]string{"as it is": string(Reference(probe.Catalog())), "uncommented": uncommented()} {
 		c, warnings, err := loadText(text)
@@ -90,7 +90,7 @@ func profileOf(t *testing.T, text string) synthetic.Profile {
 	return c.Profiles[0]
 }
 
-// TestReferenceNamesEveryKey walks the sections and the options of every kind.
+// TestReferenceNamesEveryKey expects every key of the sections and of the options of every kind.
 func TestReferenceNamesEveryKey(t *testing.T) {
 	var root map[string]any
 	if err := yaml.Unmarshal([]byte(uncommented()), &root); err != nil {
@@ -111,12 +111,13 @@ func TestReferenceNamesEveryKey(t *testing.T) {
 	}
 }
 
-// named fails for every key of a section that a value does not have, and for every field without documentation.
+// named fails for every key of a section that is missing in a value, and for every field without
+// documentation.
 func named(t *testing.T, path string, value any, section reflect.Type) {
 	t.Helper()
 	m, ok := value.(map[string]any)
 	if !ok {
-		t.Errorf("%s is no mapping", path)
+		t.Errorf("%s is not a mapping", path)
 		return
 	}
 	for i := range section.NumField() {
@@ -143,7 +144,7 @@ func named(t *testing.T, path string, value any, section reflect.Type) {
 	}
 }
 
-// TestRulesHaveWords fails for a limit in a tag for which no message was written.
+// TestRulesHaveWords fails for a limit in a tag that has no message.
 func TestRulesHaveWords(t *testing.T) {
 	known := []string{"", "omitempty", "required", "dive", "oneof", "min", "max", "gt", "unique", "ip", "startswith", "seconds"}
 	for name := range rules {
@@ -172,27 +173,28 @@ func TestRulesHaveWords(t *testing.T) {
 	}
 }
 
-// beyondSchema are the bad files whose fault shows only to who knows other values, files or the environment.
+// beyondSchema are the bad files whose faults a schema cannot find. To find them, one must also
+// look at other values, files or the environment.
 var beyondSchema = []string{
-	// what a file or a variable holds
+	// the content of a file or a variable
 	"ca-file-broken", "ca-file-missing", "ca-file-without-certificate", "cert-and-key-differ", "cert-missing", "key-broken", "key-encrypted",
 	"key-is-cert", "key-missing", "option-file", "password-file-directory", "password-file-empty", "password-file-missing", "password-variable-missing",
-	// what stands elsewhere
+	// other values
 	"duplicate-probe", "duplicate-profile", "duplicate-target", "keepalive-bounds", "password-twice", "password-without-username-311",
 	"client-ids-too-few", "receive-at-unknown", "session-expiry-311", "source-address-family", "timeout-longer", "timeout-longer-than-default", "tls-cipher-no-effect",
 	"tls-order", "refuse-tls", "refuse-nothing", "refuse-expect", "unknown-profile", "unknown-target",
-	// how long a duration is
+	// the length of a duration
 	"keepalive-fraction", "keepalive-range", "short-interval", "zero-interval",
-	// what the caller reserves, and what a text means
+	// the names that the caller reserves, and the meaning of a text
 	"label-reserved", "header-credentials", "header-line-break", "header-of-handshake", "source-address",
-	// what a profile demands of a probe
+	// the needs of a profile
 	"halfopen-keepalive", "halfopen-timeout",
-	// YAML, of which a schema sees the values only
+	// YAML syntax: a schema sees only the values
 	"tag", "two-documents",
 }
 
-// TestSchemaJudgesAlike validates the good files, what is printed of them and the reference, and expects a fault in
-// every bad file but those that are beyond a schema.
+// TestSchemaJudgesAlike expects that the good files, their printed form and the reference are
+// valid. It expects a fault in every bad file, except those in beyondSchema.
 func TestSchemaJudgesAlike(t *testing.T) {
 	schema := compiled(t)
 	for _, file := range append(inputs(t, "good"), mustGlob(t, "testdata/good/*.print")...) {
@@ -216,7 +218,7 @@ func TestSchemaJudgesAlike(t *testing.T) {
 		}
 		beyond := slices.Contains(beyondSchema, strings.TrimSuffix(filepath.Base(file), ".yaml"))
 		if err := valid(schema, text); (err == nil) != beyond {
-			t.Errorf("%s: beyond the schema: %v, but it says: %v", file, beyond, err)
+			t.Errorf("%s: beyond the schema: %v, but the result is: %v", file, beyond, err)
 		}
 	}
 }
@@ -251,7 +253,7 @@ func compiled(t *testing.T) *jsonschema.Schema {
 	return s
 }
 
-// valid reads YAML as editors do, and validates it.
+// valid reads YAML as editors do and validates it.
 func valid(s *jsonschema.Schema, text []byte) error {
 	var v any
 	if err := yaml.Unmarshal(text, &v); err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
-// TestLayers loads a key from every layer, alone and above others.
+// TestLayers loads a key from every layer, alone and together with the layers below it.
 func TestLayers(t *testing.T) {
 	const targets = "targets: [{name: plant, url: \"mqtt://broker.example\"}]\n"
 	host, err := os.Hostname()
@@ -48,7 +48,7 @@ func TestLayers(t *testing.T) {
 	}
 }
 
-// TestFlagsReplaceLists gives a list by flag, as FromURLs does.
+// TestFlagsReplaceLists sets a list by flag, as FromURLs does.
 func TestFlagsReplaceLists(t *testing.T) {
 	c, _, err := Load(Source{Bytes: []byte("targets: [{name: plant, url: \"mqtt://broker.example\"}]\n"), Name: "test.yaml",
 		Flags: map[string]any{"targets": []any{map[string]any{"name": "lab", "url": "mqtt://lab.example", "connect_rate": 2.5}}}})
@@ -66,8 +66,8 @@ func TestFaultsOfLayers(t *testing.T) {
 		Env:   []string{"PINGREQ_AGENT__ID=a b"},
 		Flags: map[string]any{"agent.topic_prefix": "a/#", "targets": []any{map[string]any{"name": "lab", "url": "mqtt://"}}}})
 	want := strings.Join([]string{
-		`PINGREQ_AGENT__ID: agent.id: may hold only letters, digits, ".", "_" and "-", at most 64 of them`,
-		`command line: agent.topic_prefix: must be the beginning of a topic without "+" and "#", and not begin with "$" or "/"`,
+		`PINGREQ_AGENT__ID: agent.id: may contain only letters, digits, ".", "_" and "-", at most 64 of them`,
+		`command line: agent.topic_prefix: must be the beginning of a topic: do not use "+" or "#", and do not begin with "$" or "/"`,
 		`command line: targets[0].url: no host: write mqtt://host:port`,
 		`test.yaml:1:8: agent: needs keys below it (id, topic_prefix, client_id_prefix, old_sys_names), not a single value`,
 	}, "\n")
@@ -79,7 +79,8 @@ func TestFaultsOfLayers(t *testing.T) {
 	}
 }
 
-// TestAgentWithoutValue expects a variable not to hide that the file gives agent no value.
+// TestAgentWithoutValue expects a fault if agent has no value in the file, even if a variable sets
+// a key of it.
 func TestAgentWithoutValue(t *testing.T) {
 	_, _, err := Load(Source{Bytes: []byte("agent:\ntargets: [{name: plant, url: \"mqtt://broker.example\"}]\n"), Name: "test.yaml", Env: []string{"PINGREQ_AGENT__ID=a"}, Catalog: probe.Catalog()})
 	if err == nil || err.Error() != "test.yaml:1:1: agent: has no value: give one, or remove the key" {
@@ -87,7 +88,8 @@ func TestAgentWithoutValue(t *testing.T) {
 	}
 }
 
-// TestStrangers expects a warning for each variable with our prefix that does nothing, and for no other.
+// TestStrangers expects a warning for each variable with our prefix that sets nothing, and for no
+// other variable.
 func TestStrangers(t *testing.T) {
 	_, warnings, err := Load(Source{
 		Bytes: []byte("targets: [{name: plant, url: \"mqtt://broker.example\", password: \"${PINGREQ_SECRET}\"}]\n"), Name: "test.yaml",
@@ -97,11 +99,11 @@ func TestStrangers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Warnings{
-		"PINGREQ_AGENT_ID: the environment variable sets nothing: did you mean PINGREQ_AGENT__ID? Known are PINGREQ_AGENT__ID, PINGREQ_AGENT__TOPIC_PREFIX, PINGREQ_AGENT__CLIENT_ID_PREFIX, PINGREQ_AGENT__OLD_SYS_NAMES",
+	want := []string{
+		"PINGREQ_AGENT_ID: the environment variable sets nothing: did you mean PINGREQ_AGENT__ID? Use one of PINGREQ_AGENT__ID, PINGREQ_AGENT__TOPIC_PREFIX, PINGREQ_AGENT__CLIENT_ID_PREFIX, PINGREQ_AGENT__OLD_SYS_NAMES",
 		"PINGREQ_PROBES__0__NAME: the environment variable sets nothing: use one of PINGREQ_AGENT__ID, PINGREQ_AGENT__TOPIC_PREFIX, PINGREQ_AGENT__CLIENT_ID_PREFIX, PINGREQ_AGENT__OLD_SYS_NAMES",
 	}
-	if diff := cmp.Diff(want, warnings); diff != "" {
+	if diff := cmp.Diff(want, texts(warnings)); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -5,19 +5,38 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Error is one fault of the configuration.
 type Error struct {
-	File string // the file, or the environment variable or flag that set the value
-	// Line and Col count from 1 and Col counts characters; both are 0 for what does not stand in a file.
+	// File is the file, or the environment variable or flag that set the value.
+	File string
+	// Line and Col are the place in the file. Both count from 1, and Col counts characters. Both
+	// are 0 for a value that is not in a file.
 	Line, Col int
-	Path      string // of the key, such as targets[0].tls.ca_file; empty for a fault of the file as a whole
-	Problem   string // what is wrong, and what would be right
+	// Path is the path of the key, such as targets[0].tls.ca_file. It is empty for a fault of the
+	// file as a whole.
+	Path string
+	// Problem says what is wrong.
+	Problem string
+	// Hint says what to do about it. It is empty if the problem already says so.
+	Hint string
 }
 
-// Error gives file:line:col: path: problem.
+// Error returns the fault on one line: file:line:col: path: problem: hint.
 func (e Error) Error() string {
+	if e.Hint == "" {
+		return e.problem()
+	}
+	return e.problem() + ": " + e.Hint
+}
+
+// Message returns the fault as [Message] lays it out.
+func (e Error) Message() string { return Message(e.problem(), e.Hint) }
+
+// problem returns the fault without the hint.
+func (e Error) problem() string {
 	var b strings.Builder
 	b.WriteString(e.File)
 	if e.Line > 0 {
@@ -31,19 +50,43 @@ func (e Error) Error() string {
 	return b.String()
 }
 
+// hint sets the hint of a fault that was just added.
+func (e *Error) hint(format string, args ...any) { e.Hint = fmt.Sprintf(format, args...) }
+
+// maxLine is the longest line of a message that holds both a problem and a hint, in characters.
+const maxLine = 110
+
+// Message lays out a problem and a hint for humans to read. A short message is one line. In a long
+// message the hint has a line of its own, which begins with "  hint: ". The hint may be empty.
+func Message(problem, hint string) string {
+	if hint == "" {
+		return problem
+	}
+	line := problem + ": " + hint
+	if utf8.RuneCountInString(line) > maxLine {
+		return problem + "\n  hint: " + hint
+	}
+	return line
+}
+
 // Errors are all faults of a configuration, in the order of their places.
 type Errors []Error
 
-// Error gives one fault a line.
-func (e Errors) Error() string {
-	lines := make([]string, len(e))
-	for i, f := range e {
-		lines[i] = f.Error()
+// Error returns one line for each fault.
+func (e Errors) Error() string { return lines(e, Error.Error) }
+
+// Message returns all faults as [Message] lays them out. Every fault begins a line with its place.
+func (e Errors) Message() string { return lines(e, Error.Message) }
+
+func lines(all []Error, text func(Error) string) string {
+	texts := make([]string, len(all))
+	for i, e := range all {
+		texts[i] = text(e)
 	}
-	return strings.Join(lines, "\n")
+	return strings.Join(texts, "\n")
 }
 
-// Unwrap gives the single faults to errors.As.
+// Unwrap returns the single faults, for errors.As.
 func (e Errors) Unwrap() []error {
 	all := make([]error, len(e))
 	for i, f := range e {
@@ -52,54 +95,63 @@ func (e Errors) Unwrap() []error {
 	return all
 }
 
-// Warnings are remarks about a configuration that can be used, each with its place as in [Error].
-type Warnings []string
+// Warnings are remarks about a configuration that can be used, in the order of their places.
+type Warnings []Error
 
-// findings collects what is wrong, and knows where everything stands.
+// findings collects what is wrong, and records where everything is.
 type findings struct {
 	file     string
-	keys     map[string]place  // path -> where its key stands
-	values   map[string]place  // path -> where its value stands
-	origin   map[string]string // path -> the variable or flag that set it, above the file
+	keys     map[string]place  // path -> place of its key
+	values   map[string]place  // path -> place of its value
+	origin   map[string]string // path -> the variable or flag that overrides the file
 	faults   Errors
-	warnings []Error
+	warnings Warnings
 }
 
 // place is a line and a column of the file, from 1.
 type place struct{ line, col int }
 
 func newFindings(file string) *findings {
-	return &findings{file: file, keys: map[string]place{}, values: map[string]place{}, origin: map[string]string{}}
-}
-
-// badKey reports a fault of the key itself.
-func (f *findings) badKey(path, format string, args ...any) {
-	f.add(f.at(path, f.keys, fmt.Sprintf(format, args...)))
-}
-
-// bad reports a fault of the value at path, or of its absence.
-func (f *findings) bad(path, format string, args ...any) {
-	f.add(f.at(path, f.values, fmt.Sprintf(format, args...)))
-}
-
-// warn remarks on the value at path.
-func (f *findings) warn(path, format string, args ...any) {
-	f.warnings = append(f.warnings, f.at(path, f.values, fmt.Sprintf(format, args...)))
-}
-
-// add keeps the first fault of each path at a place: later ones follow from it.
-func (f *findings) add(e Error) {
-	same := func(o Error) bool { return o.Path == e.Path && o.Line == e.Line && o.Col == e.Col && e.Path != "" }
-	if !slices.ContainsFunc(f.faults, same) {
-		f.faults = append(f.faults, e)
+	return &findings{
+		file: file, keys: map[string]place{}, values: map[string]place{}, origin: map[string]string{},
 	}
 }
 
-// at places a problem: where the path stands, or else the nearest thing around it that stands somewhere.
+// badKey reports a fault of the key itself.
+func (f *findings) badKey(path, format string, args ...any) *Error {
+	return f.add(f.at(path, f.keys, fmt.Sprintf(format, args...)))
+}
+
+// bad reports a fault of the value at path, or that the value is missing.
+func (f *findings) bad(path, format string, args ...any) *Error {
+	return f.add(f.at(path, f.values, fmt.Sprintf(format, args...)))
+}
+
+// warn adds a warning about the value at path.
+func (f *findings) warn(path, format string, args ...any) *Error {
+	f.warnings = append(f.warnings, f.at(path, f.values, fmt.Sprintf(format, args...)))
+	return &f.warnings[len(f.warnings)-1]
+}
+
+// add keeps the first fault of each path at a place, because later ones follow from it. The result
+// is valid until the next fault is added.
+func (f *findings) add(e Error) *Error {
+	same := func(o Error) bool {
+		return o.Path == e.Path && o.Line == e.Line && o.Col == e.Col && e.Path != ""
+	}
+	if slices.ContainsFunc(f.faults, same) {
+		return &e
+	}
+	f.faults = append(f.faults, e)
+	return &f.faults[len(f.faults)-1]
+}
+
+// at returns a problem with the place of its path. If the path has no place, it uses the nearest
+// enclosing path that has one.
 func (f *findings) at(path string, places map[string]place, problem string) Error {
 	e := Error{File: f.file, Path: path, Problem: problem}
 	for p := path; p != ""; p = parent(p) {
-		if source, ok := f.origin[p]; ok { // what the file has there does not count
+		if source, ok := f.origin[p]; ok { // the value in the file is not used
 			e.File = source
 			return e
 		}
@@ -113,7 +165,8 @@ func (f *findings) at(path string, places map[string]place, problem string) Erro
 	return e
 }
 
-// line tells where the value at path stands, for a remark about another place; "" when it does not stand in the file.
+// line returns the line of the value at path, for a message about another place. It returns "" if
+// the value is not in the file.
 func (f *findings) line(path string) string {
 	if at, ok := f.values[path]; ok && f.origin[path] == "" {
 		return fmt.Sprintf(" on line %d", at.line)
@@ -121,7 +174,7 @@ func (f *findings) line(path string) string {
 	return ""
 }
 
-// failed tells whether the value at path, or a part of it, was found faulty.
+// failed reports whether the value at path, or a part of it, has a fault.
 func (f *findings) failed(path string) bool {
 	return slices.ContainsFunc(f.faults, func(e Error) bool {
 		rest, ok := strings.CutPrefix(e.Path, path)
@@ -129,27 +182,23 @@ func (f *findings) failed(path string) bool {
 	})
 }
 
-// sorted gives the faults in the order of their places.
+// sorted returns the faults in the order of their places.
 func (f *findings) sorted() Errors {
 	slices.SortStableFunc(f.faults, byPlace)
 	return f.faults
 }
 
-// remarks gives the warnings in the order of their places.
+// remarks returns the warnings in the order of their places.
 func (f *findings) remarks() Warnings {
 	slices.SortStableFunc(f.warnings, byPlace)
-	var w Warnings
-	for _, e := range f.warnings {
-		w = append(w, e.Error())
-	}
-	return w
+	return f.warnings
 }
 
 func byPlace(a, b Error) int {
 	return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col), cmp.Compare(a.Path, b.Path))
 }
 
-// join makes the path of a key below path.
+// join returns the path of a key below path.
 func join(path, key string) string {
 	if path == "" {
 		return key
@@ -157,10 +206,10 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// item makes the path of an element below path.
+// item returns the path of a list element below path.
 func item(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
 
-// parent is the path around path.
+// parent returns the path that encloses path.
 func parent(path string) string {
 	return path[:max(0, strings.LastIndexAny(path, ".["))]
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -16,10 +15,11 @@ import (
 	"strings"
 )
 
-// maxFile is the largest file that a key may name, bytes.
+// maxFile is the largest size of a file that a key may name, in bytes.
 const maxFile = 1 << 20
 
-// file makes the path of a file absolute. Relative paths start at the directory of the configuration file.
+// file returns the absolute path of a file. A relative path starts at the directory of the
+// configuration file.
 func (l *loader) file(name string) string {
 	if name == "" || filepath.IsAbs(name) {
 		return name
@@ -27,15 +27,15 @@ func (l *loader) file(name string) string {
 	return filepath.Join(l.dir, name)
 }
 
-// read reads the file that the key at path names; nil when that failed, which is reported without the name: it may be
-// a password in the wrong place.
+// read reads the file that the key at path names. On failure it reports a fault and returns nil.
+// The fault does not contain the name of the file, because it may be a misplaced password.
 func (l *loader) read(path, name string) []byte {
 	b, err := readSmall(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		l.bad(path, "the file does not exist (a relative path starts at the directory of the configuration file)")
+		l.bad(path, "the file does not exist").hint("a relative path starts at the directory of the configuration file")
 	case errors.Is(err, fs.ErrPermission):
-		l.bad(path, "the file cannot be read: give the user of pingreq the permission")
+		l.bad(path, "the file cannot be read").hint("let the user that pingreq runs as read it")
 	case errors.Is(err, errFile):
 		l.bad(path, "%s", err)
 	case err != nil:
@@ -46,7 +46,7 @@ func (l *loader) read(path, name string) []byte {
 
 var errFile = errors.New("must be a regular file of at most 1 MiB")
 
-// readSmall reads a regular file, and no device or pipe that would never end.
+// readSmall reads a regular file. It refuses devices and pipes, because they may never end.
 func readSmall(name string) ([]byte, error) {
 	st, err := os.Stat(name)
 	if err != nil {
@@ -66,42 +66,40 @@ func readSmall(name string) ([]byte, error) {
 // passwordFile checks a file with a password.
 func (l *loader) passwordFile(path, name string) {
 	if b := l.read(path, name); b != nil && len(bytes.TrimRight(b, "\r\n")) == 0 {
-		l.bad(path, "the file is empty: it should hold the password")
+		l.bad(path, "the file is empty").hint("write the password into it")
 	}
 	l.private(path, name)
 }
 
-// private warns of a secret that every user of the machine can read.
+// private warns about a secret that every user of the machine can read.
 func (l *loader) private(path, name string) {
 	if st, err := os.Stat(name); err == nil && !l.failed(path) && runtime.GOOS != "windows" && st.Mode().Perm()&0o004 != 0 {
-		l.warn(path, "every user of this machine can read the file: take that away with chmod o-r")
+		l.warn(path, "every user of this machine can read the file").hint("run chmod o-r on it")
 	}
 }
 
 // caFile checks a file with certificates to trust.
 func (l *loader) caFile(path, name string) {
 	if b := l.read(path, name); b != nil {
-		if problem := certificates(b); problem != "" {
-			l.bad(path, "%s", problem)
-		}
+		l.certificates(path, b)
 	}
 }
 
-// certificates says what is wrong with a PEM file of certificates.
-func certificates(b []byte) string {
+// certificates checks the content of a PEM file of certificates.
+func (l *loader) certificates(path string, b []byte) {
 	n := 0
 	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
 			continue
 		}
 		if n++; !parses(block.Bytes) {
-			return fmt.Sprintf("certificate %d in the file cannot be parsed", n)
+			l.bad(path, "certificate %d in the file cannot be parsed", n)
+			return
 		}
 	}
 	if n == 0 {
-		return "there is no certificate in the file: it needs PEM with BEGIN CERTIFICATE"
+		l.bad(path, "there is no certificate in the file").hint("it needs PEM with BEGIN CERTIFICATE")
 	}
-	return ""
 }
 
 func parses(der []byte) bool {
@@ -113,42 +111,41 @@ func parses(der []byte) bool {
 func (l *loader) keyPair(certPath, cert, keyPath, key string) {
 	certPEM, keyPEM := l.read(certPath, cert), l.read(keyPath, key)
 	if certPEM != nil {
-		if problem := certificates(certPEM); problem != "" {
-			l.bad(certPath, "%s", problem)
-		}
+		l.certificates(certPath, certPEM)
 	}
 	if keyPEM != nil {
-		if problem := privateKey(keyPEM); problem != "" {
-			l.bad(keyPath, "%s", problem)
-		}
+		l.privateKey(keyPath, keyPEM)
 	}
 	if certPEM == nil || keyPEM == nil || l.failed(certPath) || l.failed(keyPath) {
 		return
 	}
-	// What crypto/tls says may repeat what is in the file.
+	// The errors of crypto/tls may contain parts of the file.
 	if _, err := tls.X509KeyPair(certPEM, keyPEM); err == nil {
 		l.private(keyPath, key)
 	} else if strings.Contains(err.Error(), "does not match") {
 		l.bad(keyPath, "the key does not belong to the first certificate of cert_file")
 	} else {
-		l.bad(keyPath, "the key cannot be parsed: it needs PKCS #8, PKCS #1 or SEC 1, RSA, ECDSA or Ed25519")
+		l.bad(keyPath, "the key cannot be parsed").hint("it needs PKCS #8, PKCS #1 or SEC 1, and RSA, ECDSA or Ed25519")
 	}
 }
 
-// privateKey says what is wrong with a PEM file of a private key.
-func privateKey(b []byte) string {
+// privateKey checks the content of a PEM file of a private key.
+func (l *loader) privateKey(path string, b []byte) {
 	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
 		switch {
 		case block.Type == "ENCRYPTED PRIVATE KEY", block.Headers["DEK-Info"] != "":
-			return "the key is encrypted, and nobody is there to type its passphrase: store it decrypted, readable by pingreq only"
+			l.bad(path, "the key is encrypted, and pingreq cannot ask for the passphrase").
+				hint("store the key decrypted, and let only pingreq read it")
+			return
 		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
-			return ""
+			return
 		}
 	}
-	return "there is no private key in the file: it needs PEM with BEGIN PRIVATE KEY"
+	l.bad(path, "there is no private key in the file").hint("it needs PEM with BEGIN PRIVATE KEY")
 }
 
-// optionFiles makes the paths in a kind's options absolute and checks the files: every key that ends in _file.
+// optionFiles handles every option of a kind whose key ends in _file. It makes the path absolute
+// and checks the file.
 func (l *loader) optionFiles(path string, options reflect.Value) {
 	if options.Kind() == reflect.Pointer {
 		options = options.Elem()

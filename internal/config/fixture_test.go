@@ -19,9 +19,9 @@ import (
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
-var update = flag.Bool("update", false, "write the golden files and the generated documents anew")
+var update = flag.Bool("update", false, "write the golden files and the generated documents again")
 
-// canary begins every secret of the tests; the texts that the package gives must never contain it.
+// canary begins every secret of the tests. No text that the package returns may contain it.
 const canary = "Canary-"
 
 func testEnv() []string {
@@ -30,7 +30,7 @@ func testEnv() []string {
 
 func testReserved() []string { return []string{"target", "kind", "probe", "profile", "le", "quantile"} }
 
-// fixtures makes a directory with the files that the configurations in testdata name.
+// fixtures returns a directory with the files that the configurations in testdata name.
 func fixtures(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -56,7 +56,7 @@ func write(t testing.TB, path string, content []byte) {
 	}
 }
 
-// certificate makes a self-signed certificate and its key, PEM.
+// certificate returns a self-signed certificate and its key, both as PEM.
 func certificate(t testing.TB) (cert, key []byte) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -101,15 +101,23 @@ func golden(t *testing.T, path, got string) {
 	}
 }
 
-// noSecret fails when a text holds a secret.
+// noSecret fails if a text contains a secret.
 func noSecret(t *testing.T, what, text string) {
 	t.Helper()
 	if strings.Contains(text, canary) {
-		t.Errorf("%s holds a secret:\n%s", what, text)
+		t.Errorf("a secret is in %s:\n%s", what, text)
 	}
 }
 
-// loadText loads YAML without files beside it.
+// texts returns warnings as lines.
+func texts(warnings Warnings) (lines []string) {
+	for _, w := range warnings {
+		lines = append(lines, w.Error())
+	}
+	return lines
+}
+
+// loadText loads YAML that needs no other files.
 func loadText(text string) (*Config, Warnings, error) {
 	return Load(Source{Bytes: []byte(text), Name: "test.yaml", Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
 }

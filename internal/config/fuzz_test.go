@@ -9,7 +9,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
-// FuzzLoad expects no panic, every fault inside of the file, and of what loads a print that means the same.
+// FuzzLoad expects that Load does not panic, that every fault is inside the file, and that a
+// printed configuration loads again with the same result.
 func FuzzLoad(f *testing.F) {
 	for _, dir := range []string{"good", "bad"} {
 		for _, file := range inputs(f, dir) {

@@ -15,27 +15,32 @@ import (
 	"github.com/pingreq/pingreq/internal/dialect"
 )
 
-// rule is a limit of our own for texts, as a `validate` tag.
+// rule is a `validate` tag of our own that limits a text.
 type rule struct {
-	pattern *regexp.Regexp // nil: words decides
-	words   func() []string
-	problem string
+	pattern *regexp.Regexp  // of a valid text; nil if words decides
+	words   func() []string // returns the valid words
+	problem string          // with words: what the words are
+	hint    string
 }
 
-// rules are the limits that validator does not know.
+// rules are the limits that validator itself does not have.
 var rules = map[string]rule{
-	"name":     {pattern: plainKey, problem: `may hold only letters, digits, ".", "_" and "-", at most 64 of them`},
-	"clientid": {pattern: regexp.MustCompile(`^[0-9A-Za-z-]+$`), problem: `may hold only letters, digits and "-", which every broker takes in a client id`},
+	"name": {pattern: plainKey, problem: `may contain only letters, digits, ".", "_" and "-", at most 64 of them`},
+	"clientid": {pattern: regexp.MustCompile(`^[0-9A-Za-z-]+$`),
+		problem: `may contain only letters, digits and "-", which every broker accepts in a client id`},
 	"clientidtemplate": {pattern: regexp.MustCompile(`^([^{}]|\{(agent|target|probe|profile|role|slot|hash)\})+$`),
-		problem: "may hold in braces only {agent}, {target}, {probe}, {profile}, {role}, {slot} and {hash}"},
-	"fixedid": {pattern: regexp.MustCompile(`^[^+#\x00-\x1f\x7f]{1,256}$`), problem: `must be a client id of at most 256 characters, without "+", "#" and control characters, since it is part of topics`},
-	"topic":   {pattern: regexp.MustCompile(`^[^$/+#\x00-\x1f][^+#\x00-\x1f]*$`), problem: `must be the beginning of a topic without "+" and "#", and not begin with "$" or "/"`},
-	"envref":  {pattern: envOnly, problem: `a password must not stand here: use password_file, or "${NAME}" with the environment variable that holds it`},
+		problem: "may contain braces only in {agent}, {target}, {probe}, {profile}, {role}, {slot} and {hash}"},
+	"fixedid": {pattern: regexp.MustCompile(`^[^+#\x00-\x1f\x7f]{1,256}$`), problem: "is not a client id that pingreq can use in topics",
+		hint: `use 1 to 256 characters, without "+", "#" and control characters`},
+	"topic": {pattern: regexp.MustCompile(`^[^$/+#\x00-\x1f][^+#\x00-\x1f]*$`), problem: "must be the beginning of a topic",
+		hint: `do not use "+" or "#", and do not begin with "$" or "/"`},
+	"envref": {pattern: envOnly, problem: "a password must not be written here",
+		hint: `use password_file, or "${NAME}" with the environment variable that holds the password`},
 	"cipher":  {words: cipherSuites, problem: "cipher suite"},
 	"dialect": {words: dialects, problem: "value"},
 }
 
-// cipherSuites lists the suites that can be chosen, which are those of TLS 1.2 and older.
+// cipherSuites returns the suites that can be chosen. They belong to TLS 1.2 and older.
 func cipherSuites() []string {
 	var names []string
 	for _, c := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
@@ -46,7 +51,7 @@ func cipherSuites() []string {
 	return names
 }
 
-// dialects lists the values of sys.dialect.
+// dialects returns the values of sys.dialect.
 func dialects() []string {
 	names := []string{dialect.Auto}
 	for _, d := range dialect.All() {
@@ -55,7 +60,7 @@ func dialects() []string {
 	return names
 }
 
-// newValidator knows the keys by their `koanf` tags, and the rules.
+// newValidator returns a validator that names keys by their `koanf` tags and has our rules.
 func newValidator() *validator.Validate {
 	v := validator.New(validator.WithRequiredStructEnabled())
 	v.RegisterTagNameFunc(func(f reflect.StructField) string { return f.Tag.Get("koanf") })
@@ -84,13 +89,15 @@ func (l *loader) limits(path string, section any) {
 	for _, f := range faults {
 		_, below, _ := strings.Cut(f.Namespace(), ".")
 		if p := join(path, below); !l.failed(p) {
-			l.bad(p, "%s", l.limit(f))
+			problem, hint := l.limit(f)
+			l.bad(p, "%s", problem).hint("%s", hint)
 		}
 	}
 }
 
-// limit says which limit a value broke, and what would be right. It repeats numbers and names, no other text.
-func (l *loader) limit(f validator.FieldError) string {
+// limit returns the message for a value that breaks a limit. The message repeats numbers and names,
+// and no other text.
+func (l *loader) limit(f validator.FieldError) (problem, hint string) {
 	number := ""
 	if d, ok := f.Value().(time.Duration); ok {
 		number = duration(d) + " "
@@ -101,30 +108,30 @@ func (l *loader) limit(f validator.FieldError) string {
 		if r.words != nil {
 			return unknown(r.problem, fmt.Sprint(f.Value()), r.words())
 		}
-		return r.problem
+		return r.problem, r.hint
 	}
 	switch f.Tag() {
 	case "required":
-		return "is missing: give it a value"
+		return "is missing", "give it a value"
 	case "oneof":
 		return unknown("value", fmt.Sprint(f.Value()), strings.Fields(f.Param()))
 	case "min":
-		return number + atLeast(f)
+		return number + atLeast(f), ""
 	case "max":
-		return number + atMost(f)
+		return number + atMost(f), ""
 	case "gt":
-		return number + "is too small: it must be more than " + f.Param()
+		return number + "is too small: it must be more than " + f.Param(), ""
 	case "unique":
-		return "names something twice: keep one"
+		return "contains an entry twice", "keep one"
 	case "ip":
-		return "is not an IP address: write one such as 192.0.2.1 or 2001:db8::1"
+		return "is not an IP address", "write one such as 192.0.2.1 or 2001:db8::1"
 	case "startswith":
-		return fmt.Sprintf("must begin with %q", f.Param())
+		return fmt.Sprintf("must begin with %q", f.Param()), ""
 	case "seconds":
 		d := f.Value().(time.Duration)
-		return fmt.Sprintf("%s is not a whole number of seconds: write %s", duration(d), duration((d + time.Second - 1).Truncate(time.Second)))
+		return duration(d) + " is not a whole number of seconds", "write " + duration((d + time.Second - 1).Truncate(time.Second))
 	}
-	return fmt.Sprintf("does not fit the rule %s %s", f.Tag(), f.Param())
+	return fmt.Sprintf("does not fit the rule %s %s", f.Tag(), f.Param()), ""
 }
 
 func atLeast(f validator.FieldError) string {

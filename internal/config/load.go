@@ -25,30 +25,35 @@ import (
 
 // Source is where a configuration comes from.
 type Source struct {
-	Path string // of the YAML file; empty: Bytes
-	// Bytes are YAML, and Name is what faults call it; relative paths in it start at the directory of Name.
+	// Path is the path of the YAML file. If it is empty, Load reads Bytes instead.
+	Path string
+	// Bytes are YAML.
 	Bytes []byte
-	Name  string
-	// Env is the environment as os.Environ gives it; nil is an empty one.
+	// Name stands for the file in faults about Bytes. Relative paths in Bytes start at its
+	// directory.
+	Name string
+	// Env is the environment, in the form of os.Environ. Nil is an empty environment.
 	Env []string
-	// Flags are values above all others: by dotted key, such as "agent.id". Lists are given whole, as []any.
+	// Flags are the values of flags, by dotted key such as "agent.id". They override all other
+	// layers. A list is given as a whole, as []any.
 	Flags map[string]any
 	// Reserved are the names that a target's labels must not have.
 	Reserved []string
-	// Catalog has the kinds of probes to choose from, and the probes that run when none is configured.
-	// The entries of the plan share its kinds.
+	// Catalog has the kinds of probes to choose from, and the probes that run if none is
+	// configured. The entries of the plan share its kinds.
 	Catalog synthetic.Catalog
 }
 
-// envPrefix begins the names of the variables that set keys; envNesting stands for the dot in a key.
+// envPrefix begins the names of variables that set keys. envNesting replaces the dot of a key.
 const (
 	envPrefix  = "PINGREQ_"
 	envNesting = "__"
 	maxConfig  = 16 << 20 // bytes
 )
 
-// Load reads, checks and completes a configuration. The error is [Errors] with every fault. Files that keys name are
-// read to check them; a target whose name cannot be resolved is no fault: it is measured.
+// Load reads, checks and completes a configuration. The error is [Errors] with every fault. Load
+// also reads the files that keys name, to check them. A target whose name cannot be resolved is not
+// a fault, because the probes measure that.
 func Load(src Source) (*Config, Warnings, error) {
 	name := src.Name
 	if src.Path != "" {
@@ -61,7 +66,7 @@ func Load(src Source) (*Config, Warnings, error) {
 	}
 	dir, err := filepath.Abs(filepath.Dir(name))
 	if err != nil {
-		return nil, nil, Errors{{File: name, Problem: "the working directory is gone"}}
+		return nil, nil, Errors{{File: name, Problem: "the working directory does not exist any more"}}
 	}
 	l := &loader{
 		findings: newFindings(name), dir: dir, env: environment(src.Env), referenced: map[string]bool{}, profilePath: map[string]string{},
@@ -79,7 +84,7 @@ func Load(src Source) (*Config, Warnings, error) {
 	return c, l.remarks(), nil
 }
 
-// readConfig reads the configuration file, which may be a pipe. Its errors leave the path to the caller.
+// readConfig reads the configuration file, which may be a pipe. Its errors do not contain the path.
 func readConfig(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err == nil {
@@ -97,21 +102,21 @@ func readConfig(path string) ([]byte, error) {
 	return nil, fmt.Errorf("the file cannot be read: %w", err)
 }
 
-// loader turns layers of raw values into a Config, collecting what is wrong.
+// loader turns layers of raw values into a Config and collects faults.
 type loader struct {
 	*findings
 	dir        string            // of the file
 	env        map[string]string // the environment
 	referenced map[string]bool   // variables that a ${NAME} names
-	// profilePath is where a profile stands, by name.
+	// profilePath is the path of each profile, by name.
 	profilePath map[string]string
 	reserved    []string
 	catalog     synthetic.Catalog
 	validate    *validator.Validate
 }
 
-// layers merges file, environment and flags; defaults are below, in the structs that the values are decoded into. It
-// returns false when the file is no YAML, or nothing that makes sense as a whole.
+// layers merges file, environment and flags. The defaults are already in the structs that the
+// values are decoded into. It returns false if the file is not YAML or cannot be used as a whole.
 func (l *loader) layers(src Source) (map[string]any, bool) {
 	k := koanf.New(".")
 	doc := &document{findings: l.findings}
@@ -120,17 +125,17 @@ func (l *loader) layers(src Source) (map[string]any, bool) {
 		return nil, false
 	}
 	if v := k.Get("agent"); k.Exists("agent") && shapeOf(v) != "a mapping" {
-		l.shape("agent", v, reflect.TypeFor[Agent](), nil) // now, since a variable below agent would replace it
+		l.shape("agent", v, reflect.TypeFor[Agent](), nil) // now, because a variable below agent would replace it
 		k.Delete("agent")
 	}
 	if err := errors.Join(k.Load(l.fromEnv(src.Env), nil), k.Load(l.fromFlags(src.Flags), nil)); err != nil {
-		l.bad("", "the environment and the flags cannot be loaded") // unreachable: providers of maps do not fail
+		l.bad("", "the environment and the flags cannot be loaded") // unreachable, because maps do not fail
 		return nil, false
 	}
 	return k.Raw(), true
 }
 
-// environment indexes the environment by name.
+// environment returns the environment as a map.
 func environment(environ []string) map[string]string {
 	m := map[string]string{}
 	for _, e := range environ {
@@ -141,7 +146,7 @@ func environment(environ []string) map[string]string {
 	return m
 }
 
-// fromEnv provides the variables that name a key.
+// fromEnv provides the variables that set a key.
 func (l *loader) fromEnv(environ []string) koanf.Provider {
 	return env.Provider(".", env.Opt{
 		Prefix:      envPrefix,
@@ -157,12 +162,12 @@ func (l *loader) fromEnv(environ []string) koanf.Provider {
 	})
 }
 
-// envKey is the key that a variable sets.
+// envKey returns the key that a variable sets.
 func envKey(name string) string {
 	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, envPrefix), envNesting, "."))
 }
 
-// envKeys are the keys that variables can set: those that are in no list.
+// envKeys returns the keys that variables can set. No list contains them.
 func envKeys() []string {
 	var keys []string
 	for _, k := range keysOf(reflect.TypeFor[Agent]()) {
@@ -171,10 +176,11 @@ func envKeys() []string {
 	return keys
 }
 
-// kubernetes matches the variables that Kubernetes sets in every pod when a service is named pingreq.
+// kubernetes matches the variables that Kubernetes sets in every pod if a service is named pingreq.
 var kubernetes = regexp.MustCompile(`^PINGREQ_(SERVICE_(HOST|PORT)|PORT)(_|$)`)
 
-// strangers warns of variables with our prefix that set nothing, without their values.
+// strangers warns about variables with our prefix that set nothing. It does not repeat their
+// values.
 func (l *loader) strangers(environ []string) {
 	for _, name := range slices.Sorted(maps.Keys(environment(environ))) {
 		if !strings.HasPrefix(name, envPrefix) || slices.Contains(envKeys(), envKey(name)) || l.referenced[name] || kubernetes.MatchString(name) {
@@ -184,11 +190,11 @@ func (l *loader) strangers(environ []string) {
 		for _, k := range envKeys() {
 			known = append(known, envPrefix+strings.ToUpper(strings.ReplaceAll(k, ".", envNesting)))
 		}
-		l.warnings = append(l.warnings, Error{File: name, Problem: "the environment variable sets nothing: " + instead(name, known)})
+		l.warnings = append(l.warnings, Error{File: name, Problem: "the environment variable sets nothing", Hint: instead(name, known)})
 	}
 }
 
-// fromFlags provides what the caller set.
+// fromFlags provides the values that the caller set.
 func (l *loader) fromFlags(flags map[string]any) koanf.Provider {
 	m := map[string]any{}
 	for key, value := range flags {
@@ -198,7 +204,7 @@ func (l *loader) fromFlags(flags map[string]any) koanf.Provider {
 	return confmap.Provider(m, ".")
 }
 
-// plain turns every scalar into text, as the file has it.
+// plain turns every scalar into text, so that it is like a scalar of the file.
 func plain(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

@@ -13,7 +13,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
-// TestBad loads files with one mistake each, and one with many, and compares everything that is said.
+// TestBad loads files with one mistake each, and one with many, and compares all messages.
 func TestBad(t *testing.T) {
 	dir := fixtures(t)
 	for _, file := range inputs(t, "bad") {
@@ -36,31 +36,36 @@ func TestBad(t *testing.T) {
 				t.Errorf("the first fault is %v", first)
 			}
 			inside(t, text, faults)
-			said := err.Error() + "\n"
-			for _, w := range warnings {
-				said += "warning: " + w + "\n"
+			said := ""
+			for _, f := range faults {
+				f.File = filepath.Base(f.File)
+				said += f.Message() + "\n"
 			}
-			noSecret(t, "what is said", said)
-			golden(t, strings.TrimSuffix(file, ".yaml")+".err", strings.ReplaceAll(said, dir+string(filepath.Separator), ""))
+			for _, w := range warnings {
+				w.File = filepath.Base(w.File)
+				said += "warning: " + w.Message() + "\n"
+			}
+			noSecret(t, "messages", said)
+			golden(t, strings.TrimSuffix(file, ".yaml")+".err", said)
 		})
 	}
 }
 
-// lineBreak matches what YAML takes for the end of a line.
+// lineBreak matches the end of a line in YAML.
 var lineBreak = regexp.MustCompile("\r\n|[\r\n\u0085\u2028\u2029]")
 
-// inside fails for a fault that stands outside of the text.
+// inside fails if the place of a fault is outside of the text.
 func inside(t *testing.T, text []byte, faults Errors) {
 	t.Helper()
 	lines := lineBreak.Split(string(text), -1)
 	for _, f := range faults {
 		if f.Line < 1 || f.Col < 1 || f.Line > len(lines) || f.Col > len(lines[f.Line-1])+1 {
-			t.Errorf("%v does not stand in the file", f)
+			t.Errorf("the place of %v is not in the file", f)
 		}
 	}
 }
 
-// TestGood loads files without a mistake, prints them, loads what was printed and compares.
+// TestGood loads files without a mistake, prints them, loads the printed text and compares.
 func TestGood(t *testing.T) {
 	dir := fixtures(t)
 	for _, file := range inputs(t, "good") {
@@ -85,10 +90,10 @@ func TestGood(t *testing.T) {
 
 			again, _, err := Load(Source{Bytes: printed.Bytes(), Name: "elsewhere/printed.yaml", Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
 			if err != nil {
-				t.Fatalf("what was printed cannot be loaded: %v\n%s", err, printed.String())
+				t.Fatalf("the printed text cannot be loaded: %v\n%s", err, printed.String())
 			}
 			if diff := cmp.Diff(c.Plan(), again.Plan(), ignoreFuncs); diff != "" {
-				t.Errorf("what was printed is another configuration (-loaded +printed):\n%s", diff)
+				t.Errorf("the printed text is another configuration (-loaded +printed):\n%s", diff)
 			}
 			if diff := cmp.Diff(c.Agent, again.Agent); diff != "" {
 				t.Error(diff)

@@ -6,7 +6,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// Plan expands the configuration to its entries, in the order of targets, then probes, then the profiles of the probe.
+// Plan returns the entries of the configuration. Their order is targets, then probes, then the
+// profiles of the probe.
 func (c *Config) Plan() []synthetic.Entry {
 	var plan []synthetic.Entry
 	for _, t := range c.Targets {
@@ -24,7 +25,8 @@ func (c *Config) Plan() []synthetic.Entry {
 	return plan
 }
 
-// entry is the entry for one combination; none if the profile is unknown, which is a fault that was reported.
+// entry returns the entry for one combination. It returns none if the profile is unknown, because
+// that fault was reported before.
 func (c *Config) entry(t synthetic.Target, p plannedProbe, profile string) []synthetic.Entry {
 	f, ok := c.Profile(profile)
 	if !ok {
@@ -37,22 +39,30 @@ func (c *Config) entry(t synthetic.Target, p plannedProbe, profile string) []syn
 	}}
 }
 
-// TargetCost is the load that a plan puts on one target while all is well.
+// TargetCost is the load that a plan puts on one target while nothing fails.
 type TargetCost struct {
-	Target            string
-	Connections       int     // held at once
-	ConnectsPerMinute float64 // those of held sessions once they are up
-	MessagesPerMinute float64 // PUBLISH, both ways
-	RefusalsPerHour   float64 // provoked refusals and abnormal disconnects, which some brokers hold against our address
-	ConnectRate       float64 // connects per second at most
-	// Warning is empty while the periodic connects leave room for reconnects.
-	Warning string
+	Target string
+	// Connections is the number of connections held at once.
+	Connections int
+	// ConnectsPerMinute counts the connects of periodic probes, and those of held sessions once the
+	// sessions are up.
+	ConnectsPerMinute float64
+	// MessagesPerMinute counts PUBLISH packets in both directions.
+	MessagesPerMinute float64
+	// RefusalsPerHour counts the refusals and abnormal disconnects that probes provoke. Some
+	// brokers ban an address that causes many of them.
+	RefusalsPerHour float64
+	// ConnectRate is the largest number of connects per second that the target allows.
+	ConnectRate float64
+	// Warning is set if the periodic connects leave too little of the connect rate for reconnects.
+	// Hint then says what to do.
+	Warning, Hint string
 }
 
-// busy is the share of the connect rate that periodic connects may take: the rest is for reconnects.
+// busy is the share of the connect rate that periodic connects may use. The rest is for reconnects.
 const busy = 0.5
 
-// Cost sums the load by target, in the order of the plan.
+// Cost returns the load on each target, in the order of the plan.
 func Cost(plan []synthetic.Entry) []TargetCost {
 	var costs []TargetCost
 	index := map[string]int{}
@@ -68,8 +78,9 @@ func Cost(plan []synthetic.Entry) []TargetCost {
 	for i := range costs {
 		c := &costs[i]
 		if share := c.ConnectsPerMinute / (c.ConnectRate * 60); share > busy {
-			c.Warning = fmt.Sprintf("target %s: %.0f connects a minute take %.0f %% of connect_rate and leave too little for reconnects: "+
-				"lengthen intervals, or raise connect_rate above %.3g", c.Target, c.ConnectsPerMinute, share*100, c.ConnectsPerMinute/60/busy)
+			c.Warning = fmt.Sprintf("target %s: %.0f connects per minute use %.0f %% of connect_rate, which leaves too little for reconnects",
+				c.Target, c.ConnectsPerMinute, share*100)
+			c.Hint = fmt.Sprintf("lengthen the intervals, or set connect_rate above %.3g", c.ConnectsPerMinute/60/busy)
 		}
 	}
 	return costs
@@ -77,7 +88,7 @@ func Cost(plan []synthetic.Entry) []TargetCost {
 
 func (c *TargetCost) add(e synthetic.Entry) {
 	cost := e.Kind.Cost(e.Profile, e.Options)
-	// What a held kind declares for a run is what it does in an hour.
+	// For a held kind, the declared cost of a run is the cost of one hour.
 	runsPerMinute := 1.0 / 60
 	if e.Schedule.Every > 0 {
 		runsPerMinute = 1 / e.Schedule.Every.Minutes()

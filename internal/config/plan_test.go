@@ -12,7 +12,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
-// testKinds are a periodic kind, a held one, and one that costs nothing.
+// testKinds returns a periodic kind, a held kind, and a kind that costs nothing.
 func testKinds() []synthetic.Kind {
 	type options struct {
 		Size int `koanf:"size" validate:"min=1" desc:"size"`
@@ -83,7 +83,8 @@ func TestCost(t *testing.T) {
 	got := Cost(load(t, planned).Plan())
 	want := []TargetCost{
 		{Target: "b", ConnectsPerMinute: 60, MessagesPerMinute: 48, RefusalsPerHour: 720, ConnectRate: 1,
-			Warning: "target b: 60 connects a minute take 100 % of connect_rate and leave too little for reconnects: lengthen intervals, or raise connect_rate above 2"},
+			Warning: "target b: 60 connects per minute use 100 % of connect_rate, which leaves too little for reconnects",
+			Hint:    "lengthen the intervals, or set connect_rate above 2"},
 		{Target: "a", Connections: 7, ConnectsPerMinute: 60.1, MessagesPerMinute: 51, RefusalsPerHour: 722, ConnectRate: 5},
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b float64) bool { return a-b < 1e-9 && b-a < 1e-9 })); diff != "" {
@@ -94,7 +95,7 @@ func TestCost(t *testing.T) {
 	}
 }
 
-// TestKindChecks expects what a kind finds in its options to be placed like any other fault.
+// TestKindChecks expects that a fault found by a kind in its options has a place like any other.
 func TestKindChecks(t *testing.T) {
 	_, _, err := Load(Source{Bytes: []byte(strings.Replace(planned, "size: 5", "size: 13", 1)), Name: "test.yaml", Catalog: synthetic.Catalog{Kinds: testKinds()}})
 	want := "test.yaml:9:61: probes[0].periodic: all of it\ntest.yaml:9:68: probes[0].periodic.size: 13 brings bad luck"
@@ -113,7 +114,7 @@ func TestTarget(t *testing.T) {
 	}
 }
 
-// TestKindsShared expects entries to share the kinds of the caller, with their metrics.
+// TestKindsShared expects that entries share the caller's kinds and their metrics.
 func TestKindsShared(t *testing.T) {
 	kinds := testKinds()
 	kinds[0].Metrics = []*synthetic.Metric{{Name: "a"}}
@@ -123,29 +124,29 @@ func TestKindsShared(t *testing.T) {
 	}
 	for _, e := range c.Plan() {
 		if e.Kind.Name == "periodic" && e.Kind.Metrics[0] != kinds[0].Metrics[0] {
-			t.Error("the metrics are other ones")
+			t.Error("the entries have other metrics")
 		}
 	}
 }
 
-// TestClientIDs expects a warning for templates under which clients would take over each other.
+// TestClientIDs expects a warning for templates that make clients take over each other.
 func TestClientIDs(t *testing.T) {
 	for template, missing := range map[string]string{
 		"": "", "{hash}": "", "a-{hash}": "", "{agent}-{probe}-{role}-{slot}": "", "pool-{slot}": "{agent} {probe} {role}", "fixed": "{agent} {probe} {role} {slot}",
 	} {
 		_, warnings, err := Load(Source{Name: "test.yaml", Bytes: fmt.Appendf(nil, "targets: [{name: a, url: \"mqtt://a\"}]\nprofiles:\n  - {name: p, client_id: \"%s\"}\n", template), Catalog: probe.Catalog()})
-		var want Warnings
+		var want []string
 		if missing != "" {
-			want = Warnings{"test.yaml:3:26: profiles[0].client_id: clients with the same id take over each other's sessions: use {hash}, or add " + missing}
+			want = []string{"test.yaml:3:26: profiles[0].client_id: clients with the same id take over each other's sessions: use {hash}, or add " + missing}
 		}
-		if diff := cmp.Diff(want, warnings); err != nil || diff != "" {
+		if diff := cmp.Diff(want, texts(warnings)); err != nil || diff != "" {
 			t.Errorf("%q: %v\n%s", template, err, diff)
 		}
 	}
 }
 
-// TestNeeds loads probes whose runs take as long as profiles and options demand: the timeout follows, and the interval
-// where the default is too short.
+// TestNeeds loads probes whose runs take as long as profiles and options need. It expects the
+// timeout to fit, and the interval too where the default is too short.
 func TestNeeds(t *testing.T) {
 	c, _, err := loadText(`
 targets: [{name: a, url: "mqtt://a.example"}]

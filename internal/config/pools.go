@@ -9,16 +9,17 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// Pool is what one target needs of the fixed client ids of a profile, or of several profiles that have the same ones.
+// Pool is the use of fixed client ids at one target. The ids belong to one profile, or to several
+// profiles with the same ids.
 type Pool struct {
 	Target   string
 	Profiles []string
-	Needed   int // clients that may be there at once
-	IDs      int
-	by       []string // what needs them, for people
+	Needed   int      // number of clients that may be connected at once
+	IDs      int      // number of client ids
+	by       []string // the probes that need them, for humans to read
 }
 
-// Pools lists what is needed of fixed client ids, in the order of targets, then profiles.
+// Pools returns the pools of fixed client ids, in the order of targets, then profiles.
 func (c *Config) Pools() []Pool {
 	var pools []Pool
 	plan := c.Plan()
@@ -46,7 +47,8 @@ func (c *Config) Pools() []Pool {
 	return pools
 }
 
-// poolKey is the same for profiles with the same client ids, which hold no control characters.
+// poolKey returns the same text for profiles with the same client ids. Client ids contain no
+// control characters.
 func poolKey(p synthetic.Profile) string {
 	return strings.Join(slices.Sorted(slices.Values(p.ClientIDs)), "\x00")
 }
@@ -64,7 +66,7 @@ func (c *Config) fill(pool *Pool, plan []synthetic.Entry) {
 			need(e.ID.Probe+"/"+e.ID.Profile, e.Clients(pool.Target))
 		}
 	}
-	if slices.Contains(pool.Profiles, synthetic.DefaultProfile().Name) { // which reads what the broker publishes
+	if slices.Contains(pool.Profiles, synthetic.DefaultProfile().Name) { // it also reads $SYS and client events
 		if _, ok := c.Sys(pool.Target); ok {
 			need("sys", 1)
 		}
@@ -74,7 +76,7 @@ func (c *Config) fill(pool *Pool, plan []synthetic.Entry) {
 	}
 }
 
-// pools checks that fixed client ids suffice, and that nobody else has one of them.
+// pools checks that there are enough fixed client ids, and that no other profile uses one of them.
 func (l *loader) pools(c *Config) {
 	at := func(profile string) string { return l.profilePath[profile] + ".client_ids" }
 	has := map[string]synthetic.Profile{} // by client id
@@ -82,7 +84,8 @@ func (l *loader) pools(c *Config) {
 		for _, id := range p.ClientIDs {
 			q, taken := has[id]
 			if taken && poolKey(p) != poolKey(q) {
-				l.bad(at(p.Name), "some are among those of profile %s, too: give both the same ones, or none in common", q.Name)
+				l.bad(at(p.Name), "profile %s also uses some of these client ids", q.Name).
+					hint("give both profiles the same ids, or completely different ones")
 				break
 			}
 			has[id] = p
@@ -96,7 +99,8 @@ func (l *loader) pools(c *Config) {
 	for _, p := range c.Pools() {
 		path := at(p.Profiles[0])
 		if missing := p.Needed - p.IDs; missing > 0 {
-			l.bad(path, "%d are too few: target %s needs %d at once (%s): add %d", p.IDs, p.Target, p.Needed, strings.Join(p.by, ", "), missing)
+			l.bad(path, "%d are too few: target %s needs %d at once (%s)", p.IDs, p.Target, p.Needed, strings.Join(p.by, ", ")).
+				hint("add %d", missing)
 		}
 		t, _ := c.Target(p.Target)
 		u, err := url.Parse(t.URL)
@@ -105,7 +109,8 @@ func (l *loader) pools(c *Config) {
 		}
 		here := place{path, u.Hostname()}
 		if other, ok := known[here]; ok {
-			l.warn(path, "the targets %s and %s have the same host and the same client ids: if they are one broker, their clients take over each other's sessions", other, p.Target)
+			l.warn(path, "the targets %s and %s have the same host and use the same client ids", other, p.Target).
+				hint("if they are one broker, their clients take over each other's sessions: use another profile for one of them")
 		}
 		known[here] = p.Target
 	}

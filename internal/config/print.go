@@ -9,8 +9,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Print writes the effective configuration as YAML, with every default, every name of a list that stood for "all" and
-// every path absolute. It can be loaded again. A secret is printed as the ${NAME} it came from, never as its value.
+// Print writes the effective configuration as YAML. It writes every default, the names of all
+// targets where a probe named none, and absolute paths. The result can be loaded again. Print
+// writes a secret as the ${NAME} that it came from, never as its value.
 func (c *Config) Print(w io.Writer) error {
 	root := encode(reflect.ValueOf(c.sections))
 	probes := &yaml.Node{Kind: yaml.SequenceNode}
@@ -32,7 +33,7 @@ func (c *Config) Print(w io.Writer) error {
 	return enc.Close()
 }
 
-// encode turns a section into a YAML node, by its `koanf` tags and in the order of its fields.
+// encode turns a section into a YAML node. It uses the `koanf` tags and keeps the order of fields.
 func encode(v reflect.Value) *yaml.Node {
 	if d, ok := v.Interface().(time.Duration); ok {
 		return scalar(duration(d))
@@ -66,11 +67,11 @@ func encode(v reflect.Value) *yaml.Node {
 	return scalar(v.Interface())
 }
 
-// scalar encodes what yaml knows how to write and to quote.
+// scalar encodes a value that the yaml package can write and quote.
 func scalar(v any) *yaml.Node {
 	n := &yaml.Node{}
 	if err := n.Encode(v); err != nil {
-		panic(err) // only for types that no section has
+		panic(err) // no section has a type that cannot be encoded
 	}
 	return n
 }
@@ -80,7 +81,7 @@ func add(m *yaml.Node, key string, value *yaml.Node) {
 	m.Content = append(m.Content, scalar(key), value)
 }
 
-// without removes a key from the content of a mapping.
+// without returns the content of a mapping without a key.
 func without(content []*yaml.Node, key string) []*yaml.Node {
 	var kept []*yaml.Node
 	for i := 0; i+1 < len(content); i += 2 {
@@ -91,7 +92,7 @@ func without(content []*yaml.Node, key string) []*yaml.Node {
 	return kept
 }
 
-// duration writes d as people do: 10m rather than 10m0s.
+// duration writes d in its short form: 10m, not 10m0s.
 func duration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {

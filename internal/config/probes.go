@@ -10,7 +10,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// probes completes the probes of the file.
+// probes checks and completes the probes of the file.
 func (l *loader) probes(raw map[string]any, c *Config) {
 	list, ok := l.list(raw, "probes")
 	if !ok {
@@ -18,7 +18,7 @@ func (l *loader) probes(raw map[string]any, c *Config) {
 		return
 	}
 	if len(list) == 0 && !l.failed("probes") {
-		l.bad("probes", "there are no probes: name at least one, or remove the key for the default ones")
+		l.bad("probes", "there are no probes").hint("add at least one, or remove the key to get the default probes")
 	}
 	seen := map[string]string{}
 	for i, e := range list {
@@ -34,7 +34,8 @@ func (l *loader) probes(raw map[string]any, c *Config) {
 	}
 }
 
-// suite takes the probes that run when none is configured, but for those that the profile does not suit.
+// suite uses the default probes if none is configured. It leaves out probes that cannot use the
+// profile.
 func (l *loader) suite(c *Config) {
 	if l.catalog.Suite == nil {
 		return
@@ -59,7 +60,8 @@ func (l *loader) suite(c *Config) {
 	}
 }
 
-// probe completes one probe. Options are those of its kind; nil: the defaults.
+// probe checks and completes one probe. Options are the options of its kind, or nil for the
+// defaults.
 func (l *loader) probe(path string, raw, options any, c *Config) (plannedProbe, bool) {
 	m, _ := raw.(map[string]any)
 	name, _ := m["kind"].(string)
@@ -67,7 +69,7 @@ func (l *loader) probe(path string, raw, options any, c *Config) (plannedProbe, 
 	p := plannedProbe{path: path, kind: kind, probeSection: defaultProbe(kind.Schedule)}
 	blocks := l.catalog.Names()
 	if !known || !kind.EndsAnytime() {
-		p.Timeout = time.Second // any that is no fault; needs sets the one that it has by default
+		p.Timeout = time.Second // any valid value; the method needs sets the default later
 	}
 	if !known {
 		blocks = append(blocks, name)
@@ -87,7 +89,7 @@ func (l *loader) probe(path string, raw, options any, c *Config) (plannedProbe, 
 	}
 	if !known {
 		if name != "" {
-			l.bad(path+".kind", "%s", unknown("kind", name, l.catalog.Names()))
+			l.unknown(path+".kind", "kind", name, l.catalog.Names())
 		}
 		return p, true
 	}
@@ -108,21 +110,27 @@ func (l *loader) schedule(path string, m map[string]any, p *plannedProbe) {
 	switch {
 	case p.kind.Held():
 		if interval {
-			l.badKey(path+".interval", "kind %s is kept alive and does not repeat: remove the interval", p.Kind)
+			l.badKey(path+".interval", "kind %s is kept alive and does not repeat", p.Kind).hint("remove the interval")
 		}
 		p.Interval = 0
 	case l.failed(path+".interval") || l.failed(path+".timeout"):
 	case p.Interval == 0:
 		l.bad(path+".interval", "0s is too small: at least 10ms")
-	case !p.kind.EndsAnytime(): // in needs, once the options are known
+	case !p.kind.EndsAnytime(): // the method needs checks it once the options are known
 	case p.Timeout <= p.Interval:
 	case !timeout:
 		p.Timeout = p.Interval
 	case interval:
-		l.bad(path+".timeout", "%s is longer than the interval, %s: runs must not overlap", duration(p.Timeout), duration(p.Interval))
+		l.overlap(path, p)
 	default:
-		l.bad(path+".timeout", "%s is longer than the interval, %s by default: give an interval too", duration(p.Timeout), duration(p.Interval))
+		l.bad(path+".timeout", "%s is longer than the interval, %s by default", duration(p.Timeout), duration(p.Interval)).
+			hint("set an interval too")
 	}
+}
+
+// overlap reports that a run may take longer than the interval.
+func (l *loader) overlap(path string, p *plannedProbe) {
+	l.bad(path+".timeout", "%s is longer than the interval, %s: runs must not overlap", duration(p.Timeout), duration(p.Interval))
 }
 
 // suits checks that the profiles can be used with the options.
@@ -136,16 +144,25 @@ func (l *loader) suits(path string, p *plannedProbe, c *Config) {
 			continue
 		}
 		for _, e := range p.kind.CheckProfile(f, p.options) {
+			problem, hint := split(e.Problem)
 			if e.Key == "" {
-				l.bad(path+".profiles", "profile %s %s", f.Name, e.Problem)
+				l.bad(path+".profiles", "profile %s %s", f.Name, problem).hint("%s", hint)
 			} else {
-				l.bad(join(block, e.Key), "%s", e.Problem)
+				l.bad(join(block, e.Key), "%s", problem).hint("%s", hint)
 			}
 		}
 	}
 }
 
-// needs completes and checks the schedule of a kind whose runs take as long as its profiles and options demand.
+// split separates the text of a [synthetic.OptionError] or of [mqtt.ParseURL]. There the first
+// colon separates the problem from the hint.
+func split(text string) (problem, hint string) {
+	problem, hint, _ = strings.Cut(text, ": ")
+	return problem, hint
+}
+
+// needs completes and checks the schedule of a kind whose runs have a length that depends on the
+// profiles and options.
 func (l *loader) needs(path string, m map[string]any, p *plannedProbe, c *Config) {
 	_, interval := m["interval"]
 	_, timeout := m["timeout"]
@@ -175,13 +192,14 @@ func (l *loader) needs(path string, m map[string]any, p *plannedProbe, c *Config
 	case p.Timeout < need:
 		l.bad(path+".timeout", "%s is too short: with profile %s a run may take %s", duration(p.Timeout), of, duration(need))
 	case p.Timeout > p.Interval && timeout:
-		l.bad(path+".timeout", "%s is longer than the interval, %s: runs must not overlap", duration(p.Timeout), duration(p.Interval))
+		l.overlap(path, p)
 	case p.Timeout > p.Interval:
-		l.bad(path+".interval", "%s is too short: with profile %s a run may take %s, and runs must not overlap", duration(p.Interval), of, duration(need))
+		l.bad(path+".interval", "%s is too short: with profile %s a run may take %s, and runs must not overlap",
+			duration(p.Interval), of, duration(need))
 	}
 }
 
-// wholeSeconds rounds up, for people.
+// wholeSeconds rounds up to whole seconds, which are easier to read.
 func wholeSeconds(d time.Duration) time.Duration {
 	return (d + time.Second - 1).Truncate(time.Second)
 }
@@ -196,14 +214,16 @@ func (l *loader) options(path string, m map[string]any, p *plannedProbe, c *Conf
 		case name == p.kind.Name:
 			l.decode(block, raw, p.options)
 		default:
-			l.badKey(join(path, name), "a block of kind %s in a probe of kind %s: remove it, or change the kind", name, p.kind.Name)
+			l.badKey(join(path, name), "a block of kind %s in a probe of kind %s", name, p.kind.Name).
+				hint("remove it, or change the kind")
 		}
 	}
 	l.optionFiles(block, reflect.ValueOf(p.options))
 	if !l.failed(block) {
 		for _, e := range p.kind.Check(p.options) {
-			at := strings.TrimSuffix(join(block, e.Key), ".") // no key: the block as a whole
-			l.bad(at, "%s", hush(e.Problem, m[p.kind.Name]))
+			at := strings.TrimSuffix(join(block, e.Key), ".") // without a key: the whole block
+			problem, hint := split(hush(e.Problem, m[p.kind.Name]))
+			l.bad(at, "%s", problem).hint("%s", hint)
 		}
 	}
 	l.optionNames(block, reflect.ValueOf(p.options), c)
@@ -226,10 +246,10 @@ func (l *loader) optionNames(path string, options reflect.Value, c *Config) {
 	}
 }
 
-// names checks that the names at path, a list or a single value, are known.
+// names checks that the names at path are known. The value at path is a list or a single name.
 func (l *loader) names(path, what string, names, known []string) {
 	if len(names) == 0 && !l.failed(path) {
-		l.bad(path, "is empty: name a %s, or remove the key", what)
+		l.bad(path, "is empty").hint("name a %s, or remove the key", what)
 	}
 	for i, n := range names {
 		p := item(path, i)
@@ -237,20 +257,20 @@ func (l *loader) names(path, what string, names, known []string) {
 			p = path
 		}
 		if !slices.Contains(known, n) {
-			l.bad(p, "%s", unknown(what, n, known))
+			l.unknown(p, what, n, known)
 		}
 	}
 }
 
-// combinations checks what only shows when a probe meets a target with a profile.
+// combinations checks combinations of a target and the profiles that its probes use.
 func (l *loader) combinations(c *Config) {
-	old := map[string]bool{} // targets that MQTT 3.1.1 is spoken to
+	old := map[string]bool{} // targets that some probe uses MQTT 3.1.1 for
 	for _, e := range c.Plan() {
 		old[e.Target.Name] = old[e.Target.Name] || e.Profile.Protocol == mqtt.V311
 	}
 	for i, t := range c.sections.Targets {
 		if old[t.Name] && t.Username == "" && (t.Password != "" || t.PasswordFile != "") {
-			l.bad(item("targets", i)+".username", "is missing: MQTT 3.1.1 allows no password without it [MQTT-3.1.2-22]")
+			l.bad(item("targets", i)+".username", "is missing: MQTT 3.1.1 allows no password without a user name [MQTT3-3.1.2-22]")
 		}
 	}
 }
@@ -271,7 +291,7 @@ func profileNames(c *Config) []string {
 	return names
 }
 
-// appendName leaves out what is no name or stands twice, which was reported.
+// appendName appends a name, unless it is invalid or already there. Both were reported before.
 func appendName(names []string, name string) []string {
 	if !plainKey.MatchString(name) || slices.Contains(names, name) {
 		return names

@@ -12,7 +12,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// profiles completes the profiles of the file. The one named default comes first when the file has none.
+// profiles checks and completes the profiles of the file. If the file has no profile named default,
+// it is added as the first one.
 func (l *loader) profiles(raw map[string]any, c *Config) {
 	list, _ := l.list(raw, "profiles")
 	seen := map[string]string{}
@@ -41,18 +42,19 @@ func (l *loader) profile(path string, s *profileSection) synthetic.Profile {
 	l.profilePath[s.Name] = path
 	version, err := mqtt.ParseVersion(s.Protocol)
 	if err == nil && version == mqtt.V311 && s.SessionExpiry > 0 {
-		l.bad(path+".session_expiry", "MQTT 3.1.1 has none: remove it, or set protocol to 5")
+		l.bad(path+".session_expiry", "MQTT 3.1.1 has no session expiry").hint("remove it, or set protocol to 5")
 	}
 	if s.TLS.MaxVersion != "" && s.TLS.MinVersion > s.TLS.MaxVersion && !l.failed(path+".tls") {
-		l.bad(path+".tls.max_version", "%s is older than min_version, %s: lower that one, or raise this one", s.TLS.MaxVersion, s.TLS.MinVersion)
+		l.bad(path+".tls.max_version", "%s is older than min_version, %s", s.TLS.MaxVersion, s.TLS.MinVersion).
+			hint("lower min_version, or raise max_version")
 	}
 	if len(s.TLS.CipherSuites) > 0 && s.TLS.MinVersion == "1.3" {
-		l.bad(path+".tls.cipher_suites", "have no effect on TLS 1.3, the oldest version offered: lower min_version, or remove them")
+		l.bad(path+".tls.cipher_suites", "have no effect, because min_version is 1.3").hint("lower min_version, or remove them")
 	}
 	l.source(path+".source_address", s)
 	l.clientID(path+".client_id", s.ClientID)
 	if s.ClientID != "" && len(s.ClientIDs) > 0 {
-		l.bad(path+".client_ids", "stand beside client_id: keep one of them")
+		l.bad(path+".client_ids", "cannot be used together with client_id").hint("keep one of them")
 	}
 	return synthetic.Profile{
 		Name: s.Name, Protocol: version, Keepalive: s.Keepalive, ClientID: s.ClientID, ClientIDs: s.ClientIDs, CleanStart: s.CleanStart,
@@ -64,8 +66,8 @@ func (l *loader) profile(path string, s *profileSection) synthetic.Profile {
 	}
 }
 
-// clientID warns of a template that gives two clients the same id. Targets need not differ in it, nor profiles, since
-// each has a template of its own.
+// clientID warns about a template that gives two clients the same id. The template need not contain
+// {target}. It need not contain {profile} either, because each profile has its own template.
 func (l *loader) clientID(path, template string) {
 	if template == "" || strings.Contains(template, "{hash}") || l.failed(path) {
 		return
@@ -77,18 +79,18 @@ func (l *loader) clientID(path, template string) {
 		}
 	}
 	if len(missing) > 0 {
-		l.warn(path, "clients with the same id take over each other's sessions: use {hash}, or add %s", strings.Join(missing, " "))
+		l.warn(path, "clients with the same id take over each other's sessions").hint("use {hash}, or add %s", strings.Join(missing, " "))
 	}
 }
 
 // source checks that the source address can be used with the family.
 func (l *loader) source(path string, s *profileSection) {
 	addr, err := netip.ParseAddr(s.SourceAddress)
-	if err != nil { // empty, or reported
+	if err != nil { // it is empty, or a fault was reported
 		return
 	}
 	if addr.Unmap().Is4() && s.IPFamily == "ipv6" || !addr.Unmap().Is4() && s.IPFamily == "ipv4" {
-		l.bad(path, "is not of the family %s that ip_family asks for", s.IPFamily)
+		l.bad(path, "does not belong to the family of ip_family, %s", s.IPFamily)
 	}
 }
 
@@ -99,15 +101,15 @@ func (l *loader) headers(path string, headers map[string]string) map[string]stri
 		p, value := join(path, safeKey(name)), headers[name]
 		switch {
 		case !httpguts.ValidHeaderFieldName(name):
-			l.badKey(p, "is no name for a header")
+			l.badKey(p, "is not a header name")
 		case handshakeHeader.MatchString(name):
-			l.badKey(p, "is part of the websocket handshake itself: remove it")
+			l.badKey(p, "is part of the websocket handshake").hint("remove it")
 		case credentialHeader.MatchString(name) && !envRef.MatchString(value):
-			l.bad(p, `credentials must not stand here: use "${NAME}" with the environment variable that holds them`)
+			l.bad(p, "credentials must not be written here").hint(`use "${NAME}" with the environment variable that holds them`)
 		default:
 			expanded[name] = l.expand(p, value, asIs)
 			if !httpguts.ValidHeaderFieldValue(expanded[name]) {
-				l.bad(p, "holds characters that a header cannot hold, such as a line break")
+				l.bad(p, "contains characters that are not allowed in a header, such as a line break")
 			}
 		}
 	}

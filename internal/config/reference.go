@@ -13,12 +13,12 @@ import (
 
 const referenceHead = `# Every key of the configuration of pingreq, with its default.
 #
-# A key is taken into use by removing the "#" directly before it; lines with "# " are explanations. Only targets is
-# required. Durations need a unit: 500ms, 15s, 5m, 1h30m.
+# To use a key, remove the "#" directly before it. Lines that begin with "# " are explanations.
+# Only targets is required. Durations need a unit: 500ms, 15s, 5m, 1h30m.
 `
 
-// Reference gives a configuration file with every key, its default and its documentation. It can be loaded as it is,
-// and with every key taken into use.
+// Reference returns a configuration file with every key, its default and its documentation. The
+// file can be loaded as it is, and also after the "#" before every key is removed.
 func Reference(catalog synthetic.Catalog) []byte {
 	w := &referenceWriter{texts: descriptions(catalog)}
 	w.b.WriteString(referenceHead)
@@ -69,15 +69,15 @@ func (w *referenceWriter) probe(k synthetic.Kind) {
 	w.section("      ", "      ", reflect.ValueOf(k.Example()), nil)
 }
 
-// section writes the fields of a section, the first after the indent first, the others after rest. Keys that are not
-// live are commented out.
+// section writes the fields of a section. The first field has the indent first, the others have the
+// indent rest. Keys that are not in live are commented out.
 func (w *referenceWriter) section(first, rest string, v reflect.Value, live map[string]bool) {
 	v = reflect.Indirect(v)
 	for i := range v.NumField() {
 		f, field := v.Type().Field(i), reflect.Indirect(v.Field(i))
 		key := f.Tag.Get("koanf")
 		if key == "" || key == "interval" && field.IsZero() && f.Tag.Get("validate") != "" && v.Type() == reflect.TypeFor[probeSection]() {
-			continue // a kind that is kept alive has no interval
+			continue // because a kind that is kept alive has no interval
 		}
 		indent, mark := rest, "#"
 		if i == 0 {
@@ -86,7 +86,7 @@ func (w *referenceWriter) section(first, rest string, v reflect.Value, live map[
 		if live[key] {
 			mark = ""
 		}
-		// The mark stands where the text begins, so that removing it leaves the indent.
+		// The mark is where the text begins, so that removing it keeps the indent.
 		hyphen := strings.TrimLeft(indent, " ")
 		spaces := strings.TrimSuffix(indent, hyphen)
 		w.explain(spaces, f)
@@ -100,11 +100,11 @@ func (w *referenceWriter) section(first, rest string, v reflect.Value, live map[
 	}
 }
 
-// inline is a value on one line.
+// inline returns a value on one line.
 func inline(v reflect.Value) string {
 	b, err := yaml.Marshal(encode(v))
 	if err != nil {
-		panic(err) // encode makes nodes that can be written
+		panic(err) // encode returns only nodes that can be written
 	}
 	return strings.TrimSpace(string(b))
 }
@@ -115,7 +115,7 @@ func (w *referenceWriter) explain(indent string, f reflect.StructField) {
 	if limits := limitsOf(f); limits != "" {
 		text += "; " + limits
 	}
-	const width = 118
+	const width = 100
 	line := indent + "#"
 	for word := range strings.FieldsSeq(text) {
 		if len(line)+1+len(word) > width {
@@ -127,7 +127,7 @@ func (w *referenceWriter) explain(indent string, f reflect.StructField) {
 	w.b.WriteString(line + "\n")
 }
 
-// limitsOf says in words what the `validate` tag of a field demands.
+// limitsOf returns the limits of the `validate` tag of a field in words.
 func limitsOf(f reflect.StructField) string {
 	var said []string
 	tag := f.Tag.Get("validate")
@@ -158,7 +158,7 @@ func limitsOf(f reflect.StructField) string {
 		least = "0s"
 	}
 	switch {
-	case f.Type.Kind() == reflect.Slice && !strings.Contains(f.Tag.Get("validate"), "dive"): // limits of the number of entries
+	case f.Type.Kind() == reflect.Slice && !strings.Contains(f.Tag.Get("validate"), "dive"): // they limit the number of entries
 	case f.Type.Kind() == reflect.String && most != "":
 		said = append(said, "at most "+most+" characters")
 	case least != "" && most != "":
@@ -171,7 +171,7 @@ func limitsOf(f reflect.StructField) string {
 	return strings.Join(said, ", ")
 }
 
-// mentioned tells whether a text names all the words already.
+// mentioned reports whether a text contains all the words.
 func mentioned(text string, words []string) bool {
 	for _, w := range words {
 		if !strings.Contains(text, w) {

@@ -16,12 +16,12 @@ const (
 	durationPattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
 	hostPattern     = `(\[[^\]/@]+\]|[^/:@?#\[\]]+)(:[1-9][0-9]{0,4})?`
 	urlPattern      = `^mqtts?://` + hostPattern + `/?$|^wss?://` + hostPattern + `([/?][^#]*)?$|^unix:///.+$`
-	labelPattern    = `^([a-zA-Z][a-zA-Z0-9_]*|_([a-zA-Z0-9][a-zA-Z0-9_]*)?)$` // not __, which is Prometheus's
+	labelPattern    = `^([a-zA-Z][a-zA-Z0-9_]*|_([a-zA-Z0-9][a-zA-Z0-9_]*)?)$` // without __, which is reserved to Prometheus
 	headerPattern   = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"                          // [RFC 9110 5.6.2]
 )
 
-// Schema gives the JSON Schema (draft 2020-12) of the file, for editors. What needs more than one value to be judged,
-// such as the name of a target in a list, it does not know.
+// Schema returns the JSON Schema (draft 2020-12) of the file, for editors. The schema does not
+// check rules about more than one value, such as the name of a target in a list.
 func Schema(catalog synthetic.Catalog) ([]byte, error) {
 	texts := descriptions(catalog)
 	root := schemaOf(reflect.ValueOf(sections{
@@ -40,7 +40,8 @@ func Schema(catalog synthetic.Catalog) ([]byte, error) {
 	return append(b, '\n'), err
 }
 
-// addKinds gives the schema of a probe the blocks of the kinds, each for its kind only.
+// addKinds adds the blocks of the kinds to the schema of a probe. Each block is allowed for its
+// kind only.
 func addKinds(probe *jsonschema.Schema, catalog synthetic.Catalog, texts *strings.Replacer) {
 	for _, k := range catalog.Kinds {
 		block := schemaOf(reflect.ValueOf(k.Options()), texts)
@@ -68,7 +69,7 @@ func addKinds(probe *jsonschema.Schema, catalog synthetic.Catalog, texts *string
 	}
 }
 
-// schemaOf reflects a section; the values in it are the defaults.
+// schemaOf returns the schema of a section. The values in the section are the defaults.
 func schemaOf(v reflect.Value, texts *strings.Replacer) *jsonschema.Schema {
 	v = reflect.Indirect(v)
 	r := jsonschema.Reflector{
@@ -131,14 +132,14 @@ func decorate(s *jsonschema.Schema, v reflect.Value) {
 	}
 }
 
-// orSingle lets one value stand for a list of one.
+// orSingle also allows a single value in place of a list with one entry.
 func orSingle(s *jsonschema.Schema) {
 	list := *s
 	list.Description, list.Default = "", nil
 	*s = jsonschema.Schema{Description: s.Description, Default: s.Default, AnyOf: []*jsonschema.Schema{&list, list.Items}}
 }
 
-// limit adds what a `validate` tag demands.
+// limit adds the limits of a `validate` tag.
 func limit(s *jsonschema.Schema, t reflect.Type, tag string) {
 	optional := false
 	for tag != "" {
@@ -162,7 +163,7 @@ func limit(s *jsonschema.Schema, t reflect.Type, tag string) {
 				s.Enum = append(s.Enum, "")
 			}
 			if slicesHaveNumbers(s.Enum) {
-				s.Type = "" // 1.2 without quotes is as good as "1.2"
+				s.Type = "" // 1.2 without quotes means the same as "1.2"
 			}
 		case name == "startswith":
 			pattern(s, "^"+param, optional)
@@ -184,7 +185,7 @@ func limit(s *jsonschema.Schema, t reflect.Type, tag string) {
 	}
 }
 
-// pattern sets the pattern of a text that may be empty if it is optional.
+// pattern sets the pattern of a text. An optional text may be empty.
 func pattern(s *jsonschema.Schema, p string, optional bool) {
 	s.Pattern = p
 	if optional {
@@ -192,7 +193,8 @@ func pattern(s *jsonschema.Schema, p string, optional bool) {
 	}
 }
 
-// anys lists the words, and beside those that are numbers the number, for YAML reads 1.2 without quotes as one.
+// anys returns the words. For a word that is a number it also returns the number, because YAML
+// reads 1.2 without quotes as a number.
 func anys(words []string) []any {
 	var values []any
 	for _, w := range words {
@@ -221,7 +223,7 @@ func count(param string) *uint64 {
 	return &n
 }
 
-// property gets a property of a schema; nil if there is none.
+// property returns a property of a schema, or nil if there is none.
 func property(s *jsonschema.Schema, key string) *jsonschema.Schema {
 	p, _ := s.Properties.Get(key)
 	return p

@@ -17,8 +17,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// TestNoValueIsRepeated puts a secret, whole and in every wrong shape, in the place of each value that the reference
-// has, and expects no message to repeat it. Only words that look like names are repeated, where a name belongs.
+// TestNoValueIsRepeated replaces each value of the reference by a secret, in every wrong shape, and
+// expects that no message contains it. A message may only repeat a word that looks like a name,
+// where a name is expected.
 func TestNoValueIsRepeated(t *testing.T) {
 	var root any
 	if err := yaml.Unmarshal([]byte(uncommented()), &root); err != nil {
@@ -31,12 +32,12 @@ func TestNoValueIsRepeated(t *testing.T) {
 	each(root, func(set func(any)) {
 		for _, shape := range shapes {
 			set(shape)
-			b, err := json.Marshal(root) // which is YAML, too
+			b, err := json.Marshal(root) // JSON is also YAML
 			if err != nil {
 				t.Fatal(err)
 			}
 			_, warnings, err := loadText(string(b))
-			noSecret(t, "what is said", fmt.Sprint(err, warnings))
+			noSecret(t, "messages", fmt.Sprint(err, warnings))
 			n++
 		}
 	})
@@ -63,7 +64,8 @@ func each(v any, f func(set func(any))) {
 	}
 }
 
-// TestSecretsStayOut writes secrets that look like names to the places where secrets belong, in good form and bad.
+// TestSecretsStayOut writes secrets that look like names into the keys for secrets, in valid and
+// invalid forms. It expects that no message contains them.
 func TestSecretsStayOut(t *testing.T) {
 	const target, profile = "targets: [{name: a, url: \"mqtt://b\"}]\n", "profiles:\n  - name: a\n    "
 	const secret = canary + "plain"
@@ -115,7 +117,8 @@ func TestSecretsStayOut(t *testing.T) {
 	}
 }
 
-// TestSecretsArrive loads secrets in their proper form, finds them in the result and in no print of it.
+// TestSecretsArrive loads secrets in their valid form. It expects them in the result, and not in
+// the printed configuration.
 func TestSecretsArrive(t *testing.T) {
 	dir := fixtures(t)
 	text, err := os.ReadFile("testdata/good/everything.yaml")
@@ -151,10 +154,10 @@ func TestSecretsArrive(t *testing.T) {
 	noSecret(t, "schema and reference", string(schema)+string(Reference(probe.Catalog())))
 }
 
-// TestOpenFiles expects a warning for secrets that everybody can read.
+// TestOpenFiles expects a warning for secrets that every user can read.
 func TestOpenFiles(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("Windows has no such modes")
+		t.Skip("Windows has no such file modes")
 	}
 	dir := fixtures(t)
 	path := filepath.Join(dir, "pingreq.yaml")
@@ -174,16 +177,17 @@ func TestOpenFiles(t *testing.T) {
 	if w := load(0o640); len(w) != 0 {
 		t.Errorf("mode 640: %v", w)
 	}
-	w := load(0o644)
+	w := texts(load(0o644))
 	if len(w) != 2 || !strings.Contains(w[0], ":4:20: targets[0].password_file: every user") || !strings.Contains(w[1], ":5:44: targets[0].tls.key_file: every user") {
 		t.Errorf("mode 644: %q", w)
 	}
 }
 
-// TestUnreadableFiles expects the permission to be named, also for the configuration itself.
+// TestUnreadableFiles expects a fault for a file without read permission, also for the
+// configuration file itself.
 func TestUnreadableFiles(t *testing.T) {
 	if os.Geteuid() == 0 || runtime.GOOS == "windows" {
-		t.Skip("everything can be read here")
+		t.Skip("this user can read every file")
 	}
 	dir := fixtures(t)
 	path := filepath.Join(dir, "pingreq.yaml")
@@ -198,7 +202,7 @@ func TestUnreadableFiles(t *testing.T) {
 	}
 }
 
-// TestEndlessFiles expects files without an end to be refused rather than read.
+// TestEndlessFiles expects that files without an end are refused.
 func TestEndlessFiles(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no /dev/zero")
@@ -209,11 +213,11 @@ func TestEndlessFiles(t *testing.T) {
 		t.Errorf("faults %v", err)
 	}
 	if _, _, err := Load(Source{Path: "/dev/zero", Catalog: probe.Catalog()}); err == nil || err.Error() != "/dev/zero: the file is larger than 16 MiB" {
-		t.Errorf("configuration without an end: %v", err)
+		t.Errorf("endless configuration: %v", err)
 	}
 }
 
-// TestMissingFile expects the path and the cause.
+// TestMissingFile expects the path and the cause in the fault.
 func TestMissingFile(t *testing.T) {
 	_, _, err := Load(Source{Path: filepath.Join(t.TempDir(), "no-such.yaml"), Catalog: probe.Catalog()})
 	if err == nil || !strings.HasSuffix(err.Error(), "no-such.yaml: the file cannot be read: no such file or directory") && runtime.GOOS != "windows" {
@@ -221,7 +225,7 @@ func TestMissingFile(t *testing.T) {
 	}
 }
 
-// TestDurations writes durations as people do and reads them back.
+// TestDurations writes durations in their short form and reads them back.
 func TestDurations(t *testing.T) {
 	for d, want := range map[time.Duration]string{0: "0s", 90 * time.Second: "1m30s", 10 * time.Minute: "10m", time.Hour: "1h",
 		24*time.Hour + 30*time.Minute: "24h30m", time.Hour + time.Second: "1h0m1s", 1500 * time.Millisecond: "1.5s", time.Microsecond: "1µs"} {

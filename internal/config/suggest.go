@@ -5,25 +5,26 @@ import (
 	"strings"
 )
 
-// instead says what to write in place of a word that is not known: the nearest known one and, where there is none or
-// there are few, all of them.
+// instead returns a hint about what to write in place of an unknown word. The hint contains the
+// nearest known word. It contains all known words if none is near, or if there are only a few.
 func instead(word string, known []string) string {
 	best := nearest(word, known)
 	const few, most = 8, 40
 	switch {
 	case len(known) == 0:
-		return "there is none"
-	case best != "" && len(known) > few:
+		return "none exists"
+	case best != "" && (len(known) == 1 || len(known) > few):
 		return fmt.Sprintf("did you mean %s?", best)
 	case best != "":
-		return fmt.Sprintf("did you mean %s? Known are %s", best, strings.Join(known, ", "))
+		return fmt.Sprintf("did you mean %s? Use one of %s", best, strings.Join(known, ", "))
 	case len(known) > most:
 		return fmt.Sprintf("use one of %s and %d more", strings.Join(known[:most], ", "), len(known)-most)
 	}
 	return "use one of " + strings.Join(known, ", ")
 }
 
-// nearest is the known word that was probably meant; "" if none is near. A number is never a misspelt other one.
+// nearest returns the known word that was probably meant, or "" if none is near. It never replaces
+// a number by another number.
 func nearest(word string, known []string) string {
 	best, distance := "", len(word)/3+2
 	for _, k := range known {
@@ -34,16 +35,22 @@ func nearest(word string, known []string) string {
 	return best
 }
 
-// unknown says of what kind an unknown word is, and what to write instead. The word itself is only repeated when it
+// unknown reports that the word at path is not among the known ones.
+func (l *loader) unknown(path, what, word string, known []string) {
+	problem, hint := unknown(what, word, known)
+	l.bad(path, "%s", problem).hint("%s", hint)
+}
+
+// unknown returns the message for an unknown word. The message contains the word only if the word
 // looks like a name.
-func unknown(what, word string, known []string) string {
+func unknown(what, word string, known []string) (problem, hint string) {
 	if plainKey.MatchString(word) {
 		what += fmt.Sprintf(" %q", word)
 	}
-	return "unknown " + what + ": " + instead(word, known)
+	return "unknown " + what, instead(word, known)
 }
 
-// hush takes the texts of a raw value out of a message, except those that look like names or numbers.
+// hush removes the texts of a raw value from a message. Texts that look like names or numbers stay.
 func hush(problem string, raw any) string {
 	switch v := raw.(type) {
 	case map[string]any:
@@ -62,7 +69,8 @@ func hush(problem string, raw any) string {
 	return problem
 }
 
-// editDistance counts the insertions, deletions, replacements and swaps of neighbours that turn a into b.
+// editDistance returns the smallest number of insertions, deletions, replacements and swaps of
+// neighbours that turn a into b.
 func editDistance(a, b string) int {
 	var before []int // the row of a[:i-2]
 	last := make([]int, len(b)+1)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestEvents checks whose client events are read, in which dialect.
+// TestEvents checks which targets have client events, and in which dialect.
 func TestEvents(t *testing.T) {
 	for _, tt := range []struct {
 		url, sys string

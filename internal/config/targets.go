@@ -12,11 +12,11 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// targets completes the targets of the file.
+// targets checks and completes the targets of the file.
 func (l *loader) targets(raw map[string]any, c *Config) {
 	list, _ := l.list(raw, "targets")
 	if len(list) == 0 && !l.failed("targets") {
-		l.bad("targets", "there are no targets: name at least one, with name and url")
+		l.bad("targets", "there are no targets").hint("add at least one, with name and url")
 	}
 	seen := map[string]string{}
 	for i, e := range list {
@@ -42,7 +42,7 @@ func (l *loader) target(path string, s *targetSection) synthetic.Target {
 	s.PasswordFile, s.TLS.CAFile = l.file(s.PasswordFile), l.file(s.TLS.CAFile)
 	s.TLS.CertFile, s.TLS.KeyFile = l.file(s.TLS.CertFile), l.file(s.TLS.KeyFile)
 	if s.PasswordFile != "" && s.Password != "" {
-		l.bad(path+".password", "stands beside password_file: keep one of them")
+		l.bad(path+".password", "cannot be used together with password_file").hint("keep one of them")
 	}
 	if s.PasswordFile != "" {
 		l.passwordFile(path+".password_file", s.PasswordFile)
@@ -55,9 +55,9 @@ func (l *loader) target(path string, s *targetSection) synthetic.Target {
 	case s.TLS.CertFile != "" && s.TLS.KeyFile != "":
 		l.keyPair(cert, s.TLS.CertFile, key, s.TLS.KeyFile)
 	case s.TLS.CertFile != "":
-		l.bad(cert, "a certificate needs its key: give key_file")
+		l.bad(cert, "a certificate needs its key").hint("set key_file")
 	case s.TLS.KeyFile != "":
-		l.bad(key, "a key needs its certificate: give cert_file")
+		l.bad(key, "a key needs its certificate").hint("set cert_file")
 	}
 	l.labels(path+".labels", s.Labels)
 	b := s.KeepaliveBounds
@@ -71,16 +71,17 @@ func (l *loader) target(path string, s *targetSection) synthetic.Target {
 	}
 }
 
-// url checks the URL, and whether the settings for TLS have anything to act on.
+// url checks the URL. It warns if there are settings for TLS and the URL does not use TLS.
 func (l *loader) url(path string, s *targetSection) {
 	switch u, err := mqtt.ParseURL(s.URL); {
 	case s.URL == "":
-	case !strings.Contains(s.URL, "://"): // so that a host is not taken for a scheme
-		l.bad(path, "no scheme: write mqtt://host:1883, mqtts://, ws://, wss:// or unix:///path")
+	case !strings.Contains(s.URL, "://"): // so that a message does not call the host a scheme
+		l.bad(path, "no scheme").hint("write mqtt://host:1883, mqtts://, ws://, wss:// or unix:///path")
 	case err != nil:
-		l.bad(path, "%s", err)
+		problem, hint := split(err.Error())
+		l.bad(path, "%s", problem).hint("%s", hint)
 	case u.Scheme != "mqtts" && u.Scheme != "wss" && s.TLS != (targetTLSSection{}):
-		l.warn(parent(path)+".tls", "has no effect, since the url is %s://", u.Scheme)
+		l.warn(parent(path)+".tls", "has no effect, because the url begins with %s://", u.Scheme)
 	}
 }
 
@@ -91,11 +92,11 @@ func (l *loader) labels(path string, labels map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(labels)) {
 		switch p := join(path, safeKey(name)); {
 		case !labelName.MatchString(name):
-			l.badKey(p, "is no name for a label: write letters, digits and underscores, and no digit first")
+			l.badKey(p, "is not a label name").hint("use letters, digits and underscores, and do not begin with a digit")
 		case strings.HasPrefix(name, "__"):
-			l.badKey(p, "names that begin with __ are reserved to Prometheus: choose another")
+			l.badKey(p, "names that begin with __ are reserved to Prometheus").hint("choose another")
 		case slices.Contains(l.reserved, name):
-			l.badKey(p, "the label %s is reserved, since pingreq's own series have it: choose another", name)
+			l.badKey(p, "the label %s is reserved, because pingreq's own series have it", name).hint("choose another")
 		case !utf8.ValidString(labels[name]):
 			l.bad(p, "is not UTF-8")
 		}

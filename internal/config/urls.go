@@ -13,7 +13,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// URLOptions are what the command line can say beside URLs. Zero values are left to the defaults.
+// URLOptions are the options of the command line for targets that are given as URLs. A zero value
+// means the default.
 type URLOptions struct {
 	Username           string
 	PasswordFile       string
@@ -22,15 +23,17 @@ type URLOptions struct {
 	ServerName         string
 	InsecureSkipVerify bool
 	Protocol           string        // "5" or "3.1.1"
-	Keepalive          time.Duration // whole seconds; 0 = the default
-	Env                []string      // as in Source
-	Flags              map[string]any
-	Reserved           []string
-	Catalog            synthetic.Catalog
+	Keepalive          time.Duration // in whole seconds
+	// Env, Flags, Reserved and Catalog are the same as in [Source].
+	Env      []string
+	Flags    map[string]any
+	Reserved []string
+	Catalog  synthetic.Catalog
 }
 
-// FromURLs makes the configuration of the default suite for targets of which only the URLs are known. Each is named
-// after its host and, where that is not the usual one, its port. Faults are as in [Load], in the file "command line".
+// FromURLs returns the configuration that runs the default suite against URLs. It names each target
+// after its host, and after its port if that is not the default port. Faults are the same as in
+// [Load], with "command line" as the file.
 func FromURLs(urls []string, o URLOptions) (*Config, Warnings, error) {
 	var targets []any
 	var names []string
@@ -60,7 +63,7 @@ func FromURLs(urls []string, o URLOptions) (*Config, Warnings, error) {
 	return Load(Source{Name: "command line", Env: o.Env, Flags: flags, Reserved: o.Reserved, Catalog: o.Catalog})
 }
 
-// urlName makes a name for a URL that is not among those taken.
+// urlName returns a name for a URL that is not yet taken.
 func urlName(raw string, taken []string) string {
 	name := "target"
 	u, err := mqtt.ParseURL(raw)
@@ -76,7 +79,8 @@ func urlName(raw string, taken []string) string {
 	return name
 }
 
-// hostName is the name of the host, with the port unless it is the scheme's own, or of the socket.
+// hostName returns the name of the host or the socket. It appends the port if that is not the
+// default port of the scheme.
 func hostName(u *url.URL) string {
 	if u.Scheme == "unix" {
 		if name := tidy(path.Base(u.Path)); name != "" {

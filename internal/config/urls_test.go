@@ -36,7 +36,8 @@ func TestURLNames(t *testing.T) {
 	}
 }
 
-// TestFromURLs expects the default suite with an idle and an echoing session, and the credentials at every target.
+// TestFromURLs expects the default suite with an idle and an echoing session, and the credentials
+// for every target.
 func TestFromURLs(t *testing.T) {
 	dir := fixtures(t)
 	o := URLOptions{
@@ -93,7 +94,7 @@ func TestFromURLsFaults(t *testing.T) {
 		o    URLOptions
 		want []string
 	}{
-		"none":        {want: []string{"command line: targets: there are no targets: name at least one, with name and url"}},
+		"none":        {want: []string{"command line: targets: there are no targets: add at least one, with name and url"}},
 		"twice":       {urls: []string{"mqtt://a", "mqtt://a"}, want: []string{"command line: targets[1]: the same URL is given twice"}},
 		"credentials": {urls: []string{"mqtt://u:" + canary + "@a"}, want: []string{"command line: targets[0].url: credentials in a URL end up in logs: use username and password_file"}},
 		"several": {urls: []string{"http://a", "a:1883"}, o: URLOptions{Protocol: "4", Keepalive: 1500 * time.Millisecond}, want: []string{

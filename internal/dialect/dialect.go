@@ -1,10 +1,10 @@
-// Package dialect names the brokers whose own topics pingreq can read. The names stand in the
+// Package dialect names the brokers whose own topics pingreq can read. The names are used in the
 // configuration, in the label software of mqtt_broker_info and in the documentation.
 package dialect
 
 import "strings"
 
-// Auto stands for the dialect that what the broker publishes shows.
+// Auto stands for the dialect that is detected from what the broker publishes.
 const Auto = "auto"
 
 // The dialects.
@@ -25,12 +25,12 @@ type Dialect struct {
 	Name string
 	// Sys reports whether the broker publishes values under $SYS.
 	Sys bool
-	// Events is how the documentation names the broker's client events: the name, with what has to be
-	// switched on. Empty means that the broker publishes none.
+	// Events is the name of the broker's client events in the documentation, with the setting that
+	// must be switched on. It is empty if the broker publishes no events.
 	Events string
 }
 
-// All lists the dialects, in the order of the documentation.
+// All returns the dialects, in the order of the documentation.
 func All() []Dialect {
 	return []Dialect{
 		{Name: Mosquitto, Sys: true, Events: "mosquitto (log_dest topic)"},
@@ -45,7 +45,8 @@ func All() []Dialect {
 	}
 }
 
-// HasSys reports whether a broker of the dialect may publish values under $SYS, as [Auto] may.
+// HasSys reports whether a broker of the dialect may publish values under $SYS. It returns true for
+// [Auto].
 func HasSys(name string) bool {
 	for _, d := range All() {
 		if d.Name == name {
@@ -55,8 +56,9 @@ func HasSys(name string) bool {
 	return true
 }
 
-// OfHost returns the dialect that a host name shows, and [Auto] for the others. AWS IoT Core has to
-// be known in advance: it may close the connection of a client that subscribes to $SYS.
+// OfHost returns the dialect that follows from a host name, and [Auto] for all other names. AWS IoT
+// Core must be known in advance, because it may close the connection of a client that subscribes to
+// $SYS.
 func OfHost(host string) string {
 	aws := strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn")
 	if aws && strings.Contains(host, ".iot.") {

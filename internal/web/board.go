@@ -11,27 +11,34 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// maxText bounds each text that the board keeps, in characters; a broker may have written it.
+// maxText limits the length of each text that the board keeps, in characters, because a text may
+// come from a broker.
 const maxText = 300
 
-// Row is what the board knows of one probe.
+// Row is the state of one probe on the board.
 type Row struct {
 	synthetic.Identity
-	// Outcome is the worst of the latest conclusive outcomes of the probe's sessions, as mqtt_probe_success is; before the first conclusive one that
-	// of the latest run, and empty before any.
+	// Outcome is the worst of the latest conclusive outcomes of the probe's sessions, like
+	// mqtt_probe_success. Before the first conclusive outcome it is the outcome of the latest run.
+	// Before the first run it is empty.
 	Outcome synthetic.Outcome
-	// Reason of the latest failure and what it means, while the outcome is a failure.
+	// Reason is the reason of the latest failure, and Sentence explains it. Both are empty unless
+	// Outcome is a failure.
 	Reason, Sentence string
-	Detail           string    // one line for people on the result that Outcome tells
-	Time             time.Time // of that result; zero before any
-	// FailedReason and FailedTime are of the latest failure, while the outcome is another.
+	// Detail is one line about the result that Outcome shows, for humans to read.
+	Detail string
+	// Time is the time of that result. It is zero before the first result.
+	Time time.Time
+	// FailedReason and FailedTime describe the latest failure if Outcome is not a failure.
 	FailedReason string
 	FailedTime   time.Time
-	// Sessions are those that the probe keeps alive, 1 for a periodic one; Succeeding and Failing tell how many of them last did so.
+	// Sessions is the number of sessions that the probe keeps alive, or 1 for a periodic probe.
+	// Succeeding and Failing count the sessions by their latest outcome.
 	Sessions, Succeeding, Failing int
 }
 
-// Board is a sink that keeps the latest result of each probe of the plan. Its methods may be called from many goroutines.
+// Board is a sink that keeps the latest result of each probe of the plan. Its methods may be called
+// from many goroutines.
 type Board struct {
 	mu     sync.Mutex
 	probes map[synthetic.Identity]*entry
@@ -51,10 +58,11 @@ type result struct {
 	time                     time.Time
 }
 
-// NewBoard gives an empty board.
+// NewBoard returns an empty board.
 func NewBoard() *Board { return &Board{probes: make(map[synthetic.Identity]*entry)} }
 
-// Add puts a probe on the board that enters the plan, or updates its number of sessions. What other probes report is dropped.
+// Add puts a probe on the board when it enters the plan, or updates its number of sessions. The
+// board drops reports of probes that were not added.
 func (b *Board) Add(id synthetic.Identity, sessions int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -66,7 +74,7 @@ func (b *Board) Add(id synthetic.Identity, sessions int) {
 	e.slots.Resize(max(1, sessions))
 }
 
-// Forget implements [synthetic.Sink]: it takes a probe off the board.
+// Forget implements [synthetic.Sink]. It removes a probe from the board.
 func (b *Board) Forget(id synthetic.Identity) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -109,8 +117,8 @@ func (b *Board) note(id synthetic.Identity, r *synthetic.Report, at time.Time) {
 	}
 }
 
-// Snapshot lists the probes: failures first, then what is neither good nor bad, then what has no result yet, then the rest; each by
-// target, probe and profile.
+// Snapshot returns the probes: failures first, then inconclusive and unsupported ones, then those
+// without a result, then successes. Each group is sorted by target, probe and profile.
 func (b *Board) Snapshot() []Row {
 	b.mu.Lock()
 	rows := make([]Row, 0, len(b.probes))
@@ -143,7 +151,7 @@ func (e *entry) row(id synthetic.Identity) Row {
 	return r
 }
 
-// urgency orders the outcomes for the eye.
+// urgency returns the place of an outcome in the order of the page.
 func urgency(o synthetic.Outcome) int {
 	switch o {
 	case synthetic.Failure:
@@ -156,7 +164,8 @@ func urgency(o synthetic.Outcome) int {
 	return 3
 }
 
-// printable bounds a text and replaces what is not printable, such as characters that turn the direction of writing.
+// printable limits the length of a text. It replaces characters that are not printable, such as
+// those that change the direction of writing.
 func printable(s string) string {
 	var b strings.Builder
 	n := 0

@@ -98,7 +98,7 @@ func TestBoardOrder(t *testing.T) {
 	}
 }
 
-// TestBoardKeepsThePlan has probes come, change and go.
+// TestBoardKeepsThePlan adds, changes and removes a probe.
 func TestBoardKeepsThePlan(t *testing.T) {
 	b, id := NewBoard(), identity("plant", "hold")
 	failure := synthetic.Report{Slot: 1, Start: epoch, Outcome: synthetic.Failure, Finding: disconnect.Zombie}

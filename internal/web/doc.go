@@ -1,5 +1,6 @@
-// Package web is the agent's HTTP side: metrics, health and a page that shows every probe at a glance.
+// Package web is the HTTP side of the agent: metrics, health, and a page that shows every probe.
 //
-// [New] makes the handler, [Serve] serves it through the Prometheus exporter-toolkit (TLS, basic authentication, systemd
-// sockets). Nothing here waits for a probe: every page is answered while all targets hang.
+// [New] returns the handler. [Serve] serves it through the Prometheus exporter-toolkit (TLS, basic
+// authentication, systemd sockets). Nothing in this package waits for a probe, so it answers every
+// request even if all targets hang.
 package web

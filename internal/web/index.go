@@ -14,20 +14,20 @@ import (
 //go:embed index.html
 var indexHTML string
 
-// indexPage is what the template is filled with.
+// indexPage is the data of the template.
 type indexPage struct {
 	Version string
 	Counts  []count
 	Rows    []indexRow
 }
 
-// count is how many probes have an outcome.
+// count is the number of probes that have an outcome.
 type count struct {
 	N int
 	verdict
 }
 
-// verdict is an outcome for the eye: told by a symbol and a word, not by colour alone.
+// verdict is the display of an outcome: a symbol and a word, so that colour is not needed.
 type verdict struct{ Class, Symbol, Word string }
 
 type indexRow struct {
@@ -36,7 +36,7 @@ type indexRow struct {
 	Age, FailedAge string
 }
 
-// verdicts are the outcomes in the order of the page.
+// verdicts returns the display of every outcome.
 func verdicts() map[synthetic.Outcome]verdict {
 	return map[synthetic.Outcome]verdict{
 		synthetic.Failure:      {"failure", "✗", "failure"},
@@ -47,7 +47,7 @@ func verdicts() map[synthetic.Outcome]verdict {
 	}
 }
 
-// indexHandler shows every probe on one page that needs nothing but itself.
+// indexHandler shows every probe on one page. The page loads no other files.
 func indexHandler(o Options) http.Handler {
 	page := template.Must(template.New("index").Parse(indexHTML))
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -69,16 +69,16 @@ func indexHandler(o Options) http.Handler {
 		var b bytes.Buffer
 		if err := page.Execute(&b, data); err != nil {
 			o.Logger.Error("The index page cannot be shown.", "err", err)
-			answer(w, http.StatusInternalServerError, "the page cannot be shown, the log says why")
+			answer(w, http.StatusInternalServerError, "the page cannot be shown: see the log of pingreq")
 			return
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
-		_, _ = b.WriteTo(w) // the reader may have gone
+		_, _ = b.WriteTo(w) // the reader may have disconnected
 	})
 }
 
-// age is how long ago t was, in the largest unit that fits; empty for the zero time.
+// age returns how long ago t was, in the largest unit that fits. It returns "" for the zero time.
 func age(now, t time.Time) string {
 	if t.IsZero() {
 		return ""

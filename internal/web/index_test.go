@@ -15,9 +15,9 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
-// TestIndex shows one probe of each outcome, at a moment of virtual time.
+// TestIndex shows one probe of each outcome, in virtual time.
 func TestIndex(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBoard()
@@ -56,11 +56,11 @@ func TestIndex(t *testing.T) {
 			t.Fatalf("%v (write it with go test -update)", err)
 		}
 		if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-			t.Errorf("(-want +got), go test -update writes it anew:\n%s", diff)
+			t.Errorf("(-want +got), go test -update writes it again:\n%s", diff)
 		}
-		// The page needs nothing but itself.
+		// The page must not load anything else.
 		if m := regexp.MustCompile(`(?i)<script|<link|<img|url\(|https?://|//[a-z]`).FindString(got); m != "" {
-			t.Errorf("the page fetches something or runs code: %q", m)
+			t.Errorf("the page loads something or runs code: %q", m)
 		}
 	})
 }
@@ -71,7 +71,8 @@ func TestIndexWithoutProbes(t *testing.T) {
 	}
 }
 
-// TestIndexEscapes puts into every text what a hostile broker or a careless configuration might hold.
+// TestIndexEscapes uses hostile texts everywhere, as a hostile broker or a careless configuration
+// could do.
 func TestIndexEscapes(t *testing.T) {
 	const evil = `"><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}'javascript:`
 	b := NewBoard()

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// maxScrapes bounds the scrapes that are answered at once, and so their memory.
+// maxScrapes is the largest number of scrapes that are answered at once. It limits their memory.
 const maxScrapes = 16
 
 // metricsHandler serves the metrics as text, as OpenMetrics, or as protobuf with native histograms.
@@ -28,8 +28,9 @@ func metricsHandler(o Options) http.Handler {
 	return h
 }
 
-// oneAtATime has scrapes that come while another is being gathered share its result. The option CoalesceGather of promhttp
-// shares it until the slowest of them has read it all, so that one stuck reader would give stale metrics to everybody.
+// oneAtATime gathers only once at a time. Scrapes that arrive during a gathering share its result.
+// The option CoalesceGather of promhttp would share it until the slowest scraper has read
+// everything, so one stuck scraper would cause stale metrics for all others.
 type oneAtATime struct {
 	gatherer prometheus.Gatherer
 	flight   singleflight.Group

@@ -23,7 +23,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
-// probeMetrics gives all that the program gathers, after one run.
+// probeMetrics returns a gatherer of all metrics of the program, after one run.
 func probeMetrics(t *testing.T) prometheus.Gatherer {
 	t.Helper()
 	reg := prometheus.NewPedanticRegistry()
@@ -100,10 +100,10 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// counting is a gatherer of one metric: how often it was called.
+// counting is a gatherer of one metric, the number of its calls.
 type counting struct {
 	calls atomic.Int64
-	wait  chan struct{} // closed when it may go on; nil = at once
+	wait  chan struct{} // closed when Gather may continue; if nil, Gather does not wait
 	err   error
 }
 
@@ -116,7 +116,7 @@ func (c *counting) Gather() ([]*dto.MetricFamily, error) {
 		Metric: []*dto.Metric{{Gauge: &dto.Gauge{Value: &n}}}}}, c.err
 }
 
-// TestScrapesShareAGathering has several scrapers come while one gathering is going on.
+// TestScrapesShareAGathering starts several scrapes during one gathering.
 func TestScrapesShareAGathering(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &counting{wait: make(chan struct{})}
@@ -140,7 +140,7 @@ func TestScrapesShareAGathering(t *testing.T) {
 	})
 }
 
-// stuck is the connection of a reader that does not read.
+// stuck is the connection of a scraper that does not read.
 type stuck struct {
 	header  http.Header
 	release chan struct{}
@@ -153,7 +153,8 @@ func (s *stuck) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestStuckReaderHarmsNobody has a scraper that stops reading; the others must get fresh values all the same.
+// TestStuckReaderHarmsNobody has one scraper that stops reading. The others must still get fresh
+// values.
 func TestStuckReaderHarmsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := testOptions()
@@ -175,7 +176,7 @@ func TestStuckReaderHarmsNobody(t *testing.T) {
 	})
 }
 
-// TestScrapesAreBounded has more stuck scrapers than are allowed.
+// TestScrapesAreBounded starts more stuck scrapes than are allowed.
 func TestScrapesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &counting{wait: make(chan struct{})}
@@ -196,7 +197,8 @@ func TestScrapesAreBounded(t *testing.T) {
 	})
 }
 
-// TestGatherErrors serves what could be gathered, and logs and counts what could not.
+// TestGatherErrors expects that the metrics without errors are served, and that errors are logged
+// and counted.
 func TestGatherErrors(t *testing.T) {
 	var log bytes.Buffer
 	o := testOptions()

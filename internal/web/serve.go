@@ -13,19 +13,19 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Limits of a request. Reading and writing leave room for the largest scrape over a slow line.
+// Limits of a request. The largest scrape over a slow line stays within them.
 const (
 	readHeaderTimeout = 10 * time.Second
 	readTimeout       = 30 * time.Second
 	writeTimeout      = 2 * time.Minute
 	idleTimeout       = 2 * time.Minute
-	// stopTimeout bounds the wait for requests in flight when the agent stops.
+	// stopTimeout is the longest wait for running requests when the agent stops.
 	stopTimeout = 5 * time.Second
 )
 
-// Serve serves the handler on the addresses of flags until ctx is done, with TLS and basic authentication as the web
-// configuration file says. It stops in order: requests in flight may end for 5 seconds. The error names the address
-// that cannot be served, and why; it is nil after an orderly stop.
+// Serve serves the handler on the addresses of flags until ctx is done. The web configuration file
+// sets TLS and basic authentication. When ctx is done, Serve waits up to 5 seconds for running
+// requests and returns nil. The error says which address cannot be served and why.
 func Serve(ctx context.Context, handler http.Handler, flags *toolkit.FlagConfig, logger *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, listener := range listeners(flags) {
@@ -36,7 +36,8 @@ func Serve(ctx context.Context, handler http.Handler, flags *toolkit.FlagConfig,
 	return group.Wait()
 }
 
-// ServeListener serves the handler on l, in the clear, until ctx is done, and closes it. It stops and fails as Serve.
+// ServeListener serves the handler on l, without TLS, until ctx is done. It closes l, and it stops
+// and fails like [Serve].
 func ServeListener(ctx context.Context, handler http.Handler, l net.Listener, logger *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
 	start(ctx, group, l.Addr().String(), handler, logger, func(server *http.Server) error { return server.Serve(l) })
@@ -66,7 +67,7 @@ func start(ctx context.Context, group *errgroup.Group, name string, handler http
 		defer cancel()
 		if err := server.Shutdown(stop); err != nil {
 			logger.Warn("HTTP requests were cut off.", "address", name, "err", err)
-			_ = server.Close() // its error is that of closing listeners twice
+			_ = server.Close() // it fails because the listeners are already closed
 		}
 		return nil
 	})
@@ -77,13 +78,14 @@ type listener struct {
 	flags toolkit.FlagConfig
 }
 
-// listeners splits the flags by address: exporter-toolkit changes the server for each listener, so they cannot share one.
+// listeners splits the flags by address. exporter-toolkit changes the server for each listener, so
+// listeners cannot share a server.
 func listeners(flags *toolkit.FlagConfig) (out []listener) {
 	if flags.WebSystemdSocket != nil && *flags.WebSystemdSocket {
 		return []listener{{"the sockets of systemd", *flags}}
 	}
 	if flags.WebListenAddresses == nil || len(*flags.WebListenAddresses) == 0 {
-		return []listener{{"no address", *flags}} // exporter-toolkit says what is missing
+		return []listener{{"no address", *flags}} // the error of exporter-toolkit explains it
 	}
 	for _, address := range *flags.WebListenAddresses {
 		one := *flags

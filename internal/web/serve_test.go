@@ -25,7 +25,8 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 )
 
-// listening hands out the addresses that exporter-toolkit logs, for the tests listen on ports that the system chooses.
+// listening sends the addresses that exporter-toolkit logs to a channel, because the tests listen
+// on ports that the system chooses.
 type listening struct {
 	slog.Handler
 	addresses chan string
@@ -45,14 +46,14 @@ func (l listening) Handle(_ context.Context, r slog.Record) error {
 
 func (l listening) Enabled(context.Context, slog.Level) bool { return true }
 
-// served is a Serve that is going on.
+// served is a call of Serve that has not returned.
 type served struct {
 	addresses []string
 	stop      context.CancelFunc
 	done      chan error
 }
 
-// serve serves on as many ports of the loopback as asked for.
+// serve serves on n ports of the loopback address.
 func serve(t *testing.T, h http.Handler, n int, config string) *served {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -81,7 +82,7 @@ func (s *served) stopped(t *testing.T) {
 	}
 }
 
-// get fetches a page over a connection of its own.
+// get fetches a page over a new connection.
 func get(t *testing.T, url string, config *tls.Config, user, password string) (status int, body string, err error) {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
@@ -111,7 +112,7 @@ func TestServePlain(t *testing.T) {
 	}
 	s.stopped(t)
 	if _, _, err := get(t, "http://"+s.addresses[0]+"/-/healthy", nil, "", ""); err == nil {
-		t.Error("it still answers after it stopped")
+		t.Error("Serve still answers after it stopped")
 	}
 }
 
@@ -130,11 +131,11 @@ func TestServeListener(t *testing.T) {
 	}
 	s.stopped(t)
 	if _, _, err := get(t, "http://"+s.addresses[0]+"/-/healthy", nil, "", ""); err == nil {
-		t.Error("it still answers after it stopped")
+		t.Error("ServeListener still answers after it stopped")
 	}
 
 	if err := ServeListener(t.Context(), New(testOptions()), l, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "serving HTTP on "+s.addresses[0]) {
-		t.Errorf("with a closed listener: error %v, want one that names it", err)
+		t.Errorf("with a closed listener: error %v, want one that names the address", err)
 	}
 }
 
@@ -165,7 +166,8 @@ func TestServeTLSAndBasicAuth(t *testing.T) {
 	s.stopped(t)
 }
 
-// webConfig writes a web configuration file for exporter-toolkit, with a fresh certificate and one user.
+// webConfig writes a web configuration file for exporter-toolkit, with a new certificate and one
+// user.
 func webConfig(t *testing.T) (path string, roots *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -187,7 +189,7 @@ func webConfig(t *testing.T) (path string, roots *x509.CertPool) {
 		"cert.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		"key.pem":  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
 		"web.yml": []byte("tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n" +
-			// bcrypt of "correct horse", at the least cost
+			// bcrypt of "correct horse", with the lowest cost
 			"basic_auth_users: {scraper: $2a$04$0wfeNub8J7e.TmT1pI23V.8KS1UganEmKK4l4E/EMyk7RF/Se2/s6}\n"),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
@@ -203,7 +205,7 @@ func webConfig(t *testing.T) (path string, roots *x509.CertPool) {
 	return filepath.Join(dir, "web.yml"), roots
 }
 
-// TestServeLetsRequestsEnd stops while a request is being answered.
+// TestServeLetsRequestsEnd stops the server while it answers a request.
 func TestServeLetsRequestsEnd(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -222,7 +224,7 @@ func TestServeLetsRequestsEnd(t *testing.T) {
 	}()
 	<-arrived
 	s.stop()
-	// The listener closes first: then the stop is under way.
+	// The listener closes first. Then the stop has begun.
 	for {
 		conn, err := net.Dial("tcp", s.addresses[0])
 		if err != nil {
@@ -232,14 +234,15 @@ func TestServeLetsRequestsEnd(t *testing.T) {
 	}
 	close(release)
 	if r := <-answered; r.err != nil || r.body != "at last" {
-		t.Errorf("the request in flight got %q, error %v", r.body, r.err)
+		t.Errorf("the running request got %q, error %v", r.body, r.err)
 	}
 	if err := <-s.done; err != nil {
 		t.Errorf("Serve: %v", err)
 	}
 }
 
-// TestServeFaults starts with what cannot work: the error says what, and a listener beside it is closed.
+// TestServeFaults starts servers that cannot work. It expects an error that names the cause, and
+// that the other listeners close.
 func TestServeFaults(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -265,7 +268,7 @@ func TestServeFaults(t *testing.T) {
 	}
 }
 
-// TestServeStopsBeforeItStarted has the agent stop at once.
+// TestServeStopsBeforeItStarted stops the server at once.
 func TestServeStopsBeforeItStarted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -9,22 +9,28 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Options are what the handler shows and calls.
+// Options are the settings of the handler.
 type Options struct {
-	Registry prometheus.Gatherer // served on /metrics
-	// Registerer takes the metrics of the scrapes themselves (promhttp_*); nil = none.
+	// Registry gathers the metrics for /metrics.
+	Registry prometheus.Gatherer
+	// Registerer registers the metrics about the scrapes themselves (promhttp_*). If it is nil,
+	// they do not exist.
 	Registerer prometheus.Registerer
-	// Ready tells why the agent is not ready yet; nil, or a nil error: it is.
+	// Ready returns an error while the agent is not ready. If Ready is nil, the agent is always
+	// ready.
 	Ready func() error
-	// Reload loads the configuration anew, on POST /-/reload; nil = there is nothing to reload, and no such page.
+	// Reload loads the configuration again, on POST /-/reload. If it is nil, the page does not
+	// exist.
 	Reload func(context.Context) error
-	Rows   func() []Row // of the index page, such as [Board.Snapshot]
-	// Version is shown on the index page.
+	// Rows returns the rows of the index page. [Board.Snapshot] is such a function.
+	Rows func() []Row
+	// Version is the version that the index page shows.
 	Version string
-	Logger  *slog.Logger // needed
+	// Logger gets the errors of all pages. It must not be nil.
+	Logger *slog.Logger
 }
 
-// New gives the handler of /metrics, /-/healthy, /-/ready, /-/reload and the index page.
+// New returns the handler of /metrics, /-/healthy, /-/ready, /-/reload and the index page.
 func New(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metricsHandler(o))
@@ -43,14 +49,14 @@ func New(o Options) http.Handler {
 	if o.Reload != nil {
 		mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, r *http.Request) {
 			if err := o.Reload(r.Context()); err != nil {
-				answer(w, http.StatusInternalServerError, "the configuration was not reloaded, the one before is still in use: "+err.Error())
+				answer(w, http.StatusInternalServerError, "the configuration was not reloaded, and the previous one is still in use: "+err.Error())
 				return
 			}
 			answer(w, http.StatusOK, "reloaded")
 		})
 	}
 	mux.Handle("GET /{$}", indexHandler(o))
-	// Pages of other sites must not have a browser reload us.
+	// Pages of other sites must not make a browser reload the agent.
 	return secured(http.NewCrossOriginProtection().Handler(mux))
 }
 
@@ -61,7 +67,7 @@ func answer(w http.ResponseWriter, status int, text string) {
 	fmt.Fprintln(w, text)
 }
 
-// secured sets the headers that keep a browser from doing more than showing the page.
+// secured sets headers that allow a browser only to show the page.
 func secured(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()

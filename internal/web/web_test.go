@@ -13,14 +13,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// testOptions gives options with one metric and nothing on the index page.
+// testOptions returns options with one metric and an empty index page.
 func testOptions() Options {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "mqtt_probe_success", Help: "Success."}))
 	return Options{Registry: reg, Version: "1.2.3", Logger: slog.New(slog.DiscardHandler)}
 }
 
-// do lets a handler answer a request.
+// do returns the answer of a handler to a request.
 func do(h http.Handler, method, path string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, nil)
 	for i := 0; i < len(headers); i += 2 {
@@ -81,7 +81,7 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
-// TestReloadGivesUpWithItsCaller hands on the context of the request.
+// TestReloadGivesUpWithItsCaller expects that Reload gets the context of the request.
 func TestReloadGivesUpWithItsCaller(t *testing.T) {
 	o := testOptions()
 	o.Reload = func(ctx context.Context) error { return ctx.Err() }
