@@ -18,47 +18,6 @@ import (
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
-const docs = "../../docs"
-
-func TestSchemaIsCurrent(t *testing.T) {
-	b, err := Schema(probe.Catalog())
-	if err != nil {
-		t.Fatal(err)
-	}
-	golden(t, filepath.Join(docs, "config.schema.json"), string(b))
-}
-
-func TestReferenceIsCurrent(t *testing.T) {
-	golden(t, filepath.Join(docs, "reference.yaml"), string(Reference(probe.Catalog())))
-}
-
-// TestDocumentHoldsReference expects the current reference and overview in docs/configuration.md.
-func TestDocumentHoldsReference(t *testing.T) {
-	path := filepath.Join(docs, "configuration.md")
-	doc, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	overview, err := os.ReadFile("testdata/good/overview.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := embed(t, string(doc), "overview", string(overview))
-	want = embed(t, want, "reference", string(Reference(probe.Catalog())))
-	golden(t, path, want)
-}
-
-// embed replaces the block of YAML between the comments "name" and "end of name".
-func embed(t *testing.T, doc, name, text string) string {
-	t.Helper()
-	head, rest, ok := strings.Cut(doc, "<!-- "+name+" -->\n")
-	_, tail, ok2 := strings.Cut(rest, "<!-- end of "+name+" -->\n")
-	if !ok || !ok2 {
-		t.Fatalf("docs/configuration.md has no place for %s", name)
-	}
-	return head + "<!-- " + name + " -->\n```yaml\n" + text + "```\n<!-- end of " + name + " -->\n" + tail
-}
-
 var unused = regexp.MustCompile(`(?m)^( *)#([^ ])`)
 
 // uncommented returns the reference with the "#" before every key removed.

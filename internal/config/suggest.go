@@ -9,7 +9,7 @@ import (
 // nearest known word. It contains all known words if none is near, or if there are only a few.
 func instead(word string, known []string) string {
 	best := nearest(word, known)
-	const few, most = 8, 40
+	const few, most = 12, 40
 	switch {
 	case len(known) == 0:
 		return "none exists"

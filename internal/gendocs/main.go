@@ -14,17 +14,18 @@ import (
 func main() {
 	metrics := flag.String("metrics", "", "write the reference of the metrics to this file")
 	reasons := flag.String("reasons", "", "write the reference of reasons, initiators and evidence to this file")
+	configuration := flag.String("configuration", "", "write the schema and the reference of the configuration to this directory, and fill in the regions of its pages")
 	brokers := flag.String("brokers", "", "fill in the generated regions of the pages in this directory")
 	flag.Parse()
-	if err := run(*metrics, *reasons, *brokers); err != nil {
+	if err := run(*metrics, *reasons, *configuration, *brokers); err != nil {
 		fmt.Fprintln(os.Stderr, "gendocs:", err)
 		os.Exit(1)
 	}
 }
 
-func run(metrics, reasons, brokers string) error {
-	if metrics == "" && reasons == "" && brokers == "" {
-		return fmt.Errorf("nothing to write: name a file with -metrics or -reasons, or a directory with -brokers")
+func run(metrics, reasons, configuration, brokers string) error {
+	if metrics == "" && reasons == "" && configuration == "" && brokers == "" {
+		return fmt.Errorf("nothing to write: name a file with -metrics or -reasons, or a directory with -configuration or -brokers")
 	}
 	if metrics != "" {
 		var b bytes.Buffer
@@ -37,6 +38,11 @@ func run(metrics, reasons, brokers string) error {
 	}
 	if reasons != "" {
 		if err := os.WriteFile(reasons, reasonsDoc(), 0o644); err != nil {
+			return err
+		}
+	}
+	if configuration != "" {
+		if err := writeConfiguration(configuration); err != nil {
 			return err
 		}
 	}

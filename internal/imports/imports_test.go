@@ -1,0 +1,266 @@
+// Package imports checks which package may import which: imports go one way, so that every part can
+// be read, and tested, without what stands above it. docs/architecture.md has the picture.
+package imports
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const module = "github.com/pingreq/pingreq/"
+
+// layer is a set of packages that follow the same rule.
+type layer struct {
+	packages []string // patterns of [path.Match], below the module
+	may      []string // patterns of the packages of this module that they may import
+	tests    []string // what their tests may import beside
+}
+
+// layers are the rules. The first layer that has a package decides. What a layer may import stands
+// above it in this list, but for the roots of two parts: synthetic/probe lists its kinds, and
+// collector documents its parts.
+func layers() []layer {
+	engine := []string{"synthetic/mqtt", "synthetic/disconnect", "synthetic/netfault", "synthetic/internal/*"}
+	contract := with(engine, "synthetic")
+	collectors := []string{"collector", "collector/sys", "collector/events"}
+	return []layer{
+		// The test lab starts brokers and makes faults. It must not lean on what it tests.
+		{packages: []string{"test/lab", "test/lab/*"}},
+
+		// The session engine and what it is made of know nothing of probes.
+		{packages: []string{"synthetic/internal/aside", "synthetic/internal/clock", "synthetic/internal/tcpinfo"}},
+		{packages: []string{"synthetic/disconnect"}, tests: []string{"test/lab"}},
+		{packages: []string{"synthetic/netfault"}, may: []string{"synthetic/internal/*"}, tests: []string{"test/lab"}},
+		{packages: []string{"synthetic/mqtt"}, may: []string{"synthetic/disconnect", "synthetic/internal/*"}, tests: []string{"test/lab"}},
+
+		// The contract knows neither kinds nor what kinds have in common.
+		{packages: []string{"synthetic"}, may: engine, tests: []string{"synthetic"}},
+		{packages: []string{"synthetic/internal/probetest"}, may: with(contract, "test/lab")},
+		{packages: []string{"synthetic/client"}, may: contract, tests: []string{"test/lab"}},
+		{packages: []string{"synthetic/message"}, may: with(contract, "synthetic/client"), tests: []string{"test/lab"}},
+
+		// A kind knows no other kind; the list knows them all.
+		{packages: []string{"synthetic/probe/*", "synthetic/internal/rtt"}, may: with(contract, "synthetic/client", "synthetic/message"), tests: []string{"test/lab"}},
+		{packages: []string{"synthetic/probe"}, may: with(contract, "synthetic/probe/*"), tests: []string{"test/lab"}},
+
+		// Small vocabularies that several parts share.
+		{packages: []string{"internal/dialect", "internal/thresholds", "internal/grafana"}},
+
+		// The metrics know reports and events, and no single kind.
+		{packages: []string{"collector/sys", "collector/events"}, may: with(contract, "internal/dialect"), tests: []string{"test/lab"}},
+		{packages: []string{"collector"}, may: with(contract, "collector/*"), tests: []string{"synthetic/probe"}},
+
+		// The configuration and the pages know neither a kind nor the metrics.
+		{packages: []string{"internal/config"}, may: with(contract, "internal/dialect"), tests: []string{"synthetic/probe", "synthetic/probe/*"}},
+		{packages: []string{"internal/web"}, may: contract, tests: []string{"collector", "synthetic/probe"}},
+
+		// The agent joins them. The commands choose what it is made of.
+		{packages: []string{"internal/agent"}, may: with(slices.Concat(contract, collectors), "synthetic/client", "internal/config", "internal/web", "internal/dialect"),
+			tests: []string{"synthetic/probe"}},
+		{packages: []string{"internal/demo"}, may: engine},
+		{packages: []string{"dashboards/internal/build"}, may: []string{"internal/thresholds", "synthetic/disconnect"}, tests: []string{"internal/grafana"}},
+		{packages: []string{"dashboards/internal/generate"}, may: []string{"dashboards/internal/build"}},
+		{packages: []string{"dashboards"}, may: []string{"internal/grafana"},
+			tests: with(slices.Concat(contract, collectors), "synthetic/probe", "dashboards/internal/build", "internal/exported", "internal/thresholds")},
+		{packages: []string{"internal/exported"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/grafana")},
+		{packages: []string{"alerts"}, tests: []string{"internal/exported", "internal/thresholds", "synthetic/probe", "test/lab"}},
+		{packages: []string{"cmd/pingreq"}, may: with(contract, "synthetic/probe", "collector", "internal/agent", "internal/config", "internal/web", "internal/demo",
+			"dashboards", "alerts")},
+
+		// What only generates or tests.
+		{packages: []string{"internal/gendocs"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/dialect", "internal/config")},
+		{packages: []string{"internal/imports"}},
+		{packages: []string{"deploy"}, tests: []string{"internal/config", "synthetic/probe", "test/lab"}},
+		{packages: []string{"test", "test/bench"}, tests: []string{"*", "*/*", "*/*/*"}},
+	}
+}
+
+// with returns patterns and more of them.
+func with(patterns []string, more ...string) []string { return slices.Concat(patterns, more) }
+
+// listed is a package as `go list` prints it.
+type listed struct {
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
+}
+
+// graph lists every package of the module, as it is built for a system.
+func graph(t *testing.T, goos string) (packages []listed) {
+	t.Helper()
+	// Without this, go test would not run the test again after a change in another package.
+	if err := filepath.WalkDir("../..", func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, ".go") {
+			_, err = os.Stat(path)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	list := exec.CommandContext(t.Context(), "go", "list", "-e", "-json=ImportPath,Imports,TestImports,XTestImports", module+"...")
+	list.Env = append(os.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
+	list.Stderr = os.Stderr
+	out, err := list.StdoutPipe()
+	if err == nil {
+		err = list.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d := json.NewDecoder(out); ; {
+		var p listed
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+	if err := list.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return packages
+}
+
+// TestImports holds every import of the module against the rules.
+func TestImports(t *testing.T) {
+	for _, goos := range []string{"linux", "darwin", "windows"} { // files differ between them
+		packages := graph(t, goos)
+		if len(packages) < 30 {
+			t.Fatalf("%s: only %d packages: is this the module?", goos, len(packages))
+		}
+		for _, fault := range faults(packages, layers()) {
+			t.Errorf("%s: %s", goos, fault)
+		}
+	}
+}
+
+// faults returns the imports that break a rule.
+func faults(packages []listed, layers []layer) (found []string) {
+	for _, p := range packages {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		i := slices.IndexFunc(layers, func(l layer) bool { return matches(l.packages, name) })
+		if i < 0 {
+			found = append(found, fmt.Sprintf("package %s is in no layer: add it to layers, as low as it can stand", name))
+			continue
+		}
+		check := func(imports []string, who string, allowed ...string) {
+			for _, imported := range imports {
+				if rel, ours := strings.CutPrefix(imported, module); ours && rel != name && !matches(allowed, rel) {
+					found = append(found, fmt.Sprintf("%s %s must not import %s", who, name, rel))
+				}
+			}
+		}
+		l := layers[i]
+		check(p.Imports, "package", l.may...)
+		check(slices.Concat(p.TestImports, p.XTestImports), "the tests of", with(slices.Concat(l.may, l.tests), "synthetic/internal/*")...)
+	}
+	return found
+}
+
+func matches(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		ok, err := path.Match(p, name)
+		return ok && err == nil
+	})
+}
+
+// TestForbiddenImports adds one forbidden import at a time to the real graph. Each must be found.
+func TestForbiddenImports(t *testing.T) {
+	packages := graph(t, "linux")
+	for _, tt := range []struct{ from, to string }{
+		{"synthetic/probe/idle", "synthetic/probe/halfopen"},
+		{"synthetic", "synthetic/client"},
+		{"synthetic", "synthetic/probe"},
+		{"synthetic", "internal/config"},
+		{"synthetic/mqtt", "synthetic"},
+		{"synthetic/disconnect", "synthetic/mqtt"},
+		{"synthetic/netfault", "synthetic/disconnect"},
+		{"synthetic/client", "synthetic/message"},
+		{"synthetic/message", "synthetic/probe/session"},
+		{"internal/config", "synthetic/probe"},
+		{"internal/config", "synthetic/probe/roundtrip"},
+		{"internal/config", "collector/sys"},
+		{"internal/web", "collector"},
+		{"internal/web", "synthetic/probe/connect"},
+		{"collector", "synthetic/probe"},
+		{"collector", "internal/web"},
+		{"collector/sys", "collector"},
+		{"internal/agent", "cmd/pingreq"},
+		{"test/lab", "synthetic/mqtt"},
+	} {
+		changed := slices.Clone(packages)
+		i := slices.IndexFunc(changed, func(p listed) bool { return p.ImportPath == module+tt.from })
+		if i < 0 {
+			t.Errorf("there is no package %s", tt.from)
+			continue
+		}
+		changed[i].Imports = append(slices.Clone(changed[i].Imports), module+tt.to)
+		want := []string{fmt.Sprintf("package %s must not import %s", tt.from, tt.to)}
+		if diff := cmp.Diff(want, faults(changed, layers())); diff != "" {
+			t.Errorf("%s imports %s (-want +got):\n%s", tt.from, tt.to, diff)
+		}
+	}
+	stranger := append(slices.Clone(packages), listed{ImportPath: module + "internal/stranger"})
+	if got := faults(stranger, layers()); len(got) != 1 || !strings.Contains(got[0], "internal/stranger is in no layer") {
+		t.Errorf("a package without a rule: %q", got)
+	}
+}
+
+// TestDependenciesAreJustified compares the direct dependencies with the table in CONTRIBUTING.md.
+func TestDependenciesAreJustified(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "mod", "edit", "-json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mod struct {
+		Require []struct {
+			Path, Version string
+			Indirect      bool
+		}
+	}
+	if err := json.Unmarshal(out, &mod); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../../CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]bool{} // whether a dependency has the row
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9.]+/[^`]+)` \\| .+ \\|$").FindAllSubmatch(text, -1) {
+		rows[string(m[1])] = false
+	}
+	for _, r := range mod.Require {
+		if r.Indirect {
+			continue
+		}
+		row := r.Path
+		if strings.HasPrefix(row, "github.com/knadh/koanf/") {
+			row = "github.com/knadh/koanf/…"
+		}
+		if _, ok := rows[row]; !ok {
+			t.Errorf("CONTRIBUTING.md does not say why %s is needed", r.Path)
+		}
+		rows[row] = true
+		if strings.Contains(r.Version, "-") {
+			t.Errorf("%s %s is no release", r.Path, r.Version)
+		}
+	}
+	for row, needed := range rows {
+		if !needed {
+			t.Errorf("CONTRIBUTING.md says why %s is needed, which go.mod does not have", row)
+		}
+	}
+}
