@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pingreq/pingreq/internal/dialects"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
@@ -12,7 +13,7 @@ import (
 // nothing about clients that it refused.
 func newAedes() *Dialect {
 	return &Dialect{
-		Name:       "aedes",
+		Name:       dialects.Aedes,
 		Filters:    []string{"$SYS/+/new/clients", "$SYS/+/disconnect/clients"},
 		Advice:     "aedes always publishes client events: allow the client to read $SYS/+/new/clients and $SYS/+/disconnect/clients.",
 		Outcomes:   []Event{{Kind: Connect}, aedesDisconnect},

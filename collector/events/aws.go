@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pingreq/pingreq/internal/dialects"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
@@ -23,7 +24,7 @@ func newAWS() *Dialect {
 		o.add(e)
 	}
 	return &Dialect{
-		Name:       "aws",
+		Name:       dialects.AWS,
 		Filters:    []string{awsPrefix + "connected/+", awsPrefix + "disconnected/+", awsPrefix + "connect_failed/+"},
 		Advice:     "AWS IoT Core always publishes client events: allow the client iot:Subscribe and iot:Receive on $aws/events/presence/*.",
 		Outcomes:   sorted(o),

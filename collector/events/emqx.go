@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pingreq/pingreq/internal/dialects"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
@@ -25,7 +26,7 @@ func newEMQX() *Dialect {
 	}
 	addConnackFailures(&o)
 	return &Dialect{
-		Name:     "emqx",
+		Name:     dialects.EMQX,
 		Filters:  []string{emqxPrefix + "+/clients/#"}, // a client identifier may contain slashes
 		Advice:   "Enable client_connected and client_disconnected in sys_topics.sys_event_messages, and allow the client to read $SYS/brokers/+/clients/#.",
 		Outcomes: sorted(o),

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pingreq/pingreq/internal/dialects"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
@@ -35,7 +36,7 @@ const (
 // handle_connect.c, net.c and net_mosq.c.
 func newMosquitto() *Dialect {
 	return &Dialect{
-		Name:       "mosquitto",
+		Name:       dialects.Mosquitto,
 		Filters:    []string{mosquittoPrefix + "E", mosquittoPrefix + "W", mosquittoPrefix + "N"},
 		Advice:     "Set log_dest topic, connection_messages true, and log_type error, warning and notice in mosquitto.conf, and allow the client to read $SYS/broker/log/#.",
 		Outcomes:   mosquittoOutcomes(),

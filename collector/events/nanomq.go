@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pingreq/pingreq/internal/dialects"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
@@ -23,7 +24,7 @@ func newNanoMQ() *Dialect {
 	}
 	addConnackFailures(&o)
 	return &Dialect{
-		Name:       "nanomq",
+		Name:       dialects.NanoMQ,
 		Filters:    []string{nanoPrefix + "#"}, // NanoMQ publishes nothing else there
 		Advice:     "NanoMQ always publishes client events: allow the client to read $SYS/brokers/#.",
 		Outcomes:   sorted(o),

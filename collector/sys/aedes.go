@@ -1,6 +1,10 @@
 package sys
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/pingreq/pingreq/internal/dialects"
+)
 
 // aedes is aedes 1 (aedes.js) with aedes-stats 4 (stats.js), which publishes the values, retained,
 // each second. Without aedes-stats there is only the heartbeat, each minute. The node is the
@@ -8,7 +12,7 @@ import "slices"
 // the old ids.
 func aedes() Dialect {
 	return Dialect{
-		Name:  "aedes",
+		Name:  dialects.Aedes,
 		Title: "aedes 1 with aedes-stats 4",
 		Filters: []string{"$SYS/+/heartbeat", "$SYS/+/uptime", "$SYS/+/time", "$SYS/+/clients/+", "$SYS/+/messages/#", "$SYS/+/memory/#",
 			"$SYS/+/cpu/#"},

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/pingreq/pingreq/internal/dialects"
 )
 
 // BenchmarkHandle handles, one after the other, the messages of the whole tree that Mosquitto 2.1
@@ -12,7 +14,7 @@ import (
 // targets use if each publishes that tree once per second.
 func BenchmarkHandle(b *testing.B) {
 	const targets = 200
-	for _, dialect := range []string{Auto, mosquittoName} {
+	for _, dialect := range []string{dialects.Auto, dialects.Mosquitto} {
 		b.Run(dialect, func(b *testing.B) {
 			all := messages(b, "documented/mosquitto.tsv")
 			var fleet []*Broker
@@ -58,7 +60,7 @@ func BenchmarkEvents(b *testing.B) {
 
 // BenchmarkFlood handles topics after the room for topics is used up.
 func BenchmarkFlood(b *testing.B) {
-	for _, dialect := range []string{Auto, mosquittoName} {
+	for _, dialect := range []string{dialects.Auto, dialects.Mosquitto} {
 		b.Run(dialect, func(b *testing.B) {
 			x := subscribed(b, newTestFleet(b, false), "plant", Options{Dialect: dialect})
 			topics := make([]string, 10_000)

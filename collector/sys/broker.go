@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/pingreq/pingreq/internal/dialects"
 	dto "github.com/prometheus/client_model/go"
 )
 
@@ -40,7 +41,7 @@ const (
 // Options say how a target's `$SYS` is read. With the zero value, a Broker finds the dialect,
 // exports one node and no further topics.
 type Options struct {
-	Dialect string // one of DialectNames; "" is Auto
+	Dialect string // one of DialectNames; "" is [dialects.Auto]
 	Nodes   Nodes  // "" is OwnNode
 	// Values is the largest number of numeric topics without a metric of their own that are
 	// exported as mqtt_broker_sys_value.
@@ -170,7 +171,7 @@ func (t *Broker) Filters() []string {
 	if t.set != nil {
 		return t.set.Filters
 	}
-	return Filters(Auto)
+	return Filters(dialects.Auto)
 }
 
 // begin forgets everything that came with the last subscription.

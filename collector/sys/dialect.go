@@ -6,11 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pingreq/pingreq/internal/dialects"
 	"github.com/pingreq/pingreq/synthetic"
 )
-
-// Auto is not a dialect. With this name the dialect is found from what the broker publishes.
-const Auto = "auto"
 
 // Dialect describes how one broker publishes `$SYS`, as plain data.
 type Dialect struct {
@@ -96,9 +94,9 @@ func Dialects() []Dialect {
 	return []Dialect{aedes(), emqx(), flashMQ(), hiveMQ(), mochi(), mosquitto(), nanoMQ(), verneMQ()}
 }
 
-// DialectNames lists the values of the option Dialect, Auto first.
+// DialectNames lists the values of the option Dialect, [dialects.Auto] first.
 func DialectNames() []string {
-	all := []string{Auto}
+	all := []string{dialects.Auto}
 	for _, d := range Dialects() {
 		all = append(all, d.Name)
 	}
@@ -106,7 +104,7 @@ func DialectNames() []string {
 }
 
 // Filters lists the topic filters that the owner of a connection subscribes to for the dialect. For
-// an unknown name it returns those of [Auto].
+// an unknown name it returns those of [dialects.Auto].
 func Filters(dialect string) []string {
 	for _, d := range Dialects() {
 		if d.Name == dialect {
@@ -223,9 +221,9 @@ func newTable() (*table, error) {
 	return t, nil
 }
 
-// dialect returns the dialect of that name, or nil for Auto and "".
+// dialect returns the dialect of that name, or nil for [dialects.Auto] and "".
 func (t *table) dialect(name string) (*dialect, error) {
-	if name == Auto || name == "" {
+	if name == dialects.Auto || name == "" {
 		return nil, nil
 	}
 	for _, d := range t.dialects {

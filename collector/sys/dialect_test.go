@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/pingreq/pingreq/internal/dialects"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -180,7 +181,7 @@ func TestSubscribedTopicsAreInTheFilters(t *testing.T) {
 			if asked && r.Left.private() && (d.Name == "emqx" || d.Name == "aedes") {
 				t.Errorf("%s: a filter of %s covers it", m.topic, d.Name)
 			}
-			if !filterMatches(Filters(Auto)[0], m.topic) {
+			if !filterMatches(Filters(dialects.Auto)[0], m.topic) {
 				t.Errorf("%s: no filter of auto covers it", m.topic)
 			}
 		}
@@ -310,7 +311,7 @@ func TestMetricsAreAllReached(t *testing.T) {
 // TestOldNames compares the old names with how mosquitto-exporter makes them, and the new
 // expressions with the declared metrics.
 func TestOldNames(t *testing.T) {
-	d, err := newTestTable(t).dialect(mosquittoName)
+	d, err := newTestTable(t).dialect(dialects.Mosquitto)
 	if err != nil {
 		t.Fatal(err)
 	}

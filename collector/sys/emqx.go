@@ -3,6 +3,8 @@ package sys
 import (
 	"slices"
 	"strings"
+
+	"github.com/pingreq/pingreq/internal/dialects"
 )
 
 // emqx is EMQX 4, 5 and 6 (emqx_sys.erl, emqx_stats.erl, emqx_metrics.erl, emqx_cm.erl of 4.4, 5.0,
@@ -96,7 +98,7 @@ func emqx() Dialect {
 		"actions.taken", "actions.success", "actions.error", "actions.exception", "actions.retry", "actions.failure")...) // 4
 
 	return Dialect{
-		Name:  "emqx",
+		Name:  dialects.EMQX,
 		Title: "EMQX 4, 5 and 6",
 		Filters: []string{"$SYS/brokers", "$SYS/brokers/+/version", "$SYS/brokers/+/uptime", "$SYS/brokers/+/stats/#",
 			"$SYS/brokers/+/metrics/#"},

@@ -1,6 +1,10 @@
 package sys
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/pingreq/pingreq/internal/dialects"
+)
 
 // flashMQ is FlashMQ 1 (threaddata.cpp: publishStatsOnDollarTopic, publishBridgeState). Its message
 // counters count only PUBLISH packets, and its connect counter counts all CONNECT packets
@@ -8,7 +12,7 @@ import "slices"
 // its TCP connection on.
 func flashMQ() Dialect {
 	return Dialect{
-		Name:    "flashmq",
+		Name:    dialects.FlashMQ,
 		Title:   "FlashMQ 1",
 		Filters: []string{"$SYS/broker/#"},
 		Prefix:  "$SYS/broker/",

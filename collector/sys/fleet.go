@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/pingreq/pingreq/internal/dialects"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -170,7 +171,7 @@ func (g *gathering) target(t *Broker, now time.Time) {
 			left--
 		}
 	}
-	if len(g.old) == 0 || t.dialect == nil || t.dialect.Name != mosquittoName {
+	if len(g.old) == 0 || t.dialect == nil || t.dialect.Name != dialects.Mosquitto {
 		return
 	}
 	for i, o := range g.old {

@@ -1,6 +1,10 @@
 package sys
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/pingreq/pingreq/internal/dialects"
+)
 
 // hiveMQ is HiveMQ with its plugin for $SYS topics (github.com/hivemq/hivemq-sys-topic-plugin:
 // entry/*.java), which follows the list of the MQTT wiki. Without the plugin HiveMQ has no $SYS
@@ -8,7 +12,7 @@ import "slices"
 // every publishInterval, 60 s by default.
 func hiveMQ() Dialect {
 	return Dialect{
-		Name:    "hivemq",
+		Name:    dialects.HiveMQ,
 		Title:   "HiveMQ with the sys-topic extension",
 		Filters: []string{"$SYS/broker/#"},
 		Prefix:  "$SYS/broker/",

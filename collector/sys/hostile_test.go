@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pingreq/pingreq/internal/dialects"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -183,7 +184,7 @@ func labelOf(m *dto.Metric, name string) string {
 // in whatever dialect it is read.
 func TestNothingPersonal(t *testing.T) {
 	for _, f := range testFiles {
-		for _, dialect := range []string{Auto, f.dialect} {
+		for _, dialect := range []string{dialects.Auto, f.dialect} {
 			fleet := newTestFleet(t, true)
 			target := subscribed(t, fleet, "plant", Options{Dialect: dialect, Nodes: AllNodes, Values: maxUnknown})
 			for _, m := range messages(t, f.file) {

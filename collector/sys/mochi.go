@@ -1,13 +1,17 @@
 package sys
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/pingreq/pingreq/internal/dialects"
+)
 
 // mochi is mochi-mqtt/server 2 (server.go, publishSysTopics). It publishes everything, retained, at
 // every SysTopicResendInterval, 1 s by default. Its load/… values are counters. Its messages/…
 // values count PUBLISH packets, and its packets/… values count all packets.
 func mochi() Dialect {
 	return Dialect{
-		Name:    "mochi",
+		Name:    dialects.Mochi,
 		Title:   "mochi-mqtt/server 2",
 		Filters: []string{"$SYS/broker/#"},
 		Prefix:  "$SYS/broker/",

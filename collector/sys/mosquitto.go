@@ -1,16 +1,17 @@
 package sys
 
-import "slices"
+import (
+	"slices"
 
-// mosquittoName is the name of the dialect that the old names belong to.
-const mosquittoName = "mosquitto"
+	"github.com/pingreq/pingreq/internal/dialects"
+)
 
 // mosquitto is Mosquitto 1.6, 2.0 and 2.1 (src/sys_tree.c). It retains everything and publishes a
 // value when it changes. Only uptime changes at every sys_interval. The manual of 2.1 lists
 // $SYS/broker/mqtt/…. Mosquitto counts these values but does not publish them.
 func mosquitto() Dialect {
 	return Dialect{
-		Name:    mosquittoName,
+		Name:    dialects.Mosquitto,
 		Title:   "Mosquitto 1.6 to 2.1",
 		Filters: []string{"$SYS/broker/#"},
 		Prefix:  "$SYS/broker/",

@@ -1,10 +1,12 @@
 package sys
 
+import "github.com/pingreq/pingreq/internal/dialects"
+
 // nanoMQ is NanoMQ, all versions seen (NanoNNG mqtt_parser.h). It publishes no values, only client
 // events. Its statistics are available over HTTP.
 func nanoMQ() Dialect {
 	return Dialect{
-		Name:    "nanomq",
+		Name:    dialects.NanoMQ,
 		Title:   "NanoMQ",
 		Filters: []string{"$SYS/brokers/#"},
 		Prefix:  "$SYS/brokers/",

@@ -3,6 +3,8 @@ package sys
 import (
 	"slices"
 	"strings"
+
+	"github.com/pingreq/pingreq/internal/dialects"
 )
 
 // verneMQ is VerneMQ 1.6 and later, and 2 (vmq_systree.erl, vmq_metrics.erl, vmq_retain_srv.erl).
@@ -45,7 +47,7 @@ func verneMQ() Dialect {
 		return rows
 	}
 	return Dialect{
-		Name:    "vernemq",
+		Name:    dialects.VerneMQ,
 		Title:   "VerneMQ 1 and 2",
 		Filters: []string{"$SYS/#"},
 		Prefix:  "$SYS/{node}/",

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/pingreq/pingreq/collector/events"
-	"github.com/pingreq/pingreq/collector/sys"
+	"github.com/pingreq/pingreq/internal/dialects"
 	"github.com/pingreq/pingreq/synthetic/client"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
@@ -17,7 +17,7 @@ import (
 type eventsReader struct {
 	events *events.Broker
 	log    partlyRefused
-	set    string     // configured dialect; with sys.Auto it is detected from $SYS
+	set    string     // configured dialect; with dialects.Auto it is detected from $SYS
 	sys    *sysReader // nil if $SYS is not read
 	listen listenFunc
 
@@ -66,7 +66,7 @@ func (r *eventsReader) isOwn(node string) bool {
 // starts a new one.
 func (r *eventsReader) follow(ctx context.Context, now time.Time) {
 	name := r.set
-	if name == sys.Auto {
+	if name == dialects.Auto {
 		s := r.sys.sys.Status(now)
 		if name = s.Dialect; name == "" {
 			if r.dialect == "" {

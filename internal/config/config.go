@@ -7,7 +7,7 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/pingreq/pingreq/internal/dialect"
+	"github.com/pingreq/pingreq/internal/dialects"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -49,7 +49,7 @@ func (c *Config) Profile(name string) (synthetic.Profile, bool) {
 
 // Sys sets how to read the $SYS topics of a target.
 type Sys struct {
-	// Dialect is a name of package dialect. With [dialect.Auto] the published topics decide.
+	// Dialect is a name of package dialects. With [dialects.Auto] the published topics decide.
 	Dialect string
 	// AllNodes reads the values of every node of a cluster, instead of those of one node.
 	AllNodes bool
@@ -60,13 +60,13 @@ type Sys struct {
 // Sys returns how to read the $SYS topics of a target. It returns false if they are not read.
 func (c *Config) Sys(target string) (Sys, bool) {
 	s := c.sysSection(target)
-	return Sys{s.Dialect, s.Nodes == allNodes, s.Values}, s.Enabled && dialect.HasSys(s.Dialect)
+	return Sys{s.Dialect, s.Nodes == allNodes, s.Values}, s.Enabled && dialects.HasSys(s.Dialect)
 }
 
 // Events sets how to read the client events of a target.
 type Events struct {
-	// Dialect is a name of package dialect. It may be the name of a broker that publishes no
-	// events. With [dialect.Auto] the topics under $SYS decide.
+	// Dialect is a name of package dialects. It may be the name of a broker that publishes no
+	// events. With [dialects.Auto] the topics under $SYS decide.
 	Dialect string
 	// AllNodes reads the events of every node of a cluster, instead of those of one node.
 	AllNodes bool

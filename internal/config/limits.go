@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-playground/validator/v10"
-	"github.com/pingreq/pingreq/internal/dialect"
+	"github.com/pingreq/pingreq/internal/dialects"
 )
 
 // rule is a `validate` tag of our own that limits a text.
@@ -37,7 +37,7 @@ var rules = map[string]rule{
 	"envref": {pattern: envOnly, problem: "a password must not be written here",
 		hint: `use password_file, or "${NAME}" with the environment variable that holds the password`},
 	"cipher":  {words: cipherSuites, problem: "cipher suite"},
-	"dialect": {words: dialects, problem: "value"},
+	"dialect": {words: dialectNames, problem: "value"},
 }
 
 // cipherSuites returns the suites that can be chosen. They belong to TLS 1.2 and older.
@@ -51,10 +51,10 @@ func cipherSuites() []string {
 	return names
 }
 
-// dialects returns the values of sys.dialect.
-func dialects() []string {
-	names := []string{dialect.Auto}
-	for _, d := range dialect.All() {
+// dialectNames returns the values of sys.dialect.
+func dialectNames() []string {
+	names := []string{dialects.Auto}
+	for _, d := range dialects.All() {
 		names = append(names, d.Name)
 	}
 	return names

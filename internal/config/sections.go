@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pingreq/pingreq/internal/dialect"
+	"github.com/pingreq/pingreq/internal/dialects"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -62,7 +62,7 @@ type boundsSection struct {
 }
 
 func defaultTarget() targetSection {
-	return targetSection{ConnectRate: 5, Sys: sysSection{Dialect: dialect.Auto, Events: true, Nodes: "own"}}
+	return targetSection{ConnectRate: 5, Sys: sysSection{Dialect: dialects.Auto, Events: true, Nodes: "own"}}
 }
 
 type profileSection struct {
@@ -152,25 +152,25 @@ func newBlock(t reflect.Type) reflect.Value {
 }
 
 // descriptions returns a replacer for the descriptions of keys. It replaces {suite}, {dialects} and
-// {events} by the lists of the catalog and of package dialect.
+// {events} by the lists of the catalog and of package dialects.
 func descriptions(catalog synthetic.Catalog) *strings.Replacer {
-	var suite, dialects, events []string
+	var suite, names, events []string
 	if catalog.Suite != nil {
 		for _, p := range catalog.Suite(synthetic.DefaultProfile().Keepalive) {
 			suite = append(suite, p.Title)
 		}
 	}
-	for _, d := range dialect.All() {
+	for _, d := range dialects.All() {
 		name := d.Name
 		if !d.Sys {
 			name += " (client events only)"
 		}
-		dialects = append(dialects, name)
+		names = append(names, name)
 		if d.Events != "" {
 			events = append(events, d.Events)
 		}
 	}
-	return strings.NewReplacer("{suite}", enumerate(suite, "and"), "{dialects}", strings.Join(dialects, ", "), "{events}", enumerate(events, "or"))
+	return strings.NewReplacer("{suite}", enumerate(suite, "and"), "{dialects}", strings.Join(names, ", "), "{events}", enumerate(events, "or"))
 }
 
 // enumerate returns words as a list in a sentence: a, b and c.

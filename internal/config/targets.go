@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/pingreq/pingreq/internal/dialect"
+	"github.com/pingreq/pingreq/internal/dialects"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
@@ -36,8 +36,8 @@ func (l *loader) targets(raw map[string]any, c *Config) {
 // target checks one target and completes its section.
 func (l *loader) target(path string, s *targetSection) synthetic.Target {
 	l.url(path+".url", s)
-	if u, err := mqtt.ParseURL(s.URL); err == nil && s.Sys.Dialect == dialect.Auto {
-		s.Sys.Dialect = dialect.OfHost(u.Hostname())
+	if u, err := mqtt.ParseURL(s.URL); err == nil && s.Sys.Dialect == dialects.Auto {
+		s.Sys.Dialect = dialects.OfHost(u.Hostname())
 	}
 	s.PasswordFile, s.TLS.CAFile = l.file(s.PasswordFile), l.file(s.TLS.CAFile)
 	s.TLS.CertFile, s.TLS.KeyFile = l.file(s.TLS.CertFile), l.file(s.TLS.KeyFile)

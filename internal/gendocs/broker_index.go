@@ -8,6 +8,7 @@ import (
 
 	"github.com/pingreq/pingreq/collector/events"
 	"github.com/pingreq/pingreq/collector/sys"
+	"github.com/pingreq/pingreq/internal/dialects"
 )
 
 // brokerIndex lists what each dialect provides and how `auto` finds it.
@@ -94,7 +95,7 @@ func subscriptions(d sys.Dialect, clients *events.Dialect) string {
 			marks = append(marks, mark(d, m))
 		}
 		fmt.Fprintf(&b, "\nWith `dialect: auto` pingreq subscribes to %s instead of the values' filters. Any of these topics identifies the broker: %s.\n",
-			codes(sys.Filters(sys.Auto)), strings.Join(marks, ", "))
+			codes(sys.Filters(dialects.Auto)), strings.Join(marks, ", "))
 	}
 	return b.String()
 }

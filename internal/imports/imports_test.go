@@ -57,18 +57,18 @@ func layers() []layer {
 		{packages: []string{"synthetic/probe"}, may: with(contract, "synthetic/probe/*"), tests: []string{"test/lab"}},
 
 		// Small vocabularies that several parts share.
-		{packages: []string{"internal/dialect", "internal/thresholds", "internal/grafana"}},
+		{packages: []string{"internal/dialects", "internal/thresholds", "internal/grafana"}, tests: []string{"collector/*"}},
 
 		// The metrics know reports and events, and no single kind.
-		{packages: []string{"collector/sys", "collector/events"}, may: with(contract, "internal/dialect"), tests: []string{"test/lab"}},
+		{packages: []string{"collector/sys", "collector/events"}, may: with(contract, "internal/dialects"), tests: []string{"test/lab"}},
 		{packages: []string{"collector"}, may: with(contract, "collector/*"), tests: []string{"synthetic/probe"}},
 
 		// The configuration and the pages know neither a kind nor the metrics.
-		{packages: []string{"internal/config"}, may: with(contract, "internal/dialect"), tests: []string{"synthetic/probe", "synthetic/probe/*"}},
+		{packages: []string{"internal/config"}, may: with(contract, "internal/dialects"), tests: []string{"synthetic/probe", "synthetic/probe/*"}},
 		{packages: []string{"internal/web"}, may: contract, tests: []string{"collector", "synthetic/probe"}},
 
 		// The agent joins them. The commands choose what it is made of.
-		{packages: []string{"internal/agent"}, may: with(slices.Concat(contract, collectors), "synthetic/client", "internal/config", "internal/web", "internal/dialect"),
+		{packages: []string{"internal/agent"}, may: with(slices.Concat(contract, collectors), "synthetic/client", "internal/config", "internal/web", "internal/dialects"),
 			tests: []string{"synthetic/probe"}},
 		{packages: []string{"internal/demo"}, may: engine},
 		{packages: []string{"dashboards/internal/build"}, may: []string{"internal/thresholds", "synthetic/disconnect"}, tests: []string{"internal/grafana"}},
@@ -81,7 +81,7 @@ func layers() []layer {
 			"dashboards", "alerts")},
 
 		// What only generates or tests.
-		{packages: []string{"internal/gendocs"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/dialect", "internal/config")},
+		{packages: []string{"internal/gendocs"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/dialects", "internal/config")},
 		{packages: []string{"internal/imports"}},
 		{packages: []string{"deploy"}, tests: []string{"internal/config", "synthetic/probe", "test/lab"}},
 		{packages: []string{"test", "test/bench"}, tests: []string{"*", "*/*", "*/*/*"}},

@@ -1,6 +1,6 @@
-// Package dialect names the brokers whose own topics pingreq can read. The names are used in the
+// Package dialects names the brokers whose own topics pingreq can read. The names are used in the
 // configuration, in the label software of mqtt_broker_info and in the documentation.
-package dialect
+package dialects
 
 import "strings"
 
