@@ -78,8 +78,8 @@ func ConnectReasons() []string {
 		disconnect.RateOrQuota, disconnect.ProtocolError, disconnect.NotSupported, disconnect.Other)
 }
 
-// LastPing sends a PINGREQ, waits for its PINGRESP, and returns when the PINGREQ was sent.
-func LastPing(s *mqtt.Session) (time.Time, error) {
+// Ping sends a PINGREQ, waits for its PINGRESP, and returns when the PINGREQ was sent.
+func Ping(s *mqtt.Session) (time.Time, error) {
 	if err := s.Ping(); err != nil {
 		return time.Time{}, err
 	}

@@ -63,7 +63,7 @@ func (f *Faller) ExpectedMode() netfault.Mode {
 // An error that is not an [mqtt.End] is a limit of our own side, and says what to do about it.
 func (f *Faller) Fall(ctx context.Context, s *mqtt.Session) (*Fallen, error) {
 	release := context.AfterFunc(ctx, s.Interrupt)
-	last, err := LastPing(s)
+	last, err := Ping(s)
 	release()
 	if err != nil {
 		return nil, err

@@ -1,5 +1,5 @@
-// Package rtt is a kind of probe that connects, sends one PINGREQ, and disconnects when PINGRESP came.
-// docs/architecture.md shows it as an example. No agent runs it.
+// Package rtt is a kind of probe that connects, sends one PINGREQ, waits for PINGRESP, and
+// disconnects. docs/architecture.md shows it as an example. No agent runs it.
 package rtt
 
 import (
@@ -57,7 +57,7 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 	defer p.c.Finish(s, "pinger")
 	r.SetConnected(s)
 	defer context.AfterFunc(ctx, s.Interrupt)()
-	sent, err := client.LastPing(s)
+	sent, err := client.Ping(s)
 	if err != nil {
 		r.Conclude(err)
 		return r

@@ -262,7 +262,7 @@ func (x *run) checkCompanion(ctx context.Context) error {
 	}
 	s := x.companion.Stop()
 	defer context.AfterFunc(ctx, s.Interrupt)()
-	_, err := client.LastPing(s)
+	_, err := client.Ping(s)
 	switch {
 	case ctx.Err() != nil:
 		return client.ContextError(ctx)

@@ -126,7 +126,7 @@ func (x *run) takeOver(ctx context.Context, kind string) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, s.Interrupt)()
-	_, err = client.LastPing(second.Stop()) // being accepted does not mean being served
+	_, err = client.Ping(second.Stop()) // being accepted does not mean being served
 	return err
 }
 
