@@ -36,11 +36,15 @@ type wsStream struct {
 	done                 sync.WaitGroup
 }
 
+// pongTimeout is how long the answer to a websocket PING may wait for the write of a packet.
+const pongTimeout = time.Second
+
 // handshakeLimit is how many bytes a server may send in answer to an HTTP request.
 const handshakeLimit = 64 << 10
 
-// limitedConn carries an HTTP request. It returns an error when more than left bytes are read, and
-// it ignores the Close of the HTTP client. A negative left removes both restrictions.
+// limitedConn carries an HTTP request, and afterwards the websocket. It returns an error when more
+// than left bytes are read, and it ignores the Close of the HTTP client. A negative left removes
+// both restrictions.
 type limitedConn struct {
 	net.Conn
 	left int
@@ -58,7 +62,28 @@ func (c *limitedConn) Read(p []byte) (int, error) {
 	if c.left > 0 {
 		c.left -= n
 	}
-	return n, err
+	return n, keep(err)
+}
+
+// Write implements net.Conn.
+func (c *limitedConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	return n, keep(err)
+}
+
+// kept is an error of the connection below a websocket. It is no net.Error itself, because gorilla
+// replaces a temporary net.Error, such as a passed deadline or ETIMEDOUT, by a copy of its text.
+type kept struct{ error }
+
+// Unwrap returns the error of the connection.
+func (k kept) Unwrap() error { return k.error }
+
+// keep protects an error from being replaced. io.EOF stays as it is, because gorilla compares it.
+func keep(err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return kept{err}
 }
 
 // Close implements net.Conn.
@@ -96,6 +121,12 @@ func wsDial(conn net.Conn, w *wire, u *url.URL, header http.Header) (*wsStream, 
 	if got := ws.Subprotocol(); got != "mqtt" {
 		return nil, status, fmt.Errorf("the server did not agree to websocket sub-protocol mqtt")
 	}
+	// Without a handler of ours, a PONG that cannot be written would end the reading, although the
+	// reason why the peer ends the connection may wait to be read.
+	ws.SetPingHandler(func(text string) error {
+		_ = ws.WriteControl(websocket.PongMessage, []byte(text), time.Now().Add(pongTimeout))
+		return nil
+	})
 	s := &wsStream{conn: ws, w: w}
 	s.cond.L = &s.mu
 	s.done.Go(s.pump)
