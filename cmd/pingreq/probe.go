@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,7 +50,7 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 			plan = withoutLong(e.stderr, plan)
 		}
 		if len(plan) == 0 {
-			return usageError{fmt.Errorf("nothing to run: the plan has no probe of kind %v", *kinds)}
+			return usageError{errNothingToRun(*kinds, len(*urls) > 0)}
 		}
 		results := oneShot(ctx, e, plan, *hold)
 		switch *output {
@@ -59,6 +61,19 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 		}
 		return printTable(e.stdout, results)
 	}}
+}
+
+// errNothingToRun says why a plan has no probe to run.
+func errNothingToRun(kinds []string, suite bool) error {
+	switch {
+	case len(kinds) == 0:
+		return errors.New(config.Message("nothing to run", "name the kind of probe that was left out with --kind"))
+	case suite:
+		return errors.New(config.Message(fmt.Sprintf("nothing to run: no probe of the default suite is of kind %s", strings.Join(kinds, " or ")),
+			"name such a probe in a configuration, and give that with --config.file"))
+	}
+	return errors.New(config.Message(fmt.Sprintf("nothing to run: no probe of the configuration is of kind %s", strings.Join(kinds, " or ")),
+		"add one to probes"))
 }
 
 // longRun is the longest time of a run without --kind. Probes with longer runs need --kind.

@@ -78,6 +78,12 @@ func ConnectReasons() []string {
 		disconnect.RateOrQuota, disconnect.ProtocolError, disconnect.NotSupported, disconnect.Other)
 }
 
+// SessionReasons returns the reasons why a short session can end after the broker accepted it.
+func SessionReasons() []string {
+	return synthetic.ReasonLabels(disconnect.AckTimeout, disconnect.PingrespTimeout, disconnect.KeepaliveTimeout,
+		disconnect.SessionTakenOver, disconnect.AdminAction)
+}
+
 // Ping sends a PINGREQ, waits for its PINGRESP, and returns when the PINGREQ was sent.
 func Ping(s *mqtt.Session) (time.Time, error) {
 	if err := s.Ping(); err != nil {
@@ -129,6 +135,9 @@ func ContextError(ctx context.Context) error {
 	}
 	return synthetic.ErrStopped
 }
+
+// AnswerTime is how long the acknowledgement of a SUBSCRIBE may take.
+const AnswerTime = 10 * time.Second
 
 // ConnectTime is how long one client of a run may take to connect.
 const ConnectTime = 10 * time.Second

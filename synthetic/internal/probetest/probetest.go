@@ -178,7 +178,30 @@ func Build(t *testing.T, k synthetic.Kind, env synthetic.Env, p synthetic.Profil
 	if err != nil {
 		t.Fatal(err)
 	}
-	return built
+	return &declared{Probe: built, t: t, kind: k}
+}
+
+// declared is a probe whose reasons must be among those that its kind declares.
+type declared struct {
+	synthetic.Probe
+	t    *testing.T
+	kind synthetic.Kind
+}
+
+// Run implements [synthetic.Probe].
+func (d *declared) Run(ctx context.Context, emit func(synthetic.Event)) *synthetic.Report {
+	r := d.Probe.Run(ctx, emit)
+	if reason := r.Reason(); reason != "" && !slices.Contains(d.kind.Reasons, reason) {
+		d.t.Errorf("kind %s fails with %s, which it does not declare", d.kind.Name, reason)
+	}
+	return r
+}
+
+// Leave implements [synthetic.Leaver].
+func (d *declared) Leave() {
+	if l, ok := d.Probe.(synthetic.Leaver); ok {
+		l.Leave()
+	}
 }
 
 // ProfileWith returns the default profile with another keepalive and version.
@@ -191,12 +214,9 @@ func ProfileWith(keepalive time.Duration, v mqtt.Version) synthetic.Profile {
 // Hold runs a probe once, for at most d, as the runner does, and returns the ledger of its reports.
 func Hold(t *testing.T, p synthetic.Probe, d time.Duration) *Ledger {
 	t.Helper()
-	l := NewLedger()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
-	r := p.Run(ctx, func(e synthetic.Event) { l.Event(synthetic.Identity{}, e) })
-	l.Report(synthetic.Identity{}, *r)
-	return l
+	return Once(t, ctx, p)
 }
 
 // States returns the states of held sessions whose gauge is not 0, with its value.

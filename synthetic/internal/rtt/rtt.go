@@ -22,6 +22,7 @@ func DefaultOptions() *Options { return &Options{Limit: time.Second} }
 
 // Kind declares the kind.
 func Kind() synthetic.Kind {
+	keepalive := synthetic.NewCommonMetrics().Keepalive
 	rtt := &synthetic.Metric{Name: "mqtt_probe_rtt_seconds", Type: synthetic.Gauge, Unit: "seconds",
 		Help: "Time from PINGREQ to PINGRESP in the latest run."}
 	return synthetic.Declare(synthetic.Declaration[Options]{
@@ -35,15 +36,15 @@ func Kind() synthetic.Kind {
 		Cost: func(synthetic.Profile, *Options) synthetic.Cost { return synthetic.Cost{ConnectsPerRun: 1} },
 		New: func(env synthetic.Env, p *synthetic.Profile, o *Options) (synthetic.Probe, error) {
 			c, err := client.New(env, p)
-			return &probe{c: c, opts: *o, rtt: rtt}, err
+			return &probe{c: c, opts: *o, keepalive: keepalive, rtt: rtt}, err
 		},
 	})
 }
 
 type probe struct {
-	c    *client.Client
-	opts Options
-	rtt  *synthetic.Metric
+	c              *client.Client
+	opts           Options
+	keepalive, rtt *synthetic.Metric
 }
 
 // Run implements [synthetic.Probe].
@@ -56,6 +57,7 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 	}
 	defer p.c.Finish(s, "pinger")
 	r.SetConnected(s)
+	r.Samples = append(r.Samples, p.keepalive.Of(s.Keepalive().Seconds()))
 	defer context.AfterFunc(ctx, s.Interrupt)()
 	sent, err := client.Ping(s)
 	if err != nil {

@@ -102,7 +102,7 @@ func (x *run) assemble(ctx context.Context) error {
 	}
 	x.willQoS = min(1, observer.Connack().MaximumQoS)
 	for _, role := range []string{"control", "victim"} {
-		if _, err := client.Subscribe(observer, time.Now().Add(client.ConnectTime), mqtt.Filter{Topic: x.willTopic(role), QoS: x.willQoS}); err != nil {
+		if _, err := client.Subscribe(observer, time.Now().Add(client.AnswerTime), mqtt.Filter{Topic: x.willTopic(role), QoS: x.willQoS}); err != nil {
 			x.c.Finish(observer, "observer")
 			return err
 		}
@@ -249,7 +249,7 @@ func (x *run) fall(ctx context.Context) error {
 func (x *run) liveUntilFall(ctx context.Context, s *mqtt.Session) error {
 	defer context.AfterFunc(ctx, s.Interrupt)()
 	if x.opts.Downstream {
-		if _, err := client.Subscribe(s, time.Now().Add(client.ConnectTime), mqtt.Filter{Topic: x.downTopic(), QoS: x.willQoS}); err != nil {
+		if _, err := client.Subscribe(s, time.Now().Add(client.AnswerTime), mqtt.Filter{Topic: x.downTopic(), QoS: x.willQoS}); err != nil {
 			return err
 		}
 	}

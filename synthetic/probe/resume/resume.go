@@ -55,8 +55,7 @@ func Kind() synthetic.Kind {
 		Schedule: synthetic.Schedule{Every: 5 * time.Minute},
 		Options:  DefaultOptions,
 		Metrics:  m.all(),
-		Reasons: slices.Concat(client.ConnectReasons(), synthetic.ReasonLabels(disconnect.AckTimeout, disconnect.PingrespTimeout, disconnect.KeepaliveTimeout,
-			disconnect.SessionTakenOver, disconnect.AdminAction), synthetic.ReasonLabels(disconnect.SessionLost, disconnect.MessageLost, disconnect.MessageReordered)),
+		Reasons:  slices.Concat(client.ConnectReasons(), client.SessionReasons(), synthetic.ReasonLabels(disconnect.SessionLost, disconnect.MessageLost, disconnect.MessageReordered)),
 		Cost: func(_ synthetic.Profile, o *Options) synthetic.Cost {
 			// The number of connects is that of 3.1.1. MQTT 5 needs only 3.
 			return synthetic.Cost{ConnectsPerRun: 5, MessagesPerRun: float64(2 * o.Messages), RefusalsPerRun: 1}
@@ -65,7 +64,7 @@ func Kind() synthetic.Kind {
 			return synthetic.Clients{Here: 2}
 		},
 		Needs: func(p synthetic.Profile, o *Options) time.Duration {
-			return 4*client.ConnectTime + subscribeTime + client.FallTime(p) + o.Away + 2*o.DeliveryTimeout + o.Settle + client.CleanUpTime
+			return 4*client.ConnectTime + client.AnswerTime + client.FallTime(p) + o.Away + 2*o.DeliveryTimeout + o.Settle + client.CleanUpTime
 		},
 		Check: func(o *Options) []synthetic.OptionError {
 			if o := o; o.SessionExpiry <= o.Away {

@@ -50,9 +50,6 @@ const (
 	publisherRole = "publisher"
 )
 
-// subscribeTime is how long a SUBACK may take.
-const subscribeTime = 10 * time.Second
-
 // Run implements [synthetic.Probe].
 func (p *probe) Run(ctx context.Context, emit func(synthetic.Event)) *synthetic.Report {
 	x := &run{probe: p, r: &synthetic.Report{}, emit: emit,
@@ -134,7 +131,7 @@ func (x *run) subscribe(ctx context.Context, s *mqtt.Session) error {
 		return fmt.Errorf("%w: sessions that outlive their connection", mqtt.ErrUnsupported)
 	}
 	defer context.AfterFunc(ctx, s.Interrupt)()
-	granted, err := client.Subscribe(s, time.Now().Add(subscribeTime), mqtt.Filter{Topic: x.tally.Topic, QoS: 1})
+	granted, err := client.Subscribe(s, time.Now().Add(client.AnswerTime), mqtt.Filter{Topic: x.tally.Topic, QoS: 1})
 	if err == nil && granted == 0 {
 		err = fmt.Errorf("%w: subscriptions at QoS 1", mqtt.ErrUnsupported)
 	}

@@ -44,8 +44,7 @@ func Kind() synthetic.Kind {
 		Schedule: synthetic.Schedule{Every: 30 * time.Second, Timeout: 15 * time.Second},
 		Options:  DefaultOptions,
 		Metrics:  m.All(),
-		Reasons: slices.Concat(client.ConnectReasons(), synthetic.ReasonLabels(disconnect.AckTimeout, disconnect.PingrespTimeout, disconnect.KeepaliveTimeout,
-			disconnect.SessionTakenOver, disconnect.AdminAction), synthetic.ReasonLabels(disconnect.MessageLost, disconnect.DeliveryTimeout,
+		Reasons: slices.Concat(client.ConnectReasons(), client.SessionReasons(), synthetic.ReasonLabels(disconnect.MessageLost, disconnect.DeliveryTimeout,
 			disconnect.MessageDuplicated, disconnect.MessageReordered)),
 		Cost: func(_ synthetic.Profile, o *Options) synthetic.Cost {
 			return synthetic.Cost{ConnectsPerRun: 2, MessagesPerRun: float64(2 * o.Messages * len(o.QoS))}
