@@ -29,7 +29,7 @@ func WriteDocs(w io.Writer, kinds []synthetic.Kind) error {
 	d.line("")
 	d.line("Times are in seconds. A scraper that requests the protobuf format gets native histograms in")
 	d.line("addition to the classic ones. A series that starts at 0 exists as soon as the probe is in the plan.")
-	d.line("Every other series exists from its first value on. When a probe leaves the plan, its series are")
+	d.line("Every other series begins with its first value. When a probe leaves the plan, its series are")
 	d.line("deleted.")
 
 	d.section("Every probe")
@@ -66,7 +66,8 @@ func WriteDocs(w io.Writer, kinds []synthetic.Kind) error {
 
 	d.section("What brokers publish about themselves")
 	d.paragraph("These metrics come from the `$SYS` topics of targets with `sys: {enabled: true}`. A value is")
-	d.line("exported while it is fresh, and is absent otherwise. The metrics have the label `target` and:")
+	d.line("exported while it is fresh, and is absent otherwise. Every metric has the label `target`. The lists")
+	d.line("below contain only other labels.")
 	for _, m := range sys.Metrics() {
 		d.metric(m, nil)
 	}
@@ -75,7 +76,8 @@ func WriteDocs(w io.Writer, kinds []synthetic.Kind) error {
 	d.paragraph("These metrics come from the client events or the log of targets with")
 	d.line("`sys: {enabled: true, events: true}`. They are about real clients, unless the text says otherwise.")
 	d.line("The counters of a target appear with the first message of its broker about a client. They start at")
-	d.line("0 for everything that this kind of broker can report. The metrics have the label `target` and:")
+	d.line("0 for everything that this kind of broker can report. Every metric has the label `target`. The")
+	d.line("lists below contain only other labels.")
 	for _, m := range events.Metrics() {
 		d.metric(m, nil)
 	}

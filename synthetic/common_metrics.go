@@ -65,7 +65,7 @@ func NewCommonMetrics() *CommonMetrics {
 		TLSInfo: &Metric{Name: "mqtt_probe_tls_info", Type: Gauge, Labels: []string{"version", "cipher"},
 			Help: "Always 1. The labels have the TLS version and the cipher suite of the latest handshake."},
 		TLSResumed: &Metric{Name: "mqtt_probe_tls_resumed", Type: Gauge,
-			Help: "1 if the latest TLS handshake resumed the TLS session of an earlier connection, otherwise 0. Absent unless the profile has tls.resumption."},
+			Help: "1 if the latest TLS handshake resumed the TLS session of an earlier connection, otherwise 0. Present only if the profile has tls.resumption."},
 		CertExpiry: &Metric{Name: "mqtt_probe_tls_earliest_cert_expiry_timestamp_seconds", Type: Gauge, Unit: "seconds",
 			Help: "Unix time of the earliest expiry in the certificate chain that the broker sent. Present also if the chain did not verify."},
 		ClientCertExpiry: &Metric{Name: "mqtt_probe_tls_client_cert_expiry_timestamp_seconds", Type: Gauge, Unit: "seconds",

@@ -36,7 +36,7 @@ type targetSection struct {
 	TLS             targetTLSSection  `koanf:"tls" desc:"the certificates to trust and the client certificate, for mqtts and wss. The files are read again at each connect"`
 	Labels          map[string]string `koanf:"labels" desc:"labels to add to every series of the target, such as {site: fra}"`
 	ConnectRate     float64           `koanf:"connect_rate" validate:"gt=0,max=10000" desc:"largest number of connects per second, over all probes of the target, including reconnects"`
-	KeepaliveBounds boundsSection     `koanf:"keepalive_bounds" desc:"limits to which the broker changes a client's keepalive without announcing it in CONNACK"`
+	KeepaliveBounds boundsSection     `koanf:"keepalive_bounds" desc:"the shortest and longest keepalive that the broker honours, if it changes a client's keepalive without announcing it in CONNACK"`
 	Sys             sysSection        `koanf:"sys" desc:"what the broker publishes about itself and its clients, mostly under $SYS"`
 }
 
@@ -45,7 +45,7 @@ type sysSection struct {
 	Dialect string `koanf:"dialect" validate:"dialect" desc:"which broker publishes the topics: auto (detected from the published topics, aws from the host name), {dialects}"`
 	Nodes   string `koanf:"nodes" validate:"oneof=own all" desc:"for a cluster in which every node publishes the topics of all nodes: own (one node, if possible the one that the agent is connected to), all"`
 	Events  bool   `koanf:"events" desc:"subscribe to what the broker publishes about its clients, if it is {events}, and count connects and disconnects by reason"`
-	Values  int    `koanf:"values" validate:"min=0,max=512" desc:"largest number of numeric topics without their own metric to export as mqtt_broker_sys_value{topic}"`
+	Values  int    `koanf:"values" validate:"min=0,max=512" desc:"export at most this many numeric topics that have no metric of their own, as mqtt_broker_sys_value{topic}"`
 }
 
 type targetTLSSection struct {
@@ -71,7 +71,7 @@ type profileSection struct {
 	Keepalive      time.Duration     `koanf:"keepalive" validate:"min=0,max=65535s,seconds" desc:"keepalive in CONNECT, in whole seconds; 0s: none"`
 	Ping           pingSection       `koanf:"ping" desc:"when to send PINGREQ, and how long to wait for PINGRESP"`
 	ClientID       string            `koanf:"client_id" validate:"omitempty,clientidtemplate" desc:"template of the client id, with {agent} {target} {probe} {profile} {role} {slot} {hash}. role distinguishes the clients of one probe, slot the sessions that it holds. If empty: the agent's client_id_prefix, a hyphen and a hash of all these, 23 bytes in all"`
-	ClientIDs      []string          `koanf:"client_ids" validate:"max=10000,unique,dive,fixedid" desc:"fixed client ids instead of client_id, for brokers that accept certain ids only. Each client of a target uses one of them while it is in the plan. config check shows how many a target needs. Another agent needs other ids, and another target at the same broker does, too"`
+	ClientIDs      []string          `koanf:"client_ids" validate:"max=10000,unique,dive,fixedid" desc:"fixed client ids instead of client_id, for brokers that accept certain ids only. Each client of a target uses one of them while it is in the plan. config check shows how many a target needs. Another agent needs different ids. Another target at the same broker needs different ids, too"`
 	CleanStart     bool              `koanf:"clean_start" desc:"start a new session. In MQTT 3.1.1 this is Clean Session"`
 	SessionExpiry  time.Duration     `koanf:"session_expiry" validate:"min=0,max=4294967295s,seconds" desc:"Session Expiry Interval, in whole seconds. MQTT 5 only"`
 	ReceiveMaximum uint16            `koanf:"receive_maximum" validate:"min=1,max=65535" desc:"Receive Maximum: how many QoS 1 and QoS 2 messages the client accepts at once. MQTT 5 only"`
@@ -93,7 +93,7 @@ type profileTLSSection struct {
 	MinVersion        string   `koanf:"min_version" validate:"omitempty,oneof=1.0 1.1 1.2 1.3" desc:"oldest version to offer. If empty: 1.2, or max_version if that is older"`
 	MaxVersion        string   `koanf:"max_version" validate:"omitempty,oneof=1.0 1.1 1.2 1.3" desc:"newest version to offer. If empty: 1.3"`
 	CipherSuites      []string `koanf:"cipher_suites" validate:"unique,dive,cipher" desc:"cipher suites to offer for TLS 1.2 and older, by IANA name. If empty: Go's defaults. The suites of TLS 1.3 cannot be chosen"`
-	Curves            []string `koanf:"curves" validate:"unique,dive,oneof=X25519MLKEM768 X25519 P256 P384 P521" desc:"key shares to offer. If empty: Go's defaults, which begin with X25519MLKEM768. Leave that one out to find middleboxes that fail because of its size"`
+	Curves            []string `koanf:"curves" validate:"unique,dive,oneof=X25519MLKEM768 X25519 P256 P384 P521" desc:"key shares to offer. If empty: Go's defaults, which begin with X25519MLKEM768. Some middleboxes fail because of its size: a profile without it shows this"`
 	Resumption        bool     `koanf:"resumption" desc:"resume the TLS session of the previous connection"`
 	ServerName        string   `koanf:"server_name" desc:"name to verify and to send as SNI, instead of the target's. If empty: the target's"`
 	WithoutClientCert bool     `koanf:"without_client_cert" desc:"connect without the target's client certificate"`
@@ -127,7 +127,7 @@ type probeSection struct {
 	Name     string        `koanf:"name" validate:"required,name" desc:"name of the probe, and value of the label probe"`
 	Kind     string        `koanf:"kind" validate:"required" desc:"what the probe does"`
 	Interval time.Duration `koanf:"interval" validate:"omitempty,min=10ms" desc:"time between the starts of two runs; not for kinds that are kept alive"`
-	Timeout  time.Duration `koanf:"timeout" validate:"min=10ms" desc:"longest time of one run, at most the interval. If absent, a kind whose runs take as long as its profiles need uses that time. For a kind that is kept alive: longest time of one connection attempt"`
+	Timeout  time.Duration `koanf:"timeout" validate:"min=10ms" desc:"longest time of one run, at most the interval. For some kinds the profiles determine how long a run takes: then that time is the default. For a kind that is kept alive: longest time of one connection attempt"`
 	Targets  []string      `koanf:"targets" validate:"omitempty,min=1,unique" desc:"names of the targets. If absent: all"`
 	Profiles []string      `koanf:"profiles" validate:"omitempty,min=1,unique" desc:"names of the profiles. If absent: default"`
 }

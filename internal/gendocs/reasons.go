@@ -23,8 +23,8 @@ A run of a probe has an *outcome*. Only the first two say something about the ta
 | --- | --- |
 | ` + "`success`" + ` | what the probe checks was as it should be |
 | ` + "`failure`" + ` | it was not as it should be, for one of the reasons below |
-| ` + "`inconclusive`" + ` | our own side spoiled the run: a file could not be read, no descriptors were left, timers ran late, the agent was stopping, or the connect rate limit was reached |
-| ` + "`unsupported`" + ` | the broker announced that it does not support what the run needs |
+| ` + "`inconclusive`" + ` | the run proves nothing. Mostly our own side disturbed it: a file could not be read, no descriptors were left, timers ran late, the agent was stopping, or the connect rate limit was reached |
+| ` + "`unsupported`" + ` | the broker or the MQTT version does not offer what the run needs |
 
 The *reason* of a failure is an ending or a finding. An ending says why a connection was refused or
 ended. A finding says what was wrong if no connection ended.
@@ -47,10 +47,10 @@ ended. A finding says what was wrong if no connection ended.
 	b.WriteString(`
 ## Initiator
 
-The initiator is the side that refused or closed the connection. If one of our deadlines passed and
-we closed it, the initiator is the side that did not deliver in time. It is ` + "`unknown`" + ` if the
-evidence does not show the side: a bare FIN may come from the broker, from its kernel after a crash,
-or from a balancer.
+The initiator is the side that refused or closed the connection. If we closed it because one of our
+deadlines had passed, the initiator is the side that did not answer in time. It is ` + "`unknown`" + ` if
+the evidence does not show the side: a bare FIN may come from the broker, from its kernel after a
+crash, or from a balancer.
 
 | initiator | means |
 | --- | --- |
@@ -59,13 +59,14 @@ or from a balancer.
 | ` + "`network`" + ` | the path: our bytes are not acknowledged, or the network reports an error |
 | ` + "`unknown`" + ` | the evidence does not show the side |
 
-After a passed deadline TCP_INFO decides (Linux). If all our bytes are acknowledged, host and path
-are alive and the broker does not answer (` + "`server`" + `). If not, the path is dead (` + "`network`" + `).
+If one of our deadlines has passed, TCP_INFO shows the side (Linux). If all our bytes are
+acknowledged, host and path are alive, but the broker does not answer (` + "`server`" + `). If not, the
+path is dead (` + "`network`" + `).
 
 ## Evidence
 
-The evidence is what the reason is based on. A packet's code counts more than how the connection
-closed.
+The evidence shows how we know the reason. The code in a packet has priority over the way in which
+the connection closed.
 
 `)
 	table(&b, []string{"evidence", "what was seen"}, func(row func(...string)) {
@@ -77,8 +78,8 @@ closed.
 ## Phase
 
 The phase is where a failure happened:
-` + phases() + `. The last one is a
-session that had been accepted.
+` + phases() + `. In the last one
+the broker had accepted the session.
 `)
 	return b.Bytes()
 }

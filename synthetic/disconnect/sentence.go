@@ -1,8 +1,8 @@
 package disconnect
 
 var reasonSentences = map[Reason]string{
-	ClientDisconnect:     "The client ended the connection on purpose. Nothing is wrong, unless it should have stayed: then look at the client's own log.",
-	KeepaliveTimeout:     "The server received nothing from the client for longer than the keepalive allows and closed the connection. Look first at whether the client sends its pings in time, then at the path between them.",
+	ClientDisconnect:     "The client ended the connection on purpose. This is normal; if the client should have stayed connected, look at its own log.",
+	KeepaliveTimeout:     "The server received nothing from the client for longer than the keepalive allows, so it closed the connection. Look first at whether the client sends its pings in time, then at the path between them.",
 	IdleTimeout:          "The connection was closed because nothing was sent on it for longer than a server or balancer allows. Look first at the idle limits on the path, and use a keepalive shorter than the shortest of them.",
 	PingrespTimeout:      "The server did not answer a PINGREQ with PINGRESP in time. Look first at whether the broker is stopped or overloaded, then at the path to it.",
 	ConnackTimeout:       "The connection was opened, but the server did not answer CONNECT with CONNACK in time. Look first at the broker's load and at the service that checks its users.",
@@ -10,7 +10,7 @@ var reasonSentences = map[Reason]string{
 	HandshakeTimeout:     "TCP connected, but the TLS or websocket handshake did not finish in time. Look first at the server's load, then at whether that port speaks TLS or websocket at all.",
 	PeerClosed:           "The other side closed the connection and gave no reason. Look first at the server's log for this moment, then at balancers on the path.",
 	ConnectionReset:      "A TCP reset ended the connection. Look first for a broker that crashed or was killed, then for a firewall or balancer that dropped the connection.",
-	ConnectionRefused:    "The server, or what stands in front of it, does not accept the connection. Look first at whether the broker runs and listens there, then at its connection limit.",
+	ConnectionRefused:    "The server, or a device in front of it, does not accept the connection. Look first at whether the broker runs and listens there, then at its connection limit.",
 	NetworkTimeout:       "The server did not answer at the TCP level. Look first at whether its host is up, then at routes and firewalls on the way.",
 	NetworkUnreachable:   "There is no route to the server's address. Look first at the links and routes of this machine, then at the network that the server is in.",
 	DNSError:             "The server's name could not be resolved. Look first at whether the name is right, then at the resolver that this machine uses.",
@@ -20,52 +20,52 @@ var reasonSentences = map[Reason]string{
 	AuthenticationFailed: "The server did not accept the user name, password, token or authentication method. Look first at whether the credentials expired or were changed, then at the service that checks them.",
 	NotAuthorized:        "The server does not allow what this client asked for. Look first at the access rules for its user, client id and topics, then at its credentials: many brokers also answer a wrong password like this.",
 	Banned:               "The server has banned this client or its address. Look first at the broker's ban list and flapping protection.",
-	SessionTakenOver:     "Another connection with the same client id took over the session. Look first for a second client with that id, or one that reconnects too eagerly.",
+	SessionTakenOver:     "Another connection with the same client id took over the session. Look first for a second client with that id, then for a client that reconnects too soon.",
 	AdminAction:          "Somebody closed the connection through the server's administration. Look first at who or what kicked clients at this moment.",
 	Redirected:           "The server told the client to use another server. Look first at whether the cluster is being drained or the service has moved.",
 	LifetimeExpired:      "The connection reached the longest lifetime that the server or its credentials allow. Look first at whether the client gets fresh credentials; connecting again should work.",
 	ServerShutdown:       "The server announced that it stops or restarts. Look first at whether that was planned, then at the server's log.",
 	ServerBusy:           "The server announced that it is unavailable or too busy. Look first at its load, memory and connection limit.",
-	RateOrQuota:          "A rate limit or quota of the server was exceeded. Look first at who sends or connects that much, then at the limit.",
+	RateOrQuota:          "A rate limit or quota of the server was exceeded. Look first at which clients send or connect too much, then at the limit.",
 	ProtocolError:        "One side found that the other violated the protocol. Look first at whether that port really speaks MQTT, then at recent updates of either side.",
 	NotSupported:         "The server does not offer what the client asked for, such as a protocol version, a QoS or a keepalive. Look first at the client's settings, then at what the server is configured to allow.",
-	Other:                "The connection ended for a reason outside this list. Look first at the detail, then at the server's log for this moment.",
+	Other:                "The connection ended for a reason that pingreq does not classify. Look first at the detail, then at the server's log for this moment.",
 }
 
 var findingSentences = map[Finding]string{
-	Zombie:               "The server still answers pings on this connection but no longer acknowledges its publishes. Look first at the broker's log and send queues; devices stay in this state until they reconnect.",
+	Zombie:               "The server still answers pings on this connection but no longer acknowledges or delivers publishes. Look first at the broker's log and send queues; devices stay in this state until they reconnect.",
 	DeliveryTimeout:      "A message was published but did not reach the subscriber in time. Look first at the broker's load and queues, then at the bridge or cluster link on the way.",
 	MessageLost:          "A message that should have arrived never arrived. Look first at the broker's drop counters and queue limits, then at the bridge or cluster link on the way.",
 	MessageDuplicated:    "A message arrived more than once. Look first for a loop of bridges or overlapping subscriptions, then for acknowledgements that get lost.",
-	MessageReordered:     "Messages arrived in another order than they were published. Look first at bridges and cluster links, then at redelivery after a reconnect.",
-	DetectionEarly:       "The server gave up a client sooner than the keepalive allows, so slow but living devices are disconnected, too. Look first at the broker's keepalive factor and its timer settings.",
+	MessageReordered:     "Messages did not arrive in the order in which they were published. Look first at bridges and cluster links, then at redelivery after a reconnect.",
+	DetectionEarly:       "The server disconnected a silent client sooner than the keepalive allows, so it also disconnects devices that are slow but alive. Look first at the broker's keepalive factor and its timer settings.",
 	DetectionLate:        "The server noticed a dead client later than it should. Look first at the broker's keepalive settings and load, then at a balancer that keeps dead connections open.",
-	Undetected:           "The server did not notice a dead client for as long as we watched. Look first at whether the broker enforces keepalives, and whether it raises or ignores short ones.",
+	Undetected:           "The server did not notice a dead client before the run ended. Look first at whether the broker enforces keepalives, and whether it raises or ignores short ones.",
 	WillMissing:          "A connection broke, but its Will did not reach the observer. Look first at the access rules for the Will's topic, then at the broker's handling of Wills.",
 	PathCut:              "Something on the path cut the connection, not the broker. Look first at the idle limits of balancers, firewalls and NAT between here and the server.",
 	SessionLost:          "The server discarded a session that it had promised to keep. Look first at whether the broker restarted without persistence, then at its limit for session expiry.",
 	NotTakenOver:         "The server accepted a second client with the same id and kept the first one, so it now serves two clients with one id. Look first at whether a balancer sends them to brokers that do not share their sessions, then at the cluster's health.",
 	UnexpectedAcceptance: "The server accepted what it must refuse. Treat this as a security problem: look first at what changed in its listeners, users and access rules.",
-	WrongRefusal:         "The server refused what it must refuse, but for another reason than expected. Look first at the detail: the rule that should have refused it may never have been checked.",
+	WrongRefusal:         "The server refused what it must refuse, but not for an expected reason. Look first at the detail: the server may not have checked the rule that should have refused the client.",
 	Panic:                "The probe's own code failed, which says nothing about the server. Look first at the agent's log and report the stack trace.",
 }
 
 var evidenceSentences = map[Evidence]string{
-	FromDisconnectPacket: "A DISCONNECT packet or a websocket close frame said so.",
-	FromConnack:          "The CONNACK said so.",
-	FromSuback:           "A SUBACK or UNSUBACK said so.",
-	FromPuback:           "The acknowledgement of a publish said so.",
-	FromCloseNotify:      "TLS was closed in order (close_notify) without sending DISCONNECT.",
-	FromFIN:              "TCP was closed in order (FIN) without sending DISCONNECT.",
-	FromRST:              "TCP was reset (RST).",
+	FromDisconnectPacket: "The evidence is a DISCONNECT packet or a websocket close frame.",
+	FromConnack:          "The evidence is the CONNACK.",
+	FromSuback:           "The evidence is a SUBACK or UNSUBACK.",
+	FromPuback:           "The evidence is the acknowledgement of a publish.",
+	FromCloseNotify:      "The TLS connection was closed in order (close_notify), without a DISCONNECT.",
+	FromFIN:              "The TCP connection was closed in order (FIN), without a DISCONNECT.",
+	FromRST:              "The TCP connection was reset (RST).",
 	FromTLSAlert:         "The TLS peer sent an alert.",
 	FromDeadline:         "A deadline on this side passed.",
 	FromErrno:            "The operating system or the proxy reported it.",
 	FromResolver:         "The resolver reported it.",
-	FromHTTPStatus:       "The status of an HTTP answer said so.",
-	FromEvent:            "A client event of the broker said so.",
-	FromLog:              "The broker's log said so.",
-	FromLocal:            "This side found or did it.",
+	FromHTTPStatus:       "The evidence is the status of an HTTP answer.",
+	FromEvent:            "The evidence is a client event of the broker.",
+	FromLog:              "The evidence is the broker's log.",
+	FromLocal:            "This side found the fault or ended the connection itself.",
 }
 
 // Sentence says in plain words what happened and where to look first. It returns "" for a value
@@ -97,7 +97,7 @@ func (e Ending) side() string {
 	case e.Local():
 		return "The fault is on this side (late timers, no resources left, its own policy), so it says nothing about the server."
 	case e.Initiator == ByUnknown:
-		return "What was observed does not show which side it came from."
+		return "The evidence does not show which side caused it."
 	case e.Initiator == ByNetwork && e.Evidence == FromDeadline:
 		return "The data that this side sent is not acknowledged: the path or the whole host is down."
 	case e.Initiator == ByServer && e.Evidence == FromDeadline:
@@ -107,7 +107,7 @@ func (e Ending) side() string {
 	case e.Reason == CertificateError && e.Evidence == FromLocal:
 		return "This side could not verify the server's certificate."
 	case e.Reason == PeerClosed && e.Initiator == ByServer && e.Evidence == FromCloseNotify:
-		return "The TLS peer itself closed it, not something on the path."
+		return "The TLS peer itself closed the connection, not a device on the path."
 	}
 	return ""
 }

@@ -1,4 +1,4 @@
-// Package probe lists the kinds of probes. It is the only package that names them. A new kind is
+// Package probe lists the kinds of probes. It is the only package that imports them. A new kind is
 // one folder in this directory and one line in [Catalog].
 package probe
 

@@ -13,7 +13,7 @@ import (
 // Nagle's algorithm [RFC 896] delays a small segment until the segment before it is acknowledged.
 // Our kernel delays this acknowledgement because it has nothing to send. With TLS 1.3 the session
 // tickets are such a segment before the CONNACK. A second connect that acknowledges at once
-// decides. A third connect that does not excludes chance.
+// shows whether this is the cause. A third connect, without TCP_QUICKACK, excludes chance.
 type delayedAck struct {
 	metric  *synthetic.Metric
 	since   time.Time // first try to find out in the last hour
@@ -38,15 +38,15 @@ const (
 	// 40 ms (TCP_DELACK_MIN), in ticks of up to 10 ms, and the machine may be slow.
 	delayLeast = 35 * time.Millisecond
 	delayMost  = 60 * time.Millisecond
-	// delayHolds is how long a verdict is valid. delayTries limits the tries to
-	// reach a verdict in this time. They prevent that a broker gets every connect three times.
+	// delayHolds is how long a verdict is valid. delayTries limits the tries to reach a verdict in
+	// this time. Without them, a broker might get every connect three times.
 	delayHolds = time.Hour
 	delayTries = 3
 )
 
 func newDelayedAckMetric() *synthetic.Metric {
 	return &synthetic.Metric{Name: "mqtt_probe_connect_delayed_ack", Type: synthetic.Gauge,
-		Help: "1 if Nagle's algorithm at the broker delayed the CONNACK until our delayed acknowledgement: it came about 40 ms late, and with TCP_QUICKACK it did not. Otherwise 0. Absent if the probe cannot find out: without TCP_INFO, which only Linux has, and in profiles with tcp.quickack."}
+		Help: "1 if Nagle's algorithm at the broker delayed the CONNACK until our delayed acknowledgement: the CONNACK came about 40 ms late, but not with TCP_QUICKACK. Otherwise 0. Absent if the probe cannot find out: without TCP_INFO, which only Linux has, and in profiles with tcp.quickack."}
 }
 
 // answer is the time from CONNECT to CONNACK, and the least round-trip time of the path.

@@ -1,5 +1,5 @@
-// Package idle is the probe that asks: how long does the path let a connection idle, and which
-// keepalive keeps it open?
+// Package idle is the probe that asks: how long may a connection be idle before the path cuts it,
+// and which keepalive keeps it open?
 //
 // Each run connects a companion, which pings every second, and one client for each idle time to
 // try, which is a rung of the ladder. A rung sends nothing for its idle time and then pings. Rungs
@@ -43,7 +43,7 @@ func Kind() synthetic.Kind {
 	m := newMetrics()
 	return synthetic.Declare(synthetic.Declaration[Options]{
 		Name:     "idle",
-		Help:     "How long does the path let a connection idle, and which keepalive keeps it open?",
+		Help:     "How long may a connection be idle before the path cuts it, and which keepalive keeps it open?",
 		Schedule: synthetic.Schedule{Every: 6 * time.Hour},
 		Options:  DefaultOptions,
 		Metrics:  m.all(),
@@ -112,7 +112,7 @@ func (o *Options) steps(need, limit time.Duration) []time.Duration {
 	return slices.Compact(steps)
 }
 
-// pingMargin is how much longer than the ping interval the path must let a connection idle.
+// pingMargin is how much longer than the ping interval the path must keep an idle connection.
 const pingMargin = time.Second
 
 // longestPause returns how long a session of the profile sends nothing, with keepalive k. 0 means

@@ -1,4 +1,4 @@
-// Package refuse is the probe that asks: is what must be refused still refused?
+// Package refuse is the probe that asks: does the broker still refuse what it must refuse?
 //
 // Each run makes one connection with one client, as someone who must be refused: without or with
 // wrong credentials, without the client certificate, or with an old TLS version. Or it connects as
@@ -55,7 +55,7 @@ func DefaultOptions() *Options {
 func Kind() synthetic.Kind {
 	return synthetic.Declare(synthetic.Declaration[Options]{
 		Name:     "refuse",
-		Help:     "Is what must be refused still refused?",
+		Help:     "Does the broker still refuse what it must refuse?",
 		Schedule: synthetic.Schedule{Every: 10 * time.Minute, Timeout: 10 * time.Second},
 		Options:  DefaultOptions,
 		Example:  func(o *Options) { o.Anonymous = true },

@@ -1,5 +1,5 @@
-// Package resume is the probe that asks: QoS 1 messages were waiting for a device that was gone,
-// are they all there, once, in order, at once?
+// Package resume is the probe that asks: QoS 1 messages were waiting for a device that was gone, do
+// all of them arrive once, in order and without delay?
 //
 // Each run connects two clients. The client begins a session that outlives its connection,
 // subscribes, and vanishes. The publisher publishes messages to it. Then the client comes back and
@@ -21,13 +21,13 @@ import (
 
 // Options are the options of kind resume.
 type Options struct {
-	Messages        int           `koanf:"messages" validate:"min=1,max=10000" desc:"publish this many messages while the client is gone. If they are more than the queue limit of the broker for one client, the broker drops some of them by its configuration"`
+	Messages        int           `koanf:"messages" validate:"min=1,max=10000" desc:"publish this many messages while the client is gone. If the broker's queue limit for one client is lower, the broker drops some of them"`
 	Size            int           `koanf:"size" validate:"min=64,max=1048576" desc:"give each message a payload of this many bytes"`
 	Mode            string        `koanf:"mode" validate:"oneof=auto deaf mute silent" desc:"make the client vanish in this way, as in kind halfopen"`
-	Away            time.Duration `koanf:"away" validate:"min=0" desc:"wait this long after the client vanished before the messages are published. After 1.5 × keepalive the broker has noticed that the client is gone"`
+	Away            time.Duration `koanf:"away" validate:"min=0" desc:"wait this long between the loss of the client and the first message. After 1.5 × keepalive the broker has noticed that the client is gone"`
 	SessionExpiry   time.Duration `koanf:"session_expiry" validate:"min=1s,max=4294967295s,seconds" desc:"ask an MQTT 5 broker to keep the session for this time. After it the broker also ends the session of an agent that was killed"`
-	DeliveryTimeout time.Duration `koanf:"delivery_timeout" validate:"min=10ms" desc:"count a message as lost if it has not arrived this long after the CONNACK. NATS waits 30 s before it sends a message again that it had sent to the dead connection. Publishing may take as long"`
-	Ordered         bool          `koanf:"ordered" desc:"fail if a message arrives after a later one, which the standard forbids. RabbitMQ sends the messages last that it had sent to the dead connection"`
+	DeliveryTimeout time.Duration `koanf:"delivery_timeout" validate:"min=10ms" desc:"count a message as lost if it has not arrived this long after the CONNACK. NATS waits 30 s before it sends a message again that it had sent to the dead connection. This is also the limit for publishing all messages"`
+	Ordered         bool          `koanf:"ordered" desc:"fail if a message arrives after a later one, which the standard forbids. RabbitMQ does this: messages that it had sent to the dead connection arrive last"`
 	Settle          time.Duration `koanf:"settle" validate:"min=0" desc:"wait this long for duplicates after the last message"`
 }
 
@@ -51,7 +51,7 @@ func Kind() synthetic.Kind {
 	m := newMetrics()
 	return synthetic.Declare(synthetic.Declaration[Options]{
 		Name:     "resume",
-		Help:     "QoS 1 messages were waiting for a device that was gone. Are they all there, once, in order, at once?",
+		Help:     "QoS 1 messages were waiting for a device that was gone. Do all of them arrive once, in order and without delay?",
 		Schedule: synthetic.Schedule{Every: 5 * time.Minute},
 		Options:  DefaultOptions,
 		Metrics:  m.all(),
@@ -88,7 +88,7 @@ func newMetrics() *metrics {
 		duration: &synthetic.Metric{Name: "mqtt_probe_resume_duration_seconds", Type: synthetic.Histogram, Unit: "seconds", Buckets: synthetic.PhaseBuckets(), Native: true, Zero: [][]string{{}},
 			Help: "Time from the CONNACK of a client that came back to the last of the messages that were waiting for it. Only runs in which all messages arrived have a value."},
 		messages: &synthetic.Metric{Name: "mqtt_probe_resume_messages_total", Type: synthetic.Counter, Labels: []string{"result"},
-			Help: "Messages that the broker acknowledged to their publisher while the client was gone, by what happened to them: delivered or lost. A message that arrives again also counts as duplicated, and one that arrives after a later one also as reordered."},
+			Help: "Messages that the broker acknowledged to their publisher while the client was gone, by what happened to them: delivered or lost. A message that arrives again also counts as duplicated. A message that arrives after a later one also counts as reordered."},
 		present: &synthetic.Metric{Name: "mqtt_probe_resume_session_present", Type: synthetic.Gauge,
 			Help: "1 if the broker had kept the session when the client came back in the latest run, otherwise 0."},
 	}

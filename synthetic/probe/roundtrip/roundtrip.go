@@ -1,4 +1,4 @@
-// Package roundtrip is the probe that asks: does a message get through, at each QoS, and how fast?
+// Package roundtrip is the probe that asks: do messages arrive at each QoS, and how fast?
 //
 // Each run connects two clients. The subscriber subscribes to a topic of its own, possibly at
 // another target. The publisher publishes several messages at once at each QoS. A run succeeds if
@@ -40,7 +40,7 @@ func Kind() synthetic.Kind {
 	common, m := synthetic.NewCommonMetrics(), message.NewMetrics()
 	return synthetic.Declare(synthetic.Declaration[Options]{
 		Name:     "roundtrip",
-		Help:     "Does a message get through, at each QoS, and how fast?",
+		Help:     "Do messages arrive at each QoS, and how fast?",
 		Schedule: synthetic.Schedule{Every: 30 * time.Second, Timeout: 15 * time.Second},
 		Options:  DefaultOptions,
 		Metrics:  m.All(),

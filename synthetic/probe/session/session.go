@@ -1,5 +1,5 @@
-// Package session is the probe that asks: do connections stay up, and when one dies, who ended it
-// and why? With echo: is it a zombie?
+// Package session is the probe that asks: do connections stay up? When one ends, who ended it and
+// why? With echo: is a session a zombie?
 //
 // Each session is one client that connects, pings by the policy of its profile, and reconnects when
 // the connection ends. It may also publish, or receive what a second client publishes. With echo it
@@ -58,7 +58,7 @@ func Kind() synthetic.Kind {
 	m := newMetrics()
 	return synthetic.Declare(synthetic.Declaration[Options]{
 		Name:     "session",
-		Help:     "Do connections stay up, and when one dies, who ended it and why? With echo: is it a zombie?",
+		Help:     "Do connections stay up? When one ends, who ended it and why? With echo: is a session a zombie?",
 		Schedule: synthetic.Schedule{Timeout: 20 * time.Second},
 		Options:  DefaultOptions,
 		Example:  func(o *Options) { o.Echo = DefaultEcho() },
@@ -154,7 +154,7 @@ func newMetrics() *metrics {
 		zombies: &synthetic.Metric{Name: "mqtt_probe_zombies_total", Type: synthetic.Counter, Labels: []string{"missing"}, Zero: [][]string{{"ack"}, {"delivery"}},
 			Help: "Sessions in which the broker answered pings but not publishes, by what was missing: ack (acknowledgements) or delivery."},
 		zombieReconnects: &synthetic.Metric{Name: "mqtt_probe_zombie_reconnects_total", Type: synthetic.Counter, Labels: []string{"cured"}, Zero: [][]string{{"true"}, {"false"}},
-			Help: "First echoes after a zombie reconnected, by whether all answers arrived."},
+			Help: "First echo after each reconnect of a zombie, by whether all answers arrived (cured)."},
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package takeover is the probe that asks: does a device get in, and how fast, while the broker
-// still holds its dead connection?
+// Package takeover is the probe that asks: a device comes back while the broker still holds its
+// dead connection, can it connect, and how fast?
 //
 // Each run makes one takeover for each of the configured victims. A first client connects, and then
 // a second client with the same client id. The first client is alive, or it is half-open: its
@@ -19,7 +19,7 @@ import (
 
 // Options are the options of kind takeover.
 type Options struct {
-	Victims      []string      `koanf:"victims" validate:"min=1,unique,dive,oneof=live half_open" desc:"make a takeover from each of these first clients: live, half_open (its network is gone, and the broker has not noticed)"`
+	Victims      []string      `koanf:"victims" validate:"min=1,unique,dive,oneof=live half_open" desc:"take over the session of each of these first clients: live, half_open (its network is gone, and the broker has not noticed)"`
 	Mode         string        `koanf:"mode" validate:"oneof=auto deaf mute silent" desc:"make the half-open client vanish in this way, as in kind halfopen"`
 	CloseTimeout time.Duration `koanf:"close_timeout" validate:"min=10ms" desc:"expect the broker to close a live first client within this time after the CONNACK of the second one"`
 }
@@ -40,7 +40,7 @@ func Kind() synthetic.Kind {
 	m := newMetrics()
 	return synthetic.Declare(synthetic.Declaration[Options]{
 		Name:     "takeover",
-		Help:     "A device comes back while the broker still holds its dead connection. Does it get in, how fast?",
+		Help:     "A device comes back while the broker still holds its dead connection. Can it connect, and how fast?",
 		Schedule: synthetic.Schedule{Every: 5 * time.Minute},
 		Options:  DefaultOptions,
 		Metrics:  m.all(),
