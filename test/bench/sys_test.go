@@ -40,8 +40,7 @@ const (
 	sysEnv     = "PINGREQ_BENCH_SYS"
 	sysTargets = 200
 	sysTick    = time.Second
-	// sysWindow is how long the CPU time is measured. It is the interval at which Prometheus scrapes
-	// by default.
+	// sysWindow is how long the CPU time is measured. It is the scrape interval in our documentation.
 	sysWindow = 15 * time.Second
 )
 
