@@ -17,7 +17,7 @@ func agent() page {
 
 	return page{
 		file: "agent", uid: agentUID, title: "pingreq / Agent", from: "now-6h",
-		text:        "Shows whether the agents themselves are healthy. If an agent runs late or is short of CPU or file descriptors, its measurements say little about brokers.",
+		text:        "Shows whether the agents themselves are healthy. If an agent runs late or is short of CPU, its measurements say little about brokers.",
 		variables:   agentVariables(),
 		annotations: agentAnnotations(),
 		sections: []section{
@@ -85,7 +85,7 @@ func agent() page {
 					"99 of 100 runs started less than this after their planned time. The line is at {lag}. Above the line, measurements are doubtful.",
 					q(startLag.quantile(thresholds.StartLagQuantile, step, by, agents), "{{instance}}")).colored(over(thresholds.StartLagSeconds)).from(0),
 				newSeries("Runs skipped, by kind", "short",
-					"Runs in each step that were skipped because the previous run was still running. The interval of such a probe is shorter than its run.",
+					"Runs in each step that were skipped because the previous run was still running. A run of such a probe takes longer than its interval.",
 					q(increase("pingreq_runs_skipped_total", "instance, kind")+" > 0", "{{kind}} · {{instance}}")).bars().every("1m"),
 				newSeries("Runs by outcome", "short",
 					"Runs in each step, by outcome. A growing share of inconclusive runs means that the agent itself has a problem.",
