@@ -538,12 +538,12 @@ func TestThresholds(t *testing.T) {
 		{"target.json", "Slow deliveries (p99), by QoS", "", []float64{thresholds.DeliverySlowSeconds}},
 		{"target.json", "Half-open detection ÷ keepalive", "", []float64{thresholds.KeepaliveGrace, thresholds.HalfopenLateRatio}},
 		{"halfopen.json", "Detection ÷ keepalive", "", []float64{thresholds.KeepaliveGrace}},
-		{"broker.json", "Lateness of event loops", "", []float64{thresholds.ThreadDriftSeconds}},
+		{"broker.json", "Delay of event loops", "", []float64{thresholds.ThreadDriftSeconds}},
 		{"agent.json", "Start lag (p99)", "", []float64{thresholds.StartLagSeconds}},
-		{"agent.json", "Late starts (p99), by agent", "", []float64{thresholds.StartLagSeconds}},
+		{"agent.json", "Start lag (p99), by agent", "", []float64{thresholds.StartLagSeconds}},
 		{"agent.json", "Scrape duration", "", []float64{thresholds.GatherSeconds}},
 		{"agent.json", "File descriptors in use", "", []float64{thresholds.DescriptorShare}},
-		{"agent.json", "Probes that have told nothing for long", "Intervals", []float64{thresholds.SuccessAgeIntervals}},
+		{"agent.json", "Probes without a recent conclusive run", "Intervals", []float64{thresholds.SuccessAgeIntervals}},
 	} {
 		found := false
 		data(t, func(b *board, p *boardPanel, fault func(string, ...any)) {

@@ -238,7 +238,7 @@ func (s *alertStage) panels(p *lab.Prometheus, start, worst time.Time) {
 		data[panel] = data[panel] || len(p.QueryRange(q.Expr, from, time.Now(), 2*time.Second)) > 0
 	}
 	without := []string{
-		"agent.json: Probes that have told nothing for long", // none has
+		"agent.json: Probes without a recent conclusive run", // none has
 		"agent.json: Runs skipped, by kind",                  // none need be
 		"halfopen.json: Failed takeovers, by reason",         // none has
 	}

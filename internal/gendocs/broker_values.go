@@ -25,7 +25,7 @@ func brokerValues(d sys.Dialect) (string, error) {
 			for _, r := range mapped {
 				topic := code(shown(d.Topic(r.Topic)))
 				if r.Fallback {
-					topic += ", while no other topic has a value for it"
+					topic += ", if no other topic has a value for it"
 				}
 				row(code(series(d, r)), topic)
 			}
@@ -88,14 +88,14 @@ func freshness(d sys.Dialect, rows []sys.Row) string {
 			ticks = append(ticks, code(shown(d.Topic(r.Topic))))
 		}
 	}
-	s := "These values are exported while " + strings.Join(ticks, " or ") + " came within the last three of its intervals."
+	s := "pingreq exports these values while the latest message of " + strings.Join(ticks, " or ") + " is no older than three intervals of that topic."
 	if d.Repeats {
-		return s + " In addition, each value's own topic must have come within three of its intervals."
+		return s + " The latest message of a value's own topic must also be no older than three intervals of that topic."
 	}
 	return s
 }
 
-// leftOut summarises the topics that become no metric.
+// leftOut lists the topics that do not become metrics.
 func leftOut(b *bytes.Buffer, d sys.Dialect, rows []sys.Row) error {
 	topics := make(map[sys.Reason][]string)
 	var order []sys.Reason
@@ -114,7 +114,7 @@ func leftOut(b *bytes.Buffer, d sys.Dialect, rows []sys.Row) error {
 	if len(order) == 0 {
 		return nil
 	}
-	b.WriteString("\nLeft out on purpose:\n\n")
+	b.WriteString("\npingreq leaves out these topics on purpose:\n\n")
 	table(b, []string{"why", "topics"}, func(row func(...string)) {
 		for _, why := range order {
 			row(whyLeft[why], few(topics[why]))
@@ -127,15 +127,15 @@ func leftOut(b *bytes.Buffer, d sys.Dialect, rows []sys.Row) error {
 var whyLeft = map[sys.Reason]string{
 	sys.Alias:    "another topic has the same value",
 	sys.Sum:      "the sum of other topics",
-	sys.Average:  "an average: `rate()` and `avg_over_time()` do it better",
-	sys.Words:    "text",
+	sys.Average:  "an average, which `rate()` and `avg_over_time()` compute better",
+	sys.Words:    "text, not a number",
 	sys.Clock:    "the clock of the broker's host",
 	sys.Host:     "about the host, which node_exporter measures",
 	sys.Detail:   "only this broker has it",
-	sys.NoFault:  "withheld because of the client's own options, so not a fault",
-	sys.Frozen:   "sent once, to each new subscriber",
-	sys.Event:    "about single clients or moments, never kept; client events are counted separately",
-	sys.Personal: "about one client, never kept",
+	sys.NoFault:  "messages that the client's own options exclude, so this is not a fault",
+	sys.Frozen:   "sent to each new subscriber once, and never again",
+	sys.Event:    "about single clients or single events; pingreq does not keep them, and counts client events separately",
+	sys.Personal: "about one client; pingreq does not keep it",
 }
 
 // few lists the first of many names and counts the rest.

@@ -85,12 +85,12 @@ func TestBrokerRegionsAreRight(t *testing.T) {
 			"| `mqtt_broker_info{software=\"mosquitto\",version}` | `$SYS/broker/version` |",
 			"| `mqtt_broker_bridge_up{bridge}` | `$SYS/broker/connection/<bridge>/state` |",
 			"| `mqtt_broker_messages_dropped_total{cause=\"queue_full\"}` | `$SYS/broker/publish/messages/dropped` |",
-			"| about one client, never kept | `$SYS/broker/connection/client/…/state` |",
+			"| about one client; pingreq does not keep it | `$SYS/broker/connection/client/…/state` |",
 			"`$SYS/broker/load/messages/received/+`, `$SYS/broker/load/messages/sent/+`, `$SYS/broker/load/publish/received/+` and 6 more |",
 		},
 		"values emqx": {
 			"| `mqtt_broker_nodes` | `$SYS/brokers` |",
-			"| `mqtt_broker_clients_connected{node}` | `$SYS/brokers/<node>/stats/connections/count`, while no other topic has a value for it |",
+			"| `mqtt_broker_clients_connected{node}` | `$SYS/brokers/<node>/stats/connections/count`, if no other topic has a value for it |",
 		},
 		"events aedes": {"| `other` | `unknown` |  |"},
 		"events mosquitto": {

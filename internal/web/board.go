@@ -18,9 +18,9 @@ const maxText = 300
 // Row is the state of one probe on the board.
 type Row struct {
 	synthetic.Identity
-	// Outcome is the worst of the latest conclusive outcomes of the probe's sessions, like
+	// Outcome is the worst of the latest conclusive outcomes of the probe's sessions, as in
 	// mqtt_probe_success. Before the first conclusive outcome it is the outcome of the latest run.
-	// Before the first run it is empty.
+	// It is empty before the first outcome.
 	Outcome synthetic.Outcome
 	// Reason is the reason of the latest failure, and Sentence explains it. Both are empty unless
 	// Outcome is a failure.
@@ -29,7 +29,8 @@ type Row struct {
 	Detail string
 	// Time is the time of that result. It is zero before the first result.
 	Time time.Time
-	// FailedReason and FailedTime describe the latest failure if Outcome is not a failure.
+	// FailedReason and FailedTime describe the latest failure, if there was one. They are set only
+	// while Outcome is not a failure.
 	FailedReason string
 	FailedTime   time.Time
 	// Sessions is the number of sessions that the probe keeps alive, or 1 for a periodic probe.
@@ -49,7 +50,7 @@ var _ synthetic.Sink = (*Board)(nil)
 // entry is the state of one probe.
 type entry struct {
 	slots                      synthetic.Slots
-	succeeded, failed, neither result // the latest of each
+	succeeded, failed, neither result // the latest result of each group
 }
 
 type result struct {
@@ -61,8 +62,8 @@ type result struct {
 // NewBoard returns an empty board.
 func NewBoard() *Board { return &Board{probes: make(map[synthetic.Identity]*entry)} }
 
-// Add puts a probe on the board when it enters the plan, or updates its number of sessions. The
-// board drops reports of probes that were not added.
+// Add puts a probe on the board. If the probe is already there, Add updates its number of sessions.
+// The board ignores reports of probes that were not added.
 func (b *Board) Add(id synthetic.Identity, sessions int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -66,7 +66,7 @@ func TestIndex(t *testing.T) {
 }
 
 func TestIndexWithoutProbes(t *testing.T) {
-	if body := do(New(testOptions()), "GET", "/").Body.String(); !strings.Contains(body, "No probe is planned.") || strings.Contains(body, "<table") {
+	if body := do(New(testOptions()), "GET", "/").Body.String(); !strings.Contains(body, "The plan has no probes.") || strings.Contains(body, "<table") {
 		t.Errorf("page without probes: %s", body)
 	}
 }

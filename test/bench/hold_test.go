@@ -25,27 +25,29 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// Each measurement runs in a process of its own, so that one does not use the memory that another gave back.
+// holdEnv names the environment variable with the job of a process. Each measurement runs in a
+// process of its own, so that it cannot reuse memory that an earlier measurement freed.
 const holdEnv = "PINGREQ_BENCH_HOLD"
 
-// holdJob is what such a process has to do, as JSON in its environment.
+// holdJob is the job of such a process, as JSON in its environment.
 type holdJob struct {
 	Client  string // "pingreq" or "paho"
 	Address string
-	CAFile  string // TLS when set
+	CAFile  string // empty: without TLS
 	N       int
 }
 
-// holdResult is what it prints.
+// holdResult is the result that the process prints.
 type holdResult struct {
-	KiB, Goroutines float64 // for each session
+	KiB, Goroutines float64 // per session
 	Error           string
 }
 
-// BenchmarkHeld holds idle sessions and tells what each costs in resident memory and goroutines, beside paho.Client.
+// BenchmarkHeld holds idle sessions. It measures how much resident memory and how many goroutines
+// each session needs, and compares pingreq with paho.Client.
 func BenchmarkHeld(b *testing.B) {
 	if _, err := rss(); err != nil {
-		b.Skipf("no resident memory to read: %v", err)
+		b.Skipf("cannot read the resident memory: %v", err)
 	}
 	br := startBroker(b)
 	for _, kind := range []struct {
@@ -55,11 +57,11 @@ func BenchmarkHeld(b *testing.B) {
 	}{{"plain", br.plain, "", 3000, 6}, {"tls", br.tls, br.ca.File, 500, 18}} {
 		b.Run(kind.name, func(b *testing.B) {
 			var ours, theirs holdResult
-			for b.Loop() { // the last counts
+			for b.Loop() { // only the last result is reported
 				ours = runHold(b, holdJob{"pingreq", kind.address, kind.ca, kind.n})
 				theirs = runHold(b, holdJob{"paho", kind.address, kind.ca, kind.n})
 			}
-			b.ReportMetric(0, "ns/op") // of processes: no figure
+			b.ReportMetric(0, "ns/op") // covers whole processes, so it means nothing
 			b.ReportMetric(ours.KiB, "KiB/session")
 			b.ReportMetric(ours.Goroutines, "goroutines/session")
 			b.ReportMetric(theirs.KiB, "paho-KiB/session")
@@ -68,7 +70,7 @@ func BenchmarkHeld(b *testing.B) {
 				[]string{"pingreq", fmt.Sprintf("%.1f", ours.KiB), fmt.Sprintf("%.2f", ours.Goroutines)},
 				[]string{"paho.Client", fmt.Sprintf("%.1f", theirs.KiB), fmt.Sprintf("%.2f", theirs.Goroutines)},
 				[]string{"ratio", fmt.Sprintf("%.2f", ours.KiB/theirs.KiB), fmt.Sprintf("%.2f", ours.Goroutines/theirs.Goroutines)},
-				[]string{"to hold", fmt.Sprintf("≤ %.0f", kind.target), "1"})
+				[]string{"goal", fmt.Sprintf("≤ %.0f", kind.target), "1"})
 		})
 	}
 }
@@ -98,7 +100,7 @@ func runHold(b *testing.B, job holdJob) holdResult {
 	return r
 }
 
-// holdChild is the process.
+// holdChild is the main function of such a process.
 func holdChild() {
 	r, err := holdMeasure()
 	if err != nil {
@@ -121,7 +123,7 @@ func holdMeasure() (holdResult, error) {
 	defer cancel()
 	var g errgroup.Group
 	g.SetLimit(32)
-	const first = 100 // with them, code, tables and caches are in memory
+	const first = 100 // these are not measured: they load code, tables and caches into memory
 	held := func(from, n int) error {
 		var answered sync.WaitGroup
 		answered.Add(n)
@@ -148,17 +150,18 @@ func holdMeasure() (holdResult, error) {
 	return holdResult{KiB: (memory2 - memory) / float64(job.N), Goroutines: float64(goroutines2-goroutines) / float64(job.N)}, err
 }
 
-// settled gives resident KiB and goroutines once garbage is collected and its memory given back.
+// settled collects garbage and returns its memory to the system. Then it returns the resident
+// memory in KiB and the number of goroutines.
 func settled() (float64, int, error) {
 	for range 3 {
-		runtime.GC() // shrinks stacks, too: by half each time
+		runtime.GC() // also shrinks each stack by half
 	}
 	debug.FreeOSMemory()
 	kib, err := rss()
 	return kib, runtime.NumGoroutine(), err
 }
 
-// rss reads the resident memory of this process, KiB.
+// rss returns the resident memory of this process in KiB.
 func rss() (float64, error) {
 	f, err := os.Open("/proc/self/status")
 	if err != nil {
@@ -188,7 +191,8 @@ func trust(caFile string) (*tls.Config, error) {
 
 const holdKeepalive = 5 * time.Second
 
-// holdPingreq connects a session of ours and leaves a goroutine that drives it; answered is called at its first PINGRESP.
+// holdPingreq connects a pingreq session and starts a goroutine that drives it. The goroutine calls
+// answered at the first PINGRESP.
 func holdPingreq(ctx context.Context, job holdJob, config *tls.Config, i int, answered func()) error {
 	u := &url.URL{Scheme: "mqtt", Host: job.Address}
 	if config != nil {
@@ -203,7 +207,7 @@ func holdPingreq(ctx context.Context, job holdJob, config *tls.Config, i int, an
 		for {
 			e, err := s.Next(time.Time{})
 			if err != nil {
-				panic(err) // in the child: the figure would be a lie
+				panic(err) // with a lost session the result would be wrong
 			}
 			if e.Kind == mqtt.Pong && answered != nil {
 				answered()
@@ -214,7 +218,7 @@ func holdPingreq(ctx context.Context, job holdJob, config *tls.Config, i int, an
 	return nil
 }
 
-// holdPaho connects a paho.Client; answered is called at its first PINGRESP.
+// holdPaho connects a paho.Client. It calls answered at the first PINGRESP.
 func holdPaho(ctx context.Context, job holdJob, config *tls.Config, i int, answered func()) error {
 	conn, err := net.Dial("tcp", job.Address)
 	if err != nil {
@@ -223,14 +227,14 @@ func holdPaho(ctx context.Context, job holdJob, config *tls.Config, i int, answe
 	if config != nil {
 		conn = tls.Client(conn, config)
 	}
-	max := uint16(16) // unset, it would cost 512 KiB of heap each
+	max := uint16(16) // without a limit each client would use 512 KiB of heap
 	c := paho.NewClient(paho.ClientConfig{Conn: conn, PingHandler: &pinger{DefaultPinger: paho.NewDefaultPinger(), answered: answered}})
 	_, err = c.Connect(ctx, &paho.Connect{ClientID: fmt.Sprintf("paho-%d", i), CleanStart: true, KeepAlive: uint16(holdKeepalive / time.Second),
 		Properties: &paho.ConnectProperties{ReceiveMaximum: &max}})
 	return err
 }
 
-// pinger is paho's own, which also tells of the first PINGRESP.
+// pinger is paho's default pinger. It also calls answered at the first PINGRESP.
 type pinger struct {
 	*paho.DefaultPinger
 	once     sync.Once

@@ -1,7 +1,10 @@
-// Package bench measures the session engine, and what reads $SYS with it, beside its peer, paho.Client, and beside the
-// floor, a bare loop over a socket, in the same run and against the same broker, in a process of its own: Debian's
-// Mosquitto, or 200 brokers that publish what it would. Nothing here is asserted; each benchmark ends in a table with the
-// figure to hold beside the one measured.
+// Package bench measures the session engine and the reader of $SYS that uses it. Each benchmark
+// compares them with paho.Client, with a bare loop over a socket, or with both. The bare loop does
+// the least work that is possible. All of them use the same broker in the same run. The broker runs
+// in a process of its own. It is Debian's Mosquitto, or one process that acts as 200 brokers and
+// publishes what Mosquitto would.
+//
+// The benchmarks assert nothing. Each prints a table with the measured numbers and the goal.
 package bench
 
 import (
@@ -49,7 +52,7 @@ func startBroker(b *testing.B) *broker {
 		b.Fatal(err)
 	}
 	br := &broker{plain: fmt.Sprintf("127.0.0.1:%d", plain), tls: fmt.Sprintf("127.0.0.1:%d", secure), ca: ca}
-	// The shell raises the limit of open files, which Go lowers again for its children.
+	// The shell raises the limit of open files, because Go lowers it again for its children.
 	lab.Start(b, lab.Command{Name: "mosquitto", Path: "/bin/sh", Args: []string{"-c", `ulimit -n "$(ulimit -H -n)"; exec "$0" -c "$1"`, path, config},
 		ReadyAddrs: []string{br.plain, br.tls}})
 	return br

@@ -15,8 +15,9 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// BenchmarkPing measures the round trip of PINGREQ, as the engine's stamps give it, beside a bare loop that writes and
-// reads the same bytes, with no engine and no deadlines. Both take turns on the same broker.
+// BenchmarkPing measures the round trip of a PINGREQ with the timestamps of the engine. It compares
+// the engine with a bare loop that writes and reads the same bytes, without engine and deadlines.
+// Both use the same broker, in turns.
 func BenchmarkPing(b *testing.B) {
 	ours, bare := connectBoth(b)
 	pingreq, pingresp := []byte{0xc0, 0}, make([]byte, 2)
@@ -26,7 +27,7 @@ func BenchmarkPing(b *testing.B) {
 		}
 		e, err := ours.Next(time.Now().Add(30 * time.Second))
 		if err == nil && e.Kind != mqtt.Pong {
-			err = fmt.Errorf("%+v is no Pong", e)
+			err = fmt.Errorf("got %+v, want a Pong", e)
 		}
 		return e.RTT, err
 	}, func() (time.Duration, error) {
@@ -39,7 +40,8 @@ func BenchmarkPing(b *testing.B) {
 	})
 }
 
-// BenchmarkEcho measures a QoS 0 message of 64 bytes to ourselves, from its write to its delivery, beside the bare loop.
+// BenchmarkEcho measures the time from writing a QoS 0 message to receiving it on the same
+// connection. Its payload has 64 bytes. It compares the engine with the bare loop.
 func BenchmarkEcho(b *testing.B) {
 	ours, bare := connectBoth(b)
 	if _, err := ours.Subscribe(mqtt.Filter{Topic: "bench/ours"}); err != nil {
@@ -68,7 +70,7 @@ func BenchmarkEcho(b *testing.B) {
 		}
 		e, err := ours.Next(time.Now().Add(30 * time.Second))
 		if err == nil && e.Kind != mqtt.Delivery {
-			err = fmt.Errorf("%+v is no Delivery", e)
+			err = fmt.Errorf("got %+v, want a Delivery", e)
 		}
 		return e.At.Sub(start), err
 	}, func() (time.Duration, error) {
@@ -81,7 +83,7 @@ func BenchmarkEcho(b *testing.B) {
 	})
 }
 
-// connectBoth connects a session of ours and a bare connection to one broker.
+// connectBoth connects a pingreq session and a bare connection to the same broker.
 func connectBoth(b *testing.B) (*mqtt.Session, net.Conn) {
 	b.Helper()
 	br := startBroker(b)
@@ -107,7 +109,7 @@ func connectBoth(b *testing.B) (*mqtt.Session, net.Conn) {
 	return s, bare
 }
 
-// readPacket reads one packet, byte by byte: nothing of the next.
+// readPacket reads one packet. It reads byte by byte, so that it reads nothing of the next packet.
 func readPacket(r io.Reader) ([]byte, error) {
 	br := bufio.NewReaderSize(oneByte{r}, 16)
 	if _, err := br.ReadByte(); err != nil {
@@ -126,7 +128,8 @@ type oneByte struct{ io.Reader }
 
 func (o oneByte) Read(p []byte) (int, error) { return o.Reader.Read(p[:min(1, len(p))]) }
 
-// measure lets ours and the bare loop take turns, a batch each, and compares what they measured.
+// measure runs batches of the engine (ours) and of the bare loop (bare) in turns, and compares
+// their results.
 func measure(b *testing.B, what string, ours, bare func() (time.Duration, error)) {
 	b.Helper()
 	const batch = 50
@@ -142,13 +145,13 @@ func measure(b *testing.B, what string, ours, bare func() (time.Duration, error)
 			}
 		}
 	}
-	run(ours, nil, 500) // warm
+	run(ours, nil, 500) // warm up
 	run(bare, nil, 500)
 	for b.Loop() {
 		run(ours, &a, batch)
 		run(bare, &z, batch)
 	}
-	b.ReportMetric(0, "ns/op") // of two batches: no figure
+	b.ReportMetric(0, "ns/op") // covers two batches, so it means nothing
 	us := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 	quantile := func(d []time.Duration, q float64) float64 { return us(d[int(q*float64(len(d)-1))]) }
 	slices.Sort(a)
@@ -163,5 +166,5 @@ func measure(b *testing.B, what string, ours, bare func() (time.Duration, error)
 	}
 	table(b, []string{fmt.Sprintf("%s round trip, %d each", what, len(a)), "p50 µs", "p99 µs"},
 		cells("pingreq", "%.1f", p50, p99), cells("bare socket loop", "%.1f", bare50, bare99),
-		cells("ratio", "%.2f", p50/bare50, p99/bare99), cells("difference", "%+.1f", p50-bare50, p99-bare99), cells("to hold", "≤ +%.0f", 5, 50))
+		cells("ratio", "%.2f", p50/bare50, p99/bare99), cells("difference", "%+.1f", p50-bare50, p99-bare99), cells("goal", "≤ +%.0f", 5, 50))
 }

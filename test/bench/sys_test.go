@@ -35,32 +35,35 @@ import (
 )
 
 const (
-	// The brokers are a process of their own, so that their time is not counted.
+	// sysEnv names the environment variable with the job of the brokers. They run in a process of
+	// their own, so that their CPU time is not counted.
 	sysEnv     = "PINGREQ_BENCH_SYS"
 	sysTargets = 200
 	sysTick    = time.Second
-	// sysWindow is for how long the time used is counted: as often as Prometheus scrapes by default.
+	// sysWindow is how long the CPU time is measured. It is the scrape interval in our documentation.
 	sysWindow = 15 * time.Second
 )
 
-// sysJob is what the brokers publish, as JSON in their environment.
+// sysJob describes what the brokers publish, as JSON in their environment.
 type sysJob struct {
 	Values  []sysValue
-	NoDelay bool // each packet leaves at once, not with those that follow
+	NoDelay bool // send each packet at once, not together with the packets that follow
 }
 
 // sysValue is a topic and its first payload.
 type sysValue struct {
 	Topic, Payload string
-	Changes        bool // at each tick
+	Changes        bool // the value changes at each tick
 }
 
-// BenchmarkSys reads $SYS of 200 Mosquitto brokers that publish each second, and is scraped once in 15 s, beside paho.Client
-// whose handler puts the payloads into a map, and beside the floor, a loop that reads the same bytes and discards them. It
-// tells how much of one core each takes.
+// BenchmarkSys reads $SYS of 200 Mosquitto brokers that publish every second, and is scraped once
+// in 15 s. It measures the share of one core that pingreq uses. It compares this with paho.Client,
+// whose handler puts the payloads into a map, and with a bare loop that reads the same bytes and
+// discards them.
 func BenchmarkSys(b *testing.B) {
-	// With sys_interval 1, one client that publishes a message each second and one that is subscribed to it, Debian's
-	// Mosquitto 2.0.11 was seen to publish these at each tick; it publishes what has changed.
+	// The topics that Debian's Mosquitto 2.0.11 published at each tick when we watched it with
+	// sys_interval 1. One client published a message each second and one client subscribed to it.
+	// Mosquitto publishes only values that have changed.
 	light := []string{"uptime", "messages/received", "messages/sent", "bytes/", "publish/messages/received", "publish/messages/sent",
 		"publish/bytes/", "load/messages/", "load/publish/received/", "load/publish/sent/", "load/bytes/", "load/sockets/1min", "load/connections/1min"}
 	for _, load := range []struct {
@@ -92,7 +95,7 @@ func BenchmarkSys(b *testing.B) {
 				n++
 			}
 			ours, theirs, bare = ours/n, theirs/n, bare/n
-			b.ReportMetric(0, "ns/op") // of windows of time: no figure
+			b.ReportMetric(0, "ns/op") // covers fixed windows of time, so it means nothing
 			b.ReportMetric(ours, "core%")
 			b.ReportMetric(theirs, "paho-core%")
 			b.ReportMetric(bare, "bare-core%")
@@ -100,12 +103,13 @@ func BenchmarkSys(b *testing.B) {
 			cells := func(name string, x float64) []string { return []string{name, fmt.Sprintf("%.2f", x)} }
 			table(b, []string{fmt.Sprintf("$SYS of %d targets, %d messages/s, %s", sysTargets, rate, load.name), "% of a core"},
 				cells("pingreq", ours), cells("paho.Client", theirs), cells("bare socket loop", bare), cells("ratio to the loop", ours/bare),
-				cells("ratio to paho.Client", ours/theirs), []string{"to hold", "< 5"})
+				cells("ratio to paho.Client", ours/theirs), []string{"goal", "< 5"})
 		})
 	}
 }
 
-// mosquittoTree is what Mosquitto 2 publishes under $SYS, without what is there only by configuration: bridges and the log.
+// mosquittoTree returns what Mosquitto 2 publishes under $SYS. It leaves out bridges and the log,
+// which Mosquitto publishes only if they are configured.
 func mosquittoTree(b *testing.B) (all []sysValue) {
 	b.Helper()
 	data, err := os.ReadFile("../../collector/sys/testdata/documented/mosquitto.tsv")
@@ -122,17 +126,18 @@ func mosquittoTree(b *testing.B) (all []sysValue) {
 	return all
 }
 
-// sysReading is what reads from all brokers.
+// sysReading is a running reader of all brokers.
 type sysReading struct {
-	messages func() int64       // that came so far; nil: not counted
-	ready    func() bool        // each broker has published
-	second   func(time.Time)    // what is done each second; may be nil
-	scrape   func()             // may be nil
-	check    func(b *testing.B) // after the window; may be nil
-	stop     func()             // when its context is done
+	messages func() int64       // returns the number of messages so far; nil: it does not count them
+	ready    func() bool        // reports whether each broker has published
+	second   func(time.Time)    // called each second; may be nil
+	scrape   func()             // called once in the window; may be nil
+	check    func(b *testing.B) // called after the window; may be nil
+	stop     func()             // called when the context is done
 }
 
-// sysRun starts a reading and gives the part of one core that it takes, %, once all brokers have published.
+// sysRun starts a reader and waits until all brokers have published. Then it measures for the
+// window and returns the share of one core that the reader used, in percent.
 func sysRun(b *testing.B, rate int, start func(context.Context) *sysReading) float64 {
 	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())
@@ -141,7 +146,7 @@ func sysRun(b *testing.B, rate int, start func(context.Context) *sysReading) flo
 	defer cancel()
 	for deadline := time.Now().Add(time.Minute); !r.ready(); time.Sleep(sysTick) {
 		if time.Now().After(deadline) {
-			b.Fatal("the brokers have not all published within a minute")
+			b.Fatal("some brokers have not published within a minute")
 		}
 	}
 	runtime.GC()
@@ -164,7 +169,7 @@ func sysRun(b *testing.B, rate int, start func(context.Context) *sysReading) flo
 	if r.messages != nil {
 		got, want := float64(r.messages()-before)/took.Seconds(), float64(rate)
 		if got < .9*want || got > 1.1*want {
-			b.Fatalf("%.0f messages/s came, %.0f are published: the machine is too busy for a figure", got, want)
+			b.Fatalf("received %.0f messages/s, but the brokers publish %.0f: the machine is too busy to measure", got, want)
 		}
 	}
 	if r.check != nil {
@@ -173,7 +178,7 @@ func sysRun(b *testing.B, rate int, start func(context.Context) *sysReading) flo
 	return 100 * used.Seconds() / took.Seconds()
 }
 
-// cpuTime is what this process has used, in user mode and in the kernel.
+// cpuTime returns the CPU time that this process has used, in user mode and in the kernel.
 func cpuTime(b *testing.B) time.Duration {
 	b.Helper()
 	var u syscall.Rusage
@@ -183,7 +188,7 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// sysEar is what the agent puts between a listener and a target, and counts.
+// sysEar passes messages from a listener to a target, as the agent does, and counts them.
 type sysEar struct {
 	*sys.Broker
 	heard *atomic.Int64
@@ -204,7 +209,7 @@ func (e sysEar) Refused(why *mqtt.End, _ time.Duration) { e.Broker.Refused(why.E
 // Lost implements synthetic.Heard.
 func (e sysEar) Lost(why error, _ time.Duration) { e.Disconnected(why.Error()) }
 
-// readPingreq reads as the agent does.
+// readPingreq reads with pingreq's listeners, as the agent does.
 func readPingreq(b *testing.B, ctx context.Context, address string) *sysReading {
 	b.Helper()
 	fleet, err := sys.NewFleet(prometheus.NewRegistry(), false)
@@ -251,7 +256,7 @@ func readPingreq(b *testing.B, ctx context.Context, address string) *sysReading 
 			w := httptest.NewRecorder()
 			metrics.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 			if n := strings.Count(w.Body.String(), "\nmqtt_broker_uptime_seconds{"); n != sysTargets || !allFresh() {
-				b.Fatalf("%d targets have an uptime: the figure would be a lie", n)
+				b.Fatalf("%d targets have an uptime, but all %d must have one and be fresh: the measurement is not valid", n, sysTargets)
 			}
 		}}
 }
@@ -295,12 +300,12 @@ func readPaho(b *testing.B, ctx context.Context, address string) *sysReading {
 	}}
 }
 
-// readBare reads and discards.
+// readBare reads with a bare loop that discards everything.
 func readBare(b *testing.B, _ context.Context, address string) *sysReading {
 	b.Helper()
 	var conns []net.Conn
 	var running sync.WaitGroup
-	var reached atomic.Int64 // connections on which something came after the tick of the subscription
+	var reached atomic.Int64 // connections that received something after the tick of the subscription
 	start := time.Now()
 	for range sysTargets {
 		conn, err := net.Dial("tcp", address)
@@ -332,7 +337,7 @@ func readBare(b *testing.B, _ context.Context, address string) *sysReading {
 	}}
 }
 
-// startSysBrokers starts the process that is all brokers, and gives its address.
+// startSysBrokers starts the process that acts as all brokers, and returns its address.
 func startSysBrokers(b *testing.B, job sysJob) string {
 	b.Helper()
 	text, err := json.Marshal(job)
@@ -358,7 +363,7 @@ func startSysBrokers(b *testing.B, job sysJob) string {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {
-		in.Close() // it ends
+		in.Close() // this ends the process
 		_ = cmd.Wait()
 	})
 	address, err := bufio.NewReader(out).ReadString('\n')
@@ -368,7 +373,8 @@ func startSysBrokers(b *testing.B, job sysJob) string {
 	return strings.TrimSpace(address)
 }
 
-// sysBrokers is that process: each connection is to a broker of its own, MQTT 5. It ends when its standard input does.
+// sysBrokers is the main function of that process. It acts as a separate MQTT 5 broker on each
+// connection. It returns when standard input ends.
 func sysBrokers() {
 	var job sysJob
 	if err := json.Unmarshal([]byte(os.Getenv(sysEnv)), &job); err != nil {
@@ -393,7 +399,7 @@ func sysBrokers() {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-// sysPublisher is what all brokers share.
+// sysPublisher is the state that all brokers share.
 type sysPublisher struct {
 	job sysJob
 
@@ -401,7 +407,7 @@ type sysPublisher struct {
 	conns []net.Conn // subscribed
 }
 
-// serve answers what one client asks.
+// serve answers the packets of one client.
 func (p *sysPublisher) serve(c net.Conn) {
 	defer c.Close()
 	_ = c.(*net.TCPConn).SetNoDelay(p.job.NoDelay)
@@ -429,7 +435,8 @@ func (p *sysPublisher) serve(c net.Conn) {
 	p.conns = slices.DeleteFunc(p.conns, func(x net.Conn) bool { return x == c })
 }
 
-// publish publishes at each tick, at each broker at another moment of it. Mosquitto writes packet by packet.
+// publish publishes at each tick. Each broker publishes at a different moment of the tick. The
+// packets are written one by one, as Mosquitto does.
 func (p *sysPublisher) publish() {
 	for tick, begin := 1, time.Now(); ; tick++ {
 		packets := p.packets(tick, 0)
@@ -447,7 +454,8 @@ func (p *sysPublisher) publish() {
 	}
 }
 
-// packets is what is published at a tick, or with retain 1 on subscribing.
+// packets returns the packets that a broker publishes at a tick or, with retain 1, when a client
+// subscribes.
 func (p *sysPublisher) packets(tick int, retain byte) (all [][]byte) {
 	for _, v := range p.job.Values {
 		if !v.Changes && retain == 0 {

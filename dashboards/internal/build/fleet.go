@@ -19,25 +19,25 @@ func fleet() page {
 
 	return page{
 		file: "fleet", uid: fleetUID, title: "pingreq / Fleet", from: "now-6h",
-		text:        "An overview of every watched MQTT broker: what is broken now, since when and why, and below that the history.",
+		text:        "An overview of every watched MQTT broker. It shows what is broken now, since when and why. The history is below.",
 		variables:   targetVariables("mqtt_probe_info", true),
 		annotations: agentAnnotations(),
 		sections: []section{
 			{"", []*panel{
 				newStat("Targets down", "none", "sum((max by (target) ("+targets.of(success, connect)+") or max by (target) ("+targets.of(success, `kind=~"session|roundtrip"`)+")) == bool 0)", "no agent",
-					"Targets whose connect probes fail for every agent and profile. For a target without connect probes, sessions and roundtrips count instead. Devices cannot connect either. The table below shows the reason.").colored(over(0.5)),
+					"Targets whose connect probes fail for every agent and profile. Devices cannot connect to them either. For a target without connect probes, session and roundtrip probes count instead. The table below shows the reason.").colored(over(0.5)),
 				newStat("Targets in trouble", "none", "sum(min by (target) ("+targets.of(success)+") == bool 0)", "no agent",
 					"Targets with at least one failing probe, of any kind and any agent.").colored(from(1)),
 				newStat("Probes failing", "none", "sum("+targets.of(success)+" == bool 0)", "no agent",
 					"Probes whose last conclusive run failed. The table below lists them. A probe is one kind of check of one target with one profile by one agent.").colored(from(1)),
 				newStat("Connects that succeed", "percentunit", ratio(shown, "", targets, connect), "no run",
-					"Share of the conclusive connects in the time range that succeeded. Runs that our own side spoiled do not count. The objective is {objective}.").
+					"Share of the conclusive connects in the time range that succeeded. Inconclusive runs, which had a problem on pingreq's own side, do not count. The objective is {objective}.").
 					colored(below(objective, 1-10*(1-objective))).digits(3),
 				newStat("Sessions connected", "percentunit", "sum("+targets.of("mqtt_probe_sessions", `state="connected"`)+") / sum("+targets.of("mqtt_probe_sessions")+")", "no session",
-					"Share of the held sessions that are proven alive now. The others reconnect, wait to reconnect, are blind (a ping has no answer yet) or are zombies (pings are answered, publishes are not).").
+					"Share of the held sessions that are proven alive now. The others reconnect, wait to reconnect, are blind (a ping has had no answer yet) or are zombies (the broker answers pings but not publishes).").
 					colored(below(thresholds.SessionObjective, 0.9)).digits(1),
 				newStat("Agents down", "none", "sum("+agents.of("up")+" == bool 0)", "no agent",
-					"Agents that Prometheus cannot scrape. There are no results from them: green values here may be old.").colored(over(0.5)),
+					"Agents that Prometheus cannot scrape. They deliver no results, so green values here may be old.").colored(over(0.5)),
 			}},
 			{"What is broken", []*panel{
 				failingTable(targets),
@@ -49,8 +49,8 @@ func fleet() page {
 			}},
 			{"Every target", []*panel{
 				newTable("All targets",
-					"One row for each target. The name links to its dashboard. \"Agents that connect\" is the share of the vantage points whose connect probe succeeds: between 0 and 100 % the fault is on the path of some of them. "+
-						"The columns up to \"Slow connects\" and those for messages and ends cover the time range. The others show the present. \"T ÷ K\" is how long the broker treated a vanished client as connected, as a multiple of its keepalive: {grace} in the standard.",
+					"One row for each target. The name links to its dashboard. \"Agents that connect\" is the share of the agents whose connect probe succeeds. If it is between 0 and 100 %, the fault is on the path of the agents that cannot connect. "+
+						"\"Connects that succeed\", \"Slow connects\", \"Session ends\" and \"Messages lost\" cover the time range. The other columns show the present. \"T ÷ K\" is how long the broker treated a vanished client as connected, as a multiple of its keepalive. The standard says {grace}.",
 					"Failing probes",
 					[]column{
 						{field: "target", title: "Target", links: []link{toTarget}},
@@ -79,32 +79,32 @@ func fleet() page {
 					q("sum by (target) (max by (target, node) ("+targets.of("mqtt_broker_clients_connected")+"))", ""),
 				).sized(24, 10),
 			}},
-			{"How it was", []*panel{
+			{"History", []*panel{
 				newSeries("Failures by reason", "short",
-					"Failed runs of all kinds in each step, by reason. Empty: none failed. If many targets have the same reason at once, the cause is most likely the agent's own network, or a shared balancer, name server or certificate authority.",
+					"Failed runs of all kinds in each step, by reason. Empty: no run failed. If many targets have the same reason at once, the cause is most likely the agent's own network, or a balancer, name server or certificate authority that they share.",
 					q("sum by (reason) (increase("+targets.of("mqtt_probe_failures_total")+"[$__rate_interval])) > 0", "{{reason}}")).bars().every("1m"),
 				newSeries("Connects that succeed, by target", "percentunit",
-					"Share of conclusive connects that succeeded, of all agents and profiles. The line is the objective, {objective}.",
+					"Share of conclusive connects that succeeded, for all agents and profiles together. The line is the objective, {objective}.",
 					q(ratio(step, "target", targets, connect), "{{target}}")).colored(below(objective, 1-10*(1-objective))).within(0, 1).every("1m"),
 				newSeries("Slow connects (p99), by target", "s",
-					"99 of 100 connects took less, from resolving the name to CONNACK. The lines are at {slow} and {very slow}. A device that waits this long also keeps its radio on this long.",
+					"99 of 100 connects took less time than this, from resolving the name to CONNACK. The lines are at {slow} and {very slow}. A device that waits this long also keeps its radio on for this long.",
 					q(connectDuration.quantile(thresholds.ConnectQuantile, step, "target", targets, connect), "{{target}}")).
 					colored(above(thresholds.ConnectSlowSeconds, thresholds.ConnectVerySlowSeconds)).from(0).every("1m"),
 				newSeries("Sessions that ended, by reason", "short",
-					"Ends of held sessions in each step. Our own orderly ends are left out. Ends on many targets at the same moment point to the agent's network.",
+					"Ends of held sessions in each step. Sessions that pingreq itself ended are left out. If sessions to many targets end at the same moment, look at the agent's network.",
 					q(happened(step, "reason", targets.of("mqtt_probe_session_disconnects_total", `initiator!="client"`)), "{{reason}}")).bars().every("1m"),
 				newSeries("Half-open detection ÷ keepalive, by target", "none",
-					"How long brokers treat vanished clients as connected, as a multiple of the keepalive: latest runs, worst profile. The lines are at the standard's {grace} and at {late}. With long keepalives, detection above {late} is late. With short keepalives the limit is 10 s higher.",
+					"How long brokers treat vanished clients as connected, as a multiple of the keepalive. Each target shows its worst profile in the latest runs. The lines are at {grace}, as the standard says, and at {late}. A detection is late above {late} × keepalive + 10 s. The 10 s matter only with short keepalives.",
 					q("max by (target) ("+targets.of("mqtt_probe_halfopen_grace_ratio")+")", "{{target}}")).
 					points().colored(above(thresholds.KeepaliveGrace, thresholds.HalfopenLateRatio)).from(0).linked(to(halfopenUID, "Half-open of ${__field.labels.target}", seriesTarget)),
 				newSeries("Zombies and messages lost, by target", "short",
-					"Sessions that answered pings but no publishes, and messages that never arrived, in each step. Devices do not notice a zombie until they reconnect: restart the broker or fail over.",
+					"Sessions on which the broker answered pings but not publishes (zombies), and messages that never arrived, in each step. Devices do not notice that their session is a zombie, and stay in it until they reconnect. Restart the broker or fail over.",
 					q("sum by (target) (increase("+targets.of("mqtt_probe_zombies_total")+"[$__rate_interval])) > 0", "zombies {{target}}"),
 					q("sum by (target) (increase("+targets.of("mqtt_probe_messages_lost_total")+"[$__rate_interval])) > 0", "lost {{target}}")).bars().every("1m"),
 			}},
-			{"What expires, and what is too long", []*panel{
+			{"Certificates and keepalives", []*panel{
 				newTable("Certificates",
-					"Days until a certificate expires: the earliest in the chain that the broker sends, even if it no longer verifies, and our own. From that day on, devices that verify it cannot connect. Orange at {cert warning}, red at {cert critical}.",
+					"Days until a certificate expires. Whose \"broker\": the earliest expiry in the chain that the broker sends, even if the chain no longer verifies. From that day on, devices that verify it cannot connect. Whose \"ours\": our own client certificate. Orange at {cert warning}, red at {cert critical}.",
 					"Days",
 					[]column{
 						{field: "target", title: "Target", links: []link{toTarget}},
@@ -113,7 +113,7 @@ func fleet() page {
 					},
 					q("min by (target, whose) ("+expiries(targets)+")", "")).ascending().sized(12, 8),
 				newTable("Keepalives longer than the path allows",
-					"Profiles of held sessions whose effective keepalive is longer than the path to the target lets a connection idle, minus a reserve. The path cuts such connections while they are silent, and devices notice it late. Lower the keepalive, or raise the idle limit of the balancer, firewall or NAT. Empty: none is too long, or no idle probe has found a limit.",
+					"Profiles of held sessions whose effective keepalive is longer than the recommended one. The recommended keepalive is the longest that the path to the target allows, minus a reserve. The path cuts silent connections with a longer keepalive, and devices notice it late. Lower the keepalive, or raise the idle limit of the balancer, firewall or NAT. Empty: no keepalive is too long, or no idle probe has found a limit.",
 					"Too long by",
 					[]column{
 						{field: "target", title: "Target", links: []link{to(halfopenUID, "Half-open and keepalive of ${__data.fields.target}", rowTarget)}},

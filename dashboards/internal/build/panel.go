@@ -20,7 +20,7 @@ import (
 type panel struct {
 	title, text, unit string
 	width, height     uint32
-	interval          string // least step, for rare events
+	interval          string // smallest step, for rare events
 	queries           []query
 	instant           bool // the query asks only for the present
 	format            prometheus.PromQueryFormat
@@ -31,7 +31,7 @@ type panel struct {
 	transformations   []dashboard.DataTransformerConfig
 	min, max          *float64
 	decimals          *float64
-	none              string // shown if there is no value
+	none              string // text to show if there is no value
 	sort              string // column that a table is sorted by
 	color             dashboard.FieldColorModeId
 
@@ -107,7 +107,7 @@ func (p *panel) sized(width, height uint32) *panel {
 	return p
 }
 
-// every sets the least step. A rate looks back over at least this time.
+// every sets the smallest step. A rate looks back over at least this time.
 func (p *panel) every(interval string) *panel {
 	p.interval = interval
 	return p
@@ -147,7 +147,7 @@ func (p *panel) linked(links ...link) *panel {
 	return p
 }
 
-// newStat makes a tile with one present value. It shows none if there is no value.
+// newStat makes a tile with one present value. It shows the text none if there is no value.
 func newStat(title, unit, expr, none, text string) *panel {
 	b := stat.NewPanelBuilder().ColorMode(common.BigValueColorModeBackground).GraphMode(common.BigValueGraphModeNone).
 		JustifyMode(common.BigValueJustifyModeAuto).TextMode(common.BigValueTextModeAuto).Orientation(common.VizOrientationAuto).

@@ -75,20 +75,20 @@ func grouped(by string) string {
 	return " by (" + by + ")"
 }
 
-// events counts events in a window for a counter without a zero. Its series may appear with the
-// first event, and increase() would not see that event. If a series did not exist a window ago, but
-// its agent did, the whole value of the series counts.
+// events counts the events in a window, for a counter whose series may appear only with the first
+// event. increase() would not see that event. So if a series did not exist a window ago, but its
+// agent did, the whole value of the series counts.
 func events(window, selector string) string {
 	return fmt.Sprintf("((%[1]s unless %[1]s offset %[2]s and on (job, instance) up offset %[2]s == 1) or increase(%[1]s[%[2]s]))", selector, window)
 }
 
-// happened counts events by labels, without those that did not happen.
+// happened counts events by labels, and leaves out counts of 0.
 func happened(window, by, selector string) string {
 	return fmt.Sprintf("sum by (%s) (%s) > 0", by, events(window, selector))
 }
 
-// told counts the client events that a broker reported, by labels. Each agent that listens receives
-// all of them, so the largest count of any agent is right.
+// told counts the client events that a broker reported, by labels. Each agent that subscribes
+// receives all of them, so it returns the largest count of any agent.
 func told(window, by, metric string) string {
 	return "max by (" + by + ") (sum by (job, instance, " + by + ") (" + events(window, targets.of(metric)) + ")) > 0"
 }
@@ -124,8 +124,9 @@ func hints() map[string]string {
 	return out
 }
 
-// worst assigns a number, from 1 on, to each state of a gauge that is 1 or more in that state. It
-// keeps the largest number in each step, so that no short state is lost.
+// worst returns the number of the worst state. The states are numbered from 1, in their order. The
+// gauge is 1 or more for a state that is present. The query looks at the whole of each step, so it
+// also finds a state that lasted only for a short time.
 func worst(by string, states []string, selector func(state string) string) string {
 	parts := make([]string, len(states))
 	for i, s := range states {

@@ -40,9 +40,9 @@ func targetColors() []state {
 func failingTable(s scope) *panel {
 	links := []link{to(targetUID, "Target ${__data.fields.target}", rowTarget)}
 	return newTable("Failing now, and why",
-		"Every probe whose last conclusive run failed, the longest failing first. Empty: nothing that is watched fails. \"Failing for\" looks back a day, minute by minute. "+
-			"The reason is that of the latest failure. The last column says what it means and where to look first. If only one agent is in the list, "+
-			"its own network may be the fault. If all agents are in the list, devices are affected too.",
+		"Every probe whose last conclusive run failed. The probe that has been failing for the longest time comes first. Empty: no probe fails. \"Failing for\" looks back one day, minute by minute. "+
+			"\"Reason\" is the reason of the latest failure. The last column says what it means and where to look first. If only one agent is in the list, "+
+			"the fault may be in its own network. If all agents are in the list, devices are affected too.",
 		"Failing for",
 		[]column{
 			{field: "target", title: "Target", width: 150, links: links},
