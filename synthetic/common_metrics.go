@@ -51,7 +51,7 @@ func NewCommonMetrics() *CommonMetrics {
 		LastFailure: &Metric{Name: "mqtt_probe_last_failure_timestamp_seconds", Type: Gauge, Unit: "seconds", Labels: []string{"reason", "phase"},
 			Help: "Unix time of the latest failure, with its reason and the phase in which it happened. Each probe has at most one series."},
 		LastFailureInfo: &Metric{Name: "mqtt_probe_last_failure_info", Type: Gauge, Labels: []string{"reason", "phase", "initiator", "evidence"},
-			Help: "Always 1. The labels have the reason and phase of the latest failure. If a connection was refused or ended, they also have who did it (initiator) and how we know (evidence). Each probe has at most one series."},
+			Help: "Always 1. The labels have the reason and phase of the latest failure. If a connection was refused or ended, they also say who did it (initiator) and how we know (evidence). Each probe has at most one series."},
 		Runs: &Metric{Name: "mqtt_probe_runs_total", Type: Counter, Labels: []string{"outcome"}, Zero: outcomes,
 			Help: "Runs by outcome. The whole life of a held session is one run."},
 		Failures: &Metric{Name: "mqtt_probe_failures_total", Type: Counter, Labels: []string{"reason"},

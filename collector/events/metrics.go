@@ -23,7 +23,7 @@ func newMetrics() metrics {
 		disconnects: &synthetic.Metric{Name: "mqtt_broker_client_disconnects_total", Type: synthetic.Counter, Labels: why,
 			Help: "Accepted connections of real clients that ended, as the broker reports."},
 		own: &synthetic.Metric{Name: "mqtt_broker_own_client_events_total", Type: synthetic.Counter, Labels: []string{"event"},
-			Help: "Events that the broker reports about the agent's own clients. The other families leave them out. The counter does not rise if no events arrive."},
+			Help: "Events that the broker reports about the agent's own clients. The other metrics leave them out. The counter does not rise if no events arrive."},
 		unparsed: &synthetic.Metric{Name: "mqtt_broker_client_events_unparsed_total", Type: synthetic.Counter,
 			Help: "Client events of the broker that could not be read and were dropped."},
 	}

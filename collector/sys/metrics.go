@@ -109,8 +109,8 @@ func Metrics() []*synthetic.Metric {
 		counter(keepaliveExpired, "Clients that the broker disconnected because they were silent for longer than their keepalive allows."),
 		counter(pingsReceived, "PINGREQ packets received."),
 
-		counter(messagesReceived, "MQTT packets of every type received."),
-		counter(messagesSent, "MQTT packets of every type sent."),
+		counter(messagesReceived, "MQTT packets received, of every type."),
+		counter(messagesSent, "MQTT packets sent, of every type."),
 		counter(publishesReceived, "PUBLISH packets received."),
 		counter(publishesSent, "PUBLISH packets sent."),
 		counter(publishesRouted, "Messages that the broker received for routing. Each message counts once."),
@@ -132,11 +132,11 @@ func Metrics() []*synthetic.Metric {
 		gauge(memoryBytes, bytes, "Memory in use, as the broker itself reports it: its heap, or with VerneMQ the whole virtual machine."),
 		gauge(memoryMaximumBytes, bytes, "Largest amount of memory in use since the broker started, as the broker itself reports it."),
 		gauge(bridgeUp, "", "1 if the bridge is connected, 0 if it is not.", labelBridge),
-		gauge(threadDriftSeconds, seconds, "How late the event loop of a thread of the broker ran last. While it is late, its keepalive checks are late too.", labelThread),
+		gauge(threadDriftSeconds, seconds, "How late the event loop of a broker thread was when it last ran. While it is late, its keepalive checks are late too.", labelThread),
 
 		own(synthetic.Gauge, sysValue, "", "Value of a numeric $SYS topic that has no metric of its own. Exported only on request.", labelTopic),
 		state,
-		own(synthetic.Gauge, sysLastUpdate, seconds, "When the broker last published in $SYS, Unix time. Messages retained from before do not count."),
+		own(synthetic.Gauge, sysLastUpdate, seconds, "When the broker last published in $SYS, Unix time. Retained messages from before the agent subscribed do not count."),
 		unparsed,
 		discarded,
 	}

@@ -42,7 +42,7 @@ type targetSection struct {
 
 type sysSection struct {
 	Enabled bool   `koanf:"enabled" desc:"subscribe to what the broker publishes about itself, and export it. The broker's access rules must allow it"`
-	Dialect string `koanf:"dialect" validate:"dialect" desc:"which broker publishes the topics: auto (detected from the published topics, aws from the host name), {dialects}"`
+	Dialect string `koanf:"dialect" validate:"dialect" desc:"which broker publishes the topics: auto (pingreq detects the broker from the published topics, and aws from the host name), {dialects}"`
 	Nodes   string `koanf:"nodes" validate:"oneof=own all" desc:"for a cluster in which every node publishes the topics of all nodes: own (one node, if possible the one that the agent is connected to), all"`
 	Events  bool   `koanf:"events" desc:"subscribe to what the broker publishes about its clients, if it is {events}, and count connects and disconnects by reason"`
 	Values  int    `koanf:"values" validate:"min=0,max=512" desc:"export at most this many numeric topics that have no metric of their own, as mqtt_broker_sys_value{topic}"`
@@ -70,8 +70,8 @@ type profileSection struct {
 	Protocol       string            `koanf:"protocol" validate:"oneof=5 3.1.1" desc:"version of MQTT"`
 	Keepalive      time.Duration     `koanf:"keepalive" validate:"min=0,max=65535s,seconds" desc:"keepalive in CONNECT, in whole seconds; 0s: none"`
 	Ping           pingSection       `koanf:"ping" desc:"when to send PINGREQ, and how long to wait for PINGRESP"`
-	ClientID       string            `koanf:"client_id" validate:"omitempty,clientidtemplate" desc:"template of the client id, with {agent} {target} {probe} {profile} {role} {slot} {hash}. role distinguishes the clients of one probe, slot the sessions that it holds. If empty: the agent's client_id_prefix, a hyphen and a hash of all these, 23 bytes in all"`
-	ClientIDs      []string          `koanf:"client_ids" validate:"max=10000,unique,dive,fixedid" desc:"fixed client ids instead of client_id, for brokers that accept certain ids only. Each client of a target uses one of them while it is in the plan. config check shows how many a target needs. Another agent needs different ids. Another target at the same broker needs different ids, too"`
+	ClientID       string            `koanf:"client_id" validate:"omitempty,clientidtemplate" desc:"template of the client id, with {agent} {target} {probe} {profile} {role} {slot} {hash}. role distinguishes the clients of one probe, and slot distinguishes the sessions that it holds. If empty: the agent's client_id_prefix, a hyphen and a hash of all these, 23 bytes in all"`
+	ClientIDs      []string          `koanf:"client_ids" validate:"max=10000,unique,dive,fixedid" desc:"fixed client ids instead of client_id, for brokers that accept certain ids only. Each client of a target uses one of them as long as its probe is in the plan. config check shows how many a target needs. Another agent needs different ids. Another target at the same broker needs different ids, too"`
 	CleanStart     bool              `koanf:"clean_start" desc:"start a new session. In MQTT 3.1.1 this is Clean Session"`
 	SessionExpiry  time.Duration     `koanf:"session_expiry" validate:"min=0,max=4294967295s,seconds" desc:"Session Expiry Interval, in whole seconds. MQTT 5 only"`
 	ReceiveMaximum uint16            `koanf:"receive_maximum" validate:"min=1,max=65535" desc:"Receive Maximum: how many QoS 1 and QoS 2 messages the client accepts at once. MQTT 5 only"`

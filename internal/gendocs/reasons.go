@@ -23,7 +23,7 @@ A run of a probe has an *outcome*. Only the first two say something about the ta
 | --- | --- |
 | ` + "`success`" + ` | what the probe checks was as it should be |
 | ` + "`failure`" + ` | it was not as it should be, for one of the reasons below |
-| ` + "`inconclusive`" + ` | the run proves nothing. Mostly our own side disturbed it: a file could not be read, no descriptors were left, timers ran late, the agent was stopping, or the connect rate limit was reached |
+| ` + "`inconclusive`" + ` | the run proves nothing. Usually our own side disturbed it: a file could not be read, no descriptors were left, timers ran late, the agent was stopping, or the connect rate limit was reached |
 | ` + "`unsupported`" + ` | the broker or the MQTT version does not offer what the run needs |
 
 The *reason* of a failure is an ending or a finding. An ending says why a connection was refused or
@@ -78,8 +78,8 @@ the connection closed.
 ## Phase
 
 The phase is where a failure happened:
-` + phases() + `. In the last one
-the broker had accepted the session.
+` + phases() + `.
+In the phase ` + "`established`" + ` the broker had already accepted the session.
 `)
 	return b.Bytes()
 }

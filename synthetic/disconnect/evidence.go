@@ -15,9 +15,9 @@ const (
 	FromSuback Evidence = "suback"
 	// FromPuback is a PUBACK, PUBREC, PUBREL or PUBCOMP.
 	FromPuback Evidence = "puback"
-	// FromCloseNotify means that TLS was closed in order.
+	// FromCloseNotify means that TLS was closed cleanly.
 	FromCloseNotify Evidence = "close_notify"
-	// FromFIN means that TCP was closed in order; over TLS, without close_notify.
+	// FromFIN means that TCP was closed cleanly; over TLS, without close_notify.
 	FromFIN Evidence = "fin"
 	// FromRST is a TCP reset.
 	FromRST Evidence = "rst"

@@ -2,7 +2,7 @@ package disconnect
 
 var reasonSentences = map[Reason]string{
 	ClientDisconnect:     "The client ended the connection on purpose. This is normal; if the client should have stayed connected, look at its own log.",
-	KeepaliveTimeout:     "The server received nothing from the client for longer than the keepalive allows, so it closed the connection. Look first at whether the client sends its pings in time, then at the path between them.",
+	KeepaliveTimeout:     "The server received nothing from the client for longer than the keepalive allows, so it closed the connection. Look first at whether the client sends its pings in time, then at the path between client and server.",
 	IdleTimeout:          "The connection was closed because nothing was sent on it for longer than a server or balancer allows. Look first at the idle limits on the path, and use a keepalive shorter than the shortest of them.",
 	PingrespTimeout:      "The server did not answer a PINGREQ with PINGRESP in time. Look first at whether the broker is stopped or overloaded, then at the path to it.",
 	ConnackTimeout:       "The connection was opened, but the server did not answer CONNECT with CONNACK in time. Look first at the broker's load and at the service that checks its users.",
@@ -55,8 +55,8 @@ var evidenceSentences = map[Evidence]string{
 	FromConnack:          "The evidence is the CONNACK.",
 	FromSuback:           "The evidence is a SUBACK or UNSUBACK.",
 	FromPuback:           "The evidence is the acknowledgement of a publish.",
-	FromCloseNotify:      "The TLS connection was closed in order (close_notify), without a DISCONNECT.",
-	FromFIN:              "The TCP connection was closed in order (FIN), without a DISCONNECT.",
+	FromCloseNotify:      "The TLS connection was closed cleanly (close_notify), without a DISCONNECT.",
+	FromFIN:              "The TCP connection was closed cleanly (FIN), without a DISCONNECT.",
 	FromRST:              "The TCP connection was reset (RST).",
 	FromTLSAlert:         "The TLS peer sent an alert.",
 	FromDeadline:         "A deadline on this side passed.",

@@ -53,6 +53,6 @@ func suite(keepalive time.Duration) []synthetic.Preset {
 		{Name: "halfopen", Kind: "halfopen", Title: "halfopen (late at 3 × keepalive + 10 s)", Options: detection},
 		{Name: "takeover", Kind: "takeover", Title: "takeover"},
 		{Name: "idle", Kind: "idle", Title: "idle"},
-		{Name: "resume", Kind: "resume", Title: "resume (in any order)", Options: unordered},
+		{Name: "resume", Kind: "resume", Title: "resume (which allows messages in any order)", Options: unordered},
 	}
 }

@@ -46,7 +46,7 @@ const (
 
 func newDelayedAckMetric() *synthetic.Metric {
 	return &synthetic.Metric{Name: "mqtt_probe_connect_delayed_ack", Type: synthetic.Gauge,
-		Help: "1 if Nagle's algorithm at the broker delayed the CONNACK until our delayed acknowledgement: the CONNACK came about 40 ms late, but not with TCP_QUICKACK. Otherwise 0. Absent if the probe cannot find out: without TCP_INFO, which only Linux has, and in profiles with tcp.quickack."}
+		Help: "1 if Nagle's algorithm at the broker delayed the CONNACK until our delayed acknowledgement: the CONNACK came about 40 ms late without TCP_QUICKACK, and on time with it. Otherwise 0. Absent if the probe cannot find out: without TCP_INFO, which only Linux has, and in profiles with tcp.quickack."}
 }
 
 // answer is the time from CONNECT to CONNACK, and the least round-trip time of the path.

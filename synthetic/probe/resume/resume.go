@@ -25,9 +25,9 @@ type Options struct {
 	Size            int           `koanf:"size" validate:"min=64,max=1048576" desc:"give each message a payload of this many bytes"`
 	Mode            string        `koanf:"mode" validate:"oneof=auto deaf mute silent" desc:"make the client vanish in this way, as in kind halfopen"`
 	Away            time.Duration `koanf:"away" validate:"min=0" desc:"wait this long between the loss of the client and the first message. After 1.5 × keepalive the broker has noticed that the client is gone"`
-	SessionExpiry   time.Duration `koanf:"session_expiry" validate:"min=1s,max=4294967295s,seconds" desc:"ask an MQTT 5 broker to keep the session for this time. After it the broker also ends the session of an agent that was killed"`
-	DeliveryTimeout time.Duration `koanf:"delivery_timeout" validate:"min=10ms" desc:"count a message as lost if it has not arrived this long after the CONNACK. NATS waits 30 s before it sends a message again that it had sent to the dead connection. This is also the limit for publishing all messages"`
-	Ordered         bool          `koanf:"ordered" desc:"fail if a message arrives after a later one, which the standard forbids. RabbitMQ does this: messages that it had sent to the dead connection arrive last"`
+	SessionExpiry   time.Duration `koanf:"session_expiry" validate:"min=1s,max=4294967295s,seconds" desc:"ask an MQTT 5 broker to keep the session for this time. After this time the broker also ends the session of an agent that was killed"`
+	DeliveryTimeout time.Duration `koanf:"delivery_timeout" validate:"min=10ms" desc:"count a message as lost if it has not arrived this long after the CONNACK. NATS waits 30 s before it repeats a message that it had sent to the dead connection. This timeout is also the limit for publishing all messages"`
+	Ordered         bool          `koanf:"ordered" desc:"fail if a message arrives after one that was published later. The standard forbids this, but RabbitMQ does it: messages that it had sent to the dead connection arrive last"`
 	Settle          time.Duration `koanf:"settle" validate:"min=0" desc:"wait this long for duplicates after the last message"`
 }
 

@@ -142,9 +142,9 @@ func newMetrics() *metrics {
 		connects: &synthetic.Metric{Name: "mqtt_probe_session_connects_total", Type: synthetic.Counter, Zero: [][]string{{}},
 			Help: "Connects of held sessions that the broker accepted."},
 		disconnects: &synthetic.Metric{Name: "mqtt_probe_session_disconnects_total", Type: synthetic.Counter, Labels: []string{"reason", "initiator", "evidence"},
-			Help: "Ends of held sessions, including those that we ended in order."},
+			Help: "Ends of held sessions, including those that we ended cleanly."},
 		lifetime: &synthetic.Metric{Name: "mqtt_probe_session_lifetime_seconds", Type: synthetic.Histogram, Unit: "seconds", Buckets: lifetimeBuckets(),
-			Help: "Life of held sessions from CONNACK to their end. Sessions that we ended in order do not count."},
+			Help: "Life of held sessions from CONNACK to their end. Sessions that we ended cleanly do not count."},
 		blind: &synthetic.Metric{Name: "mqtt_probe_session_blind_seconds", Type: synthetic.Histogram, Unit: "seconds", Buckets: blindBuckets(),
 			Help: "Time from the last byte of the broker to the deadline at which we noticed that the session was dead."},
 		pingDuration: &synthetic.Metric{Name: "mqtt_probe_ping_duration_seconds", Type: synthetic.Histogram, Unit: "seconds", Buckets: synthetic.RTTBuckets(), Native: true,
@@ -154,7 +154,7 @@ func newMetrics() *metrics {
 		zombies: &synthetic.Metric{Name: "mqtt_probe_zombies_total", Type: synthetic.Counter, Labels: []string{"missing"}, Zero: [][]string{{"ack"}, {"delivery"}},
 			Help: "Sessions in which the broker answered pings but not publishes, by what was missing: ack (acknowledgements) or delivery."},
 		zombieReconnects: &synthetic.Metric{Name: "mqtt_probe_zombie_reconnects_total", Type: synthetic.Counter, Labels: []string{"cured"}, Zero: [][]string{{"true"}, {"false"}},
-			Help: "First echo after each reconnect of a zombie, by whether all answers arrived (cured)."},
+			Help: "Reconnects of zombies, by whether all answers to the next echo arrived (cured)."},
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 
 // Options are the options of kind takeover.
 type Options struct {
-	Victims      []string      `koanf:"victims" validate:"min=1,unique,dive,oneof=live half_open" desc:"take over the session of each of these first clients: live, half_open (its network is gone, and the broker has not noticed)"`
+	Victims      []string      `koanf:"victims" validate:"min=1,unique,dive,oneof=live half_open" desc:"do one takeover for each of these states of the first client: live, half_open (its network is gone, and the broker has not noticed)"`
 	Mode         string        `koanf:"mode" validate:"oneof=auto deaf mute silent" desc:"make the half-open client vanish in this way, as in kind halfopen"`
 	CloseTimeout time.Duration `koanf:"close_timeout" validate:"min=10ms" desc:"expect the broker to close a live first client within this time after the CONNACK of the second one"`
 }
