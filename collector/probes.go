@@ -16,8 +16,9 @@ import (
 )
 
 // Probes turns reports and events into the metrics that the probe kinds declare. It accepts only
-// reports of probes that were added with [Probes.Add]. Other reports leave no series, such as that
-// of a removed probe that is still stopping. Its methods may be called from many goroutines.
+// reports of probes that were added with [Probes.Add]. Other reports, such as that of a removed
+// probe that is still stopping, leave no series. The methods of Probes may be called from many
+// goroutines.
 type Probes struct {
 	common   *synthetic.CommonMetrics
 	kinds    map[string]*kindFamilies

@@ -14,8 +14,8 @@ import (
 // registered metric. labels returns the labels of each target by its name. It is called once for
 // each Gather. A label that a metric already has does not change.
 //
-// g must return metrics that are not shared, like those of a [prometheus.Registry]. Only their
-// label pairs may be shared, because WithTargetLabels does not change these.
+// g must return metrics that nobody else uses, as a [prometheus.Registry] does. Only their label
+// pairs may be shared, because WithTargetLabels does not change these.
 func WithTargetLabels(g prometheus.Gatherer, labels func() map[string]map[string]string) prometheus.Gatherer {
 	return &targetLabels{g: g, labels: labels}
 }

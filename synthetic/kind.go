@@ -16,16 +16,17 @@ type Declaration[O any] struct {
 	Name string
 	// Help is one sentence: the question that the kind answers.
 	Help string
-	// Schedule is the default. A configured interval or timeout replaces its part.
+	// Schedule is the default schedule. An interval or timeout in the configuration replaces the
+	// default one.
 	Schedule Schedule
 	// Options returns fresh options with the defaults filled in. The fields carry the tags `koanf`
 	// (key), `desc` (documentation), `validate` (limits) where there are any, and `names:"target"`
 	// where the value is the name of a target. A field whose key ends in `_file` is the path of a
-	// file. A pointer to a struct is a block that may be absent; if its type has SetDefaults, that
-	// fills in the defaults of a block that is present.
+	// file. A pointer to a struct is a block that may be absent. If its type has the method
+	// SetDefaults, this method fills in the defaults of a block that is present.
 	Options func() *O
-	// Example changes default options so that every key shows, in a combination that makes sense,
-	// for the reference configuration. Nil means that the defaults do.
+	// Example changes the default options for the reference configuration, so that every key shows,
+	// in a combination that makes sense. Nil means that the defaults are shown unchanged.
 	Example func(*O)
 	// Metrics are the families that this kind fills besides the common ones of [CommonMetrics].
 	Metrics []*Metric
@@ -44,23 +45,24 @@ type Declaration[O any] struct {
 	// kind, how many each of its sessions needs. Nil means one at the probe's own target.
 	Clients func(Profile, *O) Clients
 	// Needs returns the longest time that one run may take with a profile. It is the timeout where
-	// none is configured, and the shortest timeout that the configuration accepts. Nil is for kinds
-	// whose runs can end at any timeout.
+	// none is configured, and the shortest timeout that the configuration accepts. Nil means that
+	// any timeout is long enough.
 	Needs func(Profile, *O) time.Duration
 	// CheckProfile returns what prevents the use of a profile with these options. A fault with a
-	// key is a fault of that option, one without a key a fault of the profile, and its text
+	// key belongs to that option. A fault without a key belongs to the profile, and its text
 	// continues the sentence "profile NAME …". Nil means that every profile can be used.
 	CheckProfile func(Profile, *O) []OptionError
 	// Check returns the faults of the options that their tags cannot express. Nil means that there
 	// are none.
 	Check func(*O) []OptionError
-	// New builds the probe, for a held kind one for each session (Env.Slot). An error is a fault of
-	// the configuration.
+	// New builds the probe. For a held kind it is called once for each session (Env.Slot). An error
+	// is a fault of the configuration.
 	New func(Env, *Profile, *O) (Probe, error)
 }
 
-// Kind is one kind of probe, for those that handle all kinds alike. Its options are an opaque value
-// for them: the pointer that Options returned, with the configured values decoded into it.
+// Kind is one kind of probe, for code that handles all kinds alike. Such code does not need the
+// type of the options: it passes on the pointer that Options returned, with the configured values
+// decoded into it.
 type Kind struct {
 	Name     string
 	Help     string
@@ -161,8 +163,8 @@ func (k Kind) Clients(p Profile, options any) Clients {
 	return k.clients(p, options)
 }
 
-// Needs returns the longest time that one run may take with a profile; 0 for a kind whose runs can
-// end at any timeout.
+// Needs returns the longest time that one run may take with a profile. It returns 0 if any timeout
+// is long enough.
 func (k Kind) Needs(p Profile, options any) time.Duration {
 	if k.needs == nil {
 		return 0
@@ -170,7 +172,7 @@ func (k Kind) Needs(p Profile, options any) time.Duration {
 	return k.needs(p, options)
 }
 
-// EndsAnytime reports whether a run can end at any timeout.
+// EndsAnytime reports whether any timeout is long enough for a run.
 func (k Kind) EndsAnytime() bool { return k.needs == nil }
 
 // CheckProfile returns what prevents the use of a profile with these options.
@@ -189,8 +191,8 @@ func (k Kind) Check(options any) []OptionError {
 	return k.check(options)
 }
 
-// New builds the probe, for a held kind one for each session (Env.Slot). An error is a fault of the
-// configuration.
+// New builds the probe. For a held kind it is called once for each session (Env.Slot). An error is
+// a fault of the configuration.
 func (k Kind) New(env Env, p *Profile, options any) (Probe, error) { return k.build(env, p, options) }
 
 // Probe is one probe of one target with one profile.
@@ -222,7 +224,7 @@ type Clients struct {
 	At   map[string]int // at targets that its options name, by their names
 }
 
-// Schedule says when a probe runs: every so often, or kept alive.
+// Schedule says how a probe runs: repeated at an interval, or kept alive.
 type Schedule struct {
 	Every   time.Duration // time between the starts of two runs; 0 for a kind that is kept alive
 	Timeout time.Duration // of one run; for a held kind, of one connection attempt

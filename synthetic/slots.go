@@ -48,7 +48,8 @@ func (s *Slots) Worst() Outcome {
 	return ""
 }
 
-// Counts returns the number of slots, and how many of them have succeeded and failed last.
+// Counts returns the number of slots, and how many of them have success and failure as their latest
+// outcome.
 func (s *Slots) Counts() (all, succeeding, failed int) {
 	return len(s.latest), s.succeeding, s.failed
 }

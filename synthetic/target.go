@@ -25,8 +25,8 @@ type Target struct {
 	// ConnectRate limits the connects per second to this target. Reconnects and connects of all its
 	// probes count. A lower value protects the broker, but runs wait longer. 0 means no limit.
 	ConnectRate float64
-	// KeepaliveBounds are the limits to which the broker changes the keepalive of a client without
-	// announcing it. 0 means no limit.
+	// KeepaliveBounds are limits of the broker that it does not announce. It raises or lowers the
+	// keepalive of a client to these limits. 0 means no limit.
 	KeepaliveBounds KeepaliveBounds
 }
 

@@ -94,8 +94,8 @@ func New(o Options) (*Agent, error) {
 // Plan returns the probes that the agent begins with.
 func (a *Agent) Plan() []synthetic.Job { return a.state.plan }
 
-// Run runs the probes and has serve serve the metrics until ctx is done or a part fails. Then it
-// stops in order. The error is that of the part that failed first.
+// Run runs the probes, and serves the metrics through serve, until ctx is done or a part fails.
+// Then it stops in order. The error is that of the part that failed first.
 func (a *Agent) Run(ctx context.Context, serve func(context.Context, http.Handler) error, more ...synthetic.Sink) error {
 	parts := []func(context.Context) error{
 		func(ctx context.Context) error { return a.runPlan(ctx, more) },

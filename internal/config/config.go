@@ -53,7 +53,7 @@ type Sys struct {
 	Dialect string
 	// AllNodes reads the values of every node of a cluster, instead of those of one node.
 	AllNodes bool
-	// Values is the largest number of numeric topics to export that have no metric of their own.
+	// Values limits how many numeric topics without a metric of their own are exported.
 	Values int
 }
 

@@ -75,7 +75,8 @@ type Errors []Error
 // Error returns one line for each fault.
 func (e Errors) Error() string { return lines(e, Error.Error) }
 
-// Message returns all faults as [Message] lays them out. Every fault begins a line with its place.
+// Message returns all faults as [Message] lays them out. Each fault begins a new line, and its
+// place comes first.
 func (e Errors) Message() string { return lines(e, Error.Message) }
 
 func lines(all []Error, text func(Error) string) string {

@@ -29,9 +29,9 @@ type Member struct {
 // mailbox is how many messages can wait in Mail.
 const mailbox = 64
 
-// Drive starts to drive a session. It answers packets, pings and receives until the session ends or
-// Stop is called. If every is set, duty is called at that interval. An error of duty that does not
-// end the session is ignored.
+// Drive starts to drive a session: to answer packets, to send pings and to receive messages, until
+// the session ends or Stop is called. If every is set, duty is called at that interval. An error of
+// duty that does not end the session is ignored.
 func Drive(c *Client, role string, s *mqtt.Session, every time.Duration, duty func(*mqtt.Session) error) *Member {
 	m := &Member{Role: role, c: c, Session: s, Mail: make(chan *mqtt.Event, mailbox), done: make(chan struct{})}
 	go func() {

@@ -126,8 +126,9 @@ func codeReason(version byte, p PacketType, code byte) Reason {
 }
 
 // CodeName returns the name of a reason code or return code as the standard prints it. version is 4
-// for 3.1.1 and 5 for MQTT 5. Below 0x80, a code needs a definition for that packet; from 0x80 on,
-// a definition for any packet. Without one, the name is "reason code 0xNN".
+// for 3.1.1 and 5 for MQTT 5. A code below 0x80 has a name if the standard defines it for that
+// packet. A code from 0x80 on has a name if the standard defines it for any packet. For other codes
+// CodeName returns "reason code 0xNN".
 func CodeName(version byte, p PacketType, code byte) string {
 	if name := codeName(version, p, code); name != "" {
 		return name

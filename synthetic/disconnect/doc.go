@@ -13,7 +13,7 @@
 //
 // The [Initiator] is the side from which the end came: the side that refused or closed, if that can
 // be known. If we closed because something was missing or wrong (an answer in time, a valid packet,
-// a valid certificate), it is the side that owed it. An ending by [ByClient] other than
+// a valid certificate), it is the side that should have sent it. An ending by [ByClient] other than
 // [ClientDisconnect] is the fault of our own side and says nothing about the server: see
 // [Ending.Local].
 //
@@ -119,8 +119,8 @@
 //	EMFILE ENFILE EADDRNOTAVAIL EADDRINUSE ENOBUFS  other by client, evidence local
 //	ENOMEM EAFNOSUPPORT
 //	deadline, bytes not acknowledged                by network
-//	the same, if they were sent just now            by server: the packet that we waited on is not
-//	                                                among them
+//	the same, if they were sent just now            by server: the packet whose answer is overdue is
+//	                                                not among them
 //	deadline, all acknowledged                      by server; also for a full window whose probes
 //	                                                are answered
 //	deadline, TCP_INFO unknown                      by unknown; by server on a unix socket

@@ -7,7 +7,7 @@ import "fmt"
 type Ending struct {
 	// Reason is why the connection was refused or ended.
 	Reason Reason
-	// Initiator is the side that refused or closed, or owed what was missing.
+	// Initiator is the side that refused or closed, or that should have sent what was missing.
 	Initiator Initiator
 	// Evidence is how we know.
 	Evidence Evidence

@@ -3,7 +3,7 @@ package disconnect
 import "slices"
 
 // Initiator is the side from which an end came: the side that refused or closed. If we closed
-// because something was missing or wrong, it is the side that owed it.
+// because something was missing or wrong, it is the side that should have sent it.
 type Initiator string
 
 // The initiators.

@@ -27,7 +27,8 @@ type Tally struct {
 	newestSeq map[byte]int // highest sequence number delivered, by QoS
 	missing   int
 	done      chan struct{} // closed and replaced when missing becomes 0
-	// Last is when the latest first arrival of a message was. Repeated arrivals do not change it.
+	// Last is when the latest message arrived. A repeated arrival of the same message does not
+	// change it.
 	Last time.Time
 }
 

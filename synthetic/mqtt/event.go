@@ -20,7 +20,7 @@ const (
 // Event is what happened on a session.
 type Event struct {
 	Kind EventKind
-	// At is when the raw read returned that brought the packet.
+	// At is when the packet arrived: the time at which the raw read returned.
 	At time.Time
 	// RTT is the time from the start of the raw write of our packet until At. It is set for Pong,
 	// Ack, Suback and Unsuback.

@@ -6,8 +6,9 @@ import (
 )
 
 // Publish sends a message. Above QoS 0, an Ack event with the returned identifier answers it. The
-// returned time is when the raw write began. Publish returns ErrUnsupported for what the broker
-// announced not to support, and ErrWindow if its Receive Maximum of messages is already in flight.
+// returned time is when the raw write began. Publish returns ErrUnsupported if the broker announced
+// that it does not support such a message. It returns ErrWindow if as many messages as the broker's
+// Receive Maximum allows are already in flight.
 func (s *Session) Publish(m Message) (uint16, time.Time, error) {
 	if err := s.permitted(m); err != nil {
 		return 0, time.Time{}, err

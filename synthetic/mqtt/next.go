@@ -19,8 +19,8 @@ func (s *Session) Interrupt() {
 var past = time.Unix(1, 0)
 
 // Next waits for the next event. Meanwhile it sends PINGREQs when they are due, acknowledges
-// incoming packets, and checks the deadline of each PINGRESP. At until it returns a Due event; a
-// zero until means never. The error is an [*End].
+// incoming packets, and checks the deadline of each PINGRESP. When the time until has come, Next
+// returns a Due event. A zero until means never. The error is an [*End].
 func (s *Session) Next(until time.Time) (*Event, error) {
 	if e := s.dequeue(nil); e != nil {
 		return e, nil

@@ -24,9 +24,10 @@
 //	deaf    |---------------------------------|-- DISCONNECT, FIN  x  retransmitted: FIN_WAIT1
 //	mute    |---------------------------------|-- DISCONNECT, FIN  -> seen by us, retransmitted
 //
-// FIN_WAIT1 is the state of the broker's socket. The same happens to what the broker sends before,
-// such as a PUBLISH. If the broker's own TCP gives up first (TCP_USER_TIMEOUT, or about 15 minutes
-// of retransmissions on Linux), the broker learns of the loss from its TCP.
+// FIN_WAIT1 is the state of the broker's socket. The same happens to everything that the broker
+// sends between the fall and 1.5 K, such as a PUBLISH. If the broker's own TCP gives up first
+// (TCP_USER_TIMEOUT, or about 15 minutes of retransmissions on Linux), the broker learns of the
+// loss from its TCP.
 //
 // # A run
 //

@@ -22,7 +22,7 @@ type Facts struct {
 	Unacked uint32
 	// Pending is how many bytes were written and not acknowledged, whether sent or not.
 	Pending uint64
-	// Retransmits is how often the timer has retransmitted the oldest of them.
+	// Retransmits is how often the timer has retransmitted the oldest unacknowledged segment.
 	Retransmits uint8
 	// Backoff is the exponent of the retransmission or window probe timer.
 	Backoff uint8

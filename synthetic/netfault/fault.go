@@ -100,11 +100,11 @@ func (f *Fault) Facts() (Facts, error) {
 	return facts, err
 }
 
-// Held returns nil if the fault has been in effect from Apply until now. It returns an error that
-// matches [ErrIneffective] and says what passed if the fault was not in effect, and another error
-// if that is not known. Call it at the end of a run, before Heal or Reset. As for Verify, a mute
-// client must have written something, because a fault that stops nothing cannot be proven. Silent
-// is always in effect.
+// Held returns nil if the fault has been in effect from Apply until now. If it was not, the error
+// matches [ErrIneffective] and says what passed. Another error means that the result is not known.
+// Call Held at the end of a run, before Heal or Reset. As with Verify, a mute client must have
+// written something, because a fault that stops nothing cannot be proven. Silent is always in
+// effect.
 func (f *Fault) Held() error {
 	if f.mode == Silent {
 		return nil
@@ -150,9 +150,9 @@ func (f *Fault) Heal() error {
 }
 
 // Reset closes the connection with a RST that reaches the peer in spite of the fault, so that
-// neither side keeps anything. Close layers above, such as TLS, after it: what they send when they
-// close then goes nowhere. A second Reset, or a Reset of a healed or closed connection, is no
-// error.
+// neither side keeps anything. Close the layers above, such as TLS, after Reset. What they then
+// send at their close does not reach the peer. A second Reset, or a Reset of a healed or closed
+// connection, is no error.
 func (f *Fault) Reset() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

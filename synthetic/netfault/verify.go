@@ -13,8 +13,8 @@ import (
 // [ErrIneffective] means that what we wrote arrived, or that no proof came in time. Another error
 // means that the result is not known: nothing was written, the connection ended, or ctx is done.
 //
-// What a deaf client writes reaches its peer. Therefore call Verify on a separate connection, and
-// use Held in a run.
+// What a deaf client writes reaches its peer. Therefore, in mode deaf, call Verify only on a
+// separate connection, and use Held in a run.
 func (f *Fault) Verify(ctx context.Context) error {
 	if f.mode == Silent {
 		return nil

@@ -27,7 +27,7 @@ func agent() page {
 				newStat("Configurations refused", "none", "sum("+agents.of("pingreq_config_last_reload_successful")+" == bool 0)", "no agent",
 					"Agents whose last attempt to load the configuration failed. They continue with the previous configuration. The agent's log and the command pingreq config check show which line is wrong.").colored(over(0.5)),
 				newStat("Start lag (p99)", "s", startLag.quantile(thresholds.StartLagQuantile, shown, "", agents), "no run",
-					"How late runs start because of the agent itself: 99 of 100 runs in the time range started less than this after their planned time. Above {lag} the agent is short of CPU.").colored(over(thresholds.StartLagSeconds)),
+					"How late runs start because of the agent itself: 99 of 100 runs in the time range started at most this long after their planned time. Above {lag} the agent is short of CPU.").colored(over(thresholds.StartLagSeconds)),
 				newStat("Runs skipped", "short", "sum(increase("+agents.of("pingreq_runs_skipped_total")+"[$__range]))", "no agent",
 					"Runs in the time range that were skipped because the previous run was still running.").colored(from(0.5)).digits(0),
 				newStat("Inconclusive runs", "percentunit", "sum(increase("+agents.of("mqtt_probe_runs_total", `outcome="inconclusive"`)+"[$__range])) / sum(increase("+agents.of("mqtt_probe_runs_total")+"[$__range]))", "no run",
@@ -82,7 +82,7 @@ func agent() page {
 			{"Does it run on time?", []*panel{
 				newHeat("Start lag", "How late runs started because of the agent itself. If it is more than a few milliseconds, the machine is short of CPU or the agent has too much to do.", startLag, agents),
 				newSeries("Start lag (p99), by agent", "s",
-					"99 of 100 runs started less than this after their planned time. The line is at {lag}. Above the line, measurements are doubtful.",
+					"99 of 100 runs started at most this long after their planned time. The line is at {lag}. Above the line, measurements are doubtful.",
 					q(startLag.quantile(thresholds.StartLagQuantile, step, by, agents), "{{instance}}")).colored(over(thresholds.StartLagSeconds)).from(0),
 				newSeries("Runs skipped, by kind", "short",
 					"Runs in each step that were skipped because the previous run was still running. A run of such a probe takes longer than its interval.",

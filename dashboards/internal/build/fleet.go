@@ -104,7 +104,7 @@ func fleet() page {
 			}},
 			{"Certificates and keepalives", []*panel{
 				newTable("Certificates",
-					"Days until a certificate expires. Whose \"broker\": the earliest expiry in the chain that the broker sends, even if the chain no longer verifies. From that day on, devices that verify it cannot connect. Whose \"ours\": our own client certificate. Orange at {cert warning}, red at {cert critical}.",
+					"Days until a certificate expires. In the column \"Whose\", \"broker\" means the earliest expiry in the chain that the broker sends, even if the chain no longer verifies. From that day on, devices that verify it cannot connect. \"Ours\" means our own client certificate. Orange at {cert warning}, red at {cert critical}.",
 					"Days",
 					[]column{
 						{field: "target", title: "Target", links: []link{toTarget}},

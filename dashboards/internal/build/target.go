@@ -99,7 +99,7 @@ func target() page {
 					"Ends of held sessions in each step. Sessions that pingreq itself ended are left out. Empty: no session ended. Initiator server: the broker closed the connection. Network: the path is dead. Unknown: for example a FIN without DISCONNECT, which may come from the broker, its kernel or a balancer. If the ends are regular, look for an idle limit or a restart.",
 					q(happened(step, "reason, initiator", probes.of("mqtt_probe_session_disconnects_total", `initiator!="client"`)), "{{reason}} ({{initiator}})")).bars().every("1m"),
 				newTable("Ends of sessions, by evidence",
-					"Ends of sessions in the time range, by agent, probe and evidence. close_notify or fin: something on the path closed the connection without an MQTT DISCONNECT, either the broker or a device before it. deadline: one of our own deadlines passed.",
+					"Ends of sessions in the time range, by agent, probe and evidence. close_notify or fin: something on the path closed the connection without an MQTT DISCONNECT. It was either the broker, or a balancer, firewall or NAT in front of it. deadline: one of our own deadlines passed.",
 					"Ends",
 					[]column{
 						{field: "reason", title: "Reason"}, {field: "initiator", title: "Initiator", width: 100}, {field: "evidence", title: "Evidence", width: 140},
@@ -121,7 +121,7 @@ func target() page {
 					"Held sessions that connected, in each step. If there are as many connects as ends, each session came back. If there are many connects, sessions flap.",
 					q("sum by (probe, profile) (increase("+probes.of("mqtt_probe_session_connects_total")+"[$__rate_interval]))", "{{probe}} {{profile}}")).bars().every("1m").sized(8, 8),
 				newSeries("Zombies, and pings without answer", "short",
-					"Zombies in each step: the broker answered the session's pings, but acknowledgements or deliveries were missing. \"Cured\" shows whether a reconnect helped. If it did, the sessions of devices in the field stay zombies until something makes the devices reconnect. \"Timeout\" counts pings without an answer in time.",
+					"Zombies in each step: the broker answered the session's pings, but acknowledgements or deliveries were missing. \"Cured\" shows whether a reconnect helped. If it did, devices in the field need a reconnect too: their sessions stay zombies until something makes them reconnect. \"Timeout\" counts pings without an answer in time.",
 					q("sum by (outcome) (increase("+probes.of("mqtt_probe_pings_total", `outcome="timeout"`)+"[$__rate_interval]))", "pings: {{outcome}}"),
 					q("sum by (missing) (increase("+probes.of("mqtt_probe_zombies_total")+"[$__rate_interval]))", "missing: {{missing}}"),
 					q("sum by (cured) (increase("+probes.of("mqtt_probe_zombie_reconnects_total")+"[$__rate_interval]))", "cured: {{cured}}")).bars().every("1m").sized(8, 8),

@@ -3,11 +3,12 @@
 //
 // Each run connects five clients. The victim connects with a Will, lives for a part of its
 // keepalive, and vanishes. The observer receives the Will. The control shows that a Will can
-// arrive, the twin that clients which ping in time stay connected, and the idler whether the path
-// cuts idle connections. The verdict compares the time T from the victim's last packet to its Will
-// with the keepalive K. T is on_time, early (below 1.5 K − 1 s) or late. undetected means that the
-// Will never came, path_cut that the path ends idle connections, and will_missing that the Will did
-// not arrive although the broker closed the connection.
+// arrive. The twin shows that clients that ping in time stay connected. The idler shows whether the
+// path cuts idle connections. The verdict compares the time T from the victim's last packet to its
+// Will with the keepalive K. T is on_time, early (below 1.5 K − 1 s) or late. There are three other
+// verdicts. undetected means that the Will never came. path_cut means that the path ends idle
+// connections. will_missing means that the Will did not arrive although the broker closed the
+// connection.
 package halfopen
 
 import (

@@ -2,11 +2,11 @@
 // and which keepalive keeps it open?
 //
 // Each run connects a companion, which pings every second, and one client for each idle time to
-// try, which is a rung of the ladder. A rung sends nothing for its idle time and then pings. Rungs
-// that end while the companion stays connected were cut because they were idle. A run succeeds if
-// there is no limit, or if this profile pings in time for it. The reason path_cut means that the
-// path cuts the sessions of this profile too. If something else may have ended the rungs, the run
-// is inconclusive.
+// try. Each of these clients is a rung of the ladder. A rung sends nothing for its idle time and
+// then pings. Rungs that end while the companion stays connected were cut because they were idle. A
+// run succeeds if there is no limit, or if this profile pings in time for it. The reason path_cut
+// means that the path cuts the sessions of this profile too. If something else may have ended the
+// rungs, the run is inconclusive.
 package idle
 
 import (
