@@ -215,8 +215,8 @@ func (c *Client) Finish(s *mqtt.Session, role string) {
 // Settle makes the broker delete the session of a role, if it may have one, by replacing it with a
 // clean session. This is the only way to end a 3.1.1 session without Clean Session, or a session
 // whose connection broke. A broker that has not yet noticed the broken connection may refuse the
-// new one at first. NATS refuses a second takeover within a second. Settle therefore tries again,
-// for at most 3 s.
+// new one at first. NATS closes the client of a second takeover within a second. Settle therefore
+// tries again, for at most 3 s.
 func (c *Client) Settle(role string) {
 	if !c.hasLeftover(role) {
 		return
