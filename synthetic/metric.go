@@ -44,7 +44,7 @@ const (
 	// Add adds Value, which may be negative, to a gauge.
 	Add
 	// Replace sets a gauge and removes the series of the same metric and probe that have other
-	// label values. It is for info metrics, and for metrics of which only the latest value counts.
+	// label values. It is for info metrics, and for metrics where only the latest value counts.
 	Replace
 	// Forget removes the series with these label values.
 	Forget

@@ -71,7 +71,7 @@ func TestAlerting(t *testing.T) {
 	open := newMoody(t, lab.Responder{Connack: []byte{0x20, 3, 0, 0x87, 0}}.Serve, lab.Responder{}.Serve)
 	target("open", open.URL(), "")
 	p.probes = append(p.probes, "{name: anonymous, kind: refuse, targets: [open], interval: 1s, timeout: 800ms, refuse: {anonymous: true, expect: not_authorized}}")
-	emergencies = append(emergencies, &emergency{name: "negative test let in", group: byTarget("open"), alert: "MQTTForbiddenAccessGranted", says: "anonymous", strike: open.sicken, repair: open.heal})
+	emergencies = append(emergencies, &emergency{name: "forbidden access granted", group: byTarget("open"), alert: "MQTTForbiddenAccessGranted", says: "anonymous", strike: open.sicken, repair: open.heal})
 
 	ca := lab.NewCA(t)
 	certificate := ca.Server(t, lab.Names("127.0.0.1"), lab.NotAfter(time.Now().Add(20*24*time.Hour)))

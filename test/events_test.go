@@ -70,7 +70,7 @@ func TestEvents(t *testing.T) {
 		}, 2, clientEnds + " session_taken_over server"},
 		{"wrong password", func() {
 			if out, err := mosquittoPub(t, broker, "wrong").CombinedOutput(); err == nil {
-				t.Fatalf("a wrong password is let in: %s", out)
+				t.Fatalf("a wrong password is accepted: %s", out)
 			}
 		}, 0, clientFailures + " authentication_failed server"},
 		{"garbage", func() { say(t, host, "GET / HTTP/1.1\r\n\r\n") }, 0, clientFailures + " protocol_error server"},

@@ -232,8 +232,8 @@ func TestHalfopenVerdicts(t *testing.T) {
 	}
 }
 
-// TestHalfopenWillForbidden has access rules that keep the Will from the observer. That is no fault
-// of the detection.
+// TestHalfopenWillForbidden has access rules that keep the Will from the observer. This must not
+// count as a fault of the detection.
 func TestHalfopenWillForbidden(t *testing.T) {
 	t.Parallel()
 	for name, acl := range map[string]string{

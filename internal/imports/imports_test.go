@@ -26,14 +26,14 @@ const module = "github.com/pingreq/pingreq/"
 type layer struct {
 	packages []string // patterns of [path.Match], below the module
 	may      []string // patterns of the packages of this module that they may import
-	tests    []string // what their tests may import beside
+	tests    []string // patterns of what only their tests may import
 }
 
-// layers are the rules. The first layer that has a package decides. What a layer may import stands
-// above it in this list, but for the roots of two parts: synthetic/probe lists its kinds, and
-// collector documents its parts.
+// layers are the rules. The first layer that contains a package decides. A layer may import only
+// packages of layers above it in this list.
 func layers() []layer {
-	engine := []string{"synthetic/mqtt", "synthetic/disconnect", "synthetic/netfault", "synthetic/internal/*"}
+	tools := []string{"synthetic/internal/aside", "synthetic/internal/clock", "synthetic/internal/tcpinfo"}
+	engine := with(tools, "synthetic/mqtt", "synthetic/disconnect", "synthetic/netfault")
 	contract := with(engine, "synthetic")
 	collectors := []string{"collector", "collector/sys", "collector/events"}
 	return []layer{
@@ -41,10 +41,10 @@ func layers() []layer {
 		{packages: []string{"test/lab", "test/lab/*"}},
 
 		// The session engine and what it is made of know nothing of probes.
-		{packages: []string{"synthetic/internal/aside", "synthetic/internal/clock", "synthetic/internal/tcpinfo"}},
+		{packages: tools},
 		{packages: []string{"synthetic/disconnect"}, tests: []string{"test/lab"}},
-		{packages: []string{"synthetic/netfault"}, may: []string{"synthetic/internal/*"}, tests: []string{"test/lab"}},
-		{packages: []string{"synthetic/mqtt"}, may: []string{"synthetic/disconnect", "synthetic/internal/*"}, tests: []string{"test/lab"}},
+		{packages: []string{"synthetic/netfault"}, may: tools, tests: []string{"test/lab"}},
+		{packages: []string{"synthetic/mqtt"}, may: with(tools, "synthetic/disconnect"), tests: []string{"test/lab"}},
 
 		// The contract knows neither kinds nor what kinds have in common.
 		{packages: []string{"synthetic"}, may: engine, tests: []string{"synthetic"}},
@@ -151,23 +151,29 @@ func TestImports(t *testing.T) {
 func faults(packages []listed, layers []layer) (found []string) {
 	for _, p := range packages {
 		name := strings.TrimPrefix(p.ImportPath, module)
-		i := slices.IndexFunc(layers, func(l layer) bool { return matches(l.packages, name) })
+		i := layerOf(layers, name)
 		if i < 0 {
 			found = append(found, fmt.Sprintf("package %s is in no layer: add it to layers, as low as it can stand", name))
 			continue
 		}
 		check := func(imports []string, who string, allowed ...string) {
 			for _, imported := range imports {
-				if rel, ours := strings.CutPrefix(imported, module); ours && rel != name && !matches(allowed, rel) {
+				rel, ours := strings.CutPrefix(imported, module)
+				if ours && rel != name && (!matches(allowed, rel) || who == "package" && layerOf(layers, rel) > i) {
 					found = append(found, fmt.Sprintf("%s %s must not import %s", who, name, rel))
 				}
 			}
 		}
 		l := layers[i]
 		check(p.Imports, "package", l.may...)
-		check(slices.Concat(p.TestImports, p.XTestImports), "the tests of", with(slices.Concat(l.may, l.tests), "synthetic/internal/*")...)
+		check(slices.Concat(p.TestImports, p.XTestImports), "the tests of", with(slices.Concat(l.may, l.tests), "synthetic/internal/probetest", "synthetic/internal/clock")...)
 	}
 	return found
+}
+
+// layerOf returns the index of the layer of a package, or -1.
+func layerOf(layers []layer, name string) int {
+	return slices.IndexFunc(layers, func(l layer) bool { return matches(l.packages, name) })
 }
 
 func matches(patterns []string, name string) bool {
@@ -200,6 +206,8 @@ func TestForbiddenImports(t *testing.T) {
 		{"collector/sys", "collector"},
 		{"internal/agent", "cmd/pingreq"},
 		{"test/lab", "synthetic/mqtt"},
+		{"synthetic/client", "synthetic/internal/probetest"},
+		{"synthetic/internal/clock", "synthetic/internal/aside"},
 	} {
 		changed := slices.Clone(packages)
 		i := slices.IndexFunc(changed, func(p listed) bool { return p.ImportPath == module+tt.from })

@@ -35,9 +35,10 @@ type Client struct {
 	Profile *synthetic.Profile
 	// Target is the broker to connect to: Env.Target, or the other target of a probe that uses two.
 	Target *synthetic.Target
-	gate   *rate.Limiter
 	// URL is the parsed URL of the target, with the websocket path of the profile.
-	URL    *url.URL
+	URL *url.URL
+
+	gate   *rate.Limiter
 	proxy  *url.URL
 	source netip.Addr
 	cache  tls.ClientSessionCache // nil: always full handshakes

@@ -213,7 +213,7 @@ func (b *Broker) publish(c *brokerClient, first byte, in *body) error {
 	m.properties = in.properties(c.conn.Level)
 	m.payload = in.rest
 	if in.failed {
-		return nil // handle tells
+		return nil // handle reports it
 	}
 	if m.qos > 0 {
 		c.out.put(Frame(byte(PUBACK)<<4, id))
