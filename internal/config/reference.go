@@ -130,9 +130,9 @@ func (w *referenceWriter) explain(indent string, f reflect.StructField) {
 // limitsOf returns the limits of the `validate` tag of a field in words.
 func limitsOf(f reflect.StructField) string {
 	var said []string
-	tag := f.Tag.Get("validate")
+	tag, choice := f.Tag.Get("validate"), "one of "
 	if _, elements, ok := strings.Cut(tag, "dive,"); ok {
-		tag = elements
+		tag, choice = elements, "any of "
 	}
 	var least, most string
 	for rule := range strings.SplitSeq(tag, ",") {
@@ -142,7 +142,7 @@ func limitsOf(f reflect.StructField) string {
 			said = append(said, "required")
 		case "oneof":
 			if words := strings.Fields(param); !mentioned(f.Tag.Get("desc"), words) {
-				said = append(said, "one of "+strings.Join(words, ", "))
+				said = append(said, choice+strings.Join(words, ", "))
 			}
 		case "cipher":
 			said = append(said, "any of "+strings.Join(cipherSuites(), ", "))

@@ -85,7 +85,7 @@ type profileSection struct {
 
 type pingSection struct {
 	When    string        `koanf:"when" validate:"oneof=either sent received both never" desc:"the silence after which the client sends PINGREQ: either direction was silent (either), it sent nothing (sent), it received nothing (received), both directions were silent (both), or it never sends PINGREQ (never)"`
-	After   float64       `koanf:"after" validate:"gt=0,max=3" desc:"length of that silence as a multiple of the keepalive. Brokers disconnect a client after 1.5"`
+	After   float64       `koanf:"after" validate:"gt=0,max=3" desc:"length of that silence as a multiple of the keepalive (brokers disconnect a client after 1.5)"`
 	Timeout time.Duration `koanf:"timeout" validate:"min=0" desc:"how long to wait for PINGRESP; 0s: half the keepalive, but at least 2s and at most 10s"`
 }
 
@@ -162,7 +162,7 @@ func descriptions(catalog synthetic.Catalog) *strings.Replacer {
 	}
 	for _, d := range dialects.All() {
 		name := d.Name
-		if !d.Sys {
+		if !d.Sys || d.Name == dialects.NanoMQ { // NanoMQ publishes no values
 			name += " (client events only)"
 		}
 		names = append(names, name)

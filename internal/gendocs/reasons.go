@@ -27,7 +27,7 @@ A run of a probe has an *outcome*. Only the first two say something about the ta
 | ` + "`unsupported`" + ` | the broker or the MQTT version does not offer what the run needs |
 
 The *reason* of a failure is an ending or a finding. An ending says why a connection was refused or
-ended. A finding says what was wrong if no connection ended.
+ended. A finding says what else was wrong.
 
 ## Endings
 
@@ -56,12 +56,12 @@ crash, or from a balancer.
 | --- | --- |
 | ` + "`client`" + ` | we refused or closed it: on purpose, or because our own side was at fault |
 | ` + "`server`" + ` | the broker, or a device that answers for it |
-| ` + "`network`" + ` | the path: our bytes are not acknowledged, or the network reports an error |
+| ` + "`network`" + ` | the path or the whole host: our bytes are not acknowledged, or the network reports an error |
 | ` + "`unknown`" + ` | the evidence does not show the side |
 
 If one of our deadlines has passed, TCP_INFO shows the side (Linux). If all our bytes are
 acknowledged, host and path are alive, but the broker does not answer (` + "`server`" + `). If not, the
-path is dead (` + "`network`" + `).
+path or the whole host is dead (` + "`network`" + `).
 
 ## Evidence
 

@@ -96,7 +96,7 @@ func target() page {
 					sessionColors(),
 					q(worst("job, instance, target, probe, profile", sessionStates(), func(s string) string { return probes.of("mqtt_probe_sessions", matcher("state", s)) }), "{{probe}} {{profile}} · {{instance}}")).sized(24, 7),
 				newSeries("Ends of sessions, by reason and initiator", "short",
-					"Ends of held sessions in each step. Sessions that pingreq itself ended are left out. Empty: no session ended. Initiator server: the broker closed the connection. Network: the path is dead. Unknown: for example a FIN without DISCONNECT, which may come from the broker, its kernel or a balancer. If the ends are regular, look for an idle limit or a restart.",
+					"Ends of held sessions in each step. Sessions that pingreq itself ended are left out. Empty: no session ended. Initiator server: the broker closed the connection. Network: the path or the whole host is dead. Unknown: for example a FIN without DISCONNECT, which may come from the broker, its kernel or a balancer. If the ends are regular, look for an idle limit or a restart.",
 					q(happened(step, "reason, initiator", probes.of("mqtt_probe_session_disconnects_total", `initiator!="client"`)), "{{reason}} ({{initiator}})")).bars().every("1m"),
 				newTable("Ends of sessions, by evidence",
 					"Ends of sessions in the time range, by agent, probe and evidence. close_notify or fin: something on the path closed the connection without an MQTT DISCONNECT. It was either the broker, or a balancer, firewall or NAT in front of it. deadline: one of our own deadlines passed.",

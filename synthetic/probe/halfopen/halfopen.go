@@ -24,7 +24,7 @@ import (
 
 // Options are the options of kind halfopen.
 type Options struct {
-	Mode               string        `koanf:"mode" validate:"oneof=auto deaf mute silent" desc:"make the victim vanish in this way: deaf (its socket receives nothing and acknowledges nothing, which needs Linux and CAP_NET_ADMIN), mute (its segments are lost on the way, which needs a router on the path), silent (it sends no more packets, but its TCP still acknowledges), auto (the first of deaf, mute, silent that works)"`
+	Mode               string        `koanf:"mode" validate:"oneof=auto deaf mute silent" desc:"make the victim vanish in this way: deaf (its socket receives nothing and acknowledges nothing, which needs Linux, and CAP_NET_ADMIN on kernels since mid-2026), mute (its segments are lost on the way, which needs a router on the path), silent (it sends no more packets, but its TCP still acknowledges), auto (the first of deaf, mute, silent that works)"`
 	Late               time.Duration `koanf:"late" validate:"min=0" desc:"count a detection after this time as late. 0 means 2.25 × keepalive + 10 s"`
 	Downstream         bool          `koanf:"downstream" desc:"continue to publish at QoS 1 to the victim after it vanished. Some brokers refresh their timers when they send something"`
 	DownstreamInterval time.Duration `koanf:"downstream_interval" validate:"min=10ms" desc:"wait this long between two of these messages"`

@@ -90,7 +90,7 @@ func newMetrics() *metrics {
 		messages: &synthetic.Metric{Name: "mqtt_probe_resume_messages_total", Type: synthetic.Counter, Labels: []string{"result"},
 			Help: "Messages that the broker acknowledged to their publisher while the client was gone, by what happened to them: delivered or lost. A message that arrives again also counts as duplicated. A message that arrives after a later one also counts as reordered."},
 		present: &synthetic.Metric{Name: "mqtt_probe_resume_session_present", Type: synthetic.Gauge,
-			Help: "1 if the broker had kept the session when the client came back in the latest run, otherwise 0."},
+			Help: "1 if the broker had kept the session when the client came back, otherwise 0. From the latest run that could check it."},
 	}
 	for _, r := range []result{resultDelivered, resultLost, resultDuplicated, resultReordered} {
 		m.messages.Zero = append(m.messages.Zero, []string{string(r)})
