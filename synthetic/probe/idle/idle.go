@@ -22,7 +22,7 @@ import (
 
 // Options are the options of kind idle.
 type Options struct {
-	Ladder []time.Duration `koanf:"ladder" validate:"min=1,max=50,dive,min=1s,max=9h" desc:"try these idle times, each on its own connection. List them in ascending order"`
+	Ladder []time.Duration `koanf:"ladder" validate:"min=1,max=50,dive,min=1s,max=9h" desc:"try these idle times (must be in ascending order), each on its own connection"`
 }
 
 // defaultLadder returns idle times just below and just above the usual limits of balancers,
