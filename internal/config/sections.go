@@ -162,7 +162,7 @@ func descriptions(catalog synthetic.Catalog) *strings.Replacer {
 	}
 	for _, d := range dialects.All() {
 		name := d.Name
-		if !d.Sys || d.Name == dialects.NanoMQ { // NanoMQ publishes no values
+		if !d.Sys || d.Quiet {
 			name += " (client events only)"
 		}
 		names = append(names, name)

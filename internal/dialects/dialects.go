@@ -23,8 +23,10 @@ const (
 // Dialect is what a broker publishes about itself and its clients.
 type Dialect struct {
 	Name string
-	// Sys reports whether the broker publishes values under $SYS.
+	// Sys reports whether the broker publishes under $SYS.
 	Sys bool
+	// Quiet reports whether the broker publishes no values under $SYS, only client events.
+	Quiet bool
 	// Events is the name of the broker's client events in the documentation, with the setting that
 	// must be switched on. It is empty if the broker publishes no events.
 	Events string
@@ -34,7 +36,7 @@ type Dialect struct {
 func All() []Dialect {
 	return []Dialect{
 		{Name: Mosquitto, Sys: true, Events: "mosquitto (log_dest topic)"},
-		{Name: NanoMQ, Sys: true, Events: "nanomq"},
+		{Name: NanoMQ, Sys: true, Quiet: true, Events: "nanomq"},
 		{Name: EMQX, Sys: true, Events: "emqx"},
 		{Name: VerneMQ, Sys: true},
 		{Name: Mochi, Sys: true},
@@ -45,7 +47,7 @@ func All() []Dialect {
 	}
 }
 
-// HasSys reports whether a broker of the dialect may publish values under $SYS. It returns true for
+// HasSys reports whether a broker of the dialect may publish under $SYS. It returns true for
 // [Auto].
 func HasSys(name string) bool {
 	for _, d := range All() {

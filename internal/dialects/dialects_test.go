@@ -28,6 +28,11 @@ func TestAll(t *testing.T) {
 	if !dialects.HasSys(dialects.Auto) {
 		t.Error("auto does not read $SYS")
 	}
+	for _, d := range sys.Dialects() {
+		if i := slices.IndexFunc(dialects.All(), func(l dialects.Dialect) bool { return l.Name == d.Name }); i < 0 || dialects.All()[i].Quiet != d.Quiet {
+			t.Errorf("%s: Quiet is not %v in the list", d.Name, d.Quiet)
+		}
+	}
 	var implemented []string
 	for _, d := range events.Dialects() {
 		implemented = append(implemented, d.Name)
