@@ -28,7 +28,7 @@ func dashboardsCommand(app *kingpin.Application) subcommand {
 // alertsCommand writes the rules for Prometheus and an example for Alertmanager.
 func alertsCommand(app *kingpin.Application) subcommand {
 	c := app.Command("alerts", "Write the recording rules and alerts for Prometheus and an example configuration of Alertmanager to a directory.")
-	scale := c.Flag("time-scale", "Divide every time in the files by this number, to try the rules out. With 60, a minute becomes a second.").Default("1").Float64()
+	scale := c.Flag("time-scale", "Divide all times in the files by this number, to try the rules out. With 60, a minute becomes a second.").Default("1").Float64()
 	return exportCommand(c, func() (map[string][]byte, error) {
 		files, err := alerts.Render(*scale)
 		if err != nil {

@@ -67,7 +67,7 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 func errNothingToRun(kinds []string, suite bool) error {
 	switch {
 	case len(kinds) == 0:
-		return errors.New(config.Message("nothing to run", "name the kind of probe that was left out with --kind"))
+		return errors.New(config.Message("nothing to run", "use --kind to name the kind of probe that was left out"))
 	case suite:
 		return errors.New(config.Message(fmt.Sprintf("nothing to run: no probe of the default suite is of kind %s", strings.Join(kinds, " or ")),
 			"name such a probe in a configuration, and give that with --config.file"))

@@ -67,7 +67,7 @@ func clientEventsBrief(name string) string {
 	if len(reasons) == 1 {
 		return "without reasons"
 	}
-	return fmt.Sprintf("%d reasons", len(reasons))
+	return fmt.Sprintf("%d reasons for disconnects", len(reasons))
 }
 
 func or(s, otherwise string) string {
@@ -83,7 +83,11 @@ func subscriptions(d sys.Dialect, clients *events.Dialect) string {
 	var b bytes.Buffer
 	table(&b, []string{"for", "pingreq subscribes to"}, func(row func(...string)) {
 		if len(d.Filters) > 0 {
-			row("values", codes(d.Filters))
+			what := "values"
+			if d.Quiet {
+				what += " (none)"
+			}
+			row(what, codes(d.Filters))
 		}
 		if clients != nil {
 			row("client events", codes(clients.Filters))
@@ -104,7 +108,7 @@ func subscriptions(d sys.Dialect, clients *events.Dialect) string {
 func mark(d sys.Dialect, m sys.Mark) string {
 	topic := code(shown(d.Topic(m.Topic)))
 	if begins := strings.TrimSpace(m.Begins); begins != "" {
-		topic += " that begins with " + code(begins)
+		topic += " (its value begins with " + code(begins) + ")"
 	}
 	return topic
 }

@@ -98,7 +98,7 @@ func TestBrokerRegionsAreRight(t *testing.T) {
 			"| `idle_timeout` |  | `server` |",
 		},
 		"subscriptions aws": {"| client events | `$aws/events/presence/connected/+`, `$aws/events/presence/disconnected/+`, `$aws/events/presence/connect_failed/+` |"},
-		"index":             {"| `aedes` | 5 | without reasons | `$SYS/<node>/heartbeat` and 9 more |", "| `aws` | none | 11 reasons | the name of the host |"},
+		"index":             {"| `aedes` | 5 | without reasons | `$SYS/<node>/heartbeat` and 9 more |", "| `aws` | none | 11 reasons for disconnects | the name of the host |"},
 		"old names": {
 			"| `broker_clients_total` | gauge | `mqtt_broker_clients_connected + mqtt_broker_clients_disconnected` |",
 			"| `broker_load_bytes_sent_{1,5,15}min` | gauge | `60 * rate(mqtt_broker_bytes_sent_total[1m])` |",

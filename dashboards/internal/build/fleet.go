@@ -31,10 +31,10 @@ func fleet() page {
 				newStat("Probes failing", "none", "sum("+targets.of(success)+" == bool 0)", "no agent",
 					"Probes whose last conclusive run failed. The table below lists them. A probe is one kind of check of one target with one profile by one agent.").colored(from(1)),
 				newStat("Connects that succeed", "percentunit", ratio(shown, "", targets, connect), "no run",
-					"Share of the conclusive connects in the time range that succeeded. Inconclusive runs, which had a problem on pingreq's own side, do not count. The objective is {objective}.").
+					"Share of the conclusive connects in the time range that succeeded. Inconclusive runs, which usually had a problem on pingreq's own side, do not count. The objective is {objective}.").
 					colored(below(objective, 1-10*(1-objective))).digits(3),
 				newStat("Sessions connected", "percentunit", "sum("+targets.of("mqtt_probe_sessions", `state="connected"`)+") / sum("+targets.of("mqtt_probe_sessions")+")", "no session",
-					"Share of the held sessions that are proven alive now. The others reconnect, wait to reconnect, are blind (a ping has had no answer yet) or are zombies (the broker answers pings but not publishes).").
+					"Share of the held sessions that are proven alive now. The others reconnect, wait to reconnect, are blind (a ping has had no answer for half of its timeout) or are zombies (the broker answers pings but not publishes).").
 					colored(below(thresholds.SessionObjective, 0.9)).digits(1),
 				newStat("Agents down", "none", "sum("+agents.of("up")+" == bool 0)", "no agent",
 					"Agents that Prometheus cannot scrape. They deliver no results, so green values here may be old.").colored(over(0.5)),

@@ -52,7 +52,7 @@ func target() page {
 					"Failed runs in each step, by kind of probe and reason. Empty: no run failed.",
 					q("sum by (kind, reason) (increase("+probes.of("mqtt_probe_failures_total")+"[$__rate_interval])) > 0", "{{kind}}: {{reason}}")).bars().every("1m"),
 				newSeries("Runs by outcome", "short",
-					"Runs in each step. Inconclusive: a problem on the agent's own side, so the run says nothing about the broker. Unsupported: the broker announced that it does not support what the run needs. A held session counts as one run, from its connect to its end.",
+					"Runs in each step. Inconclusive: usually a problem on the agent's own side. The run says nothing about the broker. Unsupported: the broker announced that it does not support what the run needs. A held session counts as one run, from its connect to its end.",
 					q("sum by (outcome) (increase("+probes.of("mqtt_probe_runs_total")+"[$__rate_interval]))", "{{outcome}}")).bars().every("1m"),
 			}},
 			{"Connect", []*panel{
@@ -99,7 +99,7 @@ func target() page {
 					"Ends of held sessions in each step. Sessions that pingreq itself ended are left out. Empty: no session ended. Initiator server: the broker closed the connection. Network: the path or the whole host is dead. Unknown: for example a FIN without DISCONNECT, which may come from the broker, its kernel or a balancer. If the ends are regular, look for an idle limit or a restart.",
 					q(happened(step, "reason, initiator", probes.of("mqtt_probe_session_disconnects_total", `initiator!="client"`)), "{{reason}} ({{initiator}})")).bars().every("1m"),
 				newTable("Ends of sessions, by evidence",
-					"Ends of sessions in the time range, by agent, probe and evidence. close_notify or fin: something on the path closed the connection without an MQTT DISCONNECT. It was either the broker, or a balancer, firewall or NAT in front of it. deadline: one of our own deadlines passed.",
+					"Ends of sessions in the time range, by agent, probe and evidence. close_notify or fin: the broker, or a balancer, firewall or NAT in front of it, closed the connection without an MQTT DISCONNECT. deadline: one of our own deadlines passed.",
 					"Ends",
 					[]column{
 						{field: "reason", title: "Reason"}, {field: "initiator", title: "Initiator", width: 100}, {field: "evidence", title: "Evidence", width: 140},
