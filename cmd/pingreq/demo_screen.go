@@ -81,9 +81,12 @@ func (s *demoScreen) head(address, file string) {
 	}
 	fmt.Fprintf(s.w, "\nLook at    http://%s/          every probe at a glance\n", address)
 	fmt.Fprintf(s.w, "           http://%s/metrics   what Prometheus scrapes\n", address)
-	fmt.Fprintf(s.w, "Running    %s   (an example configuration)\n", file)
-	fmt.Fprintf(s.w, "\nWithin %s you should see everything below. A half-open client is noticed after some keepalives, a\n", demoPatience)
-	fmt.Fprintf(s.w, "drop or a cut within half a minute. The next half-open client follows after 2 minutes. Ctrl-C stops.\n\n")
+	fmt.Fprintf(s.w, "Running    %s\n           an example of a configuration\n\n", file)
+	text := fmt.Sprintf("Within %s you should see everything below. A half-open client is noticed after some keepalives, a drop or a cut within half a minute. The next half-open client follows after 2 minutes. Ctrl-C stops.", demoPatience)
+	for _, line := range wrap(text, min(width, 100)) {
+		fmt.Fprintln(s.w, line)
+	}
+	fmt.Fprintln(s.w)
 }
 
 // brokerOf returns the broker of a target.
