@@ -19,7 +19,7 @@ func newMetrics() metrics {
 		connects: &synthetic.Metric{Name: "mqtt_broker_client_connects_total", Type: synthetic.Counter,
 			Help: "Connections of real clients that the broker accepted, as the broker reports."},
 		failures: &synthetic.Metric{Name: "mqtt_broker_client_connect_failures_total", Type: synthetic.Counter, Labels: why,
-			Help: "Attempts to connect that ended before the broker accepted them, as the broker reports. Includes port checks, and our own attempts for which the broker names no client."},
+			Help: "Attempts to connect that ended before the broker accepted them, as the broker reports. Includes port checks, and our own attempts if the broker reports them without a client id."},
 		disconnects: &synthetic.Metric{Name: "mqtt_broker_client_disconnects_total", Type: synthetic.Counter, Labels: why,
 			Help: "Accepted connections of real clients that ended, as the broker reports."},
 		own: &synthetic.Metric{Name: "mqtt_broker_own_client_events_total", Type: synthetic.Counter, Labels: []string{"event"},

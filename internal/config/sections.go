@@ -22,7 +22,7 @@ type Agent struct {
 	ID             string `koanf:"id" validate:"omitempty,name" desc:"name of this agent, part of its topics and client ids. Every agent needs a different name. If empty: the host name"`
 	TopicPrefix    string `koanf:"topic_prefix" validate:"topic" desc:"the agent publishes and subscribes only below this topic"`
 	ClientIDPrefix string `koanf:"client_id_prefix" validate:"clientid,max=10" desc:"a client id is this prefix, a hyphen and a hash, unless the profile has a client_id"`
-	OldNames       bool   `koanf:"old_sys_names" desc:"also export what Mosquitto publishes about itself under the metric names of mosquitto-exporter"`
+	OldNames       bool   `koanf:"old_sys_names" desc:"export what Mosquitto publishes about itself a second time, with the metric names of mosquitto-exporter"`
 }
 
 func defaultAgent() Agent { return Agent{TopicPrefix: "pingreq", ClientIDPrefix: "pingreq"} }
@@ -93,7 +93,7 @@ type profileTLSSection struct {
 	MinVersion        string   `koanf:"min_version" validate:"omitempty,oneof=1.0 1.1 1.2 1.3" desc:"oldest version to offer. If empty: 1.2, or max_version if that is older"`
 	MaxVersion        string   `koanf:"max_version" validate:"omitempty,oneof=1.0 1.1 1.2 1.3" desc:"newest version to offer. If empty: 1.3"`
 	CipherSuites      []string `koanf:"cipher_suites" validate:"unique,dive,cipher" desc:"cipher suites to offer for TLS 1.2 and older, by IANA name. If empty: Go's defaults. The suites of TLS 1.3 cannot be chosen"`
-	Curves            []string `koanf:"curves" validate:"unique,dive,oneof=X25519MLKEM768 X25519 P256 P384 P521" desc:"key shares to offer. If empty: Go's defaults, which begin with X25519MLKEM768. Some middleboxes fail because of its size: a profile without it shows this"`
+	Curves            []string `koanf:"curves" validate:"unique,dive,oneof=X25519MLKEM768 X25519 P256 P384 P521" desc:"key shares to offer. If empty: Go's defaults, which begin with X25519MLKEM768. X25519MLKEM768 is so large that some middleboxes fail. To find them, compare with a profile that does not offer it"`
 	Resumption        bool     `koanf:"resumption" desc:"resume the TLS session of the previous connection"`
 	ServerName        string   `koanf:"server_name" desc:"name to verify and to send as SNI, instead of the target's. If empty: the target's"`
 	WithoutClientCert bool     `koanf:"without_client_cert" desc:"connect without the target's client certificate"`

@@ -90,7 +90,7 @@ func freshness(d sys.Dialect, rows []sys.Row) string {
 	}
 	s := "pingreq exports these values while the latest message of " + strings.Join(ticks, " or ") + " is no older than three intervals of that topic."
 	if d.Repeats {
-		return s + " The latest message of a value's own topic must also be no older than three intervals of that topic."
+		return s + " The value's own topic must be fresh too: its latest message is no older than three of its own intervals."
 	}
 	return s
 }

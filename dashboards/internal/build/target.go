@@ -114,7 +114,7 @@ func target() page {
 				newHeat("Lives of sessions", "How long sessions lived before they ended. Sessions that pingreq itself ended are left out. If many end at the same age, there is a limit: an idle limit of a balancer, the lifetime of a token, or a regular restart.", lifetime, probes).every("5m"),
 				newHeat("Blind times", "Time from the broker's last byte until a deadline showed that the session was dead. A device would have trusted a dead connection for this long. The keepalive and the ping timeout determine the maximum.", blind, probes).every("5m"),
 				newSeries("Time by state", "percentunit",
-					"Share of the sessions' time in each state. Time counts as connected only when a packet from the broker proves it.",
+					"Share of the sessions' time in each state. The time up to a packet from the broker counts as connected, as soon as the packet arrives.",
 					q("sum by (state) (increase("+probes.of("mqtt_probe_session_state_seconds_total")+"[$__rate_interval])) / on () group_left sum(increase("+probes.of("mqtt_probe_session_state_seconds_total")+"[$__rate_interval]))", "{{state}}")).
 					stacked().within(0, 1).every("5m").sized(8, 8),
 				newSeries("Connects of sessions", "short",

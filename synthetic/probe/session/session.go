@@ -138,7 +138,7 @@ func newMetrics() *metrics {
 		sessions: &synthetic.Metric{Name: "mqtt_probe_sessions", Type: synthetic.Gauge, Labels: []string{"state"}, Zero: states,
 			Help: "Held sessions by what they are doing now: connecting, connected, blind (a PINGREQ has no answer for half of its timeout or longer), zombie (pings are answered, but acknowledgements or deliveries are missing), waiting (for the reconnect)."},
 		stateSeconds: &synthetic.Metric{Name: "mqtt_probe_session_state_seconds_total", Type: synthetic.Counter, Unit: "seconds", Labels: []string{"state"}, Zero: states,
-			Help: "Time that held sessions spent in each state. Time counts as connected when a packet from the broker proves it. If the session turns out to be dead, the time counts as blind or zombie instead."},
+			Help: "Time that held sessions spent in each state. The time up to a packet from the broker counts as connected, as soon as the packet arrives. If the session turns out to be dead, the time counts as blind or zombie instead."},
 		connects: &synthetic.Metric{Name: "mqtt_probe_session_connects_total", Type: synthetic.Counter, Zero: [][]string{{}},
 			Help: "Connects of held sessions that the broker accepted."},
 		disconnects: &synthetic.Metric{Name: "mqtt_probe_session_disconnects_total", Type: synthetic.Counter, Labels: []string{"reason", "initiator", "evidence"},
