@@ -142,8 +142,7 @@ func PipeEnv(t *testing.T, script lab.Script) synthetic.Env {
 	l := lab.NewPipeListener()
 	b := lab.StartScriptedBroker(t, script, lab.ScriptedBrokerOptions{Listener: l})
 	t.Cleanup(b.Close)
-	return synthetic.Env{Agent: "test", Identity: ID(), Timeout: 5 * time.Second,
-		Target: &synthetic.Target{Name: "broker", URL: "mqtt://10.0.0.1"}, Dial: l.DialContext}
+	return envAt(l)
 }
 
 // BrokerEnv returns an environment whose target is a broker in memory, for virtual time.
@@ -152,7 +151,12 @@ func BrokerEnv(t *testing.T, o lab.BrokerOptions) (*lab.Broker, synthetic.Env) {
 	l := lab.NewPipeListener()
 	o.Listener = l
 	b := lab.StartBroker(t, o)
-	return b, synthetic.Env{Agent: "test", Identity: ID(), Timeout: 5 * time.Second,
+	return b, envAt(l)
+}
+
+// envAt returns an environment whose target is the broker at a listener in memory.
+func envAt(l *lab.PipeListener) synthetic.Env {
+	return synthetic.Env{Agent: "test", Identity: ID(), Timeout: 5 * time.Second,
 		Target: &synthetic.Target{Name: "broker", URL: "mqtt://10.0.0.1"}, Dial: l.DialContext}
 }
 

@@ -31,7 +31,7 @@ func DefaultOptions() *Options {
 
 // Kind returns the declaration of the kind.
 func Kind() synthetic.Kind {
-	common, delayed := synthetic.NewCommonMetrics(), newDelayedAckMetric()
+	keepalive, delayed := synthetic.NewCommonMetrics().Keepalive, newDelayedAckMetric()
 	return synthetic.Declare(synthetic.Declaration[Options]{
 		Name:     "connect",
 		Help:     "Can a device connect right now, and which step is slow or failing?",
@@ -42,7 +42,7 @@ func Kind() synthetic.Kind {
 		Cost:     func(synthetic.Profile, *Options) synthetic.Cost { return synthetic.Cost{ConnectsPerRun: 1} },
 		New: func(env synthetic.Env, p *synthetic.Profile, o *Options) (synthetic.Probe, error) {
 			c, err := client.New(env, p)
-			return &probe{c: c, opts: *o, keepalive: common.Keepalive, delay: delayedAck{metric: delayed}}, err
+			return &probe{c: c, opts: *o, keepalive: keepalive, delay: delayedAck{metric: delayed}}, err
 		},
 	})
 }

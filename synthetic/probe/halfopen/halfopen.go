@@ -67,7 +67,7 @@ func Kind() synthetic.Kind {
 		Cost: func(p synthetic.Profile, o *Options) synthetic.Cost {
 			c := synthetic.Cost{ConnectsPerRun: 5, MessagesPerRun: 4, RefusalsPerRun: 2}
 			if o.Downstream {
-				c.MessagesPerRun += 2 * float64(1.5*float64(p.Keepalive)/float64(o.DownstreamInterval))
+				c.MessagesPerRun += 2 * 1.5 * float64(p.Keepalive) / float64(o.DownstreamInterval)
 			}
 			return c
 		},
@@ -119,14 +119,13 @@ func limitsOf(k time.Duration, o *Options) limits {
 
 // metrics are the families of kind halfopen.
 type metrics struct {
-	common                                      *synthetic.CommonMetrics
-	detection, closed, last, ratio, limit, runs *synthetic.Metric
+	keepalive, detection, closed, last, ratio, limit, runs *synthetic.Metric
 }
 
 func newMetrics() *metrics {
 	mode := []string{"mode"}
 	m := &metrics{
-		common: synthetic.NewCommonMetrics(),
+		keepalive: synthetic.NewCommonMetrics().Keepalive,
 		detection: &synthetic.Metric{Name: "mqtt_probe_halfopen_detection_seconds", Type: synthetic.Histogram, Unit: "seconds", Labels: mode, Buckets: detectionBuckets(), Native: true,
 			Help: "Time from the last packet of a client that vanished to the arrival of its Will at another client."},
 		closed: &synthetic.Metric{Name: "mqtt_probe_halfopen_close_seconds", Type: synthetic.Histogram, Unit: "seconds", Labels: mode, Buckets: detectionBuckets(), Native: true,

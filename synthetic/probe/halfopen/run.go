@@ -225,7 +225,7 @@ func (x *run) fall(ctx context.Context) error {
 	x.r.SetConnected(s)
 	x.keepalive = x.c.Target.EffectiveKeepalive(s)
 	x.limits = limitsOf(x.keepalive, &x.opts)
-	x.r.Samples = append(x.r.Samples, x.m.common.Keepalive.Of(s.Keepalive().Seconds()),
+	x.r.Samples = append(x.r.Samples, x.m.keepalive.Of(s.Keepalive().Seconds()),
 		x.m.limit.Of(x.limits.early.Seconds(), "early"), x.m.limit.Of(x.limits.late.Seconds(), "late"))
 	if err := x.liveUntilFall(ctx, s); err != nil {
 		x.c.Finish(s, "victim")

@@ -138,13 +138,12 @@ func neededIdle(p *synthetic.Profile, k time.Duration) time.Duration {
 
 // metrics are the families of kind idle.
 type metrics struct {
-	common                     *synthetic.CommonMetrics
-	survived, cut, recommended *synthetic.Metric
+	keepalive, survived, cut, recommended *synthetic.Metric
 }
 
 func newMetrics() *metrics {
 	return &metrics{
-		common: synthetic.NewCommonMetrics(),
+		keepalive: synthetic.NewCommonMetrics().Keepalive,
 		survived: &synthetic.Metric{Name: "mqtt_probe_idle_survived_seconds", Type: synthetic.Gauge, Unit: "seconds",
 			Help: "Longest of the tried idle times after which the connection still worked. Absent if none worked."},
 		cut: &synthetic.Metric{Name: "mqtt_probe_idle_cut_seconds", Type: synthetic.Gauge, Unit: "seconds",

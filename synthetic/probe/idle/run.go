@@ -97,7 +97,7 @@ func (x *run) assemble(ctx context.Context) error {
 	x.r.SetConnected(s)
 	x.recordLimits(s)
 	x.companion = client.Drive(x.c, "companion", s, companionEvery, (*mqtt.Session).Ping)
-	x.r.Samples = append(x.r.Samples, x.m.common.Keepalive.Of(x.effective.Seconds()))
+	x.r.Samples = append(x.r.Samples, x.m.keepalive.Of(x.effective.Seconds()))
 
 	steps := x.opts.steps(x.need, x.limit)
 	x.results = make(chan *rung, len(steps))

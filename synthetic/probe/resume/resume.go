@@ -67,7 +67,7 @@ func Kind() synthetic.Kind {
 			return 4*client.ConnectTime + client.AnswerTime + client.FallTime(p) + o.Away + 2*o.DeliveryTimeout + o.Settle + client.CleanUpTime
 		},
 		Check: func(o *Options) []synthetic.OptionError {
-			if o := o; o.SessionExpiry <= o.Away {
+			if o.SessionExpiry <= o.Away {
 				return []synthetic.OptionError{{Key: "session_expiry", Problem: fmt.Sprintf("is not longer than away, %s, so the broker may be right to end the session: make it longer", o.Away)}}
 			}
 			return nil

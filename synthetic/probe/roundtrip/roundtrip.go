@@ -37,7 +37,7 @@ func DefaultOptions() *Options {
 
 // Kind returns the declaration of the kind.
 func Kind() synthetic.Kind {
-	common, m := synthetic.NewCommonMetrics(), message.NewMetrics()
+	keepalive, m := synthetic.NewCommonMetrics().Keepalive, message.NewMetrics()
 	return synthetic.Declare(synthetic.Declaration[Options]{
 		Name:     "roundtrip",
 		Help:     "Do messages arrive at each QoS, and how fast?",
@@ -68,7 +68,7 @@ func Kind() synthetic.Kind {
 				}
 			}
 			sub, err := client.NewTo(env, p, at, gate)
-			return &probe{pub: pub, sub: sub, opts: *o, m: m, keepalive: common.Keepalive}, err
+			return &probe{pub: pub, sub: sub, opts: *o, m: m, keepalive: keepalive}, err
 		},
 	})
 }

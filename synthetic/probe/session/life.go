@@ -106,7 +106,7 @@ func (l *life) reportConnected() {
 	l.enter(stateConnected)
 	e := synthetic.Event{Name: "connected", Phases: a.Phases, TLS: a.TLS, Notable: true,
 		Detail:  fmt.Sprintf("connected to %s in %s, keepalive %s", a.Remote, a.Total().Round(10*time.Microsecond), l.s.Keepalive()),
-		Samples: []synthetic.Sample{l.m.connects.Of(1), l.m.common.Keepalive.Of(l.s.Keepalive().Seconds())}}
+		Samples: []synthetic.Sample{l.m.connects.Of(1), l.m.keepalive.Of(l.s.Keepalive().Seconds())}}
 	if l.opts.Echo == nil { // with an echo, only its answers are conclusive
 		e.Outcome = synthetic.Success
 	}

@@ -124,7 +124,7 @@ const (
 
 // metrics are the families of kind session.
 type metrics struct {
-	common                                        *synthetic.CommonMetrics
+	keepalive                                     *synthetic.Metric
 	sessions, stateSeconds, connects, disconnects *synthetic.Metric
 	lifetime, blind, pingDuration, pings          *synthetic.Metric
 	zombies, zombieReconnects                     *synthetic.Metric
@@ -134,7 +134,7 @@ type metrics struct {
 func newMetrics() *metrics {
 	states := [][]string{{"connecting"}, {"connected"}, {"blind"}, {"zombie"}, {"waiting"}}
 	return &metrics{
-		common: synthetic.NewCommonMetrics(), messages: message.NewMetrics(),
+		keepalive: synthetic.NewCommonMetrics().Keepalive, messages: message.NewMetrics(),
 		sessions: &synthetic.Metric{Name: "mqtt_probe_sessions", Type: synthetic.Gauge, Labels: []string{"state"}, Zero: states,
 			Help: "Held sessions by what they are doing now: connecting, connected, blind (a PINGREQ has no answer for half of its timeout or longer), zombie (pings are answered, but acknowledgements or deliveries are missing), waiting (for the reconnect)."},
 		stateSeconds: &synthetic.Metric{Name: "mqtt_probe_session_state_seconds_total", Type: synthetic.Counter, Unit: "seconds", Labels: []string{"state"}, Zero: states,
