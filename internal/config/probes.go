@@ -139,10 +139,7 @@ func (l *loader) suits(path string, p *plannedProbe, c *Config) {
 	if l.failed(path+".profiles") || l.failed(block) {
 		return
 	}
-	for _, f := range c.Profiles {
-		if !slices.Contains(p.Profiles, f.Name) {
-			continue
-		}
+	for _, f := range c.profilesOf(p) {
 		for _, e := range p.kind.CheckProfile(f, p.options) {
 			problem, hint := split(e.Problem)
 			if e.Key == "" {
@@ -152,6 +149,17 @@ func (l *loader) suits(path string, p *plannedProbe, c *Config) {
 			}
 		}
 	}
+}
+
+// profilesOf returns the profiles of a probe, in the order of the configuration.
+func (c *Config) profilesOf(p *plannedProbe) []synthetic.Profile {
+	var used []synthetic.Profile
+	for _, f := range c.Profiles {
+		if slices.Contains(p.Profiles, f.Name) {
+			used = append(used, f)
+		}
+	}
+	return used
 }
 
 // split separates the text of a [synthetic.OptionError] or of [mqtt.ParseURL]. There the first
@@ -171,10 +179,7 @@ func (l *loader) needs(path string, m map[string]any, p *plannedProbe, c *Config
 	}
 	var need time.Duration
 	var of string
-	for _, f := range c.Profiles {
-		if !slices.Contains(p.Profiles, f.Name) {
-			continue
-		}
+	for _, f := range c.profilesOf(p) {
 		if n := wholeSeconds(p.kind.Needs(f, p.options)); n > need {
 			need, of = n, f.Name
 		}
