@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -27,11 +26,7 @@ func pages(t *testing.T) map[string]string {
 	}
 	all := make(map[string]string)
 	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all[filepath.Base(f)] = string(b)
+		all[filepath.Base(f)] = read(t, f)
 	}
 	return all
 }

@@ -1,17 +1,9 @@
 package main
 
-import (
-	"bytes"
-	"os"
-	"testing"
-)
+import "testing"
 
 func TestReasonsDocIsUpToDate(t *testing.T) {
-	committed, err := os.ReadFile("../../docs/reasons.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(committed, reasonsDoc()) {
+	if read(t, root+"/docs/reasons.md") != string(reasonsDoc()) {
 		t.Error("docs/reasons.md is out of date: run go generate ./...")
 	}
 }
