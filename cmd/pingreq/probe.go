@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -67,13 +66,12 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 func errNothingToRun(kinds []string, suite bool) error {
 	switch {
 	case len(kinds) == 0:
-		return errors.New(config.Message("nothing to run", "use --kind to name the kind of probe that was left out"))
+		return hintedError{"nothing to run", "use --kind to name the kind of probe that was left out"}
 	case suite:
-		return errors.New(config.Message(fmt.Sprintf("nothing to run: no probe of the default suite is of kind %s", strings.Join(kinds, " or ")),
-			"name such a probe in a configuration, and give that with --config.file"))
+		return hintedError{"nothing to run: no probe of the default suite is of kind " + strings.Join(kinds, " or "),
+			"name such a probe in a configuration, and give that with --config.file"}
 	}
-	return errors.New(config.Message(fmt.Sprintf("nothing to run: no probe of the configuration is of kind %s", strings.Join(kinds, " or ")),
-		"add one to probes"))
+	return hintedError{"nothing to run: no probe of the configuration is of kind " + strings.Join(kinds, " or "), "add one to probes"}
 }
 
 // longRun is the longest time of a run without --kind. Probes with longer runs need --kind.

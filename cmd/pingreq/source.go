@@ -37,9 +37,10 @@ func addURLFlags(c *kingpin.CmdClause) urlFlags {
 
 // options turns the flags into options of the configuration.
 func (f urlFlags) options(e environment, catalog synthetic.Catalog, flags map[string]any) config.URLOptions {
-	return config.URLOptions{Username: *f.username, PasswordFile: *f.passwordFile, CAFile: *f.caFile, CertFile: *f.certFile,
-		KeyFile: *f.keyFile, ServerName: *f.serverName, InsecureSkipVerify: *f.insecure, Protocol: *f.protocol,
-		Keepalive: *f.keepalive, Env: e.env, Flags: flags, Reserved: collector.ReservedLabels(catalog.Kinds), Catalog: catalog}
+	o := fileOptions(e, catalog, flags)
+	o.Username, o.PasswordFile, o.Protocol, o.Keepalive = *f.username, *f.passwordFile, *f.protocol, *f.keepalive
+	o.CAFile, o.CertFile, o.KeyFile, o.ServerName, o.InsecureSkipVerify = *f.caFile, *f.certFile, *f.keyFile, *f.serverName, *f.insecure
+	return o
 }
 
 // fileOptions returns the options for loading a file.
@@ -67,11 +68,9 @@ func readConfig(file string, urls []string, o config.URLOptions) (*config.Config
 	if len(urls) > 0 {
 		return config.FromURLs(urls, o)
 	}
-	if file == "" {
-		if file = fileOrDefault(""); file == "" {
-			return nil, nil, usageError{hintedError{"nothing to watch", "give the URL of a broker (pingreq serve mqtt://host:1883) or --config.file=FILE, " +
-				"or create " + defaultConfigFile + " in this directory"}}
-		}
+	if file = fileOrDefault(file); file == "" {
+		return nil, nil, usageError{hintedError{"nothing to watch", "give the URL of a broker (pingreq serve mqtt://host:1883) or --config.file=FILE, " +
+			"or create " + defaultConfigFile + " in this directory"}}
 	}
 	return config.Load(config.Source{Path: file, Env: o.Env, Flags: o.Flags, Reserved: o.Reserved, Catalog: o.Catalog})
 }
