@@ -207,7 +207,7 @@ func (c *Client) Finish(s *mqtt.Session, role string) {
 	if s == nil {
 		return
 	}
-	if end := s.Forget(); s.Version() == mqtt.V5 && end.Reason == disconnect.ClientDisconnect {
+	if _, told := s.Forget(); told {
 		c.setLeftover(role, false)
 	}
 	c.Settle(role)

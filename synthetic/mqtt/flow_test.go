@@ -37,6 +37,17 @@ func (c *conversation) sent(want ...string) {
 	}
 }
 
+// closed checks that our side closed the connection.
+func (c *conversation) closed() {
+	c.t.Helper()
+	synctest.Wait()
+	select {
+	case <-c.p.done:
+	default:
+		c.t.Error("the connection is still open")
+	}
+}
+
 // receives lets the peer send packets and checks the events.
 func (c *conversation) receives(packets string, want ...Event) {
 	c.t.Helper()

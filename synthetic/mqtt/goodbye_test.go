@@ -2,8 +2,10 @@ package mqtt
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -11,6 +13,11 @@ import (
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
+
+func forget(s *Session) *End {
+	end, _ := s.Forget()
+	return end
+}
 
 // TestGoodbye checks which packets an orderly end sends, and that the end is by the client.
 func TestGoodbye(t *testing.T) {
@@ -24,9 +31,9 @@ func TestGoodbye(t *testing.T) {
 		{"Disconnect", Options{}, connack5, func(s *Session) *End { return s.Disconnect(0) }, []string{"e0 02 00 00"}},
 		{"Disconnect with Will", Options{}, connack5, func(s *Session) *End { return s.Disconnect(4) }, []string{"e0 02 04 00"}},
 		{"Disconnect 3.1.1", Options{Version: V311, ClientID: "c"}, connack311, func(s *Session) *End { return s.Disconnect(4) }, []string{"e0 00"}},
-		{"Forget", Options{SessionExpiry: time.Hour}, connack5, (*Session).Forget, []string{"e0 07 00 05 11 00 00 00 00"}},
-		{"Forget nothing", Options{}, connack5, (*Session).Forget, []string{"e0 02 00 00"}},
-		{"Forget 3.1.1", Options{Version: V311, ClientID: "c"}, connack311, (*Session).Forget, []string{"e0 00"}},
+		{"Forget", Options{SessionExpiry: time.Hour}, connack5, forget, []string{"e0 07 00 05 11 00 00 00 00"}},
+		{"Forget nothing", Options{}, connack5, forget, []string{"e0 02 00 00"}},
+		{"Forget 3.1.1", Options{Version: V311, ClientID: "c"}, connack311, forget, []string{"e0 00"}},
 		{"Abort", Options{}, connack5, (*Session).Abort, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -36,7 +43,7 @@ func TestGoodbye(t *testing.T) {
 				if end.Reason != disconnect.ClientDisconnect || end.Initiator != disconnect.ByClient || end.Local() {
 					t.Errorf("ended with %s", end)
 				}
-				if c.s.Ended() != end || c.s.Disconnect(0x80) != end || c.s.Forget() != end || c.s.Abort() != end || c.s.Fail(disconnect.DeadlineAck) != end {
+				if c.s.Ended() != end || c.s.Disconnect(0x80) != end || forget(c.s) != end || c.s.Abort() != end || c.s.Fail(disconnect.DeadlineAck) != end {
 					t.Error("a second call returned another end")
 				}
 				if _, err := c.s.Next(time.Time{}); err != end {
@@ -167,6 +174,72 @@ func TestAbort(t *testing.T) {
 			if end.Reason != disconnect.ClientDisconnect {
 				t.Errorf("ended with %s", end)
 			}
+		})
+	}
+}
+
+// TestTinyPackets ends sessions of brokers that accept only very small packets, which is legal
+// [MQTT5-3.2.2-15]. Each session ends and closes its connection. It sends the DISCONNECT that is
+// allowed.
+func TestTinyPackets(t *testing.T) {
+	for size := 1; size <= 9; size++ {
+		for _, tt := range []struct {
+			name string
+			end  func(*Session) *End
+			want string // if the size allows it
+		}{
+			{"Disconnect", func(s *Session) *End { return s.Disconnect(0) }, "e0 02 00 00"},
+			{"Disconnect with Will", func(s *Session) *End { return s.Disconnect(4) }, "e0 02 04 00"},
+			{"Forget", forget, "e0 07 00 05 11 00 00 00 00"},
+			{"Abort", (*Session).Abort, ""},
+		} {
+			t.Run(fmt.Sprintf("%s %d", tt.name, size), func(t *testing.T) {
+				connack := connackWith(0, 0, fmt.Sprintf("27 00 00 00 %02x", size))
+				talk(t, Options{SessionExpiry: time.Hour}, connack, func(c *conversation) {
+					end := tt.end(c.s)
+					if end == nil || end.Reason != disconnect.ClientDisconnect || end.Local() || end.Connack.MaximumPacketSize != uint32(size) {
+						t.Errorf("ended with %+v", end)
+					}
+					var want []string
+					for _, p := range []string{tt.want, "e0 02 00 00"} {
+						if n := len(unhex(p)); n > 0 && n <= size && (p == tt.want || tt.name == "Forget") {
+							want = []string{p}
+							break
+						}
+					}
+					c.sent(want...)
+					c.closed()
+					if _, told := c.s.Forget(); told {
+						t.Error("an ended session told the broker")
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestTinyPacketsDuties has packets due that the broker accepts only if they are smaller. The
+// session ends with the broker's fault instead of an error without an end.
+func TestTinyPacketsDuties(t *testing.T) {
+	for _, tt := range []struct {
+		name, connack, packet string
+		wait                  time.Duration
+	}{
+		{"PINGREQ", connackWith(0, 0, "27 00 00 00 01"), "", 2 * time.Minute},
+		{"PUBACK", connackWith(0, 0, "27 00 00 00 03"), "32 06 00 01 74 00 09 00", 0},
+		{"PUBREC", connackWith(0, 0, "27 00 00 00 02"), "34 06 00 01 74 00 09 00", 0},
+		{"PUBCOMP", connackWith(0, 0, "27 00 00 00 03"), "62 02 00 09", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			talk(t, Options{Keepalive: time.Minute}, tt.connack, func(c *conversation) {
+				c.p.send(unhex(tt.packet))
+				_, err := c.s.Next(time.Now().Add(tt.wait + time.Second))
+				end, ok := errors.AsType[*End](err)
+				if !ok || end.Reason != disconnect.ProtocolError || end.Initiator != disconnect.ByServer || !strings.Contains(end.Detail, tt.name) {
+					t.Errorf("got %v", err)
+				}
+				c.closed()
+			})
 		})
 	}
 }

@@ -232,7 +232,7 @@ func TestFullWindow(t *testing.T) {
 // must take about a second.
 func TestGoodbyeIntoFullWindow(t *testing.T) {
 	for _, scheme := range []string{"mqtt", "mqtts", "ws"} {
-		for name, leave := range map[string]func(*Session) *End{"Disconnect": func(s *Session) *End { return s.Disconnect(0) }, "Forget": (*Session).Forget,
+		for name, leave := range map[string]func(*Session) *End{"Disconnect": func(s *Session) *End { return s.Disconnect(0) }, "Forget": forget,
 			"Abort": (*Session).Abort, "Fail": func(s *Session) *End { return s.Fail(disconnect.DeadlineAck) }} {
 			t.Run(scheme+" "+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {

@@ -8,34 +8,49 @@ import (
 )
 
 // Disconnect ends the session in order: it sends DISCONNECT with the reason code (3.1.1 has none),
-// closes the websocket and TLS in order, and sends FIN. It returns the end. If the session had
-// already ended, that is the earlier end.
+// closes the websocket and TLS in order, and sends FIN. A broker that accepts no packet as large as a
+// DISCONNECT gets none. Disconnect returns the end. If the session had already ended, that is the
+// earlier end.
 func (s *Session) Disconnect(code byte) *End {
-	return s.depart(disconnectPacket{code: code})
+	s.depart(disconnectPacket{code: code})
+	return s.end
 }
 
 // Forget ends the session in order. With MQTT 5 it also makes the broker discard the session state
-// at once [MQTT5-3.14.2.2.2].
-func (s *Session) Forget() *End {
-	var p disconnectPacket
-	if s.set.expires {
-		p.sessionExpiry = new(uint32)
+// at once [MQTT5-3.14.2.2.2]. told reports whether the broker was asked for that, or keeps no state.
+func (s *Session) Forget() (end *End, told bool) {
+	plain := disconnectPacket{}
+	if !s.set.expires {
+		s.depart(plain)
+		return s.end, s.set.version == V5
 	}
-	return s.depart(p)
+	now := disconnectPacket{sessionExpiry: new(uint32)}
+	told = s.depart(now, plain) == 0
+	return s.end, told && s.set.version == V5
 }
 
-func (s *Session) depart(p disconnectPacket) *End {
+// depart ends the session with the first of the packets that the broker's Maximum Packet Size
+// allows. It returns the index of that packet, or -1 if none was sent.
+func (s *Session) depart(packets ...disconnectPacket) (sent int) {
 	if s.end != nil {
-		return s.end
+		return -1
 	}
 	s.set.writeTimeout = min(s.set.writeTimeout, time.Second)
 	s.pings = nil // no answer is awaited any more
-	if _, err := s.write(p); err != nil {
-		return s.end
+	ob, sent := disconnect.Observation{Intended: true}, -1
+	for i, p := range packets {
+		_, err := s.write(p)
+		if s.end != nil {
+			return -1
+		}
+		if err == nil {
+			ob.Packet, ob.Code, ob.PacketSent, sent = disconnect.Disconnect, p.code, true, i
+			break
+		}
 	}
 	s.stream.goodbye(time.Now().Add(departTime))
-	_ = s.fail(disconnect.Observation{Packet: disconnect.Disconnect, Code: p.code, PacketSent: true, Intended: true})
-	return s.end
+	_ = s.fail(ob)
+	return sent
 }
 
 // departTime is how long we wait after our DISCONNECT for the broker to close the connection.

@@ -1,19 +1,30 @@
 package mqtt
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// Ping sends a PINGREQ now, whatever the ping policy is.
+// Ping sends a PINGREQ now, whatever the ping policy is. The error is an [*End].
 func (s *Session) Ping() error {
-	start, err := s.write(pingreqPacket{})
+	start, err := s.must(pingreqPacket{})
 	if err == nil {
 		s.pings = append(s.pings, start)
 	}
 	return err
+}
+
+// must sends a packet without which the session cannot go on. If the broker's Maximum Packet Size
+// does not allow that packet, the session ends.
+func (s *Session) must(p packet) (time.Time, error) {
+	start, err := s.write(p)
+	if errors.Is(err, ErrUnsupported) {
+		err = s.broken(malformed("a Maximum Packet Size of %d, which does not allow %s", s.account.Connack.MaximumPacketSize, p.packetType()))
+	}
+	return start, err
 }
 
 // FallSilent makes the session send nothing more by itself: no PINGREQs and no acknowledgements. A
@@ -30,7 +41,7 @@ func (s *Session) answer(p packet) error {
 	if s.silent {
 		return nil
 	}
-	_, err := s.write(p)
+	_, err := s.must(p)
 	return err
 }
 
