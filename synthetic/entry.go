@@ -45,6 +45,7 @@ func (e *Entry) Clients(target string) int {
 type Job struct {
 	Entry
 	Probes  []Probe      // one for a periodic probe, one for each session of a held one
+	open    []*mqtt.Open // sockets of each of the probes
 	Backoff mqtt.Backoff // wait between the lives of a held session
 }
 
@@ -53,12 +54,19 @@ type Job struct {
 func NewJob(e Entry, env Env) (Job, error) {
 	j := Job{Entry: e, Backoff: e.Kind.Backoff(e.Options)}
 	for slot := range e.Sessions() {
-		env.Slot = slot
+		env.Slot, env.Open = slot, &mqtt.Open{}
 		p, err := e.Kind.New(env, &e.Profile, e.Options)
 		if err != nil {
 			return j, fmt.Errorf("probe %s: %w", e.ID, err)
 		}
-		j.Probes = append(j.Probes, p)
+		j.Probes, j.open = append(j.Probes, p), append(j.open, env.Open)
 	}
 	return j, nil
+}
+
+// closeSockets closes what a probe that panicked left open.
+func (j *Job) closeSockets(slot int) {
+	if slot < len(j.open) { // a job that NewJob did not make has none
+		j.open[slot].Close()
+	}
 }

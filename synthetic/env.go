@@ -30,6 +30,8 @@ type Env struct {
 	// Gate limits the connects per second to the target. All probes of the target share it. Nil
 	// means no limit.
 	Gate *rate.Limiter
+	// Open gets the sockets of the probe while they are open. Nil means that nobody keeps them.
+	Open *mqtt.Open
 	// IDs lends client identifiers from fixed pools. All probes of the agent share it. Nil means
 	// that no other probe uses a pool.
 	IDs *IDPools

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/internal/clock"
+	"github.com/pingreq/pingreq/synthetic/internal/guard"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
@@ -203,10 +203,11 @@ func leave(p Probe) {
 func (r *Runner) once(ctx context.Context, j *Job, slot int, p Probe, due time.Time) (rep *Report) {
 	start := time.Now()
 	defer func() {
-		if v := recover(); v != nil {
+		if v := guard.Recovered(recover()); v != nil {
 			r.watch.Panicked(j.ID)
 			r.log.Error("probe panicked: please report this", "target", j.ID.Target, "probe", j.ID.Probe, "profile", j.ID.Profile,
-				"panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+				"panic", fmt.Sprint(v.Value), "stack", v.Stack)
+			j.closeSockets(slot)
 			rep = &Report{}
 			rep.Fail(disconnect.Panic, "the probe panicked: see the log of the agent")
 		}

@@ -103,7 +103,7 @@ func sysOptions(c *config.Sys) sys.Options {
 }
 
 // newReader returns the reader of a broker and makes its series.
-func newReader(spec *readerSpec, env clientEnv, own ownFunc, fleet *sys.Fleet, clients *events.Collector, log *slog.Logger) (*reader, error) {
+func newReader(spec *readerSpec, env clientEnv, own ownFunc, fleet *sys.Fleet, clients *events.Collector, watch synthetic.Watch, log *slog.Logger) (*reader, error) {
 	log = log.With("target", spec.target.Name)
 	b := &reader{spec: *spec, log: log, current: own}
 	b.own.Store(&own)
@@ -112,7 +112,7 @@ func newReader(spec *readerSpec, env clientEnv, own ownFunc, fleet *sys.Fleet, c
 		if err != nil {
 			return nil, err
 		}
-		b.sys = &sysReader{sys: target, log: partlyRefused{log: log, what: "$SYS"}}
+		b.sys = &sysReader{sys: target, log: partlyRefused{log: log, what: "$SYS"}, panicked: b.panicked(watch, sysRole)}
 		if b.sys.listen, err = b.spec.listener(env, sysRole, target.Filters(), b.sys); err != nil {
 			return nil, err
 		}
@@ -126,8 +126,19 @@ func newReader(spec *readerSpec, env clientEnv, own ownFunc, fleet *sys.Fleet, c
 		if b.events, err = newEventsReader(spec, o, b.sys, clients, listen, log); err != nil {
 			return nil, err
 		}
+		b.events.panicked = b.panicked(watch, eventsRole)
 	}
 	return b, nil
+}
+
+// panicked returns a function that logs and counts a lost connection whose reason was a panic.
+func (b *reader) panicked(watch synthetic.Watch, role string) func(why error) {
+	return func(why error) {
+		if stack := client.Panic(why); stack != "" {
+			watch.Panicked(b.spec.identity(role))
+			b.log.Error("reading panicked: please report this", "reader", role, "panic", why, "stack", stack)
+		}
+	}
 }
 
 // ownClients returns a function that recognizes the agent's own clients at a target. These are the

@@ -20,6 +20,8 @@ type eventsReader struct {
 	set    string     // configured dialect; with dialects.Auto it is detected from $SYS
 	sys    *sysReader // nil if $SYS is not read
 	listen listenFunc
+	// panicked is told why a connection was lost, in case that was a panic.
+	panicked func(why error)
 
 	first     string // node to use until $SYS names one; only the listener reads and writes it
 	dialect   string // dialect in use; "" if there is none yet
@@ -122,7 +124,10 @@ func (r *eventsReader) Refused(why *mqtt.End, again time.Duration) {
 }
 
 // Lost implements [client.Handler].
-func (r *eventsReader) Lost(why error, _ time.Duration) { r.events.Disconnected(why.Error()) }
+func (r *eventsReader) Lost(why error, _ time.Duration) {
+	r.panicked(why)
+	r.events.Disconnected(why.Error())
+}
 
 // silentFor is how long a broker may publish nothing before it is logged. During this time our own
 // clients connect and disconnect, so there should be events.

@@ -16,6 +16,8 @@ type sysReader struct {
 	log    partlyRefused
 	listen *client.Listener
 	told   sys.State
+	// panicked is told why a connection was lost, in case that was a panic.
+	panicked func(why error)
 }
 
 var _ client.Handler = (*sysReader)(nil)
@@ -40,7 +42,10 @@ func (r *sysReader) Refused(why *mqtt.End, again time.Duration) {
 }
 
 // Lost implements [client.Handler].
-func (r *sysReader) Lost(why error, _ time.Duration) { r.sys.Disconnected(why.Error()) }
+func (r *sysReader) Lost(why error, _ time.Duration) {
+	r.panicked(why)
+	r.sys.Disconnected(why.Error())
+}
 
 // tell logs a new state with its reason.
 func (r *sysReader) tell(now time.Time, log *slog.Logger) {

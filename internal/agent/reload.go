@@ -232,7 +232,7 @@ func (x *running) startReaders(s *state) error {
 		if s.readers[name] != nil {
 			continue
 		}
-		b, err := newReader(spec, s.env, s.ownClients(spec), x.fleet, x.clients, x.log)
+		b, err := newReader(spec, s.env, s.ownClients(spec), x.fleet, x.clients, x.self, x.log)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("reading $SYS and client events of target %s: %w", name, err))
 			continue

@@ -8,6 +8,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/internal/clock"
+	"github.com/pingreq/pingreq/synthetic/internal/guard"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
@@ -75,6 +76,15 @@ func (l *Listener) Run(ctx context.Context) {
 			return o, err
 		}}
 	_ = link.Run(ctx) // it ends only when ctx is done
+}
+
+// Panic returns the stack of the code that panicked if that is why a [Handler] lost its connection,
+// otherwise "".
+func Panic(why error) (stack string) {
+	if p, ok := errors.AsType[*guard.Panic](why); ok {
+		return p.Stack
+	}
+	return ""
 }
 
 // serve subscribes and listens on one connection.

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pingreq/pingreq/synthetic/internal/guard"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
@@ -20,8 +21,9 @@ type Member struct {
 	// done is closed when the session is no longer driven, because it ended or because Stop was
 	// called. end says why it ended, and is nil if it did not. end may be read after done is
 	// closed.
-	done chan struct{}
-	end  *mqtt.End
+	done    chan struct{}
+	end     *mqtt.End
+	running guard.Group
 
 	stopping atomic.Bool
 }
@@ -34,8 +36,12 @@ const mailbox = 64
 // duty that does not end the session is ignored.
 func Drive(c *Client, role string, s *mqtt.Session, every time.Duration, duty func(*mqtt.Session) error) *Member {
 	m := &Member{Role: role, c: c, Session: s, Mail: make(chan *mqtt.Event, mailbox), done: make(chan struct{})}
-	go func() {
+	m.running.Go(func() {
+		returned := false
 		defer func() {
+			if !returned { // a panic, which the owner gets in Stop
+				s.Abort()
+			}
 			m.end = s.Ended()
 			close(m.done)
 		}()
@@ -50,6 +56,7 @@ func Drive(c *Client, role string, s *mqtt.Session, every time.Duration, duty fu
 			case e.Kind == mqtt.Interrupted && m.stopping.Load():
 				// An interruption that came before Stop is ignored. Otherwise the interruption by
 				// Stop would hit whoever drives the session next.
+				returned = true
 				return
 			case e.Kind == mqtt.Delivery:
 				select {
@@ -61,11 +68,13 @@ func Drive(c *Client, role string, s *mqtt.Session, every time.Duration, duty fu
 				next = e.At.Add(every)
 			}
 		}
-	}()
+		returned = true
+	})
 	return m
 }
 
-// Stop stops driving and returns the session. It returns nil if m is nil.
+// Stop stops driving and returns the session. It returns nil if m is nil. If duty panicked, Stop
+// panics.
 func (m *Member) Stop() *mqtt.Session {
 	if m == nil {
 		return nil
@@ -73,7 +82,7 @@ func (m *Member) Stop() *mqtt.Session {
 	if !m.stopping.Swap(true) {
 		m.Session.Interrupt()
 	}
-	<-m.done
+	m.running.Wait()
 	return m.Session
 }
 

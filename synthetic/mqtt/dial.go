@@ -70,19 +70,33 @@ func (a *attempt) run(ctx context.Context) (s *Session, err error) {
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	a.stream.wire = &wire{Conn: conn}
+	a.stream.wire = &wire{Conn: conn, open: a.o.Open}
+	a.o.Open.add(a.stream.wire)
 	a.account.Remote = remoteName(conn, a.o.URL)
 	// From here on, the end of ctx sets a deadline in the past on the socket.
 	stop := context.AfterFunc(ctx, func() {
 		a.stream.wire.hurry.Store(true)
 		_ = conn.SetDeadline(past)
 	})
+	returned := false
 	defer func() {
-		if !stop() && err == nil { // ctx ended at the last moment and has set its deadline
+		stopped := stop()
+		if !returned { // a panic
+			a.stream.close()
+			return
+		}
+		if !stopped && err == nil { // ctx ended at the last moment and has set its deadline
 			s.Disconnect(0)
 			s, err = nil, a.fail(ctx, ctx.Err())
 		}
 	}()
+	s, err = a.greet(ctx)
+	returned = true
+	return s, err
+}
+
+// greet does everything that comes after the socket is open.
+func (a *attempt) greet(ctx context.Context) (*Session, error) {
 	if err := a.upgrade(ctx); err != nil {
 		f := a.fail(ctx, err)
 		a.stream.close()

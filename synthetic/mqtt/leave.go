@@ -143,7 +143,7 @@ func (s *Session) fail(ob disconnect.Observation) error {
 // close closes the connection. Queued events stay available to Next.
 func (s *Session) close() {
 	if s.aborted {
-		_ = s.stream.wire.Conn.Close()
+		_ = s.stream.wire.Close()
 	}
 	s.stream.close()
 	s.frames = framer{total: s.frames.total}
@@ -156,5 +156,5 @@ func (t *stream) close() {
 	if t.Conn != nil {
 		_ = t.Conn.Close()
 	}
-	_ = t.wire.Conn.Close()
+	_ = t.wire.Close()
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic/internal/clock"
+	"github.com/pingreq/pingreq/synthetic/internal/guard"
 )
 
 // Link is a connection that reconnects by itself. It serves parts of the agent that must stay
@@ -54,8 +55,18 @@ func (l *Link) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// once connects and serves one session.
-func (l *Link) once(ctx context.Context, b *Backoff) error {
+// once connects and serves one session. A panic ends the session and becomes an error, so that the
+// link reconnects.
+func (l *Link) once(ctx context.Context, b *Backoff) (err error) {
+	var s *Session
+	defer func() {
+		if p := guard.Recovered(recover()); p != nil {
+			if s != nil {
+				s.Abort()
+			}
+			err = p
+		}
+	}()
 	o, err := l.Options()
 	if err != nil {
 		return err
@@ -66,7 +77,7 @@ func (l *Link) once(ctx context.Context, b *Backoff) error {
 		}
 	}
 	dctx, cancel := context.WithTimeout(ctx, l.Timeout)
-	s, err := Dial(dctx, o)
+	s, err = Dial(dctx, o)
 	cancel()
 	if err != nil {
 		return err

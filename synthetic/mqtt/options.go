@@ -201,6 +201,8 @@ type Options struct {
 	Address netip.Addr
 	// Resolver resolves the host's name. nil means net.DefaultResolver.
 	Resolver *net.Resolver
+	// Open gets the socket while it is open. nil means that nobody keeps it.
+	Open *Open
 	// DialSocket replaces the dialling of TCP and unix sockets in tests.
 	DialSocket DialFunc
 

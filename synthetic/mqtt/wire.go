@@ -15,6 +15,7 @@ import (
 // *net.TCPConn, because the writev method of the latter would bypass Write.
 type wire struct {
 	net.Conn
+	open *Open // where the wire is registered until it is closed; may be nil
 	// A websocket's pump uses the wire concurrently with the session's owner: it reads, and it
 	// answers websocket pings.
 	mu    sync.Mutex
@@ -32,6 +33,12 @@ func (w *wire) SetWriteDeadline(t time.Time) error {
 		}
 	}
 	return w.Conn.SetWriteDeadline(t)
+}
+
+// Close implements net.Conn.
+func (w *wire) Close() error {
+	w.open.remove(w)
+	return w.Conn.Close()
 }
 
 // wireStats is what passed over a wire.

@@ -1,9 +1,11 @@
 package aside_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/pingreq/pingreq/synthetic/internal/aside"
+	"github.com/pingreq/pingreq/synthetic/internal/guard"
 )
 
 func TestRun(t *testing.T) {
@@ -13,7 +15,7 @@ func TestRun(t *testing.T) {
 		t.Error("Run returned before f was done")
 	}
 	defer func() {
-		if p := recover(); p != "boom" {
+		if p := guard.Recovered(recover()); p == nil || p.Value != "boom" || !strings.Contains(p.Stack, "TestRun") {
 			t.Errorf("recovered %v, want the panic of f", p)
 		}
 	}()

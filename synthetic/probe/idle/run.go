@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/client"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/internal/guard"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
@@ -40,7 +40,7 @@ type run struct {
 	companion *client.Member
 	rungs     []*rung // the longest first
 	results   chan *rung
-	all       sync.WaitGroup
+	all       guard.Group
 }
 
 // Run implements [synthetic.Probe].
@@ -147,8 +147,7 @@ func (x *run) addRung(ctx context.Context, role string, step time.Duration) erro
 	g := &rung{step: step, s: s, since: s.Account().LastReceived}
 	x.rungs = append(x.rungs, g)
 	x.all.Go(func() {
-		g.idle()
-		x.results <- g
+		g.report(x.results)
 		x.c.Finish(s, role)
 	})
 	return nil
@@ -367,6 +366,12 @@ type rung struct {
 	pinged      bool
 	pingedEarly bool      // it pinged before its time
 	end         *mqtt.End // nil: it survived, or was stopped
+}
+
+// report idles and passes the result on, also after a panic.
+func (g *rung) report(results chan<- *rung) {
+	defer func() { results <- g }()
+	g.idle()
 }
 
 // idle sends nothing until the idle time is over, and then pings.

@@ -9,6 +9,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/client"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/internal/guard"
 	"github.com/pingreq/pingreq/synthetic/internal/clock"
 	"github.com/pingreq/pingreq/synthetic/message"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
@@ -206,10 +207,11 @@ func (x *run) reconnect(ctx context.Context) error {
 func (x *run) receive(ctx context.Context) error {
 	over := make(chan struct{})
 	var end error
-	go func() {
+	var receiver guard.Group
+	receiver.Go(func() {
 		defer close(over)
 		end = x.tally.Receive(x.returned)
-	}()
+	})
 	defer context.AfterFunc(ctx, x.returned.Interrupt)()
 	x.tally.Await(x.returnedAt.Add(x.opts.DeliveryTimeout), over)
 	settled := time.NewTimer(x.opts.Settle)
@@ -219,7 +221,7 @@ func (x *run) receive(ctx context.Context) error {
 	case <-over:
 	}
 	x.returned.Interrupt()
-	<-over
+	receiver.Wait()
 	if ctx.Err() != nil {
 		return client.ContextError(ctx)
 	}

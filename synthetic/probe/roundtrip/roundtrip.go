@@ -17,6 +17,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/client"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/internal/guard"
 	"github.com/pingreq/pingreq/synthetic/message"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
@@ -117,10 +118,11 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 	t := message.NewTally(p.opts.DeliveryTimeout, topic)
 	over := make(chan struct{})
 	var subErr error
-	go func() {
+	var receiver guard.Group
+	receiver.Go(func() {
 		defer close(over)
 		subErr = t.Receive(sub)
-	}()
+	})
 	defer context.AfterFunc(ctx, sub.Interrupt)()
 	supported, shortened := 0, false
 	for _, q := range p.opts.QoS {
@@ -140,7 +142,7 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 	}
 	t.Await(end, over)
 	sub.Interrupt()
-	<-over
+	receiver.Wait()
 	t.Report(p.m, r)
 	switch {
 	case err != nil && shortened && timedOut(err):

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/client"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/internal/aside"
+	"github.com/pingreq/pingreq/synthetic/internal/guard"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
@@ -132,7 +132,7 @@ func (l *life) prepare(ctx context.Context) error {
 			return err
 		}
 		ctx, cancel := context.WithCancel(ctx)
-		var publisher sync.WaitGroup
+		var publisher guard.Group
 		publisher.Go(func() { l.publishTo(ctx, topic) })
 		release := l.stop
 		l.stop = func() {
