@@ -32,6 +32,8 @@ type Env struct {
 	Gate *rate.Limiter
 	// Open gets the sockets of the probe while they are open. Nil means that nobody keeps them.
 	Open *mqtt.Open
+	// Budget limits what all sessions of the agent use together. Nil means no limit.
+	Budget *mqtt.Budget
 	// IDs lends client identifiers from fixed pools. All probes of the agent share it. Nil means
 	// that no other probe uses a pool.
 	IDs *IDPools

@@ -166,21 +166,20 @@ func (r *Runner) keepAlive(ctx context.Context, j *Job, slot int, p Probe) {
 	defer leave(p)
 	b := j.Backoff
 	for due := time.Now().Add(spread(j.ID, slot, keepSpread)); clock.Sleep(ctx, time.Until(due)); {
-		if r.run(ctx, j, slot, p, due) > b.Max {
-			b.Reset()
-		}
+		rep := r.run(ctx, j, slot, p, due)
+		b.Ended(rep.Elapsed, disconnect.Reason(rep.Reason()))
 		due = time.Now().Add(b.Next())
 	}
 }
 
-// run makes one run that is due and passes its report on. It returns the duration of the run.
-func (r *Runner) run(ctx context.Context, j *Job, slot int, p Probe, due time.Time) time.Duration {
+// run makes one run that is due, and passes its report on.
+func (r *Runner) run(ctx context.Context, j *Job, slot int, p Probe, due time.Time) *Report {
 	lag := time.Since(due)
 	r.watch.StartLag(j.ID, lag)
 	rep := r.once(ctx, j, slot, p, due)
 	rep.Lag = lag
 	r.sink.Report(j.ID, *rep)
-	return rep.Elapsed
+	return rep
 }
 
 // Once makes one run of the first probe of a job now and waits for it. It is for commands, and for

@@ -277,6 +277,9 @@ func (t *Broker) Handle(topic string, payload []byte, retained bool, at time.Tim
 	t.read(e, payload)
 }
 
+// TooLong returns a payload for Handle that stands for one too long to be kept. No value is so long.
+func TooLong() []byte { return make([]byte, maxPayload+1) }
+
 // read parses a topic's payload and sets its value.
 func (t *Broker) read(e *entry, payload []byte) {
 	e.valid = false

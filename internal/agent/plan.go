@@ -9,11 +9,12 @@ import (
 
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
 // Plan builds the probes of a configuration. The error names each faulty probe and its fault.
 func Plan(cfg *config.Config) ([]synthetic.Job, error) {
-	return build(cfg, newClientEnv(cfg, newGates(cfg, nil), synthetic.NewIDPools()))
+	return build(cfg, newClientEnv(cfg, newGates(cfg, nil), synthetic.NewIDPools(), mqtt.NewBudget()))
 }
 
 // gates are the connect rate limits of the targets, by name.
@@ -44,14 +45,14 @@ func (g gates) adjust(cfg *config.Config) {
 // connect rate limit.
 type clientEnv func(t *synthetic.Target, id synthetic.Identity, timeout time.Duration) synthetic.Env
 
-func newClientEnv(cfg *config.Config, g gates, ids *synthetic.IDPools) clientEnv {
+func newClientEnv(cfg *config.Config, g gates, ids *synthetic.IDPools, budget *mqtt.Budget) clientEnv {
 	other := func(name string) (*synthetic.Target, *rate.Limiter, bool) {
 		t, ok := cfg.Target(name)
 		return &t, g[name], ok
 	}
 	return func(t *synthetic.Target, id synthetic.Identity, timeout time.Duration) synthetic.Env {
 		return synthetic.Env{Agent: cfg.Agent.ID, TopicPrefix: cfg.Agent.TopicPrefix, ClientIDPrefix: cfg.Agent.ClientIDPrefix,
-			Identity: id, Target: t, Timeout: timeout, Gate: g[t.Name], IDs: ids, Other: other}
+			Identity: id, Target: t, Timeout: timeout, Gate: g[t.Name], IDs: ids, Budget: budget, Other: other}
 	}
 }
 

@@ -33,7 +33,11 @@ func (r *sysReader) Subscribed(refused []string) {
 
 // Message implements [client.Handler].
 func (r *sysReader) Message(m *mqtt.Message, at time.Time) {
-	r.sys.Handle(m.Topic, m.Payload, m.Retain, at)
+	payload := m.Payload
+	if m.Cut {
+		payload = sys.TooLong()
+	}
+	r.sys.Handle(m.Topic, payload, m.Retain, at)
 }
 
 // Refused implements [client.Handler].

@@ -8,16 +8,18 @@ import (
 
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
 // state is a configuration with everything that is built from it.
 type state struct {
-	cfg   *config.Config
-	gates gates
-	ids   *synthetic.IDPools // shared by the clients of all configurations
-	env   clientEnv
-	plan  []synthetic.Job
-	specs map[string]*readerSpec // by target
+	cfg    *config.Config
+	gates  gates
+	ids    *synthetic.IDPools // shared by the clients of all configurations
+	budget *mqtt.Budget       // the same
+	env    clientEnv
+	plan   []synthetic.Job
+	specs  map[string]*readerSpec // by target
 
 	readers map[string]*reader // the running readers, by target
 }
@@ -25,12 +27,12 @@ type state struct {
 // prepare builds everything in a configuration that can fail. It does not change the running state.
 // before is the state in use, or nil.
 func prepare(cfg *config.Config, before *state) (*state, error) {
-	s := &state{cfg: cfg, ids: synthetic.NewIDPools(), readers: map[string]*reader{}}
+	s := &state{cfg: cfg, ids: synthetic.NewIDPools(), budget: mqtt.NewBudget(), readers: map[string]*reader{}}
 	if before != nil {
-		s.gates, s.ids = before.gates, before.ids
+		s.gates, s.ids, s.budget = before.gates, before.ids, before.budget
 	}
 	s.gates = newGates(cfg, s.gates)
-	s.env = newClientEnv(cfg, s.gates, s.ids)
+	s.env = newClientEnv(cfg, s.gates, s.ids, s.budget)
 	var errs [2]error
 	s.plan, errs[0] = build(cfg, s.env)
 	s.specs, errs[1] = readerSpecs(cfg, s.env)

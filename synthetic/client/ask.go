@@ -75,7 +75,7 @@ func ConnectReasons() []string {
 		disconnect.ConnectionRefused, disconnect.NetworkTimeout, disconnect.NetworkUnreachable, disconnect.DNSError,
 		disconnect.TLSError, disconnect.CertificateError, disconnect.WebsocketError, disconnect.AuthenticationFailed,
 		disconnect.NotAuthorized, disconnect.Banned, disconnect.Redirected, disconnect.ServerShutdown, disconnect.ServerBusy,
-		disconnect.RateOrQuota, disconnect.ProtocolError, disconnect.NotSupported, disconnect.Other)
+		disconnect.RateOrQuota, disconnect.Flood, disconnect.ProtocolError, disconnect.NotSupported, disconnect.Other)
 }
 
 // SessionReasons returns the reasons why a short session can end after the broker accepted it.

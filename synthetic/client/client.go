@@ -103,7 +103,7 @@ func (c *Client) Options(ctx context.Context, role string) (mqtt.Options, error)
 	p, t := c.Profile, c.Target
 	o := mqtt.Options{URL: c.URL, Version: p.Protocol, ClientID: c.ClientID(role), Username: t.Username,
 		Password: t.Password, CleanStart: p.CleanStart, SessionExpiry: p.SessionExpiry, Keepalive: p.Keepalive, Ping: p.Ping,
-		ReceiveMaximum: p.ReceiveMaximum, TCP: p.TCP, Proxy: c.proxy, Source: c.source, IPFamily: p.IPFamily, DialSocket: c.Env.Dial, Open: c.Env.Open}
+		ReceiveMaximum: p.ReceiveMaximum, TCP: p.TCP, Proxy: c.proxy, Source: c.source, IPFamily: p.IPFamily, DialSocket: c.Env.Dial, Open: c.Env.Open, Budget: c.Env.Budget}
 	if o.ClientID == "" && len(p.ClientIDs) > 0 {
 		return o, fmt.Errorf("client_ids of profile %s: all %d are in use at target %s: add some (see `pingreq config check`)", p.Name, len(p.ClientIDs), t.Name)
 	}
@@ -178,6 +178,19 @@ func (c *Client) Join(ctx context.Context, role string, change func(*mqtt.Option
 
 // Clean changes the options so that the session ends with its connection.
 func Clean(o *mqtt.Options) { o.CleanStart, o.SessionExpiry = true, 0 }
+
+// Expect tells a connection that messages of ours will arrive: at most n a second, each with a
+// payload of size bytes. More is a flood.
+func Expect(o *mqtt.Options, n, size int) {
+	size += expectExtra
+	o.Inbound.Messages += n
+	o.Inbound.Bytes += n * size
+	o.MaxMessage = max(mqtt.DefaultMaxMessage, uint32(size))
+}
+
+// expectExtra is how many bytes a PUBLISH may have besides its payload, for the topic and properties
+// of a bridge.
+const expectExtra = 2048
 
 // Polite sets the ping policy of clients that must not be disconnected, whatever the profile says.
 func Polite(o *mqtt.Options) { o.Ping = mqtt.PingPolicy{When: mqtt.PingEither, After: 1} }

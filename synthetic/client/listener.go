@@ -43,6 +43,10 @@ type Listener struct {
 // a broker change rarely, and each refusal may be a line in its log.
 const listenAgain = 10 * time.Minute
 
+// listenLargest is the size in bytes of the largest message that a listener keeps. A log line of
+// Mosquitto may name a user and a client with 65535 bytes each.
+const listenLargest = 192 << 10
+
 // closesToRefuse is how many connections in a row must be closed instead of a SUBACK to count as a
 // refusal. One alone may be a restart of the broker.
 const closesToRefuse = 2
@@ -72,7 +76,7 @@ func (l *Listener) Run(ctx context.Context) {
 			o, err := l.c.Options(ctx, l.role)
 			Clean(&o)
 			Polite(&o)
-			o.Paced = true
+			o.Paced, o.MaxMessage = true, listenLargest
 			return o, err
 		}}
 	_ = link.Run(ctx) // it ends only when ctx is done

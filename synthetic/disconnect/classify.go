@@ -35,7 +35,7 @@ func classify(o *Observation) Ending {
 var steps = [...]func(*Observation) (Ending, bool){
 	fromPacket,
 	fromIntent,
-	fromErrProtocol,
+	fromOwnError,
 	fromOwnDisconnect,
 	fromHTTP,
 	fromCloseFrame,
@@ -60,9 +60,13 @@ func finish(o *Observation, e Ending) Ending {
 	return e
 }
 
-// fromErrProtocol handles malformed input from the server.
-func fromErrProtocol(o *Observation) (Ending, bool) {
+// fromOwnError handles what we found in the input from the server: it is malformed, or too much.
+func fromOwnError(o *Observation) (Ending, bool) {
 	switch {
+	case errors.Is(o.Err, ErrFlood):
+		return ending(Flood, ByServer, FromLocal, o.Err.Error()), true
+	case errors.Is(o.Err, ErrOwnLimit):
+		return ending(Other, ByClient, FromLocal, o.Err.Error()), true
 	case errors.Is(o.Err, ErrProtocol):
 		return ending(ProtocolError, ByServer, FromLocal, o.Err.Error()), true
 	case errors.Is(o.Err, websocket.ErrReadLimit):

@@ -99,6 +99,8 @@ var decisions = []struct {
 	// Malformed input.
 	{"malformed packet", Observation{Phase: PhaseEstablished, Err: fmt.Errorf("%w: PUBLISH with QoS 3", ErrProtocol)}, "protocol_error server local"},
 	{"HTTP answer to CONNECT", Observation{Phase: PhaseMQTT, Transport: "mqtt", BytesReceived: 120, Err: fmt.Errorf("%w: the answer is HTTP", ErrProtocol), RawEOF: true}, "protocol_error server local"},
+	{"a flood", Observation{Phase: PhaseEstablished, Err: fmt.Errorf("%w: for 4 seconds more than 1000 packets a second", ErrFlood), RawEOF: true}, "flood server local"},
+	{"a limit of our own", Observation{Phase: PhaseEstablished, Err: fmt.Errorf("%w: no memory left", ErrOwnLimit)}, "other client local"},
 	{"malformed although a deadline passed", Observation{Phase: PhaseMQTT, Deadline: DeadlineConnack, Err: fmt.Errorf("%w: a length of five bytes", ErrProtocol)}, "protocol_error server local"},
 	{"websocket message too large", Observation{Phase: PhaseEstablished, Transport: "ws", Err: websocket.ErrReadLimit}, "protocol_error server local"},
 
@@ -424,6 +426,7 @@ func TestDetail(t *testing.T) {
 		{Observation{Phase: PhaseEstablished, Deadline: DeadlineAck, TCP: justSent, SendIdle: second / 1000}, "no acknowledgement in time: everything sent is acknowledged, except what was sent just now"},
 		{Observation{Phase: PhaseEstablished, Deadline: DeadlineWrite, TCP: probed}, "a write did not finish in time: everything sent is acknowledged, but no more can be sent"},
 		{Observation{Phase: PhaseEstablished, Err: fmt.Errorf("%w: PUBLISH with QoS 3", ErrProtocol)}, "protocol error: PUBLISH with QoS 3"},
+		{Observation{Phase: PhaseEstablished, Err: fmt.Errorf("%w: more than we accept", ErrFlood)}, "a flood: more than we accept"},
 		{Observation{Phase: PhaseEstablished, Err: fmt.Errorf("dial wss://alice:s3cret@broker/mqtt: %w", errors.New("bad ws://bob:s3cret@b:99999 port"))}, "bad ws://b:99999 port"},
 	} {
 		if diff := cmp.Diff(c.want, Classify(c.o).Detail); diff != "" {

@@ -9,6 +9,14 @@ import (
 // of such an error becomes [Ending.Detail], so it must name the fault without repeating the bytes.
 var ErrProtocol = errors.New("protocol error")
 
+// ErrFlood is wrapped by errors about a server that sends more than a client has to accept. The text
+// of such an error becomes [Ending.Detail].
+var ErrFlood = errors.New("a flood")
+
+// ErrOwnLimit is wrapped by errors about a limit of our own process, which says nothing about the
+// server. The text of such an error becomes [Ending.Detail].
+var ErrOwnLimit = errors.New("a limit of pingreq itself")
+
 // Deadline says which of our own deadlines passed.
 type Deadline string
 

@@ -59,6 +59,8 @@ const (
 	ServerBusy Reason = "server_busy"
 	// RateOrQuota: a rate limit or quota was exceeded.
 	RateOrQuota Reason = "rate_or_quota"
+	// Flood: the server sent more than a client has to accept.
+	Flood Reason = "flood"
 	// ProtocolError: one side did what the protocol forbids.
 	ProtocolError Reason = "protocol_error"
 	// NotSupported: the server does not offer what was asked for.
@@ -71,7 +73,7 @@ var reasons = [...]Reason{
 	ClientDisconnect, KeepaliveTimeout, IdleTimeout, PingrespTimeout, ConnackTimeout, AckTimeout, HandshakeTimeout,
 	PeerClosed, ConnectionReset, ConnectionRefused, NetworkTimeout, NetworkUnreachable, DNSError, TLSError,
 	CertificateError, WebsocketError, AuthenticationFailed, NotAuthorized, Banned, SessionTakenOver, AdminAction,
-	Redirected, LifetimeExpired, ServerShutdown, ServerBusy, RateOrQuota, ProtocolError, NotSupported, Other,
+	Redirected, LifetimeExpired, ServerShutdown, ServerBusy, RateOrQuota, Flood, ProtocolError, NotSupported, Other,
 }
 
 // Reasons lists every reason, in the order of the documentation.

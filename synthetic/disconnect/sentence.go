@@ -27,6 +27,7 @@ var reasonSentences = map[Reason]string{
 	ServerShutdown:       "The server announced that it stops or restarts. Look first at whether that was planned, then at the server's log.",
 	ServerBusy:           "The server announced that it is unavailable or too busy. Look first at its load, memory and connection limit.",
 	RateOrQuota:          "A rate limit or quota of the server was exceeded. Look first at which clients send or connect too much, then at the limit.",
+	Flood:                "The server sent this client more packets or bytes than a client has to accept, so pingreq ended the session to protect itself. Look first at which subscriptions, bridges or access rules of the broker send foreign messages to this client, then at whether the server is the one you expect.",
 	ProtocolError:        "One side found that the other violated the protocol. Look first at whether that port really speaks MQTT, then at recent updates of either side.",
 	NotSupported:         "The server does not offer what the client asked for, such as a protocol version, a QoS or a keepalive. Look first at the client's settings, then at what the server is configured to allow.",
 	Other:                "The connection ended for a reason that pingreq does not classify. Look first at the detail, then at the server's log for this moment.",

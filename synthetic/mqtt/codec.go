@@ -21,13 +21,14 @@ func newCodec(v Version) codec {
 // read.
 func decodePacket(v Version, c codec, header byte, body []byte) (packet, Version, error) {
 	if Type(header>>4) == PUBLISH {
-		p, err := readPublish(v, header, body)
+		p, err := readPublish(v, header, body, false)
 		if err != nil {
 			return nil, v, err
 		}
 		return p, v, nil
 	}
-	if err := checkShape(v, header, body); err != nil {
+	body, err := checkShape(v, header, body)
+	if err != nil {
 		return nil, v, err
 	}
 	switch Type(header >> 4) {

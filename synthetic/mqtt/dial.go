@@ -70,7 +70,7 @@ func (a *attempt) run(ctx context.Context) (s *Session, err error) {
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	a.stream.wire = &wire{Conn: conn, open: a.o.Open}
+	a.stream.wire = &wire{Conn: conn, open: a.o.Open, intake: newIntake(a.o.Inbound, a.o.Paced, time.Now())}
 	a.o.Open.add(a.stream.wire)
 	a.account.Remote = remoteName(conn, a.o.URL)
 	// From here on, the end of ctx sets a deadline in the past on the socket.

@@ -41,7 +41,7 @@ type Event struct {
 
 // size returns roughly how many bytes of memory the event uses.
 func (e *Event) size() int {
-	n := 256
+	n := 256 + len(e.Codes) + len(e.Reason)
 	if e.Msg != nil {
 		n += len(e.Msg.Topic) + len(e.Msg.Payload)
 	}

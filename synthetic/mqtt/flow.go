@@ -97,13 +97,6 @@ func (s *Session) delivered(p publishPacket, e *Event) (done bool, err error) {
 	if p.alias || p.Topic == "" {
 		return false, malformed("a topic alias, though we allow none") // [MQTT5-3.3.2-8]
 	}
-	if now := e.At.Sub(s.account.Start); s.flood.exceeded(now) {
-		if !s.set.paced {
-			return false, malformed("a flood of more than %d messages a second", floodLimit)
-		}
-		s.flood = flood{since: s.flood.since + time.Second, count: 1}
-		time.Sleep(s.flood.since - now) // the broker has to wait before it can send the rest
-	}
 	e.Kind, e.ID, e.Msg = Delivery, p.id, &p.Message
 	switch p.QoS {
 	case 1:
@@ -124,24 +117,6 @@ func (s *Session) delivered(p publishPacket, e *Event) (done bool, err error) {
 		return !again, err
 	}
 	return true, err
-}
-
-// floodLimit is how many messages a second a session accepts. A session that is not paced ends with
-// a protocol error above it. A paced one waits for the next second.
-const floodLimit = 50_000
-
-// flood counts the messages of each second.
-type flood struct {
-	since time.Duration // when the counting began
-	count int
-}
-
-func (f *flood) exceeded(now time.Duration) bool {
-	if now-f.since >= time.Second {
-		f.since, f.count = now, 0
-	}
-	f.count++
-	return f.count > floodLimit
 }
 
 // acknowledged handles PUBACK, PUBREC, PUBREL and PUBCOMP.

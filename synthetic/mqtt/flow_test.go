@@ -287,6 +287,9 @@ func TestSubscribe(t *testing.T) {
 func TestAwait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := pipe(t, Options{Keepalive: 2 * time.Second}, healthy(connack5))
+		if _, err := s.Subscribe(Filter{Topic: "#"}); err != nil { // otherwise nobody waits for messages
+			t.Fatal(err)
+		}
 		for _, m := range []string{"a", "b"} {
 			p.send(publish(m, 0, 0, ""))
 		}

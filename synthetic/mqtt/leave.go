@@ -146,6 +146,8 @@ func (s *Session) close() {
 		_ = s.stream.wire.Close()
 	}
 	s.stream.close()
+	_ = s.frames.charge(0)
+	_ = s.frames.budget.take(-s.queued)
 	s.frames = framer{total: s.frames.total}
 }
 

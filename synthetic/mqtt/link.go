@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/internal/clock"
 	"github.com/pingreq/pingreq/synthetic/internal/guard"
 )
@@ -86,10 +87,13 @@ func (l *Link) once(ctx context.Context, b *Backoff) (err error) {
 	defer stop()
 	start := time.Now()
 	err = l.Serve(ctx, s)
-	if time.Since(start) > b.Max { // the connection lasted
-		b.Reset()
+	end := s.Ended()
+	reason := disconnect.Other
+	if end != nil {
+		reason = end.Reason
 	}
-	if end := s.Ended(); end != nil && (err == nil || errors.Is(err, end)) {
+	b.Ended(time.Since(start), reason)
+	if end != nil && (err == nil || errors.Is(err, end)) {
 		return end
 	}
 	s.Disconnect(0)

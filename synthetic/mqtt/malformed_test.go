@@ -127,7 +127,7 @@ func TestMalformedConnack(t *testing.T) {
 		{"properties of 5", connack5, "CONNACK with 1 bytes too many", V311},
 		{"AUTH", "f0 02 18 00", "AUTH, though we asked for no enhanced authentication", V5},
 		{"AUTH of 3.1.1", "f0 00", "unexpected AUTH", V311},
-		{"never ends", "20 ff ff ff 7f", "a CONNACK of 268435460 bytes, more than the 1048576 that we accept", V5},
+		{"never ends", "20 ff ff ff 7f", "a CONNACK of 268435460 bytes, more than the 262144 that we accept", V5},
 		{"random bytes", "e9 99 01 02 03 04", "DISCONNECT with flags 0x9", V5},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -48,17 +49,35 @@ func (s *Session) Await(until time.Time, match func(*Event) bool) (*Event, error
 	}
 }
 
-// queueLimit is how many bytes of messages are kept while Await waits for another event. More than
+// queueLimit is how many bytes of events are kept while Await waits for another event. More than
 // that is called a flood and ends the session.
-const queueLimit = 16 << 20
+const queueLimit = 1 << 20
 
+// enqueue keeps an event for Next. It drops a message if the session has no subscription, because
+// nobody waits for it.
 func (s *Session) enqueue(e *Event) error {
-	s.queue = append(s.queue, e)
-	if s.queued += e.size(); s.queued > queueLimit {
-		s.queue = nil
-		return s.broken(malformed("a flood of more than %d bytes of messages", queueLimit))
+	if e.Kind == Delivery && !s.listening {
+		return nil
 	}
+	n := e.size()
+	var err error
+	if s.queued+n > queueLimit {
+		err = fmt.Errorf("%w: more than %d bytes of packets that nobody waits for", disconnect.ErrFlood, queueLimit)
+	} else {
+		err = s.frames.budget.take(n)
+	}
+	if err != nil {
+		s.drop()
+		return s.broken(err)
+	}
+	s.queue, s.queued = append(s.queue, e), s.queued+n
 	return nil
+}
+
+// drop forgets all events that are kept.
+func (s *Session) drop() {
+	_ = s.frames.budget.take(-s.queued)
+	s.queue, s.queued = nil, 0
 }
 
 // dequeue removes and returns the first queued event that match accepts, or nil if there is none. A
@@ -70,6 +89,7 @@ func (s *Session) dequeue(match func(*Event) bool) *Event {
 	}
 	e := s.queue[i]
 	s.queued -= e.size()
+	_ = s.frames.budget.take(-e.size())
 	if i == 0 { // emptying a long queue must not move all of it each time
 		s.queue[0] = nil
 		s.queue = s.queue[1:]
@@ -100,6 +120,9 @@ func (s *Session) next(until time.Time) (*Event, error) {
 		s.aside(func() { s.prepare(t) })
 		if t.event != nil || t.err != nil {
 			return t.event, t.err
+		}
+		if s.pace != nil {
+			s.aside(s.rest)
 		}
 		if err := s.woken(t, s.frames.fill(s.stream.Conn)); err != nil {
 			return nil, err
@@ -277,6 +300,9 @@ func (s *Session) woken(t *turn, err error) error {
 	if now := time.Now(); t.what != dueNothing && now.Sub(t.at) > LateTolerance {
 		s.noteLate(now)
 	}
+	if err == nil {
+		err = s.count()
+	}
 	if err != nil && !isTimeout(err) {
 		return s.broken(err)
 	}
@@ -301,6 +327,9 @@ func (s *Session) buffered() (e *Event, err error) {
 			return nil, nil
 		}
 		if err == nil {
+			err = s.count()
+		}
+		if err == nil {
 			e, err = s.handle(header, body)
 		}
 		if err != nil {
@@ -317,7 +346,14 @@ func (s *Session) buffered() (e *Event, err error) {
 
 // handle handles one packet. It returns an event if the packet is one for the owner.
 func (s *Session) handle(header byte, body []byte) (*Event, error) {
-	p, words, err := decodePacket(s.set.version, newCodec(s.set.version), header, body)
+	var p packet
+	var err error
+	words := s.set.version
+	if s.frames.cut {
+		p, err = readPublish(words, header, body, true)
+	} else {
+		p, words, err = decodePacket(words, newCodec(words), header, body)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -143,6 +143,7 @@ type Will struct {
 // Limits and timeouts that apply when the field of Options is 0.
 const (
 	DefaultMaxPacketSize  = 1 << 20
+	DefaultMaxMessage     = frameBufKeep
 	DefaultReceiveMaximum = 32
 	DefaultWriteTimeout   = 10 * time.Second
 	// LateTolerance is how late one of our own timers may be. If it is later, we assume that our
@@ -213,10 +214,19 @@ type Options struct {
 	// WriteTimeout is how long the write of one packet may take. A longer timeout tolerates a slow
 	// peer but finds a blocked connection later. 0 means DefaultWriteTimeout.
 	WriteTimeout time.Duration
-	// Paced makes the session read a flood of messages slowly. Without it, a flood ends the
-	// session. It is for subscriptions to messages of other clients, where many messages may
-	// rightly arrive at once.
+	// MaxMessage is the size in bytes of the largest PUBLISH that is kept. A larger one, up to
+	// MaxPacketSize, is acknowledged and arrives without its payload. A higher limit lets the broker
+	// make us use more memory. 0 means DefaultMaxMessage.
+	MaxMessage uint32
+	// Inbound is how much may rightly arrive because the owner asked for it. More than that, and
+	// than what every client must accept, is a flood and ends the session.
+	Inbound Inbound
+	// Paced makes the session read a flood slowly instead of ending. It is for subscriptions to
+	// messages of other clients, where many messages may rightly arrive at once. Inbound does not
+	// matter then.
 	Paced bool
+	// Budget limits what the sessions of an agent use together. nil means no limit.
+	Budget *Budget
 }
 
 // Schemes returns the supported URL schemes and their default ports ("" means none).
@@ -343,6 +353,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxPacketSize == 0 {
 		o.MaxPacketSize = DefaultMaxPacketSize
+	}
+	if o.MaxMessage == 0 {
+		o.MaxMessage = DefaultMaxMessage
 	}
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = DefaultWriteTimeout

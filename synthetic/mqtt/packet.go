@@ -87,6 +87,9 @@ type Message struct {
 	QoS     byte
 	Retain  bool
 	Dup     bool
+	// Cut reports that the message was larger than [Options.MaxMessage], so the payload was thrown
+	// away.
+	Cut bool
 	// Properties such as Response Topic are dropped, because probes do not need them.
 }
 

@@ -27,7 +27,7 @@ func TestPingrespTimeout(t *testing.T) {
 		ping             PingPolicy
 		answer           script
 		publish, deliver time.Duration
-		// after the first PINGREQ, the peer sends a byte of a long packet every millisecond
+		// after the first PINGREQ, the peer sends a byte of a long packet every 2 ms
 		dribble bool
 		want    time.Duration
 		// the answer may wait in the queue of a peer that never stops sending
@@ -41,7 +41,7 @@ func TestPingrespTimeout(t *testing.T) {
 		{name: "publishing", answer: pause(1), publish: time.Second, want: 15 * time.Second, wantBlind: 15 * time.Second, pings: 1},
 		{name: "publishing at odd moments", answer: pause(1), publish: 700 * time.Millisecond, want: 15 * time.Second, wantBlind: 15 * time.Second, pings: 1},
 		{name: "receiving", ping: PingPolicy{When: PingSent}, answer: pause(1), deliver: 2900 * time.Millisecond, want: 15 * time.Second, pings: 1},
-		{name: "receiving much", ping: PingPolicy{When: PingSent}, answer: pause(1), deliver: time.Millisecond, want: 15 * time.Second, wantMax: 20 * time.Second, pings: 1},
+		{name: "receiving much", ping: PingPolicy{When: PingSent}, answer: pause(1), deliver: 5 * time.Millisecond, want: 15 * time.Second, wantMax: 20 * time.Second, pings: 1},
 		{name: "byte by byte", answer: pause(1), dribble: true, want: 15 * time.Second, wantMax: 20 * time.Second, pings: 1},
 		{name: "the third", answer: pause(3), want: 35 * time.Second, wantBlind: 15 * time.Second, pings: 3},
 		{name: "several outstanding", ping: PingPolicy{Timeout: 25 * time.Second}, answer: pause(1), want: 35 * time.Second, wantBlind: 35 * time.Second, pings: 3},
@@ -50,9 +50,9 @@ func TestPingrespTimeout(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
 				var p *peer
-				s, p := pipe(t, Options{Keepalive: k, Ping: tt.ping}, func(r received) []byte {
+				s, p := pipe(t, Options{Keepalive: k, Ping: tt.ping, MaxMessage: 1 << 20}, func(r received) []byte {
 					if r.kind() == PINGREQ && tt.dribble {
-						p.every(t, time.Millisecond, []byte{0})
+						p.every(t, 2*time.Millisecond, []byte{0})
 						return unhex("30 ff ff 03")
 					}
 					return tt.answer(r)

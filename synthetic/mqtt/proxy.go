@@ -54,7 +54,7 @@ func httpConnect(conn net.Conn, p *url.URL, address string) (int, error) {
 		return 0, err
 	}
 	// Read one byte at a time: everything after the answer belongs to the tunnel.
-	r := bufio.NewReaderSize(oneByte{&limitedConn{conn, handshakeLimit}}, 16)
+	r := bufio.NewReaderSize(oneByte{&limitedConn{Conn: conn, left: handshakeLimit}}, 16)
 	resp, err := http.ReadResponse(r, req)
 	if err != nil {
 		return 0, err

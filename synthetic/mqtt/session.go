@@ -43,33 +43,37 @@ type Session struct {
 	looked             time.Time     // until when we have been reading the socket
 	lateSince          time.Time     // when an own timer was last found late; zero if never
 	lateIdle           time.Duration // for how long we had sent nothing at that time
-	flood              flood
 	interrupted        atomic.Bool
-	aborted            bool // close without DISCONNECT, websocket close and close_notify
-	silent             bool // set by FallSilent
-	apart              bool // the running code is on another stack than the owner's
-	grown              bool // the owner's stack may grow, or has grown when it sent a packet
+	aborted            bool  // close without DISCONNECT, websocket close and close_notify
+	silent             bool  // set by FallSilent
+	apart              bool  // the running code is on another stack than the owner's
+	grown              bool  // the owner's stack may grow, or has grown when it sent a packet
+	listening          bool  // messages may come that the owner waits for
+	pace               *pace // nil unless paced
 }
 
 // settings are the options that are needed after CONNACK. They are few, to keep idle sessions
 // small.
 type settings struct {
-	ping                                 PingPolicy
-	writeTimeout                         time.Duration
-	clientID, transport                  string // transport is the URL's scheme
-	receiveMaximum                       uint16
-	version                              Version
-	cleanStart, expires, quickAck, paced bool
+	ping                          PingPolicy
+	writeTimeout                  time.Duration
+	clientID, transport           string // transport is the URL's scheme
+	receiveMaximum                uint16
+	version                       Version
+	cleanStart, expires, quickAck bool
 }
 
 // hello sends CONNECT and waits for CONNACK.
 func (a *attempt) hello(ctx context.Context) (*Session, *End) {
 	o := a.o
-	s := &Session{stream: a.stream, state: o.Resume, frames: framer{limit: o.MaxPacketSize},
+	s := &Session{stream: a.stream, state: o.Resume, frames: framer{limit: o.MaxPacketSize, keep: o.MaxMessage, budget: o.Budget},
 		set: settings{ping: o.Ping, writeTimeout: o.WriteTimeout, clientID: o.ClientID, transport: o.URL.Scheme, receiveMaximum: o.ReceiveMaximum,
-			version: o.Version, cleanStart: o.CleanStart, expires: o.SessionExpiry > 0, quickAck: o.TCP.QuickAck, paced: o.Paced}}
+			version: o.Version, cleanStart: o.CleanStart, expires: o.SessionExpiry > 0, quickAck: o.TCP.QuickAck}}
 	if s.state == nil {
 		s.state = NewState()
+	}
+	if o.Paced {
+		s.pace = &pace{own: share{part: sessionBusy}, all: o.Budget}
 	}
 	codec := newCodec(o.Version)
 	b, err := codec.encode(connectPacket{clientID: o.ClientID, username: o.Username, password: o.Password,
@@ -153,6 +157,7 @@ func (s *Session) welcome(a *attempt, keepalive time.Duration) *End {
 	case s.set.cleanStart: // [MQTT3-3.2.2-1, MQTT5-3.2.2-2]
 		err = s.broken(malformed("a session is present, though we asked for a clean start"))
 	default:
+		s.listening = true // to the subscriptions that the session has
 		s.resend = s.state.pending()
 		err = s.sendAgain(int(connack.ReceiveMaximum))
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
@@ -43,17 +44,18 @@ func checkHeader(header byte) error {
 // checkShape checks that the body of a packet from the server is well formed. It handles all
 // packets except PUBLISH, before a codec decodes them, because the codecs tolerate wrong lengths,
 // invalid UTF-8 and surplus bytes. It checks only this packet, not whether it fits the state of the
-// session.
-func checkShape(v Version, header byte, body []byte) error {
+// session. It returns the body without user properties, which nobody reads: for 200 kB of them, the
+// codec would allocate 50 MB.
+func checkShape(v Version, header byte, body []byte) ([]byte, error) {
 	t := Type(header >> 4)
 	if t == AUTH && v != V5 {
-		return malformed("unexpected AUTH")
+		return nil, malformed("unexpected AUTH")
 	}
-	r := shapeReader{b: body, t: t}
+	r := shapeReader{b: body, t: t, plain: body}
 	switch t {
 	case CONNACK:
 		if f := r.byte(); f > 1 {
-			return malformed("CONNACK with flags %#x", f) // [MQTT5-3.2.2-1]
+			return nil, malformed("CONNACK with flags %#x", f) // [MQTT5-3.2.2-1]
 		}
 		code := r.byte()
 		// A server that supports only 3.1.1 answers an MQTT 5 CONNECT with the short CONNACK of
@@ -74,7 +76,7 @@ func checkShape(v Version, header byte, body []byte) error {
 		}
 		if (t == SUBACK || v == V5) && r.err == nil {
 			if len(r.b) == 0 {
-				return malformed("%s without a code", t)
+				return nil, malformed("%s without a code", t)
 			}
 			r.b = nil
 		}
@@ -86,9 +88,9 @@ func checkShape(v Version, header byte, body []byte) error {
 		}
 	}
 	if r.err == nil && len(r.b) > 0 {
-		return malformed("%s with %d bytes too many", t, len(r.b))
+		return nil, malformed("%s with %d bytes too many", t, len(r.b))
 	}
-	return r.err
+	return r.plain, r.err
 }
 
 // shapeReader reads a packet's body field by field and keeps the first error.
@@ -96,6 +98,9 @@ type shapeReader struct {
 	b   []byte
 	t   Type
 	err error
+	// plain is the whole body, without its user properties once properties was called. It is nil if
+	// nobody needs it.
+	plain []byte
 }
 
 func (r *shapeReader) take(n int) []byte {
@@ -169,12 +174,15 @@ func (r *shapeReader) optionalProperties() {
 
 // properties reads a property section [MQTT5-2.2.2] and returns which properties it holds.
 func (r *shapeReader) properties() (seen [43]bool) {
+	before := len(r.b)
 	section := r.take(r.varint())
 	if r.err != nil {
 		return seen
 	}
 	p := shapeReader{b: section, t: r.t}
+	var kept []byte // the properties other than user properties, once there was one of these
 	for len(p.b) > 0 && p.err == nil {
+		rest := p.b
 		id := p.byte()
 		kind := propertyKind(r.t, id)
 		if kind == propNone {
@@ -185,6 +193,9 @@ func (r *shapeReader) properties() (seen [43]bool) {
 		if seen[id] && !repeatable {
 			r.err = malformed("%s with property %#x twice", r.t, id) // [MQTT5-2.2.2.2]
 			return seen
+		}
+		if kind == propPair && r.plain != nil && !seen[id] {
+			kept = append(make([]byte, 0, len(section)), section[:len(section)-len(rest)]...)
 		}
 		seen[id] = true
 		switch kind {
@@ -218,9 +229,16 @@ func (r *shapeReader) properties() (seen [43]bool) {
 			p.string()
 			p.string()
 		}
+		if kept != nil && kind != propPair {
+			kept = append(kept, rest[:len(rest)-len(p.b)]...)
+		}
 	}
 	if r.err == nil {
 		r.err = p.err
+	}
+	if kept != nil && r.err == nil {
+		front := r.plain[:len(r.plain)-before]
+		r.plain = slices.Concat(front, binary.AppendUvarint(nil, uint64(len(kept))), kept, r.b)
 	}
 	return seen
 }

@@ -48,6 +48,7 @@ func (s *Session) ask(answer EventKind, filters int, p func(id uint16) packet) (
 		s.subs = make(map[uint16]request)
 	}
 	s.subs[id] = request{start, answer, filters}
+	s.listening = s.listening || answer == Suback
 	return id, nil
 }
 

@@ -47,7 +47,37 @@ const handshakeLimit = 64 << 10
 // both restrictions.
 type limitedConn struct {
 	net.Conn
-	left int
+	left   int
+	intake *intake // counts the frames of the websocket; nil for a proxy
+	frames frameCounter
+	line   int  // bytes of the current line of the HTTP answer
+	framed bool // the HTTP answer has ended, and frames follow
+}
+
+// count counts the websocket frames in bytes from the server. A paced session waits for its turn.
+func (c *limitedConn) count(b []byte) error {
+	if c.intake == nil {
+		return nil
+	}
+	for !c.framed && len(b) > 0 {
+		switch b[0] {
+		case '\n':
+			c.framed, c.line = c.line == 0, 0
+		case '\r':
+		default:
+			c.line++
+		}
+		b = b[1:]
+	}
+	n := c.frames.frames(b)
+	if n == 0 {
+		return nil
+	}
+	err := c.intake.take(n, 0)
+	if c.intake.paced {
+		time.Sleep(min(c.intake.debt(), shareWait))
+	}
+	return err
 }
 
 // Read implements net.Conn.
@@ -61,6 +91,9 @@ func (c *limitedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.left > 0 {
 		c.left -= n
+	}
+	if over := c.count(p[:n]); over != nil {
+		err = over
 	}
 	return n, keep(err)
 }
@@ -103,7 +136,7 @@ func wsDial(conn net.Conn, w *wire, u *url.URL, header http.Header) (*wsStream, 
 	if target.Path == "" {
 		target.Path = "/mqtt"
 	}
-	limited := &limitedConn{Conn: conn, left: handshakeLimit}
+	limited := &limitedConn{Conn: conn, left: handshakeLimit, intake: w.intake}
 	d := websocket.Dialer{Subprotocols: []string{"mqtt"}, ReadBufferSize: 512, WriteBufferSize: 512,
 		NetDialContext: func(context.Context, string, string) (net.Conn, error) { return limited, nil }}
 	// Our context is not passed on, because gorilla would set its deadline on conn. The caller

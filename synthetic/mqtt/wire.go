@@ -15,7 +15,8 @@ import (
 // *net.TCPConn, because the writev method of the latter would bypass Write.
 type wire struct {
 	net.Conn
-	open *Open // where the wire is registered until it is closed; may be nil
+	open   *Open // where the wire is registered until it is closed; may be nil
+	intake *intake
 	// A websocket's pump uses the wire concurrently with the session's owner: it reads, and it
 	// answers websocket pings.
 	mu    sync.Mutex
@@ -58,6 +59,9 @@ func (w *wire) snapshot() wireStats {
 
 // Read implements net.Conn.
 func (w *wire) Read(p []byte) (int, error) {
+	if err := w.intake.exceeded(); err != nil {
+		return 0, keep(err)
+	}
 	n, err := w.Conn.Read(p)
 	return n, w.noteRead(n, err)
 }
@@ -71,6 +75,9 @@ func (w *wire) noteRead(n int, err error) error {
 	if n > 0 {
 		w.stats.readAt = now
 		w.stats.bytesRead += int64(n)
+		if over := w.intake.take(0, n); over != nil {
+			return over
+		}
 	}
 	if errors.Is(err, io.EOF) {
 		if w.stats.reset != nil { // Linux reports the reset once, and EOF from then on

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"strings"
@@ -17,6 +18,9 @@ func Hostile() map[string]Script {
 		"one byte a second":       OneByteASecond(),
 		"never reads":             NeverReads(),
 		"flood of PUBLISH":        Flood("pingreq/flood", 1024),
+		"flood of 1 MB PUBLISH":   Flood("pingreq/flood", 1_000_000),
+		"flood of PINGRESP":       Pour(byte(PINGRESP)<<4, 0),
+		"flood of PUBACK":         Pour(byte(PUBACK)<<4, 2, 0, 9),
 		"invalid UTF-8 topic":     InvalidTopic(),
 		"CONNACK with a tail":     TrailingBytes(),
 		"DISCONNECT":              Disconnects(0xe0, 0),
@@ -129,6 +133,21 @@ func Flood(topic string, payload int) Script {
 		publish := Frame(byte(PUBLISH)<<4, appendString(nil, topic), c.noProperties(), make([]byte, payload))
 		for {
 			if err := c.send(publish); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// Pour accepts the CONNECT and then sends the same bytes again and again, as fast as the client
+// reads.
+func Pour(packet ...byte) Script {
+	return func(c *Conn) error {
+		if err := c.Accept(); err != nil {
+			return err
+		}
+		for many := bytes.Repeat(packet, 1+4096/len(packet)); ; {
+			if err := c.send(many); err != nil {
 				return err
 			}
 		}

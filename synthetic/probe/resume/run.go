@@ -9,8 +9,8 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/client"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
-	"github.com/pingreq/pingreq/synthetic/internal/guard"
 	"github.com/pingreq/pingreq/synthetic/internal/clock"
+	"github.com/pingreq/pingreq/synthetic/internal/guard"
 	"github.com/pingreq/pingreq/synthetic/message"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 	"github.com/pingreq/pingreq/synthetic/netfault"
@@ -85,6 +85,7 @@ func (x *run) endSessions() {
 
 // keepSession changes the options so that the session outlives its connection.
 func (x *run) keepSession(o *mqtt.Options) {
+	x.expect(o)
 	client.Polite(o)
 	if o.Version == mqtt.V5 {
 		o.SessionExpiry = x.opts.SessionExpiry
@@ -92,6 +93,9 @@ func (x *run) keepSession(o *mqtt.Options) {
 		o.CleanStart = false
 	}
 }
+
+// expect tells a connection that all messages, or their acknowledgements, may arrive at once.
+func (x *run) expect(o *mqtt.Options) { client.Expect(o, x.opts.Messages, x.opts.Size) }
 
 // vanish begins a session, subscribes, and makes the client vanish.
 func (x *run) vanish(ctx context.Context) error {
@@ -145,7 +149,10 @@ func (x *run) publish(ctx context.Context) error {
 		return client.ContextError(ctx)
 	}
 	x.current = "publisher"
-	s, err := x.c.Join(ctx, publisherRole, client.Polite)
+	s, err := x.c.Join(ctx, publisherRole, func(o *mqtt.Options) {
+		client.Polite(o)
+		x.expect(o)
+	})
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 	if dl, ok := ctx.Deadline(); ok {
 		end = dl.Add(-client.CleanUpTime)
 	}
-	sub, err := p.sub.Connect(ctx, "subscriber", client.Clean)
+	sub, err := p.sub.Connect(ctx, "subscriber", p.clean)
 	if err != nil {
 		p.concludeReceiver(r, err)
 		return r
@@ -105,7 +105,7 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 		p.concludeReceiver(r, err)
 		return r
 	}
-	pub, err := p.pub.Connect(ctx, "publisher", client.Clean)
+	pub, err := p.pub.Connect(ctx, "publisher", p.clean)
 	if err != nil {
 		r.Conclude(err)
 		return r
@@ -163,6 +163,13 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 		r.Samples = nil
 	}
 	return r
+}
+
+// clean makes a connection clean, and tells it which messages of ours will arrive. Those of all QoS
+// levels may arrive within one second.
+func (p *probe) clean(o *mqtt.Options) {
+	client.Clean(o)
+	client.Expect(o, len(p.opts.QoS)*p.opts.Messages, p.opts.Size)
 }
 
 // concludeReceiver sets the outcome from an error of the subscriber, and names its target if it is

@@ -89,6 +89,7 @@ func (l *life) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l.opts.expect(&o)
 	if err := l.c.Wait(ctx); err != nil {
 		return err
 	}

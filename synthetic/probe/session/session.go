@@ -110,6 +110,21 @@ func check(o *Options) (errs []synthetic.OptionError) {
 	return errs
 }
 
+// expect tells a connection which messages of ours will arrive.
+func (o *Options) expect(c *mqtt.Options) {
+	if o.Traffic == TrafficReceive || o.Traffic == TrafficBoth {
+		client.Expect(c, perSecond(1, o.TrafficInterval), 0)
+	}
+	if e := o.Echo; e != nil { // after a burst without answers comes a second one
+		client.Expect(c, perSecond(2*e.Burst, e.Interval), 0)
+	}
+}
+
+// perSecond returns how many messages may arrive within a second if n are sent at an interval.
+func perSecond(n int, interval time.Duration) int {
+	return n * int((max(time.Second, interval)+interval-1)/interval)
+}
+
 // sessionState is what a held session is doing. It is the value of label state.
 type sessionState string
 
