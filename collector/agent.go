@@ -23,7 +23,7 @@ type Agent struct {
 
 // agentMetrics declare the agent's own families. They do not have the labels of a probe.
 type agentMetrics struct {
-	Lag, Skipped, Panics, ReloadGood, ReloadGoodTime *synthetic.Metric
+	Lag, Late, Skipped, Panics, ReloadGood, ReloadGoodTime *synthetic.Metric
 }
 
 func newAgentMetrics(kinds []synthetic.Kind) *agentMetrics {
@@ -31,10 +31,16 @@ func newAgentMetrics(kinds []synthetic.Kind) *agentMetrics {
 	for _, k := range kinds {
 		zero = append(zero, []string{k.Name})
 	}
+	var causes [][]string
+	for _, c := range synthetic.LateCauses() {
+		causes = append(causes, []string{string(c)})
+	}
 	return &agentMetrics{
 		Lag: &synthetic.Metric{Name: "pingreq_run_start_lag_seconds", Type: synthetic.Histogram, Unit: "seconds", Native: true,
 			Buckets: []float64{100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5, 10, 30, 60},
 			Help:    "How late runs began because of delays in the agent."},
+		Late: &synthetic.Metric{Name: "pingreq_lateness_seconds_total", Type: synthetic.Counter, Unit: "seconds", Labels: []string{"cause"}, Zero: causes,
+			Help: "How long the agent's own process was late, by what showed it: timers, reads of a local socket, parts that were ready to run (scheduler), garbage_collection. What was measured meanwhile is inconclusive."},
 		Skipped: &synthetic.Metric{Name: "pingreq_runs_skipped_total", Type: synthetic.Counter, Labels: []string{"kind"}, Zero: zero,
 			Help: "Runs that did not happen, because they were due before the previous run of the same probe ended."},
 		Panics: &synthetic.Metric{Name: "pingreq_probe_panics_total", Type: synthetic.Counter, Labels: []string{"kind"}, Zero: zero,
@@ -48,7 +54,7 @@ func newAgentMetrics(kinds []synthetic.Kind) *agentMetrics {
 
 // all returns the families in the order of the documentation.
 func (m *agentMetrics) all() []*synthetic.Metric {
-	return []*synthetic.Metric{m.Lag, m.Skipped, m.Panics, m.ReloadGood, m.ReloadGoodTime}
+	return []*synthetic.Metric{m.Lag, m.Late, m.Skipped, m.Panics, m.ReloadGood, m.ReloadGoodTime}
 }
 
 // rejectedMetric declares the metric that [Probes] exports about itself.
@@ -88,6 +94,11 @@ func NewAgent(reg prometheus.Registerer, kinds []synthetic.Kind) (*Agent, error)
 // StartLag records how late a run of the probe began.
 func (a *Agent) StartLag(_ synthetic.Identity, d time.Duration) {
 	a.take(a.metrics.Lag, max(0, d).Seconds())
+}
+
+// Delayed records a delay of the agent's process.
+func (a *Agent) Delayed(d synthetic.Delay) {
+	a.take(a.metrics.Late, d.More.Seconds(), string(d.Cause))
 }
 
 // Skipped records that n runs of the probe were due and did not happen.

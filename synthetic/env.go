@@ -34,6 +34,9 @@ type Env struct {
 	Open *mqtt.Open
 	// Budget limits what all sessions of the agent use together. Nil means no limit.
 	Budget *mqtt.Budget
+	// Late returns the longest delay of our own side since the given time. Nil means that nobody
+	// watches it.
+	Late func(since time.Time) time.Duration
 	// IDs lends client identifiers from fixed pools. All probes of the agent share it. Nil means
 	// that no other probe uses a pool.
 	IDs *IDPools

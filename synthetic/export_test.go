@@ -9,5 +9,5 @@ const FirstWithin = firstWithin
 func (r *Runner) RecordLate(late time.Duration) {
 	r.late.mu.Lock()
 	defer r.late.mu.Unlock()
-	r.late.seen = append(r.late.seen, lateTime{time.Now(), late})
+	r.late.note([]Delay{{At: time.Now(), Late: late, Cause: LateTimers}})
 }

@@ -55,13 +55,13 @@ func (noWatch) StartLag(Identity, time.Duration) {}
 func (noWatch) Skipped(Identity, int)            {}
 func (noWatch) Panicked(Identity)                {}
 
-// NewRunner returns a runner that passes what the probes find to sink. watch may be nil. Close
-// stops the runner.
-func NewRunner(sink Sink, watch Watch, log *slog.Logger) *Runner {
+// NewRunner returns a runner that passes what the probes find to sink. watch may be nil. The runner
+// runs late, which says when our own side was late. Close stops the runner.
+func NewRunner(sink Sink, watch Watch, late *Lateness, log *slog.Logger) *Runner {
 	if watch == nil {
 		watch = noWatch{}
 	}
-	r := &Runner{sink: sink, watch: watch, log: log, late: &Lateness{}, jobs: map[Identity]*running{}}
+	r := &Runner{sink: sink, watch: watch, log: log, late: late, jobs: map[Identity]*running{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.all.Go(func() { r.late.Run(r.ctx) })
 	return r
@@ -211,8 +211,8 @@ func (r *Runner) once(ctx context.Context, j *Job, slot int, p Probe, due time.T
 			rep.Fail(disconnect.Panic, "the probe panicked: see the log of the agent")
 		}
 		rep.ID, rep.Slot, rep.Start, rep.Elapsed = rand.Text(), slot, start, time.Since(start)
-		if late := r.late.Since(due); late > max(mqtt.LateTolerance, rep.Tolerance) && j.Schedule.Every > 0 {
-			rep.doubt(late)
+		if worst := r.late.Worst(due); worst.Late > max(mqtt.LateTolerance, rep.Tolerance) && j.Schedule.Every > 0 {
+			rep.doubt(worst)
 		}
 	}()
 	return p.Run(ctx, func(e Event) {
@@ -228,20 +228,20 @@ func (r *Runner) once(ctx context.Context, j *Job, slot int, p Probe, due time.T
 // waits half a keepalive longer than the keepalive, which is at least a second.
 const lateEnough = 500 * time.Millisecond
 
-// doubt makes a report inconclusive if our own late timers may be the cause of the result. What the
+// doubt makes a report inconclusive if a delay of our own may be the cause of the result. What the
 // broker announced stays valid. A close without a packet proves nothing if we sent nothing for too
 // long.
-func (rep *Report) doubt(late time.Duration) {
+func (rep *Report) doubt(worst Delay) {
 	doubtful := rep.Outcome == Success
 	if rep.Outcome == Failure && rep.Finding != disconnect.Panic {
 		doubtful = rep.Ending == nil
 		if e := rep.Ending; e != nil {
 			withoutPacket := e.Evidence == disconnect.FromFIN || e.Evidence == disconnect.FromRST || e.Evidence == disconnect.FromCloseNotify
-			doubtful = e.Evidence == disconnect.FromDeadline || withoutPacket && rep.Phase() == disconnect.PhaseEstablished && late >= lateEnough
+			doubtful = e.Evidence == disconnect.FromDeadline || withoutPacket && rep.Phase() == disconnect.PhaseEstablished && worst.Late >= lateEnough
 		}
 	}
 	if doubtful {
-		rep.Detail = fmt.Sprintf("our own timers were %s late: %s", late.Round(time.Millisecond), rep.Detail)
+		rep.Detail = fmt.Sprintf("%s: %s", worst, rep.Detail)
 		rep.Outcome, rep.Finding, rep.Ending, rep.Samples = Inconclusive, "", nil, nil
 		rep.Connected = false
 	}

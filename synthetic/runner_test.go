@@ -37,7 +37,7 @@ func takes(d time.Duration) probeFunc {
 }
 
 func testRunner(l *probetest.Ledger, w *probetest.Watch) *synthetic.Runner {
-	return synthetic.NewRunner(l, w, slog.New(slog.DiscardHandler))
+	return synthetic.NewRunner(l, w, &synthetic.Lateness{}, slog.New(slog.DiscardHandler))
 }
 
 func jobOf(name string, every, timeout time.Duration, probes ...synthetic.Probe) synthetic.Job {

@@ -142,7 +142,7 @@ func (a *agent) late() bool {
 }
 
 // ownLateness begins the detail of a run that the agent itself spoiled.
-const ownLateness = "our own timers were"
+const ownLateness = "our own side was"
 
 // address reads the address of the web pages from the agent's log.
 func address(log string) string {

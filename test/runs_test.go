@@ -36,7 +36,7 @@ func (x trial) runs(t testing.TB, kind string, n int) []synthetic.Report {
 		x.change(options)
 	}
 	timeout := cmp.Or(k.Needs(x.profile, options), k.Schedule.Timeout)
-	runner := synthetic.NewRunner(synthetic.Sinks{}, nil, slog.New(slog.DiscardHandler))
+	runner := synthetic.NewRunner(synthetic.Sinks{}, nil, &synthetic.Lateness{}, slog.New(slog.DiscardHandler))
 	defer runner.Close()
 	reports := make([]synthetic.Report, n)
 	timers := watchTimers(t)

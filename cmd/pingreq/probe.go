@@ -39,7 +39,8 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 		if err != nil {
 			return err
 		}
-		plan, err := agent.Plan(cfg)
+		late := synthetic.WatchProcess()
+		plan, err := agent.Plan(cfg, late)
 		if err != nil {
 			return usageError{err}
 		}
@@ -51,7 +52,7 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 		if len(plan) == 0 {
 			return usageError{errNothingToRun(*kinds, len(*urls) > 0)}
 		}
-		results := oneShot(ctx, e, plan, *hold)
+		results := oneShot(ctx, e, plan, late, *hold)
 		switch *output {
 		case "json":
 			return printJSON(e.stdout, results)
@@ -96,10 +97,10 @@ type result struct {
 
 // oneShot runs every probe of a plan once, all at the same time. It shows the progress on a
 // terminal.
-func oneShot(ctx context.Context, e environment, plan []synthetic.Job, hold time.Duration) []result {
+func oneShot(ctx context.Context, e environment, plan []synthetic.Job, late *synthetic.Lateness, hold time.Duration) []result {
 	progress := newProgress(e.stderr, len(plan))
 	defer progress.clear()
-	r := synthetic.NewRunner(synthetic.Sinks{}, nil, promslog.New(e.log))
+	r := synthetic.NewRunner(synthetic.Sinks{}, nil, late, promslog.New(e.log))
 	defer r.Close()
 	results := make([]result, len(plan))
 	var wg sync.WaitGroup

@@ -76,6 +76,7 @@ func New(o Options) (*Agent, error) {
 	if a.self, err = collector.NewAgent(a.registry, o.Kinds); err != nil {
 		return nil, err
 	}
+	a.state.late.Notify = a.self.Delayed
 	if a.fleet, err = sys.NewFleet(a.registry, o.Config.Agent.OldNames); err != nil {
 		return nil, err
 	}

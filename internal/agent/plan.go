@@ -12,9 +12,21 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// Plan builds the probes of a configuration. The error names each faulty probe and its fault.
-func Plan(cfg *config.Config) ([]synthetic.Job, error) {
-	return build(cfg, newClientEnv(cfg, newGates(cfg, nil), synthetic.NewIDPools(), mqtt.NewBudget()))
+// Plan builds the probes of a configuration. Somebody must run late. The error names each faulty
+// probe and its fault.
+func Plan(cfg *config.Config, late *synthetic.Lateness) ([]synthetic.Job, error) {
+	return build(cfg, newClientEnv(cfg, newGates(cfg, nil), newShared(late)))
+}
+
+// shared is what all clients of an agent share, in all its configurations.
+type shared struct {
+	ids    *synthetic.IDPools
+	budget *mqtt.Budget
+	late   *synthetic.Lateness
+}
+
+func newShared(late *synthetic.Lateness) shared {
+	return shared{ids: synthetic.NewIDPools(), budget: mqtt.NewBudget(), late: late}
 }
 
 // gates are the connect rate limits of the targets, by name.
@@ -45,14 +57,14 @@ func (g gates) adjust(cfg *config.Config) {
 // connect rate limit.
 type clientEnv func(t *synthetic.Target, id synthetic.Identity, timeout time.Duration) synthetic.Env
 
-func newClientEnv(cfg *config.Config, g gates, ids *synthetic.IDPools, budget *mqtt.Budget) clientEnv {
+func newClientEnv(cfg *config.Config, g gates, own shared) clientEnv {
 	other := func(name string) (*synthetic.Target, *rate.Limiter, bool) {
 		t, ok := cfg.Target(name)
 		return &t, g[name], ok
 	}
 	return func(t *synthetic.Target, id synthetic.Identity, timeout time.Duration) synthetic.Env {
 		return synthetic.Env{Agent: cfg.Agent.ID, TopicPrefix: cfg.Agent.TopicPrefix, ClientIDPrefix: cfg.Agent.ClientIDPrefix,
-			Identity: id, Target: t, Timeout: timeout, Gate: g[t.Name], IDs: ids, Budget: budget, Other: other}
+			Identity: id, Target: t, Timeout: timeout, Gate: g[t.Name], IDs: own.ids, Budget: own.budget, Late: own.late.Since, Other: other}
 	}
 }
 

@@ -44,7 +44,7 @@ var errStopping = errors.New("the agent is stopping")
 func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 	defer close(a.stopped)
 	x := &running{Agent: a, ctx: ctx, views: append(synthetic.Sinks{a.board}, more...)}
-	x.runner = synthetic.NewRunner(synthetic.Sinks{a.probes, x.views}, a.self, a.log)
+	x.runner = synthetic.NewRunner(synthetic.Sinks{a.probes, x.views}, a.self, a.state.late, a.log)
 	defer x.runner.Close()
 	defer x.stopReaders()
 	if err := x.start(a.state.plan); err != nil {

@@ -8,18 +8,16 @@ import (
 
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/synthetic"
-	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
 // state is a configuration with everything that is built from it.
 type state struct {
-	cfg    *config.Config
-	gates  gates
-	ids    *synthetic.IDPools // shared by the clients of all configurations
-	budget *mqtt.Budget       // the same
-	env    clientEnv
-	plan   []synthetic.Job
-	specs  map[string]*readerSpec // by target
+	shared
+	cfg   *config.Config
+	gates gates
+	env   clientEnv
+	plan  []synthetic.Job
+	specs map[string]*readerSpec // by target
 
 	readers map[string]*reader // the running readers, by target
 }
@@ -27,12 +25,14 @@ type state struct {
 // prepare builds everything in a configuration that can fail. It does not change the running state.
 // before is the state in use, or nil.
 func prepare(cfg *config.Config, before *state) (*state, error) {
-	s := &state{cfg: cfg, ids: synthetic.NewIDPools(), budget: mqtt.NewBudget(), readers: map[string]*reader{}}
+	s := &state{cfg: cfg, readers: map[string]*reader{}}
 	if before != nil {
-		s.gates, s.ids, s.budget = before.gates, before.ids, before.budget
+		s.gates, s.shared = before.gates, before.shared
+	} else {
+		s.shared = newShared(synthetic.WatchProcess())
 	}
 	s.gates = newGates(cfg, s.gates)
-	s.env = newClientEnv(cfg, s.gates, s.ids, s.budget)
+	s.env = newClientEnv(cfg, s.gates, s.shared)
 	var errs [2]error
 	s.plan, errs[0] = build(cfg, s.env)
 	s.specs, errs[1] = readerSpecs(cfg, s.env)

@@ -67,7 +67,7 @@ func TestPanicClosesSockets(t *testing.T) {
 			}
 			var log bytes.Buffer
 			w := &probetest.Watch{}
-			r := synthetic.NewRunner(probetest.NewLedger(), w, slog.New(slog.NewTextHandler(&log, nil)))
+			r := synthetic.NewRunner(probetest.NewLedger(), w, &synthetic.Lateness{}, slog.New(slog.NewTextHandler(&log, nil)))
 			rep := r.Once(t.Context(), j, 10*time.Second)
 			b.WaitState(lab.BrokerState{})
 			r.Close()

@@ -13,7 +13,7 @@ func fromDeadline(o *Observation) (Ending, bool) {
 		return Ending{}, false
 	}
 	missing := func(reason Reason, what string) (Ending, bool) {
-		return ending(reason, owed(o), FromDeadline, what+tcpDetail(o)), true
+		return ending(reason, owed(o), FromDeadline, what+tcpDetail(o)+lateDetail(o)), true
 	}
 	switch o.Deadline {
 	case DeadlinePingresp:
@@ -31,7 +31,7 @@ func fromDeadline(o *Observation) (Ending, bool) {
 	case PhaseResolve:
 		return ending(DNSError, network(o), FromResolver, resolverSilent), true
 	case PhaseTCP:
-		return ending(NetworkTimeout, network(o), FromDeadline, "no TCP connection in time"), true
+		return ending(NetworkTimeout, network(o), FromDeadline, "no TCP connection in time"+lateDetail(o)), true
 	case PhaseProxy:
 		initiator := owed(o)
 		if initiator == ByServer {
@@ -96,6 +96,13 @@ func network(o *Observation) Initiator {
 		return ByClient
 	}
 	return ByNetwork
+}
+
+func lateDetail(o *Observation) string {
+	if o.LocalFault {
+		return "; but our own side was late"
+	}
+	return ""
 }
 
 func tcpDetail(o *Observation) string {

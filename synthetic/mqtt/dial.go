@@ -343,6 +343,10 @@ func (a *attempt) fail(ctx context.Context, err error) *End {
 		}
 	}
 	ob.Err = err
+	if ob.Deadline != disconnect.DeadlineNone {
+		ob.LocalFault = a.o.Late != nil && a.o.Late(a.mark) > LateTolerance ||
+			a.stream.wire != nil && unread(a.stream.wire.Conn) > 0 // the answer is here, and we did not read it
+	}
 	return a.end(ob)
 }
 

@@ -1,10 +1,12 @@
 package mqtt
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -206,4 +208,78 @@ func TestLateDue(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestLateAgent has the rest of the process late (K = 10 s, PINGRESP within 5 s), as when another
+// probe takes the processor. A PINGRESP gets more time, twice. What is still missing when our side
+// has been on time again is the server's fault.
+func TestLateAgent(t *testing.T) {
+	const never = time.Hour
+	for _, tt := range []struct {
+		name          string
+		until         time.Duration // our side is late until then
+		answer        time.Duration // after PINGREQ
+		wantEnd       time.Duration // 0: a Pong
+		wantInitiator disconnect.Initiator
+	}{
+		{"answered late", 20 * time.Second, 9 * time.Second, 0, ""},
+		{"never answered, late once", 14 * time.Second, never, 20 * time.Second, disconnect.ByUnknown},
+		{"never answered, always late", never, never, 25 * time.Second, disconnect.ByClient},
+		{"on time", 0, never, 15 * time.Second, disconnect.ByUnknown},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				late := func(since time.Time) time.Duration {
+					if since.Before(start.Add(tt.until)) {
+						return time.Second
+					}
+					return 0
+				}
+				s, _ := pipe(t, Options{Keepalive: 10 * time.Second, Late: late}, func(r received) []byte {
+					if r.kind() == PINGREQ && tt.answer == never {
+						return nil
+					}
+					if r.kind() == PINGREQ {
+						time.Sleep(tt.answer)
+					}
+					return healthy(connack5)(r)
+				})
+				e, err := s.Next(time.Time{})
+				end, _ := errors.AsType[*End](err)
+				switch {
+				case tt.wantEnd == 0 && (err != nil || e.Kind != Pong):
+					t.Errorf("got %+v, %v, want a Pong", e, err)
+				case tt.wantEnd > 0 && (end == nil || end.Reason != disconnect.PingrespTimeout || end.Initiator != tt.wantInitiator || end.Time.Sub(start) != tt.wantEnd):
+					t.Errorf("got %+v, %v after %s, want an end by %s after %s", e, err, time.Since(start), tt.wantInitiator, tt.wantEnd)
+				}
+			})
+		})
+	}
+}
+
+// TestLateAttempt lets every phase of an attempt reach its deadline while our side is late.
+func TestLateAttempt(t *testing.T) {
+	for name, dialed := range map[string]bool{"TCP": false, "CONNACK": true} {
+		for _, late := range []time.Duration{0, time.Second} {
+			synctest.Test(t, func(t *testing.T) {
+				client, server := net.Pipe()
+				newPeer(t, server, func(received) []byte { return nil })
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				_, err := Dial(ctx, Options{URL: mustURL("mqtt://127.0.0.1"), Late: func(time.Time) time.Duration { return late },
+					DialSocket: func(ctx context.Context, _, _ string) (net.Conn, error) {
+						if !dialed {
+							<-ctx.Done()
+							return nil, ctx.Err()
+						}
+						return client, nil
+					}})
+				end, ok := errors.AsType[*End](err)
+				if !ok || end.Evidence != disconnect.FromDeadline || end.Local() != (late > 0) || strings.Contains(end.Detail, "our own side was late") != (late > 0) {
+					t.Errorf("%s, late by %s: %v", name, late, err)
+				}
+			})
+		}
+	}
 }

@@ -128,7 +128,14 @@ func (s *Session) fail(ob disconnect.Observation) error {
 		// A PINGREQ was just about to be sent, so this is no missed keepalive.
 		ob.SendIdle = min(ob.SendIdle, s.keepalive-1)
 	}
-	ob.LocalFault = s.Late(s.lastSent)
+	ob.LocalFault = s.ownLate(s.lastSent)
+	switch ob.Deadline {
+	case disconnect.DeadlineNone:
+	case disconnect.DeadlinePingresp: // it got more time for earlier delays
+		ob.LocalFault = ob.LocalFault || s.agentLate(now.Add(-s.PingTimeout()))
+	default:
+		ob.LocalFault = ob.LocalFault || s.agentLate(s.lastSent)
+	}
 	if ob.Deadline == disconnect.DeadlineNone && !s.lateSince.IsZero() && !s.lateSince.Before(s.lastRecv) {
 		// Nothing has arrived since our timers were late. The broker may have closed by then,
 		// because our late PINGREQ left it without packets for too long.

@@ -159,7 +159,8 @@ func (s *Session) prepare(t *turn) {
 // It never blames the broker for our own lateness. If a deadline passes while we are waiting in
 // Read, an answer that is not here by then is overdue. If it passes while nobody is reading,
 // because the owner was busy or the process was stopped, advance first takes a last look for what
-// arrived meanwhile. If nobody read for long, a PINGRESP gets that time in addition.
+// arrived meanwhile. If nobody read for long, or the whole process was late, a PINGRESP gets more
+// time.
 func (s *Session) advance(t *turn) (*Event, error) {
 	if s.end != nil {
 		return nil, s.end
@@ -186,6 +187,10 @@ func (s *Session) advance(t *turn) (*Event, error) {
 			s.noteLate(now)
 		}
 		switch {
+		case t.sat && held <= lastLook && now.Sub(t.at) < 4*lastLook && unread(s.stream.wire.Conn) > 0:
+			// It arrived in time, and only our read is late.
+			t.at = now.Add(lastLook)
+			return nil, nil
 		case t.what == dueCaller && now.Sub(s.looked) <= lastLook:
 			return &Event{Kind: Due, At: now}, nil
 		case t.what == duePing && !late:
@@ -194,6 +199,9 @@ func (s *Session) advance(t *turn) (*Event, error) {
 			}
 		case t.what == duePingresp && late:
 			s.pingGrace += now.Sub(t.at) + min(held, s.PingTimeout())
+		case t.what == duePingresp && s.forgiven < forgivable && s.agentLate(t.at.Add(-s.PingTimeout())):
+			s.forgiven++
+			s.pingGrace += now.Sub(t.at) + s.PingTimeout()
 		case t.what == duePingresp && (t.sat && held <= lastLook || now.Sub(t.at) >= s.PingTimeout()):
 			return nil, s.fail(disconnect.Observation{Deadline: disconnect.DeadlinePingresp})
 		default:
@@ -202,6 +210,10 @@ func (s *Session) advance(t *turn) (*Event, error) {
 		}
 	}
 }
+
+// forgivable is how often a PINGRESP gets more time because our process was late. After that, the
+// session ends with a fault of our own.
+const forgivable = 2
 
 // lastLook is how long we look for what may have arrived while nobody was reading.
 const lastLook = 5 * time.Millisecond
@@ -393,7 +405,7 @@ func (s *Session) pong(e *Event) bool {
 	}
 	e.Kind, e.RTT = Pong, e.At.Sub(s.pings[0])
 	if s.pings = s.pings[1:]; len(s.pings) == 0 {
-		s.pings, s.pingGrace = nil, 0
+		s.pings, s.pingGrace, s.forgiven = nil, 0, 0
 	}
 	return true
 }

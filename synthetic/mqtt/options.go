@@ -225,6 +225,10 @@ type Options struct {
 	// messages of other clients, where many messages may rightly arrive at once. Inbound does not
 	// matter then.
 	Paced bool
+	// Late returns the longest delay of our own process since a time. A deadline that passes during
+	// such a delay proves nothing against the broker. nil means that only the session's own timers
+	// are watched.
+	Late func(since time.Time) time.Duration
 	// Budget limits what the sessions of an agent use together. nil means no limit.
 	Budget *Budget
 }

@@ -47,6 +47,7 @@ type Session struct {
 	aborted            bool  // close without DISCONNECT, websocket close and close_notify
 	silent             bool  // set by FallSilent
 	apart              bool  // the running code is on another stack than the owner's
+	forgiven           int8  // how often a PINGRESP got more time because our process was late
 	grown              bool  // the owner's stack may grow, or has grown when it sent a packet
 	listening          bool  // messages may come that the owner waits for
 	pace               *pace // nil unless paced
@@ -61,6 +62,7 @@ type settings struct {
 	receiveMaximum                uint16
 	version                       Version
 	cleanStart, expires, quickAck bool
+	late                          func(since time.Time) time.Duration
 }
 
 // hello sends CONNECT and waits for CONNACK.
@@ -68,7 +70,7 @@ func (a *attempt) hello(ctx context.Context) (*Session, *End) {
 	o := a.o
 	s := &Session{stream: a.stream, state: o.Resume, frames: framer{limit: o.MaxPacketSize, keep: o.MaxMessage, budget: o.Budget},
 		set: settings{ping: o.Ping, writeTimeout: o.WriteTimeout, clientID: o.ClientID, transport: o.URL.Scheme, receiveMaximum: o.ReceiveMaximum,
-			version: o.Version, cleanStart: o.CleanStart, expires: o.SessionExpiry > 0, quickAck: o.TCP.QuickAck}}
+			version: o.Version, cleanStart: o.CleanStart, expires: o.SessionExpiry > 0, quickAck: o.TCP.QuickAck, late: o.Late}}
 	if s.state == nil {
 		s.state = NewState()
 	}
@@ -207,10 +209,17 @@ func (s *Session) Window() int {
 // State returns the state that outlives the connection if the broker keeps the session.
 func (s *Session) State() *State { return s.state }
 
-// Late reports whether one of our own timers was more than [LateTolerance] late after the given
-// time.
-func (s *Session) Late(since time.Time) bool {
+// Late reports whether our own side was more than [LateTolerance] late after the given time.
+func (s *Session) Late(since time.Time) bool { return s.ownLate(since) || s.agentLate(since) }
+
+// ownLate is Late for the timers of the session.
+func (s *Session) ownLate(since time.Time) bool {
 	return !s.lateSince.IsZero() && s.lateSince.After(since)
+}
+
+// agentLate is Late for the whole process.
+func (s *Session) agentLate(since time.Time) bool {
+	return s.set.late != nil && s.set.late(since) > LateTolerance
 }
 
 // noteLate records that one of our own timers was late.

@@ -27,6 +27,20 @@ func (o TCPOptions) control() func(context.Context, string, string, syscall.RawC
 	}
 }
 
+// unread returns how many bytes have arrived that nobody has read. It returns 0 if that is not known.
+func unread(c net.Conn) (n int) {
+	if sc, ok := c.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) {
+				if n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ); err != nil {
+					n = 0
+				}
+			})
+		}
+	}
+	return n
+}
+
 // quickAck makes the kernel acknowledge at once. The kernel may turn this off by itself, so it is
 // set before each wait.
 func quickAck(c net.Conn) {

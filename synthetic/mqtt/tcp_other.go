@@ -13,5 +13,8 @@ func (o TCPOptions) control() func(context.Context, string, string, syscall.RawC
 	return nil
 }
 
+// unread returns 0, which means that it is not known.
+func unread(net.Conn) int { return 0 }
+
 // quickAck does nothing: TCP_QUICKACK exists only on Linux.
 func quickAck(net.Conn) {}

@@ -38,7 +38,7 @@ func TestFilesSwappedUnderProbes(t *testing.T) {
 	target := &synthetic.Target{Name: "plant", URL: b.URL(), Username: "u", PasswordFile: password,
 		TLS: synthetic.TargetTLS{CAFile: ca.File, CertFile: before.CertFile, KeyFile: before.KeyFile}}
 	sink := probetest.NewLedger()
-	r := synthetic.NewRunner(sink, nil, slog.New(slog.DiscardHandler))
+	r := synthetic.NewRunner(sink, nil, &synthetic.Lateness{}, slog.New(slog.DiscardHandler))
 	defer r.Close()
 	id := synthetic.Identity{Target: "plant", Kind: "connect", Probe: "connect", Profile: "default"}
 	p := probetest.Build(t, Kind(), synthetic.Env{Agent: "a", Identity: id, Target: target}, synthetic.DefaultProfile(), nil)

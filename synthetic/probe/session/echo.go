@@ -126,7 +126,7 @@ func (e *echo) onDue(now time.Time) error {
 		e.stage, e.roundStart = echoFirst, now
 		return e.burst(now)
 	}
-	if now.Sub(e.due) > mqtt.LateTolerance { // our own side was late, so the deadline starts again
+	if now.Sub(e.due) > mqtt.LateTolerance || e.l.s.Late(now.Add(-e.o.AckTimeout)) { // our own side was late, so the deadline starts again
 		e.due, e.lastCheck = now.Add(e.o.AckTimeout), false
 		return nil
 	}
