@@ -53,6 +53,9 @@ type Job struct {
 // target. An error is a fault of the configuration and says what is wrong.
 func NewJob(e Entry, env Env) (Job, error) {
 	j := Job{Entry: e, Backoff: e.Kind.Backoff(e.Options)}
+	if e.Kind.Held() {
+		env.Turn = TurnHeld
+	}
 	for slot := range e.Sessions() {
 		env.Slot, env.Open = slot, &mqtt.Open{}
 		p, err := e.Kind.New(env, &e.Profile, e.Options)

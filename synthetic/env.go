@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
@@ -29,7 +27,9 @@ type Env struct {
 	Timeout time.Duration
 	// Gate limits the connects per second to the target. All probes of the target share it. Nil
 	// means no limit.
-	Gate *rate.Limiter
+	Gate *Gate
+	// Turn says how urgent the connects are.
+	Turn Turn
 	// Open gets the sockets of the probe while they are open. Nil means that nobody keeps them.
 	Open *mqtt.Open
 	// Budget limits what all sessions of the agent use together. Nil means no limit.
@@ -44,16 +44,7 @@ type Env struct {
 	Dial mqtt.DialFunc
 	// Other returns another target and its gate by name, for probes that use two targets. Nil means
 	// that there is no other target.
-	Other func(name string) (*Target, *rate.Limiter, bool)
-}
-
-// NewGate returns the limit of a target's connects per second. It returns nil, which is no limit,
-// for 0.
-func NewGate(perSecond float64) *rate.Limiter {
-	if perSecond <= 0 {
-		return nil
-	}
-	return rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond)))
+	Other func(name string) (*Target, *Gate, bool)
 }
 
 // Topic returns a topic below the prefix that only this client uses.
@@ -67,7 +58,7 @@ func (e *Env) TopicRoot() string {
 }
 
 // OtherTarget returns another target and its gate by name.
-func (e *Env) OtherTarget(name string) (*Target, *rate.Limiter, bool) {
+func (e *Env) OtherTarget(name string) (*Target, *Gate, bool) {
 	if e.Other == nil {
 		return nil, nil, false
 	}

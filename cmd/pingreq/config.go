@@ -74,10 +74,14 @@ func printCost(e environment, cfg *config.Config) error {
 	plan := cfg.Plan()
 	fmt.Fprintf(e.stdout, "ok: %d targets, %d profiles, %d probes planned\n\n", len(cfg.Targets), len(cfg.Profiles), len(plan))
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "target\tconnections held\tconnects/min\tmessages/min\tprovoked ends/h\tconnects/s allowed\t")
+	fmt.Fprintln(w, "target\theld\tconnects/min\tmessages/min\tprovoked ends/h\tlimit/s\tall up after\t")
 	costs := config.Cost(plan)
 	for _, c := range costs {
-		fmt.Fprintf(w, "%s\t%d\t%.1f\t%.1f\t%.1f\t%g\t\n", c.Target, c.Connections, c.ConnectsPerMinute, c.MessagesPerMinute, c.RefusalsPerHour, c.ConnectRate)
+		refill := "-"
+		if c.Refill > 0 {
+			refill = c.Refill.String()
+		}
+		fmt.Fprintf(w, "%s\t%d\t%.1f\t%.1f\t%.1f\t%g\t%s\t\n", c.Target, c.Connections, c.ConnectsPerMinute, c.MessagesPerMinute, c.RefusalsPerHour, c.ConnectRate, refill)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -92,8 +96,8 @@ func printCost(e environment, cfg *config.Config) error {
 		}
 	}
 	for _, c := range costs {
-		if c.Warning != "" {
-			fmt.Fprintf(e.stderr, "warning: %s\n", config.Message(c.Warning, c.Hint))
+		for _, w := range c.Warnings {
+			fmt.Fprintf(e.stderr, "warning: %s\n", config.Message(w.Problem, w.Hint))
 		}
 	}
 	return nil

@@ -5,8 +5,6 @@ import (
 	"reflect"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
@@ -30,7 +28,7 @@ func newShared(late *synthetic.Lateness) shared {
 }
 
 // gates are the connect rate limits of the targets, by name.
-type gates map[string]*rate.Limiter
+type gates map[string]*synthetic.Gate
 
 // newGates returns the limits of a configuration. It keeps the limit of a target that existed
 // before, so that recent connects still count.
@@ -47,9 +45,7 @@ func newGates(cfg *config.Config, before gates) gates {
 // adjust sets the limits to those of a configuration.
 func (g gates) adjust(cfg *config.Config) {
 	for _, t := range cfg.Targets {
-		now := synthetic.NewGate(t.ConnectRate)
-		g[t.Name].SetLimit(now.Limit())
-		g[t.Name].SetBurst(now.Burst())
+		g[t.Name].Set(t.ConnectRate)
 	}
 }
 
@@ -58,7 +54,7 @@ func (g gates) adjust(cfg *config.Config) {
 type clientEnv func(t *synthetic.Target, id synthetic.Identity, timeout time.Duration) synthetic.Env
 
 func newClientEnv(cfg *config.Config, g gates, own shared) clientEnv {
-	other := func(name string) (*synthetic.Target, *rate.Limiter, bool) {
+	other := func(name string) (*synthetic.Target, *synthetic.Gate, bool) {
 		t, ok := cfg.Target(name)
 		return &t, g[name], ok
 	}

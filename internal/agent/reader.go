@@ -85,7 +85,9 @@ func (s *readerSpec) same(o *readerSpec) bool {
 
 // listener returns a listener at the broker.
 func (s *readerSpec) listener(env clientEnv, role string, filters []string, h client.Handler) (*client.Listener, error) {
-	return client.NewListener(env(&s.target, s.identity(role), readerTimeout), &s.profile, role, filters, h)
+	e := env(&s.target, s.identity(role), readerTimeout)
+	e.Turn = synthetic.TurnReader
+	return client.NewListener(e, &s.profile, role, filters, h)
 }
 
 // identity returns the identity of the client with a role.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -47,6 +48,7 @@ func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 	x.runner = synthetic.NewRunner(synthetic.Sinks{a.probes, x.views}, a.self, a.state.late, a.log)
 	defer x.runner.Close()
 	defer x.stopReaders()
+	a.warnOfCost(a.state.cfg)
 	if err := x.start(a.state.plan); err != nil {
 		return err
 	}
@@ -114,6 +116,7 @@ func (x *running) reload() error {
 	for _, w := range warnings {
 		x.log.Warn("configuration", "warning", w.Error())
 	}
+	x.warnOfCost(cfg)
 	if cfg.Agent.OldNames != x.state.cfg.Agent.OldNames {
 		x.log.Warn("configuration", "warning", "a reload does not change agent.old_sys_names: restart the agent")
 	}
@@ -168,6 +171,15 @@ func (x *running) use(next *state) error {
 	errs = append(errs, x.start(jobs), x.startReaders(next))
 	x.log.Info("configuration reloaded", "probes", len(next.plan), "new", len(fresh), "changed", len(changed), "gone", len(gone))
 	return errors.Join(errs...)
+}
+
+// warnOfCost logs what the connect rates do not allow.
+func (a *Agent) warnOfCost(cfg *config.Config) {
+	for _, c := range config.Cost(cfg.Plan()) {
+		for _, w := range c.Warnings {
+			a.log.Warn("configuration", "warning", w.Problem, "hint", w.Hint)
+		}
+	}
 }
 
 // forget deletes the series and results of a probe.

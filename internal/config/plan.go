@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/pingreq/pingreq/synthetic"
 )
@@ -54,13 +55,24 @@ type TargetCost struct {
 	RefusalsPerHour float64
 	// ConnectRate is the largest number of connects per second that the target allows.
 	ConnectRate float64
-	// Warning is set if the periodic connects leave too little of the connect rate for reconnects.
-	// Hint then says what to do.
-	Warning, Hint string
+	// Held is the number of connections of held sessions.
+	Held int
+	// Refill is how long all held sessions need to connect, at the start and after an outage.
+	Refill time.Duration
+	// Warnings say what the connect rate does not allow.
+	Warnings []CostWarning
 }
 
-// busy is the share of the connect rate that periodic connects may use. The rest is for reconnects.
-const busy = 0.5
+// CostWarning is a warning about a plan. Hint says what to do.
+type CostWarning struct{ Problem, Hint string }
+
+const (
+	// busy is the share of the connect rate that periodic connects may use. The rest is for
+	// reconnects.
+	busy = 0.5
+	// longRefill is the time that held sessions may need to connect without a warning.
+	longRefill = time.Minute
+)
 
 // Cost returns the load on each target, in the order of the plan.
 func Cost(plan []synthetic.Entry) []TargetCost {
@@ -76,14 +88,33 @@ func Cost(plan []synthetic.Entry) []TargetCost {
 		costs[i].add(e)
 	}
 	for i := range costs {
-		c := &costs[i]
-		if share := c.ConnectsPerMinute / (c.ConnectRate * 60); share > busy {
-			c.Warning = fmt.Sprintf("target %s: %.0f connects per minute use %.0f %% of connect_rate, which leaves too little for reconnects",
-				c.Target, c.ConnectsPerMinute, share*100)
-			c.Hint = fmt.Sprintf("lengthen the intervals, or set connect_rate above %.3g", c.ConnectsPerMinute/60/busy)
-		}
+		costs[i].judge()
 	}
 	return costs
+}
+
+// judge compares the load with the connect rate. Periodic connects go before those of held sessions,
+// so what starves is first the held sessions, and then the periodic probes themselves.
+func (c *TargetCost) judge() {
+	perSecond := c.ConnectsPerMinute / 60
+	warn := func(hint, problem string, args ...any) {
+		c.Warnings = append(c.Warnings, CostWarning{fmt.Sprintf("target %s: ", c.Target) + fmt.Sprintf(problem, args...), hint})
+	}
+	above := fmt.Sprintf("set connect_rate above %.3g", perSecond/busy)
+	switch share := perSecond / c.ConnectRate; {
+	case share > 1:
+		warn("lengthen the intervals, or "+above, "periodic probes need %.3g connects a second and connect_rate allows %.3g, so many of their runs get no turn", perSecond, c.ConnectRate)
+	case share > busy:
+		warn("lengthen the intervals, or "+above, "%.0f connects per minute use %.0f %% of connect_rate, which leaves too little for reconnects", c.ConnectsPerMinute, share*100)
+	}
+	if c.Held > 0 {
+		left := max(c.ConnectRate-perSecond, c.ConnectRate/4) // held sessions always get a quarter
+		c.Refill = time.Duration(float64(c.Held) / left * float64(time.Second)).Round(time.Second)
+	}
+	if c.Refill > longRefill {
+		warn(fmt.Sprintf("set connect_rate above %.3g if the broker allows it, or hold fewer sessions", float64(c.Held)/longRefill.Seconds()+perSecond),
+			"%d held sessions need %s to connect at the start and after an outage, at connect_rate %.3g; periodic probes go first and keep their intervals", c.Held, duration(c.Refill), c.ConnectRate)
+	}
 }
 
 func (c *TargetCost) add(e synthetic.Entry) {
@@ -94,6 +125,12 @@ func (c *TargetCost) add(e synthetic.Entry) {
 		runsPerMinute = 1 / e.Schedule.Every.Minutes()
 	}
 	c.Connections += cost.Connections
+	if e.Kind.Held() {
+		c.Held += cost.Connections
+	} else if needs := time.Duration(cost.ConnectsPerRun / c.ConnectRate * float64(time.Second)); needs > e.Schedule.Timeout {
+		c.Warnings = append(c.Warnings, CostWarning{fmt.Sprintf("probe %s: the %.3g connects of one run take %s at connect_rate %.3g, and its timeout is %s", e.ID, cost.ConnectsPerRun,
+			duration(needs.Round(time.Second)), c.ConnectRate, duration(e.Schedule.Timeout)), "raise connect_rate or the timeout"})
+	}
 	c.ConnectsPerMinute += cost.ConnectsPerRun * runsPerMinute
 	c.MessagesPerMinute += cost.MessagesPerRun*runsPerMinute + cost.MessagesPerMinute
 	c.RefusalsPerHour += cost.RefusalsPerRun * runsPerMinute * 60

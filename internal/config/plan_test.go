@@ -83,12 +83,30 @@ func TestCost(t *testing.T) {
 	got := Cost(load(t, planned).Plan())
 	want := []TargetCost{
 		{Target: "b", ConnectsPerMinute: 60, MessagesPerMinute: 48, RefusalsPerHour: 720, ConnectRate: 1,
-			Warning: "target b: 60 connects per minute use 100 % of connect_rate, which leaves too little for reconnects",
-			Hint:    "lengthen the intervals, or set connect_rate above 2"},
-		{Target: "a", Connections: 7, ConnectsPerMinute: 60.1, MessagesPerMinute: 51, RefusalsPerHour: 722, ConnectRate: 5},
+			Warnings: []CostWarning{{"target b: 60 connects per minute use 100 % of connect_rate, which leaves too little for reconnects",
+				"lengthen the intervals, or set connect_rate above 2"}}},
+		{Target: "a", Connections: 7, ConnectsPerMinute: 60.1, MessagesPerMinute: 51, RefusalsPerHour: 722, ConnectRate: 5, Held: 7, Refill: 2 * time.Second},
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b float64) bool { return a-b < 1e-9 && b-a < 1e-9 })); diff != "" {
 		t.Error(diff)
+	}
+	many := strings.NewReplacer("connect_rate: 1", "connect_rate: 0.5", "size: 7", "size: 1000", "timeout: 10s", "timeout: 1s").Replace(planned)
+	for i, want := range [][]string{
+		{"probe b/z/p2: the 5 connects of one run take 10s at connect_rate 0.5, and its timeout is 5s",
+			"probe b/z/p1: the 5 connects of one run take 10s at connect_rate 0.5, and its timeout is 5s",
+			"target b: periodic probes need 1 connects a second and connect_rate allows 0.5, so many of their runs get no turn"},
+		{"target a: 1000 held sessions need 4m10s to connect at the start and after an outage, at connect_rate 5; periodic probes go first and keep their intervals"},
+	} {
+		var got []string
+		for _, w := range Cost(load(t, many).Plan())[i].Warnings {
+			if w.Hint == "" {
+				t.Errorf("no hint for %q", w.Problem)
+			}
+			got = append(got, w.Problem)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
 	}
 	if Cost(nil) != nil {
 		t.Error("an empty plan has a cost")

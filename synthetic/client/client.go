@@ -19,8 +19,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/internal/clock"
@@ -38,7 +36,7 @@ type Client struct {
 	// URL is the parsed URL of the target, with the websocket path of the profile.
 	URL *url.URL
 
-	gate   *rate.Limiter
+	gate   *synthetic.Gate
 	proxy  *url.URL
 	source netip.Addr
 	cache  tls.ClientSessionCache // nil: always full handshakes
@@ -56,7 +54,7 @@ func New(env synthetic.Env, p *synthetic.Profile) (*Client, error) {
 }
 
 // NewTo is like [New], for another target with its own connect rate limit.
-func NewTo(env synthetic.Env, p *synthetic.Profile, t *synthetic.Target, gate *rate.Limiter) (*Client, error) {
+func NewTo(env synthetic.Env, p *synthetic.Profile, t *synthetic.Target, gate *synthetic.Gate) (*Client, error) {
 	c := &Client{Env: env, Profile: p, Target: t, gate: gate}
 	var err error
 	if c.URL, err = mqtt.ParseURL(t.URL); err != nil {
@@ -134,22 +132,26 @@ func (c *Client) read(o *mqtt.Options) (err error) {
 
 // Wait waits for the connect rate limit of the target. If ctx ends first, this is a fault of our
 // own side.
-func (c *Client) Wait(ctx context.Context) error {
-	if c.gate == nil {
-		return nil
-	}
-	if err := c.gate.Wait(ctx); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
+func (c *Client) Wait(ctx context.Context) error { return c.wait(ctx, c.Env.Turn) }
+
+func (c *Client) wait(ctx context.Context, turn synthetic.Turn) error {
+	err := c.gate.Wait(ctx, turn)
+	if missed, ok := errors.AsType[*synthetic.NoTurnError](err); ok {
+		if errors.Is(err, context.Canceled) {
+			return context.Canceled // we were stopped
 		}
-		return fmt.Errorf("connect_rate of target %s: the probes need more than the allowed %g connects a second: raise it, or make intervals longer (see `pingreq config check`)", c.Target.Name, float64(c.gate.Limit()))
+		return fmt.Errorf("target %s: %w", c.Target.Name, missed)
 	}
-	return nil
+	return err
 }
 
 // Connect waits for the connect rate limit and connects. change may change the options; it may be
 // nil.
 func (c *Client) Connect(ctx context.Context, role string, change func(*mqtt.Options)) (*mqtt.Session, error) {
+	return c.connect(ctx, role, c.Env.Turn, change)
+}
+
+func (c *Client) connect(ctx context.Context, role string, turn synthetic.Turn, change func(*mqtt.Options)) (*mqtt.Session, error) {
 	o, err := c.Options(ctx, role)
 	if err != nil {
 		return nil, err
@@ -157,7 +159,7 @@ func (c *Client) Connect(ctx context.Context, role string, change func(*mqtt.Opt
 	if change != nil {
 		change(&o)
 	}
-	if err := c.Wait(ctx); err != nil {
+	if err := c.wait(ctx, turn); err != nil {
 		return nil, err
 	}
 	return c.Dial(ctx, role, o)
@@ -238,7 +240,7 @@ func (c *Client) Settle(role string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	for {
-		s, err := c.Connect(ctx, role, Clean)
+		s, err := c.connect(ctx, role, synthetic.TurnRun, Clean) // there is little time
 		if err == nil {
 			s.Disconnect(0)
 			c.setLeftover(role, false)

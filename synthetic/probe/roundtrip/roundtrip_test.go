@@ -5,8 +5,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/internal/probetest"
 )
@@ -74,7 +72,7 @@ func TestRoundtripAcrossTargets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := &probetest.Exchange{Grant: 2}
 		env := probetest.PipeEnv(t, x.Serve)
-		env.Other = func(name string) (*synthetic.Target, *rate.Limiter, bool) {
+		env.Other = func(name string) (*synthetic.Target, *synthetic.Gate, bool) {
 			return &synthetic.Target{Name: name, URL: "mqtt://10.0.0.2"}, nil, name == "far"
 		}
 		p := probetest.Build(t, Kind(), env, synthetic.DefaultProfile(), func(o any) { o.(*Options).ReceiveAt = "far" })

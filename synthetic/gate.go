@@ -1,0 +1,193 @@
+package synthetic
+
+import (
+	"container/list"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Turn says how urgent a connect is.
+type Turn int
+
+// The turns, the most urgent first.
+const (
+	// TurnRun is a connect of a periodic run. Such runs decide whether somebody is called, so they
+	// must not wait behind the reconnects of an outage.
+	TurnRun Turn = iota
+	// TurnReader is a connect of a reader of `$SYS` or client events.
+	TurnReader
+	// TurnHeld is a connect of a held session.
+	TurnHeld
+	turns
+)
+
+// heldShare is how many turns pass before a held session gets one although a run is waiting. So held
+// sessions get at least this part of the rate.
+const heldShare = 4
+
+// Gate limits the connects per second to a target. More urgent connects go first; equally urgent
+// ones go in the order in which they came. A nil Gate is no limit.
+type Gate struct {
+	mu      sync.Mutex
+	limit   *rate.Limiter
+	waiting [turns]list.List // of chan struct{}
+	passed  int              // turns since the last one of a held session
+	timer   *time.Timer      // for the next turn; nil if none is planned
+	spare   bool             // a turn came for which nobody was waiting any more
+}
+
+// NewGate returns the limit of a target's connects per second. It returns nil, which is no limit,
+// for 0.
+func NewGate(perSecond float64) *Gate {
+	if perSecond <= 0 {
+		return nil
+	}
+	return &Gate{limit: rate.NewLimiter(rate.Limit(perSecond), burst(perSecond))}
+}
+
+// burst returns how many connects may be made at once.
+func burst(perSecond float64) int { return max(1, int(perSecond)) }
+
+// Set changes the limit.
+func (g *Gate) Set(perSecond float64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.limit.SetLimit(rate.Limit(perSecond))
+	g.limit.SetBurst(burst(perSecond))
+	if g.timer != nil && g.timer.Stop() { // it was planned with the limit before
+		g.timer = nil
+		g.plan()
+	}
+}
+
+// Limit returns the connects per second.
+func (g *Gate) Limit() float64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return float64(g.limit.Limit())
+}
+
+// Waiting returns how many connects of each turn are waiting.
+func (g *Gate) Waiting() (n [turns]int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for t := range g.waiting {
+		n[t] = g.waiting[t].Len()
+	}
+	return n
+}
+
+// Wait waits for a turn. If ctx is done first, the error says what was waiting. This is a fault of
+// our own side.
+func (g *Gate) Wait(ctx context.Context, turn Turn) error {
+	if g == nil {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	came, element := g.join(turn)
+	if came == nil {
+		return nil
+	}
+	select {
+	case <-came:
+		return nil
+	case <-ctx.Done():
+	}
+	ahead := g.Waiting()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	select {
+	case <-came: // at the same moment
+		g.spare = true
+		g.plan()
+	default:
+		g.waiting[turn].Remove(element)
+	}
+	return &NoTurnError{Limit: float64(g.limit.Limit()), Runs: ahead[TurnRun], Held: ahead[TurnHeld] + ahead[TurnReader], cause: ctx.Err()}
+}
+
+// join takes a turn at once, or waits for one: then it returns a channel that is closed when the turn
+// has come.
+func (g *Gate) join(turn Turn) (came chan struct{}, element *list.Element) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.timer == nil {
+		if g.spare || g.limit.Allow() {
+			g.spare = false
+			return nil, nil
+		}
+	}
+	came = make(chan struct{})
+	element = g.waiting[turn].PushBack(came)
+	g.plan()
+	return came, element
+}
+
+// plan plans the next turn if somebody waits for it. The caller holds the lock.
+func (g *Gate) plan() {
+	if g.timer != nil || g.next() == nil {
+		return
+	}
+	wait := time.Duration(0)
+	if !g.spare {
+		wait = g.limit.Reserve().Delay()
+	}
+	g.spare = false
+	g.timer = time.AfterFunc(wait, g.turn)
+}
+
+// turn gives the turn that has come to the most urgent connect.
+func (g *Gate) turn() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.timer = nil
+	if queue := g.next(); queue != nil {
+		if queue == &g.waiting[TurnHeld] {
+			g.passed = 0
+		} else {
+			g.passed++
+		}
+		close(queue.Remove(queue.Front()).(chan struct{}))
+	} else {
+		g.spare = true
+	}
+	g.plan()
+}
+
+// next returns the queue whose turn is next, or nil if nobody waits.
+func (g *Gate) next() *list.List {
+	if held := &g.waiting[TurnHeld]; held.Len() > 0 && g.passed >= heldShare-1 {
+		return held
+	}
+	for t := range g.waiting {
+		if g.waiting[t].Len() > 0 {
+			return &g.waiting[t]
+		}
+	}
+	return nil
+}
+
+// NoTurnError says that the connect rate limit of a target let a connect wait for too long.
+type NoTurnError struct {
+	// Limit is the number of connects per second.
+	Limit float64
+	// Runs and Held count what was waiting: connects of periodic runs, and of held sessions and
+	// readers.
+	Runs, Held int
+	cause      error
+}
+
+// Error implements error.
+func (e *NoTurnError) Error() string {
+	return fmt.Sprintf("no connect within the time allowed: connect_rate allows %g a second, and %d of periodic probes and %d of held sessions were waiting: raise connect_rate, or lengthen the intervals (see `pingreq config check`)",
+		e.Limit, e.Runs, e.Held)
+}
+
+// Unwrap returns the error of the context.
+func (e *NoTurnError) Unwrap() error { return e.cause }
