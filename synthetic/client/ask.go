@@ -106,6 +106,28 @@ func Ping(s *mqtt.Session) (time.Time, error) {
 	}
 }
 
+// Answers reports whether the broker answers a PINGREQ before the given time. The error is the end of
+// the session, also if the PINGRESP was overdue before that time.
+func Answers(s *mqtt.Session, until time.Time) (bool, error) {
+	if err := s.Ping(); err != nil {
+		return false, err
+	}
+	for {
+		e, err := s.Await(until, func(e *mqtt.Event) bool { return e.Kind == mqtt.Pong })
+		switch {
+		case err != nil:
+			return false, err
+		case e.Kind == mqtt.Interrupted:
+			return false, synthetic.ErrStopped
+		case e.Kind == mqtt.Due:
+			return false, nil
+		}
+		if _, waiting := s.Unanswered(); !waiting {
+			return true, nil
+		}
+	}
+}
+
 // PingTime returns how long the PINGRESP to a PINGREQ may take with a profile.
 func PingTime(p synthetic.Profile) time.Duration {
 	return max(p.Ping.Timeout, 10*time.Second) + time.Second

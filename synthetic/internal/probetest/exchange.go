@@ -23,8 +23,13 @@ type Exchange struct {
 	// Fate returns when and how often message n (from 0) is delivered. Nil delivers each message at
 	// once and once.
 	Fate func(n int) (after time.Duration, times int)
+	// Stop is how long the broker does nothing from its message StopAt (from 1) on, as a stopped
+	// process. 0: it never stops.
+	Stop   time.Duration
+	StopAt int
 
 	mu         sync.Mutex
+	stopped    time.Time // until when
 	subscriber *lab.Conn
 	n          int
 	late       sync.WaitGroup
@@ -38,6 +43,9 @@ func (x *Exchange) Serve(c *lab.Conn) error {
 	defer x.late.Wait()
 	for {
 		p, err := c.ReadPacket()
+		if err == nil {
+			err = x.rest(c, p.Type())
+		}
 		if err != nil {
 			return err
 		}
@@ -72,6 +80,20 @@ func (x *Exchange) Serve(c *lab.Conn) error {
 			return err
 		}
 	}
+}
+
+// rest waits while the broker is stopped.
+func (x *Exchange) rest(c *lab.Conn, t lab.PacketType) error {
+	x.mu.Lock()
+	if x.Stop > 0 && t == lab.PUBLISH && x.n+1 >= x.StopAt && x.stopped.IsZero() {
+		x.stopped = time.Now().Add(x.Stop)
+	}
+	wait := time.Until(x.stopped)
+	x.mu.Unlock()
+	if wait <= 0 {
+		return nil
+	}
+	return c.Sleep(wait)
 }
 
 func (x *Exchange) deliver(topic, payload []byte) {

@@ -279,3 +279,57 @@ func TestResumeOptions(t *testing.T) {
 		t.Errorf("a session that expires while the client is away: %v", faults)
 	}
 }
+
+// muffled is a connection from which nothing arrives after the first packet, as from a broker that is
+// stopped.
+type muffled struct {
+	net.Conn
+	came bool
+}
+
+// Read implements net.Conn.
+func (c *muffled) Read(p []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(p)
+		if err != nil || !c.came {
+			c.came = true
+			return n, err
+		}
+	}
+}
+
+// TestResumeStopped has a broker that accepts the client that comes back, and is then stopped. That
+// the messages do not arrive shows nothing about them.
+func TestResumeStopped(t *testing.T) {
+	for name, tt := range map[string]struct {
+		timeout time.Duration
+		want    string
+	}{
+		"no time left":        {18 * time.Second, "inconclusive"},
+		"time for a PINGRESP": {2 * time.Minute, "failure pingresp_timeout"},
+	} {
+		probetest.Virtually(t, name, func(t *testing.T, v mqtt.Version) {
+			_, env := probetest.BrokerEnv(t, lab.BrokerOptions{})
+			dial, n := env.Dial, 0
+			env.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := dial(ctx, network, address)
+				last := 3 // the client, the publisher, and the client again
+				if v == mqtt.V311 {
+					last++ // a clean session comes first
+				}
+				if n++; n == last && err == nil {
+					return &muffled{Conn: conn}, nil
+				}
+				return conn, err
+			}
+			profile := probetest.ProfileWith(30*time.Second, v)
+			p := probetest.Build(t, Kind(), env, profile, func(o any) { o.(*Options).DeliveryTimeout = 10 * time.Second })
+			ctx, cancel := context.WithTimeout(t.Context(), tt.timeout)
+			defer cancel()
+			r := probetest.Once(t, ctx, p).Last(t)
+			if got := probetest.VerdictOf(r); got != tt.want {
+				t.Errorf("%s, want %s: %s", got, tt.want, r.Detail)
+			}
+		})
+	}
+}

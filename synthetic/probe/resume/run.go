@@ -232,7 +232,24 @@ func (x *run) receive(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return client.ContextError(ctx)
 	}
+	if end == nil && x.tally.Incomplete() {
+		return x.checkServed(ctx)
+	}
 	return end
+}
+
+// checkServed returns an error if the broker does not answer a PINGREQ. Then messages that are missing
+// are not lost.
+func (x *run) checkServed(ctx context.Context) error {
+	until := time.Now().Add(x.returned.PingTimeout() + time.Second)
+	if dl, ok := ctx.Deadline(); ok {
+		until = dl.Add(-client.CleanUpTime)
+	}
+	answered, err := client.Answers(x.returned, until)
+	if err == nil && !answered {
+		err = errors.New("messages are missing, but the broker does not answer a PINGREQ either, so it is stopped or stuck, or the path is cut: the run had no time left to tell which")
+	}
+	return err
 }
 
 // conclude sets the outcome from what happened to the messages. err is why the run has no verdict,

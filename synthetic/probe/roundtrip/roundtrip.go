@@ -119,10 +119,11 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 	over := make(chan struct{})
 	var subErr error
 	var receiver guard.Group
-	receiver.Go(func() {
+	receive := func() {
 		defer close(over)
 		subErr = t.Receive(sub)
-	})
+	}
+	receiver.Go(receive)
 	defer context.AfterFunc(ctx, sub.Interrupt)()
 	supported, shortened := 0, false
 	for _, q := range p.opts.QoS {
@@ -140,11 +141,24 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 		}
 		t.Await(deadline, over)
 	}
+	stopped := false
+	if t.Incomplete() && ctx.Err() == nil {
+		sub.Interrupt()
+		receiver.Wait()
+		if subErr == nil && err == nil {
+			stopped, subErr, err = unanswered(sub, pub, end)
+		}
+		over = make(chan struct{})
+		receiver.Go(receive) // what arrives meanwhile is late
+	}
 	t.Await(end, over)
 	sub.Interrupt()
 	receiver.Wait()
 	t.Report(p.m, r)
 	switch {
+	case stopped && r.Reason() == string(disconnect.MessageLost):
+		r.Conclude(errors.New("messages are missing, but the broker does not answer a PINGREQ either, so it is stopped or stuck, or the path is cut: the run had no time left to tell which"))
+		r.Finding = ""
 	case err != nil && shortened && timedOut(err):
 		// Waiting for messages that were lost left too little time for the acknowledgement. That it
 		// is missing proves nothing.
@@ -170,6 +184,17 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 func (p *probe) clean(o *mqtt.Options) {
 	client.Clean(o)
 	client.Expect(o, len(p.opts.QoS)*p.opts.Messages, p.opts.Size)
+}
+
+// unanswered reports whether a broker leaves our PINGREQ unanswered until the given time. If messages
+// are missing then, this does not show that they are lost. The errors are the ends of the sessions.
+func unanswered(sub, pub *mqtt.Session, until time.Time) (silent bool, subErr, pubErr error) {
+	ok, subErr := client.Answers(sub, until)
+	if subErr != nil || !ok {
+		return true, subErr, nil
+	}
+	ok, pubErr = client.Answers(pub, until)
+	return !ok, nil, pubErr
 }
 
 // concludeReceiver sets the outcome from an error of the subscriber, and names its target if it is
