@@ -314,9 +314,14 @@ func (x *run) detected(ctx context.Context, t time.Duration) error {
 	if err := x.disturbance(); err != nil {
 		return err
 	}
+	cut := x.pathCut(t)
+	if cut == "" && (t < x.limits.early || x.twin.Ended() != nil) {
+		if err := x.confirmEarly(ctx); err != nil {
+			return err
+		}
+	}
 	ratio := t.Seconds() / x.keepalive.Seconds()
 	noticed := fmt.Sprintf("the broker noticed after %s, %.2f × the keepalive of %s", synthetic.FormatDuration(t), ratio, x.keepalive)
-	cut := x.pathCut(t)
 	switch {
 	case cut != "":
 		x.verdict(verdictPathCut, "%s, but %s was cut too: the path ends idle connections", noticed, cut)
@@ -358,6 +363,39 @@ func (x *run) awaitAftermath(ctx context.Context, t time.Duration) error {
 	return nil
 }
 
+// earlyAftermath is how long an early detection is watched for another cause. Some brokers need
+// seconds to end all connections when they stop.
+const earlyAftermath = 8 * time.Second
+
+// confirmEarly returns an error if something other than the keepalive may have made the broker end
+// the victim's connection: if the broker ends the others too, or no longer serves them.
+func (x *run) confirmEarly(ctx context.Context) error {
+	timer := time.NewTimer(earlyAftermath)
+	defer timer.Stop()
+	select {
+	case <-x.observer.Done():
+	case <-timer.C:
+	case <-ctx.Done():
+		return client.ContextError(ctx)
+	}
+	if err := x.disturbance(); err != nil {
+		return err
+	}
+	for _, m := range []*client.Member{x.observer, x.twin} {
+		if m.Ended() != nil { // the twin: it is judged elsewhere
+			continue
+		}
+		s := m.Stop()
+		stop := context.AfterFunc(ctx, s.Interrupt)
+		_, err := client.Ping(s)
+		stop()
+		if err != nil {
+			return fmt.Errorf("the broker ended the victim's connection early, but then the %s was no longer served either, so the keepalive need not be the cause: %w", m.Role, err)
+		}
+	}
+	return nil
+}
+
 // disturbance returns an error if something disturbed the run, so that it is inconclusive in spite
 // of a verdict.
 func (x *run) disturbance() error {
@@ -374,8 +412,16 @@ func (x *run) disturbance() error {
 			return x.helperLost(m)
 		}
 	}
+	// A path cuts connections that were idle for different times at different moments.
+	if twin, idler := x.twin.Ended(), x.idler.Ended(); twin != nil && idler != nil && twin.Time.Sub(idler.Time).Abs() < sameMoment &&
+		twin.LastSent.Sub(idler.LastSent).Abs() > sameMoment {
+		return fmt.Errorf("two connections ended at the same moment, although they had been idle for different times, so a part of the broker or of the path restarted: %s", twin)
+	}
 	return nil
 }
+
+// sameMoment is how far apart two ends with one cause may be.
+const sameMoment = time.Second
 
 // pathCut describes a connection that only the path can have cut, after it had idled for no longer
 // than the victim, t. It returns "" if there is none.
