@@ -74,7 +74,8 @@ type Broker struct {
 	name    string
 	table   *table
 	options Options
-	set     *dialect // from the options; nil = find it
+	late    func(since time.Time) time.Duration // see Fleet; may be nil
+	set     *dialect                            // from the options; nil = find it
 
 	mu         sync.Mutex
 	epoch      time.Time // just before the first time that is passed in

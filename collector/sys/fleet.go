@@ -19,6 +19,10 @@ import (
 // Fleet exports what the brokers of all targets publish. Its methods may be called from many
 // goroutines.
 type Fleet struct {
+	// Late returns the longest delay of our own side since a time. It is set before Add. Nil means
+	// that nobody watches it.
+	Late func(since time.Time) time.Duration
+
 	table                                               *table
 	old                                                 []OldName // sorted by name
 	info, value, state, lastUpdate, unparsed, discarded int       // families
@@ -72,6 +76,7 @@ func (f *Fleet) Add(name string, o Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("$SYS of target %s: %w", name, err)
 	}
+	t.late = f.Late
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if known := f.targets[name]; known != nil && known.options == t.options {
@@ -135,7 +140,7 @@ func (g *gathering) target(t *Broker, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	v := t.look(now)
-	state, _ := t.status(&v)
+	state, _ := t.judge(&v)
 	name := pair(labelTarget, t.name)
 	own := []*dto.LabelPair{name}
 	for _, s := range States() {

@@ -177,6 +177,25 @@ func (t *Broker) shows(e *entry, v *view) bool {
 	return e.valid && slices.Contains(v.nodes, e.node) && (t.dialect == nil || !t.dialect.Repeats || e.fresh(v.now))
 }
 
+// judge is status, unless only a delay of our own side made the values old. Then it is not known
+// whether the broker still publishes.
+func (t *Broker) judge(v *view) (State, string) {
+	state, reason := t.status(v)
+	if t.late == nil || state != Stale && state != Refused || t.state != Subscribing {
+		return state, reason
+	}
+	since := t.epoch.Add(t.since)
+	if t.lastUpdate.After(since) {
+		since = t.lastUpdate
+	}
+	late := t.late(since)
+	before := t.look(t.epoch.Add(v.now - late))
+	if was, _ := t.status(&before); was == state {
+		return state, reason
+	}
+	return Subscribing, fmt.Sprintf("Our own side was %s late, so it is not known whether the broker still publishes.", late.Round(time.Second))
+}
+
 // status returns the state, and a sentence that explains it if necessary.
 func (t *Broker) status(v *view) (State, string) {
 	if t.state != Subscribing {
@@ -210,7 +229,7 @@ func (t *Broker) Status(at time.Time) Status {
 	defer t.mu.Unlock()
 	v := t.look(at)
 	s := Status{LastUpdate: t.lastUpdate}
-	s.State, s.Reason = t.status(&v)
+	s.State, s.Reason = t.judge(&v)
 	if t.dialect != nil {
 		s.Dialect = t.dialect.Name
 	}

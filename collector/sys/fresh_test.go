@@ -159,6 +159,61 @@ func TestSilence(t *testing.T) {
 	})
 }
 
+// TestOwnDelay freezes our own side for five minutes. That nothing came says nothing about the broker,
+// until it has had time to publish again.
+func TestOwnDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet := newTestFleet(t, false)
+		var late time.Duration
+		var ended time.Time
+		fleet.Late = func(since time.Time) time.Duration {
+			if ended.After(since) {
+				return late
+			}
+			return 0
+		}
+		x, silent := subscribed(t, fleet, "plant", Options{}), subscribed(t, fleet, "silent", Options{})
+		for range 4 {
+			hear(x, false, "$SYS/broker/uptime=5 seconds", "$SYS/broker/version=mosquitto version 2.0.11")
+			time.Sleep(10 * time.Second)
+		}
+		time.Sleep(5 * time.Minute)
+		wantState(t, x, Stale)
+		wantState(t, silent, Refused)
+		late, ended = 5*time.Minute, time.Now()
+		wantState(t, x, Subscribing)
+		wantState(t, silent, Subscribing)
+		if s := x.Status(time.Now()); !strings.Contains(s.Reason, "Our own side") {
+			t.Errorf("reason %q", s.Reason)
+		}
+		if got := exported(t, fleet, "mqtt_broker_uptime_seconds"); got != 0 {
+			t.Errorf("%d old values are exported", got)
+		}
+		time.Sleep(30 * time.Second) // three intervals since the last message
+		wantState(t, x, Stale)
+		wantState(t, silent, Subscribing)
+		time.Sleep(2 * time.Minute)
+		wantState(t, silent, Refused)
+		hear(x, false, "$SYS/broker/uptime=400 seconds")
+		wantState(t, x, Fresh)
+	})
+}
+
+// exported returns how many series of a metric are exported.
+func exported(t *testing.T, fleet *Fleet, metric string) (n int) {
+	t.Helper()
+	families, err := fleet.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == metric {
+			n += len(f.Metric)
+		}
+	}
+	return n
+}
+
 // TestUnknownBroker publishes topics that are in no table.
 func TestUnknownBroker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

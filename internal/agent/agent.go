@@ -80,6 +80,7 @@ func New(o Options) (*Agent, error) {
 	if a.fleet, err = sys.NewFleet(a.registry, o.Config.Agent.OldNames); err != nil {
 		return nil, err
 	}
+	a.fleet.Late = a.state.late.Since
 	a.clients = events.New()
 	if err := a.registry.Register(a.clients); err != nil {
 		return nil, err
