@@ -229,6 +229,39 @@ func TestForbiddenImports(t *testing.T) {
 	}
 }
 
+// TestForeignImports keeps brokers and ready-made clients out of what serves. `pingreq demo` is a
+// command of the same program, so its broker is linked in, but nothing else may use it.
+func TestForeignImports(t *testing.T) {
+	may := map[string][]string{ // by the beginning of the import path
+		"github.com/mochi-mqtt/server/v2":             {"internal/demo", "test/lab/mochi"},
+		"github.com/eclipse/paho.golang/packets":      {"synthetic/mqtt"},
+		"github.com/eclipse/paho.mqtt.golang/packets": {"synthetic/mqtt"},
+		"github.com/eclipse/paho.":                    {}, // the clients: tests only
+	}
+	seen := map[string]bool{}
+	for _, p := range graph(t, "linux") {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		for _, imported := range p.Imports {
+			longest := ""
+			for path := range may {
+				if strings.HasPrefix(imported, path) && len(path) > len(longest) {
+					longest = path
+				}
+			}
+			if longest == "" {
+				continue
+			}
+			seen[longest] = true
+			if !slices.Contains(may[longest], name) {
+				t.Errorf("package %s must not import %s", name, imported)
+			}
+		}
+	}
+	if len(seen) != 3 {
+		t.Errorf("only %v are imported: is this test up to date?", seen)
+	}
+}
+
 // TestDependenciesAreJustified compares the direct dependencies with the table in CONTRIBUTING.md.
 func TestDependenciesAreJustified(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "mod", "edit", "-json").Output()
