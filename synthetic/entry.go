@@ -57,7 +57,7 @@ func NewJob(e Entry, env Env) (Job, error) {
 		env.Turn = TurnHeld
 	}
 	for slot := range e.Sessions() {
-		env.Slot, env.Open = slot, &mqtt.Open{}
+		env.Slot, env.Open = slot, mqtt.NewOpen()
 		p, err := e.Kind.New(env, &e.Profile, e.Options)
 		if err != nil {
 			return j, fmt.Errorf("probe %s: %w", e.ID, err)

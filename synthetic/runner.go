@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,15 +40,43 @@ type Runner struct {
 	cancel context.CancelFunc
 	all    sync.WaitGroup
 
-	mu   sync.Mutex
-	jobs map[Identity]*running
+	mu    sync.Mutex
+	jobs  map[Identity]*running
+	hurry *time.Timer // set by Hurry
 }
 
-// running is a job that runs now.
+// running is a job that runs now, or that is being stopped.
 type running struct {
+	id     Identity
 	cancel context.CancelFunc
 	done   sync.WaitGroup
+	open   []*mqtt.Open
 }
+
+// shut closes the sockets of a job at once.
+func (r *running) shut() {
+	for _, o := range r.open {
+		o.Shut()
+	}
+}
+
+// end waits until a job has ended. If that takes longer than farewell, it closes the job's sockets.
+// It logs which sessions may have stayed at the broker.
+func (r *running) end(log *slog.Logger) {
+	defer time.AfterFunc(farewell, r.shut).Stop()
+	r.done.Wait()
+	var left []string
+	for _, o := range r.open {
+		left = append(left, o.Left()...)
+	}
+	if len(left) > 0 {
+		log.Warn("stopped without ending all sessions: the broker may keep them until they expire, or until the next start", "target", r.id.Target,
+			"probe", r.id.Probe, "profile", r.id.Profile, "sessions", len(left), "first", left[0])
+	}
+}
+
+// farewell is how long probes may take to end their connections in order.
+const farewell = 3 * time.Second
 
 // noWatch is used if NewRunner gets no Watch.
 type noWatch struct{}
@@ -78,7 +108,7 @@ func (r *Runner) Start(j Job) error {
 		return fmt.Errorf("probe %s is already running", j.ID)
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
-	run := &running{cancel: cancel}
+	run := &running{id: j.ID, cancel: cancel, open: j.open}
 	r.jobs[j.ID] = run
 	for slot, p := range j.Probes {
 		run.done.Go(func() {
@@ -92,29 +122,49 @@ func (r *Runner) Start(j Job) error {
 	return nil
 }
 
-// Stop stops a job and waits until it has ended its connections in order.
+// Stop stops a job and waits until it has ended its connections in order. After three seconds it
+// closes those that are still open.
 func (r *Runner) Stop(id Identity) {
 	r.mu.Lock()
 	run := r.jobs[id]
-	delete(r.jobs, id)
 	r.mu.Unlock()
 	if run != nil {
 		run.cancel()
-		run.done.Wait()
+		run.end(r.log)
+		r.mu.Lock()
+		delete(r.jobs, id)
+		r.mu.Unlock()
 	}
+}
+
+// Hurry stops all jobs, also those that Stop waits for, and closes what is still open three seconds
+// later. Close does the same and waits.
+func (r *Runner) Hurry() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cancel()
+	if r.hurry != nil {
+		return
+	}
+	r.hurry = time.AfterFunc(farewell, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, run := range r.jobs {
+			run.shut()
+		}
+	})
 }
 
 // Close stops all jobs at the same time and waits for them.
 func (r *Runner) Close() {
+	r.Hurry()
 	r.mu.Lock()
-	r.cancel()
-	jobs := r.jobs
-	r.jobs = map[Identity]*running{}
+	jobs := slices.Collect(maps.Values(r.jobs))
 	r.mu.Unlock()
 	for _, run := range jobs {
-		run.cancel()
-		run.done.Wait()
+		run.end(r.log)
 	}
+	r.hurry.Stop()
 	r.all.Wait()
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/promslog"
@@ -53,11 +54,49 @@ type exitError int
 // Error implements error.
 func (e exitError) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
-// run is the whole program.
+// run is the whole program. If its output could not be written, it fails, whatever the command
+// found: who reads half a result must not take it for a whole one.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
+	out := &output{Writer: stdout}
+	code := runCommand(ctx, args, env, out, stderr)
+	if out.err == nil {
+		return code
+	}
+	if !out.told {
+		fmt.Fprintf(stderr, "pingreq: the output could not be written: %s\n", out.err)
+	}
+	return exitFailure
+}
+
+// output is standard output. It keeps its first error.
+type output struct {
+	io.Writer
+	err  error
+	told bool // a command has printed the error
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+// helpWriter is an output for kingpin, which panics if it cannot write.
+type helpWriter struct{ *output }
+
+// Write implements io.Writer.
+func (h helpWriter) Write(p []byte) (int, error) {
+	_, _ = h.output.Write(p)
+	return len(p), nil
+}
+
+func runCommand(ctx context.Context, args, env []string, stdout *output, stderr io.Writer) int {
 	app := kingpin.New("pingreq", "Watches MQTT connections with synthetic clients and reports why they fail.")
 	app.HelpFlag.Short('h')
-	app.UsageWriter(stdout)
+	app.UsageWriter(helpWriter{stdout})
 	app.ErrorWriter(stderr)
 	exit := -1
 	app.Terminate(func(code int) { exit = code })
@@ -94,6 +133,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	case errors.As(err, &hinted):
 		fmt.Fprintln(stderr, config.Message(fmt.Sprintf("pingreq %s: %s", name, hinted.problem), hinted.hint))
 	default:
+		stdout.told = stdout.err != nil && strings.Contains(err.Error(), stdout.err.Error())
 		fmt.Fprintf(stderr, "pingreq %s: %s\n", name, err)
 	}
 	if errors.As(err, &usage) {

@@ -3,20 +3,33 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/prometheus/common/version"
 )
+
+// stopLimit is how long the program may take to stop after a signal. Everything has shorter limits of
+// its own, so this one is the last resort.
+const stopLimit = 4800 * time.Millisecond
 
 func main() {
 	if version.Version == "" { // the linker sets it in releases
 		version.Version = "devel"
 	}
+	// A reader of our output that ends must not end us: the write returns an error instead.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second signal ends the program at once.
-	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() {
+		stop() // a second signal ends the program at once
+		time.AfterFunc(stopLimit, func() {
+			fmt.Fprintln(os.Stderr, "pingreq: some parts did not stop in time and were cut off: please report this with the log")
+			os.Exit(1)
+		})
+	})
 	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)

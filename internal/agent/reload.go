@@ -46,8 +46,8 @@ func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 	defer close(a.stopped)
 	x := &running{Agent: a, ctx: ctx, views: append(synthetic.Sinks{a.board}, more...)}
 	x.runner = synthetic.NewRunner(synthetic.Sinks{a.probes, x.views}, a.self, a.state.late, a.log)
-	defer x.runner.Close()
-	defer x.stopReaders()
+	defer x.stop()
+	defer context.AfterFunc(ctx, x.runner.Hurry)() // also while a reload waits for probes
 	a.warnOfCost(a.state.cfg)
 	if err := x.start(a.state.plan); err != nil {
 		return err
@@ -253,6 +253,14 @@ func (x *running) startReaders(s *state) error {
 		s.readers[name] = b
 	}
 	return errors.Join(errs...)
+}
+
+// stop stops the probes and the readers, all at the same time.
+func (x *running) stop() {
+	var all sync.WaitGroup
+	all.Go(x.runner.Close)
+	all.Go(x.stopReaders)
+	all.Wait()
 }
 
 // stopReaders stops all readers, all at the same time.

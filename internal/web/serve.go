@@ -20,11 +20,11 @@ const (
 	writeTimeout      = 2 * time.Minute
 	idleTimeout       = 2 * time.Minute
 	// stopTimeout is the longest wait for running requests when the agent stops.
-	stopTimeout = 5 * time.Second
+	stopTimeout = 3 * time.Second
 )
 
 // Serve serves the handler on the addresses of flags until ctx is done. The web configuration file
-// sets TLS and basic authentication. When ctx is done, Serve waits up to 5 seconds for running
+// sets TLS and basic authentication. When ctx is done, Serve waits up to 3 seconds for running
 // requests and returns nil. The error says which address cannot be served and why.
 func Serve(ctx context.Context, handler http.Handler, flags *toolkit.FlagConfig, logger *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)

@@ -232,13 +232,18 @@ func (c *Client) Finish(s *mqtt.Session, role string) {
 // clean session. This is the only way to end a 3.1.1 session without Clean Session, or a session
 // whose connection broke. A broker that has not yet noticed the broken connection may refuse the
 // new one at first. NATS closes the client of a second takeover within a second. Settle therefore
-// tries again, for at most 3 s.
+// tries again, for at most 3 s. If the agent has no time left, it stops at once.
 func (c *Client) Settle(role string) {
 	if !c.hasLeftover(role) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(c.Env.Open.Context(), 3*time.Second)
 	defer cancel()
+	defer func() {
+		if c.hasLeftover(role) {
+			c.Env.Open.Leave(c.ClientID(role))
+		}
+	}()
 	for {
 		s, err := c.connect(ctx, role, synthetic.TurnRun, Clean) // there is little time
 		if err == nil {
