@@ -148,6 +148,7 @@ backend none
 		"twins-ejabberd": login(at(ejabberd.URL)),
 		"disabled":       known(at(managed.URL), lab.DynsecUser, lab.DynsecPassword).when(func() { managed.DisableUser(lab.DynsecUser) }),
 
+		"floods":    scripted(lab.Pour(byte(lab.PINGRESP)<<4, 0)),
 		"says-0x82": scripted(lab.Disconnects(0xe0, 1, 0x82)),
 		"says-0x83": scripted(lab.Disconnects(0xe0, 1, 0x83)),
 		"says-0x97": scripted(lab.Disconnects(0xe0, 1, 0x97)),

@@ -136,6 +136,7 @@ var faults = []fault{
 	{"rate_or_quota", "server", "disconnect_packet", "established", "DISCONNECT 0x97, quota exceeded", held, "says-0x97", ""},
 
 	{"protocol_error", "server", "local", "mqtt", "the port speaks HTTP", connects, "mqtt-to-http", ""},
+	{"flood", "server", "local", "established", "the broker sends PINGRESP without end", held, "floods", ""},
 	{"protocol_error", "server", "disconnect_packet", "established", "the broker reports an error of ours, DISCONNECT 0x82", held, "says-0x82", ""},
 
 	{"not_supported", "server", "connack", "mqtt", "NATS speaks only MQTT 3.1.1", connects, "mqtt5-to-nats", ""},
