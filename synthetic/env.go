@@ -40,6 +40,9 @@ type Env struct {
 	// IDs lends client identifiers from fixed pools. All probes of the agent share it. Nil means
 	// that no other probe uses a pool.
 	IDs *IDPools
+	// Sockets limits the file descriptors of all clients of the agent. All probes of the agent share
+	// it. Nil means no limit.
+	Sockets *mqtt.Sockets
 	// Dial replaces the network in tests. Nil means the network.
 	Dial mqtt.DialFunc
 	// Other returns another target and its gate by name, for probes that use two targets. Nil means

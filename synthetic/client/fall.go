@@ -42,6 +42,8 @@ type Fallen struct {
 	// firstTime is true if the session before fell in another mode, or if this is the first one.
 	firstTime bool
 	fault     *netfault.Fault // nil in mode silent
+	// copy is the file descriptor with which the fault holds the socket.
+	copy *mqtt.Lease
 }
 
 // ExpectedMode returns the mode in which the next session will probably fall.
@@ -70,6 +72,11 @@ func (f *Faller) Fall(ctx context.Context, s *mqtt.Session) (*Fallen, error) {
 	}
 	done := &Fallen{Mode: netfault.Silent, Since: last}
 	defer s.FallSilent()
+	if f.mode != string(netfault.Silent) {
+		if done.copy, err = s.Duplicate(); err != nil {
+			return nil, fmt.Errorf("cannot make a client half-open: %w", err)
+		}
+	}
 	switch netfault.Mode(f.mode) {
 	case netfault.Silent:
 	case netfault.Deaf:
@@ -82,6 +89,7 @@ func (f *Faller) Fall(ctx context.Context, s *mqtt.Session) (*Fallen, error) {
 		f.fallBest(ctx, s, done)
 	}
 	if err != nil {
+		done.copy.Release()
 		return nil, fmt.Errorf("cannot make a client half-open: %w (mode auto selects a mode that works)", err)
 	}
 	f.mu.Lock()
@@ -148,8 +156,11 @@ func FallTime(p synthetic.Profile) time.Duration { return PingTime(p) + 6*time.S
 
 // End ends the fallen session. Nothing of it stays at our side or at the broker.
 func (d *Fallen) End(s *mqtt.Session) {
-	if d != nil && d.fault != nil {
-		_ = d.fault.Reset()
+	if d != nil {
+		if d.fault != nil {
+			_ = d.fault.Reset()
+		}
+		d.copy.Release()
 	}
 	s.Abort()
 }

@@ -20,6 +20,9 @@ const (
 	errnoOwnSide // limits and settings of our own machine
 )
 
+// NoDescriptors says that this process may open no more file descriptors, and what to do.
+const NoDescriptors = "no file descriptors left: raise the limit of open files (LimitNOFILE of systemd, ulimit -n of a shell)"
+
 // errnos classifies the error numbers that package syscall has on all systems.
 var errnos = map[syscall.Errno]errnoClass{
 	syscall.ECONNRESET:    errnoReset,
@@ -87,6 +90,12 @@ func fromErrno(o *Observation) (Ending, bool) {
 			return ending(ConnectionRefused, ByServer, FromErrno, detail), true
 		}
 	case errnoOwnSide:
+		switch number {
+		case syscall.EMFILE:
+			detail = NoDescriptors
+		case syscall.ENFILE:
+			detail = "this machine has no file descriptors left: raise fs.file-max"
+		}
 		return ending(Other, ByClient, FromLocal, detail), true
 	}
 	return Ending{}, false

@@ -20,7 +20,7 @@ func fromResolver(o *Observation) (Ending, bool) {
 		return Ending{}, false
 	case strings.Contains(d.Err, syscall.EMFILE.Error()), strings.Contains(d.Err, syscall.ENFILE.Error()):
 		// The resolver keeps only the text of the error of its own socket.
-		return ending(Other, ByClient, FromLocal, "DNS: no file descriptors left for the lookup"), true
+		return ending(Other, ByClient, FromLocal, "DNS: "+NoDescriptors), true
 	case d.IsNotFound:
 		return ending(DNSError, ByNetwork, FromResolver, "DNS: no such host"), true
 	case d.IsTimeout:

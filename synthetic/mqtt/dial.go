@@ -49,6 +49,7 @@ type attempt struct {
 	frames *framer // nil until CONNECT is sent
 	// httpStatus is the HTTP status of a refused websocket upgrade or proxy CONNECT.
 	httpStatus int
+	held       *Lease // the descriptors of the lookup, then of the socket
 }
 
 // leave ends the running phase. The next phase begins at the same moment, so that the phases add up
@@ -68,9 +69,10 @@ func (a *attempt) leave(now time.Time) {
 func (a *attempt) run(ctx context.Context) (s *Session, err error) {
 	conn, err := a.socket(ctx)
 	if err != nil {
+		a.held.Release()
 		return nil, a.fail(ctx, err)
 	}
-	a.stream.wire = &wire{Conn: conn, open: a.o.Open, intake: newIntake(a.o.Inbound, a.o.Paced, time.Now())}
+	a.stream.wire = &wire{Conn: conn, open: a.o.Open, intake: newIntake(a.o.Inbound, a.o.Paced, time.Now()), lease: a.held}
 	a.o.Open.add(a.stream.wire)
 	a.account.Remote = remoteName(conn, a.o.URL)
 	// From here on, the end of ctx sets a deadline in the past on the socket.
@@ -123,6 +125,9 @@ func (a *attempt) socket(ctx context.Context) (net.Conn, error) {
 		dial = d.DialContext
 	}
 	if u.Scheme == "unix" {
+		if err := a.lease(1); err != nil {
+			return nil, err
+		}
 		conn, err := dial(ctx, "unix", u.Path)
 		if err == nil {
 			a.leave(time.Now())
@@ -147,6 +152,9 @@ func (a *attempt) socket(ctx context.Context) (net.Conn, error) {
 	}
 	addrs, err := a.resolve(ctx, hopHost)
 	if err != nil {
+		return nil, err
+	}
+	if err := a.lease(1); err != nil {
 		return nil, err
 	}
 	if a.o.Source.IsValid() {
@@ -187,7 +195,10 @@ func (a *attempt) resolve(ctx context.Context, host string) ([]netip.Addr, error
 		return []netip.Addr{addr}, nil
 	}
 	a.phase = disconnect.PhaseResolve
-	addrs, err := Resolve(ctx, a.o.Resolver, host, a.o.IPFamily)
+	if err := a.lease(lookupSockets); err != nil {
+		return nil, err
+	}
+	addrs, err := resolve(ctx, a.o.Resolver, host, a.o.IPFamily)
 	if err != nil {
 		return nil, err
 	}
@@ -196,9 +207,32 @@ func (a *attempt) resolve(ctx context.Context, host string) ([]netip.Addr, error
 	return addrs, nil
 }
 
-// Resolve looks up the addresses of a host. If family is "ipv4" or "ipv6", it returns only
+// lookupSockets is how many sockets one lookup opens at once, for the two address families.
+const lookupSockets = 2
+
+// lease makes the attempt hold n descriptors of the limit in the options.
+func (a *attempt) lease(n int64) (err error) {
+	if a.held != nil {
+		a.held.keep(n)
+		return nil
+	}
+	a.held, err = a.o.Sockets.take(n)
+	return err
+}
+
+// Resolve looks up the addresses of the host, as [Dial] does.
+func (o *Options) Resolve(ctx context.Context) ([]netip.Addr, error) {
+	l, err := o.Sockets.take(lookupSockets)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Release()
+	return resolve(ctx, o.Resolver, o.URL.Hostname(), o.IPFamily)
+}
+
+// resolve looks up the addresses of a host. If family is "ipv4" or "ipv6", it returns only
 // addresses of that family.
-func Resolve(ctx context.Context, r *net.Resolver, host, family string) ([]netip.Addr, error) {
+func resolve(ctx context.Context, r *net.Resolver, host, family string) ([]netip.Addr, error) {
 	network := map[string]string{"ipv4": "ip4", "ipv6": "ip6"}[family]
 	if network == "" {
 		network = "ip"

@@ -17,6 +17,7 @@ type wire struct {
 	net.Conn
 	open   *Open // where the wire is registered until it is closed; may be nil
 	intake *intake
+	lease  *Lease // the descriptor of the connection; may be nil
 	// A websocket's pump uses the wire concurrently with the session's owner: it reads, and it
 	// answers websocket pings.
 	mu    sync.Mutex
@@ -39,7 +40,9 @@ func (w *wire) SetWriteDeadline(t time.Time) error {
 // Close implements net.Conn.
 func (w *wire) Close() error {
 	w.open.remove(w)
-	return w.Conn.Close()
+	err := w.Conn.Close()
+	w.lease.Release()
+	return err
 }
 
 // wireStats is what passed over a wire.

@@ -115,7 +115,7 @@ func (p *probe) each(ctx context.Context, r *synthetic.Report) {
 		r.Conclude(err)
 		return
 	}
-	addrs, err := mqtt.Resolve(ctx, nil, p.c.URL.Hostname(), o.IPFamily)
+	addrs, err := o.Resolve(ctx)
 	if err != nil { // a normal connect meets the same fault and gives it a reason
 		r.Conclude(p.once(ctx, r, netip.Addr{}))
 		return
