@@ -10,6 +10,7 @@ import (
 
 	"github.com/pingreq/pingreq/internal/agent"
 	"github.com/pingreq/pingreq/internal/config"
+	"github.com/pingreq/pingreq/internal/descriptors"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -99,6 +100,9 @@ func printCost(e environment, cfg *config.Config) error {
 		for _, w := range c.Warnings {
 			fmt.Fprintf(e.stderr, "warning: %s\n", config.Message(w.Problem, w.Hint))
 		}
+	}
+	if problem, hint := descriptors.Own().Warning(cfg.Sockets()); problem != "" {
+		fmt.Fprintf(e.stderr, "warning: %s\n", config.Message(problem, hint))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pingreq/pingreq/internal/config"
+	"github.com/pingreq/pingreq/internal/descriptors"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
@@ -18,13 +19,23 @@ func Plan(cfg *config.Config, late *synthetic.Lateness) ([]synthetic.Job, error)
 
 // shared is what all clients of an agent share, in all its configurations.
 type shared struct {
-	ids    *synthetic.IDPools
-	budget *mqtt.Budget
-	late   *synthetic.Lateness
+	ids     *synthetic.IDPools
+	budget  *mqtt.Budget
+	late    *synthetic.Lateness
+	sockets *mqtt.Sockets
 }
 
 func newShared(late *synthetic.Lateness) shared {
-	return shared{ids: synthetic.NewIDPools(), budget: mqtt.NewBudget(), late: late}
+	return shared{ids: synthetic.NewIDPools(), budget: mqtt.NewBudget(), late: late,
+		sockets: mqtt.NewSockets(descriptors.Own().Sockets)}
+}
+
+// warnDescriptors logs a warning if the configuration needs more descriptors than this process may
+// open.
+func (a *Agent) warnDescriptors(cfg *config.Config) {
+	if problem, hint := descriptors.Own().Warning(cfg.Sockets()); problem != "" {
+		a.log.Warn("configuration", "warning", problem+": "+hint)
+	}
 }
 
 // gates are the connect rate limits of the targets, by name.
@@ -60,7 +71,7 @@ func newClientEnv(cfg *config.Config, g gates, own shared) clientEnv {
 	}
 	return func(t *synthetic.Target, id synthetic.Identity, timeout time.Duration) synthetic.Env {
 		return synthetic.Env{Agent: cfg.Agent.ID, TopicPrefix: cfg.Agent.TopicPrefix, ClientIDPrefix: cfg.Agent.ClientIDPrefix,
-			Identity: id, Target: t, Timeout: timeout, Gate: g[t.Name], IDs: own.ids, Budget: own.budget, Late: own.late.Since, Other: other}
+			Identity: id, Target: t, Timeout: timeout, Gate: g[t.Name], IDs: own.ids, Budget: own.budget, Late: own.late.Since, Sockets: own.sockets, Other: other}
 	}
 }
 

@@ -117,6 +117,7 @@ func (x *running) reload() error {
 		x.log.Warn("configuration", "warning", w.Error())
 	}
 	x.warnOfCost(cfg)
+	x.warnDescriptors(cfg)
 	if cfg.Agent.OldNames != x.state.cfg.Agent.OldNames {
 		x.log.Warn("configuration", "warning", "a reload does not change agent.old_sys_names: restart the agent")
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
 // state is a configuration with everything that is built from it.
@@ -18,6 +19,9 @@ type state struct {
 	env   clientEnv
 	plan  []synthetic.Job
 	specs map[string]*readerSpec // by target
+	// ids and sockets are shared by the clients of all configurations.
+	ids     *synthetic.IDPools
+	sockets *mqtt.Sockets
 
 	readers map[string]*reader // the running readers, by target
 }

@@ -58,8 +58,8 @@ func layers() []layer {
 		{packages: []string{"synthetic/probe/*", "synthetic/internal/rtt"}, may: with(contract, "synthetic/client", "synthetic/message"), tests: []string{"test/lab"}},
 		{packages: []string{"synthetic/probe"}, may: with(contract, "synthetic/probe/*"), tests: []string{"test/lab"}},
 
-		// Small vocabularies that several parts share.
-		{packages: []string{"internal/dialects", "internal/thresholds", "internal/grafana"}, tests: []string{"collector/*"}},
+		// Small things that several parts share.
+		{packages: []string{"internal/dialects", "internal/thresholds", "internal/grafana", "internal/descriptors"}, tests: []string{"collector/*"}},
 
 		// The metrics know reports and events, and no single kind.
 		{packages: []string{"collector/sys", "collector/events"}, may: with(contract, "internal/dialects"), tests: []string{"test/lab"}},
@@ -67,10 +67,10 @@ func layers() []layer {
 
 		// The configuration and the pages know neither a kind nor the metrics.
 		{packages: []string{"internal/config"}, may: with(contract, "internal/dialects"), tests: []string{"synthetic/probe", "synthetic/probe/*"}},
-		{packages: []string{"internal/web"}, may: contract, tests: []string{"collector", "synthetic/probe"}},
+		{packages: []string{"internal/web"}, may: with(contract, "internal/descriptors"), tests: []string{"collector", "synthetic/probe"}},
 
 		// The agent joins them. The commands choose what it is made of.
-		{packages: []string{"internal/agent"}, may: with(slices.Concat(contract, collectors), "synthetic/client", "internal/config", "internal/web", "internal/dialects"),
+		{packages: []string{"internal/agent"}, may: with(slices.Concat(contract, collectors), "synthetic/client", "internal/config", "internal/web", "internal/dialects", "internal/descriptors"),
 			tests: []string{"synthetic/probe"}},
 		{packages: []string{"internal/demo"}, may: engine},
 		{packages: []string{"dashboards/internal/build"}, may: []string{"internal/thresholds", "synthetic/disconnect"}, tests: []string{"internal/grafana"}},
@@ -79,7 +79,7 @@ func layers() []layer {
 			tests: with(slices.Concat(contract, collectors), "synthetic/probe", "dashboards/internal/build", "internal/exported", "internal/thresholds")},
 		{packages: []string{"internal/exported"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/grafana")},
 		{packages: []string{"alerts"}, tests: []string{"internal/exported", "internal/thresholds", "synthetic/probe", "test/lab"}},
-		{packages: []string{"cmd/pingreq"}, may: with(contract, "synthetic/probe", "collector", "internal/agent", "internal/config", "internal/web", "internal/demo",
+		{packages: []string{"cmd/pingreq"}, may: with(contract, "synthetic/probe", "collector", "internal/agent", "internal/config", "internal/web", "internal/demo", "internal/descriptors",
 			"dashboards", "alerts")},
 
 		// What only generates or tests.
