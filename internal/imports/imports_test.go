@@ -67,7 +67,7 @@ func layers() []layer {
 
 		// The configuration and the pages know neither a kind nor the metrics.
 		{packages: []string{"internal/config"}, may: with(contract, "internal/dialects"), tests: []string{"synthetic/probe", "synthetic/probe/*"}},
-		{packages: []string{"internal/web"}, may: with(contract, "internal/descriptors"), tests: []string{"collector", "synthetic/probe"}},
+		{packages: []string{"internal/web"}, may: with(contract, "internal/descriptors"), tests: []string{"collector", "synthetic/probe", "test/lab"}},
 
 		// The agent joins them. The commands choose what it is made of.
 		{packages: []string{"internal/agent"}, may: with(slices.Concat(contract, collectors), "synthetic/client", "internal/config", "internal/web", "internal/dialects", "internal/descriptors"),

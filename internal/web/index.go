@@ -49,8 +49,8 @@ func verdicts() map[synthetic.Outcome]verdict {
 
 // indexHandler shows every probe on one page. The page loads no other files.
 func indexHandler(o Options) http.Handler {
-	page := template.Must(template.New("index").Parse(indexHTML))
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	page, shared := template.Must(template.New("index").Parse(indexHTML)), newPages(1)
+	write := func(w http.ResponseWriter) {
 		data := indexPage{Version: o.Version}
 		var rows []Row
 		if o.Rows != nil {
@@ -74,8 +74,9 @@ func indexHandler(o Options) http.Handler {
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
-		_, _ = b.WriteTo(w) // the reader may have disconnected
-	})
+		_, _ = b.WriteTo(w) // it is recorded, so it cannot fail
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { shared.serve(w, r, "", write) })
 }
 
 // age returns how long ago t was, in the largest unit that fits. It returns "" for the zero time.

@@ -2,10 +2,13 @@ package web
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -176,25 +179,82 @@ func TestStuckReaderHarmsNobody(t *testing.T) {
 	})
 }
 
-// TestScrapesAreBounded starts more stuck scrapes than are allowed.
-func TestScrapesAreBounded(t *testing.T) {
+// TestManyScrapes starts many scrapes of all formats during a gathering. None is refused, and all
+// share what is gathered.
+func TestManyScrapes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &counting{wait: make(chan struct{})}
 		o := testOptions()
 		o.Registry = c
 		h := New(o)
-		for range maxScrapes {
-			go do(h, "GET", "/metrics")
+		const n = 1000
+		status := make(chan int)
+		for i := range n {
+			go func() {
+				accept := []string{"text/plain", "application/openmetrics-text; version=1.0.0", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"}[i%3]
+				path := "/metrics"
+				if i%4 == 0 {
+					path += "?name[]=calls&name[]=" + strconv.Itoa(i)
+				}
+				status <- do(h, "GET", path, "Accept", accept).Code
+			}()
 		}
 		synctest.Wait()
-		if w := do(h, "GET", "/metrics"); w.Code != http.StatusServiceUnavailable {
-			t.Errorf("status %d", w.Code)
-		}
 		if w := do(h, "GET", "/-/healthy"); w.Code != http.StatusOK {
-			t.Errorf("while scrapes are stuck, health has status %d", w.Code)
+			t.Errorf("while scrapes wait, health has status %d", w.Code)
 		}
 		close(c.wait)
+		for range n {
+			if code := <-status; code != http.StatusOK {
+				t.Fatalf("status %d", code)
+			}
+		}
+		// The whole ones share one gathering. Those of parts come one after the other.
+		if calls := c.calls.Load(); calls > 1+n/4 {
+			t.Errorf("gathered %d times", calls)
+		}
 	})
+}
+
+// TestParts scrapes some metrics by their names.
+func TestParts(t *testing.T) {
+	o := testOptions()
+	o.Registry = probeMetrics(t)
+	h := New(o)
+	w := do(h, "GET", "/metrics?name[]=mqtt_probe_success&name[]=mqtt_probe_runs_total")
+	var names []string
+	for line := range strings.Lines(w.Body.String()) {
+		if name, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			names = append(names, strings.Fields(name)[0])
+		}
+	}
+	slices.Sort(names)
+	if want := []string{"mqtt_probe_runs_total", "mqtt_probe_success"}; w.Code != 200 || !slices.Equal(names, want) {
+		t.Errorf("status %d, metrics %q, want %q", w.Code, names, want)
+	}
+}
+
+// TestCompression asks for a page with several values of Accept-Encoding.
+func TestCompression(t *testing.T) {
+	h := New(testOptions())
+	for _, path := range []string{"/metrics", "/"} {
+		plain := do(h, "GET", path).Body.String()
+		for accepted, want := range map[string]string{"": "", "identity": "", "gzip": "gzip", "deflate, GZIP ;q=0.5, br": "gzip", "gzip;q=0": "", "gzip; q=0.0": "", "x-gzip": "", "gzip;q=x": ""} {
+			w := do(h, "GET", path, "Accept-Encoding", accepted)
+			body := io.Reader(w.Body)
+			if w.Header().Get("Content-Encoding") == "gzip" {
+				z, err := gzip.NewReader(body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body = z
+			}
+			got, err := io.ReadAll(body)
+			if err != nil || string(got) != plain || w.Header().Get("Content-Encoding") != want || !slices.Contains(w.Header().Values("Vary"), "Accept-Encoding") {
+				t.Errorf("%s with Accept-Encoding %q: encoding %q, want %q; %d bytes, want %d; error %v", path, accepted, w.Header().Get("Content-Encoding"), want, len(got), len(plain), err)
+			}
+		}
+	}
 }
 
 // TestGatherErrors expects that the metrics without errors are served, and that errors are logged

@@ -11,14 +11,19 @@ import (
 
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/pingreq/pingreq/internal/descriptors"
 )
 
-// Limits of a request. The largest scrape over a slow line stays within them.
+// Limits of a connection. [patient] has those of an answer.
 const (
-	readHeaderTimeout = 10 * time.Second
-	readTimeout       = 30 * time.Second
-	writeTimeout      = 2 * time.Minute
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
+	// maxHeader is the largest header of a request, in bytes.
+	maxHeader = 32 << 10
+	// maxStreams is how many requests may share an HTTP/2 connection at the same time.
+	maxStreams = 8
 	// stopTimeout is the longest wait for running requests when the agent stops.
 	stopTimeout = 3 * time.Second
 )
@@ -28,8 +33,9 @@ const (
 // requests and returns nil. The error says which address cannot be served and why.
 func Serve(ctx context.Context, handler http.Handler, flags *toolkit.FlagConfig, logger *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
+	all := newVisitors(descriptors.Own().Pages, logger)
 	for _, listener := range listeners(flags) {
-		start(ctx, group, listener.name, handler, logger, func(server *http.Server) error {
+		start(ctx, group, listener.name, newServer(handler, all, logger), logger, func(server *http.Server) error {
 			return toolkit.ListenAndServe(server, &listener.flags, logger)
 		})
 	}
@@ -40,20 +46,29 @@ func Serve(ctx context.Context, handler http.Handler, flags *toolkit.FlagConfig,
 // and fails like [Serve].
 func ServeListener(ctx context.Context, handler http.Handler, l net.Listener, logger *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
-	start(ctx, group, l.Addr().String(), handler, logger, func(server *http.Server) error { return server.Serve(l) })
+	server := newServer(handler, newVisitors(descriptors.Own().Pages, logger), logger)
+	start(ctx, group, l.Addr().String(), server, logger, func(server *http.Server) error { return server.Serve(l) })
 	return group.Wait()
 }
 
-// start adds a server to the group.
-func start(ctx context.Context, group *errgroup.Group, name string, handler http.Handler, logger *slog.Logger, serve func(*http.Server) error) {
-	server := &http.Server{
+// newServer returns a server of the handler. Its connections are among all.
+func newServer(handler http.Handler, all *visitors, logger *slog.Logger) *http.Server {
+	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
+		WriteTimeout:      answerTimeout,
 		IdleTimeout:       idleTimeout,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+		MaxHeaderBytes:    maxHeader,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, WriteByteTimeout: progressTimeout},
+		ConnContext:       all.enter,
+		ConnState:         all.changed,
+		ErrorLog:          newSparseLog(logger, slog.LevelWarn),
 	}
+}
+
+// start adds a server to the group.
+func start(ctx context.Context, group *errgroup.Group, name string, server *http.Server, logger *slog.Logger, serve func(*http.Server) error) {
 	group.Go(func() error {
 		err := serve(server)
 		if errors.Is(err, http.ErrServerClosed) {

@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 
@@ -47,24 +46,11 @@ func New(o Options) http.Handler {
 		answer(w, http.StatusOK, "ready")
 	})
 	if o.Reload != nil {
-		mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, r *http.Request) {
-			if err := o.Reload(r.Context()); err != nil {
-				answer(w, http.StatusInternalServerError, "the configuration was not reloaded, and the previous one is still in use: "+err.Error())
-				return
-			}
-			answer(w, http.StatusOK, "reloaded")
-		})
+		mux.Handle("POST /-/reload", reloadHandler(o.Reload))
 	}
 	mux.Handle("GET /{$}", indexHandler(o))
 	// Pages of other sites must not make a browser reload the agent.
-	return secured(http.NewCrossOriginProtection().Handler(mux))
-}
-
-// answer writes one line of plain text.
-func answer(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(status)
-	fmt.Fprintln(w, text)
+	return secured(patient(ownHosts(http.NewCrossOriginProtection().Handler(mux)), o.Logger))
 }
 
 // secured sets headers that allow a browser only to show the page.

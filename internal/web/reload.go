@@ -1,0 +1,155 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// reloadEvery is the shortest time between the starts of two reloads.
+const reloadEvery = time.Second
+
+// reloads joins requests for a reload. Each request is answered by a reload that began after the
+// request came, so none is lost. A reload begins at least reloadEvery after the one before.
+type reloads struct {
+	reload func(context.Context) error
+
+	turn chan struct{} // holds a value while a reload runs
+	last time.Time     // when the latest reload began; the holder of turn uses it
+
+	mu   sync.Mutex
+	next *joined // requests that wait for the next reload; nil if there are none
+}
+
+// joined are requests that share a reload.
+type joined struct {
+	ctx     context.Context // done when all have given up
+	cancel  context.CancelFunc
+	waiting int
+	done    chan struct{} // closed when the reload has ended
+	err     error         // of the reload
+}
+
+func newReloads(reload func(context.Context) error) *reloads {
+	return &reloads{reload: reload, turn: make(chan struct{}, 1)}
+}
+
+// do reloads, or waits for a reload that begins from now on. If ctx is done first, it returns its
+// error.
+func (r *reloads) do(ctx context.Context) error {
+	r.mu.Lock()
+	j, first := r.next, r.next == nil
+	if first {
+		j = &joined{done: make(chan struct{})}
+		j.ctx, j.cancel = context.WithCancel(context.WithoutCancel(ctx))
+		r.next = j
+	}
+	j.waiting++
+	r.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if j.waiting--; j.waiting == 0 {
+			r.close(j)
+			j.cancel()
+		}
+	})
+	defer stop()
+	if first {
+		r.run(j)
+	}
+	select {
+	case <-j.done:
+		return j.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// run reloads for requests that have joined.
+func (r *reloads) run(j *joined) {
+	defer close(j.done)
+	defer j.cancel()
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
+	if wait := time.Until(r.last.Add(reloadEvery)); wait > 0 {
+		t := time.NewTimer(wait)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-j.ctx.Done():
+		}
+	}
+	r.mu.Lock()
+	r.close(j) // whoever comes from now on may have changed the file again
+	r.mu.Unlock()
+	if j.err = j.ctx.Err(); j.err == nil {
+		r.last = time.Now()
+		j.err = r.reload(j.ctx)
+	}
+}
+
+// close lets no more requests join.
+func (r *reloads) close(j *joined) {
+	if r.next == j {
+		r.next = nil
+	}
+}
+
+// reloadTimeout is how long a request waits for its reload.
+const reloadTimeout = 45 * time.Second
+
+// reloadHandler loads the configuration again.
+func reloadHandler(reload func(context.Context) error) http.Handler {
+	all := newReloads(reload)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), reloadTimeout)
+		defer cancel()
+		switch err := all.do(ctx); {
+		case err == nil:
+			answer(w, http.StatusOK, "reloaded")
+		case errors.Is(err, context.DeadlineExceeded):
+			answer(w, http.StatusGatewayTimeout, fmt.Sprintf("the reload takes longer than %s: see pingreq_config_last_reload_successful and the log of pingreq", reloadTimeout))
+		default:
+			answer(w, http.StatusInternalServerError, "the configuration was not reloaded, and the previous one is still in use: "+err.Error())
+		}
+	})
+}
+
+// ownHosts refuses requests of browsers that may change something, if the page from which they come
+// has a foreign name. The owner of a name can let it point to the agent. Then the browser sends the
+// requests of his pages to the agent, and takes both for the same site (DNS rebinding). No page can
+// forge an address or localhost. Browsers name the origin in each such request. Other clients do
+// not, and reach the agent under any name.
+func ownHosts(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
+		browser := r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != ""
+		if !safe && browser && !isOwnHost(r.Host) {
+			answer(w, http.StatusForbidden, "a browser may do this only under an address, localhost or the host name of this machine: use that in the URL, or use curl")
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// isOwnHost reports whether a Host header names this machine in a way that nobody else can.
+func isOwnHost(host string) bool {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	}
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if _, err := netip.ParseAddr(name); err == nil || name == "localhost" {
+		return true
+	}
+	own, err := os.Hostname()
+	return err == nil && own != "" && name == strings.ToLower(own)
+}
