@@ -56,6 +56,9 @@ func NewJob(e Entry, env Env) (Job, error) {
 	if e.Kind.Held() {
 		env.Turn = TurnHeld
 	}
+	if e.Kind.Held() || e.Kind.Cost(e.Profile, e.Options).Connections > 0 {
+		env.Sockets = env.Sockets.Held()
+	}
 	for slot := range e.Sessions() {
 		env.Slot, env.Open = slot, mqtt.NewOpen()
 		p, err := e.Kind.New(env, &e.Profile, e.Options)

@@ -86,7 +86,7 @@ func (s *readerSpec) same(o *readerSpec) bool {
 // listener returns a listener at the broker.
 func (s *readerSpec) listener(env clientEnv, role string, filters []string, h client.Handler) (*client.Listener, error) {
 	e := env(&s.target, s.identity(role), readerTimeout)
-	e.Turn = synthetic.TurnReader
+	e.Turn, e.Sockets = synthetic.TurnReader, e.Sockets.Held()
 	return client.NewListener(e, &s.profile, role, filters, h)
 }
 

@@ -8,22 +8,17 @@ import (
 
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/synthetic"
-	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
 // state is a configuration with everything that is built from it.
 type state struct {
 	shared
-	cfg   *config.Config
-	gates gates
-	env   clientEnv
-	plan  []synthetic.Job
-	specs map[string]*readerSpec // by target
-	// ids and sockets are shared by the clients of all configurations.
-	ids     *synthetic.IDPools
-	sockets *mqtt.Sockets
-
-	readers map[string]*reader // the running readers, by target
+	cfg     *config.Config
+	gates   gates
+	env     clientEnv
+	plan    []synthetic.Job
+	specs   map[string]*readerSpec // by target
+	readers map[string]*reader     // the running readers, by target
 }
 
 // prepare builds everything in a configuration that can fail. It does not change the running state.

@@ -45,8 +45,12 @@ func Serve(ctx context.Context, handler http.Handler, flags *toolkit.FlagConfig,
 // ServeListener serves the handler on l, without TLS, until ctx is done. It closes l, and it stops
 // and fails like [Serve].
 func ServeListener(ctx context.Context, handler http.Handler, l net.Listener, logger *slog.Logger) error {
+	return serveListener(ctx, handler, l, newVisitors(descriptors.Own().Pages, logger), logger)
+}
+
+func serveListener(ctx context.Context, handler http.Handler, l net.Listener, all *visitors, logger *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
-	server := newServer(handler, newVisitors(descriptors.Own().Pages, logger), logger)
+	server := newServer(handler, all, logger)
 	start(ctx, group, l.Addr().String(), server, logger, func(server *http.Server) error { return server.Serve(l) })
 	return group.Wait()
 }

@@ -20,7 +20,6 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 
-	"github.com/pingreq/pingreq/internal/descriptors"
 	"github.com/pingreq/pingreq/test/lab"
 )
 
@@ -89,16 +88,19 @@ func newLarge(series int) large {
 // Gather implements [prometheus.Gatherer].
 func (l large) Gather() ([]*dto.MetricFamily, error) { return l, nil }
 
+// siteConns is how many connections a site allows.
+const siteConns = 12
+
 // newSite serves pages with many series until the test ends.
 func newSite(t *testing.T, series int) *site {
 	s := &site{t: t, l: lab.NewPipeListener(), log: new(lockedBuffer)}
 	o := testOptions()
 	o.Registry, o.Logger = newLarge(series), slog.New(slog.NewTextHandler(s.log, nil))
-	o.Rows = func() []Row { return slices.Repeat([]Row{{Identity: identity("plant", "hold")}}, series/4) }
+	o.Rows = func() []Row { return slices.Repeat([]Row{{Identity: identity("plant", "hold")}}, series/20) }
 	o.Reload = func(context.Context) error { return nil }
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- ServeListener(ctx, New(o), s, o.Logger) }()
+	go func() { done <- serveListener(ctx, New(o), s, newVisitors(siteConns, o.Logger), o.Logger) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -239,7 +241,7 @@ func TestSlowReaders(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, start := newSite(t, 10000), time.Now()
-				const readers = 40
+				const readers = 10
 				var all sync.WaitGroup
 				for i := range readers {
 					conn := s.send(fmt.Sprintf("192.0.2.%d:1", i), request("/metrics"))
@@ -283,8 +285,8 @@ func TestSlowReaders(t *testing.T) {
 // TestCrowds lets many clients that misbehave in some way come from one address or from many. The
 // others are answered at once, also from the same address, and the number of connections is limited.
 func TestCrowds(t *testing.T) {
-	const series = 2000 // more than the buffers of a connection hold
-	most := descriptors.Own().Pages
+	const series = 500 // more than the buffers of a connection hold
+	const most = siteConns
 	for what, text := range map[string]string{
 		"silent": "", "half a header": "GET /metrics HTTP/1.1\r\nHost", "stuck scrapes": request("/metrics"), "stuck pages": request("/"),
 		"idle": request("/-/healthy"), "half a body": "POST /-/reload HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc",

@@ -84,7 +84,7 @@ func TestEndpoints(t *testing.T) {
 // TestReloadGivesUpWithItsCaller expects that Reload gets the context of the request.
 func TestReloadGivesUpWithItsCaller(t *testing.T) {
 	o := testOptions()
-	o.Reload = func(ctx context.Context) error { return ctx.Err() }
+	o.Reload = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	w := httptest.NewRecorder()

@@ -135,7 +135,9 @@ func (c *Client) read(o *mqtt.Options) (err error) {
 func (c *Client) Wait(ctx context.Context) error { return c.wait(ctx, c.Env.Turn) }
 
 func (c *Client) wait(ctx context.Context, turn synthetic.Turn) error {
-	err := c.gate.Wait(ctx, turn)
+	half, cancel := clock.Half(ctx)
+	defer cancel()
+	err := c.gate.Wait(half, turn)
 	if missed, ok := errors.AsType[*synthetic.NoTurnError](err); ok {
 		if errors.Is(err, context.Canceled) {
 			return context.Canceled // we were stopped

@@ -1,10 +1,12 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
@@ -33,7 +35,9 @@ func TestDescriptors(t *testing.T) {
 	}
 	refused := func(when string) {
 		t.Helper()
-		s, err := c.Join(t.Context(), "third", nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		s, err := c.Join(ctx, "third", nil)
 		if err == nil {
 			c.Finish(s, "third")
 		}

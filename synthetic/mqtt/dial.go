@@ -125,7 +125,7 @@ func (a *attempt) socket(ctx context.Context) (net.Conn, error) {
 		dial = d.DialContext
 	}
 	if u.Scheme == "unix" {
-		if err := a.lease(1); err != nil {
+		if err := a.lease(ctx, 1); err != nil {
 			return nil, err
 		}
 		conn, err := dial(ctx, "unix", u.Path)
@@ -154,7 +154,7 @@ func (a *attempt) socket(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.lease(1); err != nil {
+	if err := a.lease(ctx, 1); err != nil {
 		return nil, err
 	}
 	if a.o.Source.IsValid() {
@@ -195,7 +195,7 @@ func (a *attempt) resolve(ctx context.Context, host string) ([]netip.Addr, error
 		return []netip.Addr{addr}, nil
 	}
 	a.phase = disconnect.PhaseResolve
-	if err := a.lease(lookupSockets); err != nil {
+	if err := a.lease(ctx, lookupSockets); err != nil {
 		return nil, err
 	}
 	addrs, err := resolve(ctx, a.o.Resolver, host, a.o.IPFamily)
@@ -211,18 +211,19 @@ func (a *attempt) resolve(ctx context.Context, host string) ([]netip.Addr, error
 const lookupSockets = 2
 
 // lease makes the attempt hold n descriptors of the limit in the options.
-func (a *attempt) lease(n int64) (err error) {
+func (a *attempt) lease(ctx context.Context, n int64) (err error) {
 	if a.held != nil {
 		a.held.keep(n)
 		return nil
 	}
-	a.held, err = a.o.Sockets.take(n)
+	a.held, err = a.o.Sockets.take(ctx, n)
+	a.mark = time.Now() // waiting is no part of a phase
 	return err
 }
 
 // Resolve looks up the addresses of the host, as [Dial] does.
 func (o *Options) Resolve(ctx context.Context) ([]netip.Addr, error) {
-	l, err := o.Sockets.take(lookupSockets)
+	l, err := o.Sockets.take(ctx, lookupSockets)
 	if err != nil {
 		return nil, err
 	}

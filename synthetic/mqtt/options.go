@@ -204,8 +204,8 @@ type Options struct {
 	Resolver *net.Resolver
 	// Open gets the socket while it is open. nil means that nobody keeps it.
 	Open *Open
-	// Sockets limits the file descriptors of all connections that share it. Dial fails at once if
-	// none is left. nil means no limit.
+	// Sockets limits the file descriptors of all connections that share it. Dial waits for one
+	// as long as half of its time. nil means no limit.
 	Sockets *Sockets
 	// DialSocket replaces the dialling of TCP and unix sockets in tests.
 	DialSocket DialFunc

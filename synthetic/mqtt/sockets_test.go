@@ -6,7 +6,9 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
@@ -15,22 +17,26 @@ import (
 // wantLeft fails the test unless exactly n descriptors are left.
 func wantLeft(t *testing.T, s *Sockets, n int64, when string) {
 	t.Helper()
-	l, err := s.take(n)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	l, err := s.take(ctx, n)
 	if err != nil {
 		t.Errorf("%s: fewer than %d descriptors are left", when, n)
 		return
 	}
 	defer l.Release()
-	if more, err := s.take(1); err == nil {
+	if more, err := s.take(ctx, 1); err == nil {
 		more.Release()
 		t.Errorf("%s: more than %d descriptors are left", when, n)
 	}
 }
 
-// wantExhausted expects that a dial is refused at once by our own side.
+// wantExhausted expects that a dial is refused by our own side.
 func wantExhausted(t *testing.T, o Options, phase disconnect.Phase) {
 	t.Helper()
-	s, err := Dial(t.Context(), o)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	s, err := Dial(ctx, o)
 	if s != nil {
 		s.Abort()
 	}
@@ -110,12 +116,14 @@ func TestLookupsCount(t *testing.T) {
 	o := serve(t, "mqtt", healthy(connack5))
 	o.URL.Host = net.JoinHostPort("broker.example", o.URL.Port())
 	o.Resolver, o.Sockets = fakeResolver(t, netip.MustParseAddr("127.0.0.1")), NewSockets(lookupSockets)
-	one, err := o.Sockets.take(1)
+	one, err := o.Sockets.take(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantExhausted(t, o, disconnect.PhaseResolve)
-	if _, err := o.Resolve(t.Context()); !errors.Is(err, exhausted{}) {
+	soon, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := o.Resolve(soon); !errors.Is(err, exhausted{}) {
 		t.Errorf("Resolve: error %v", err)
 	}
 	wantLeft(t, o.Sockets, 1, "after lookups that were refused")
@@ -150,4 +158,66 @@ func TestNoLimit(t *testing.T) {
 	}
 	copied.Release()
 	s.Disconnect(0)
+}
+
+// TestSocketsInOrder has more runs than descriptors, and sessions that would like to hold them all.
+// Each run gets one when it is its turn.
+func TestSocketsInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewSockets(8)
+		var held []*Lease
+		for {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			l, err := s.Held().take(ctx, 1)
+			cancel()
+			if err != nil {
+				break
+			}
+			held = append(held, l)
+		}
+		if len(held) != 6 {
+			t.Errorf("%d sessions are held, want 6", len(held))
+		}
+		start := time.Now()
+		var order []time.Duration
+		var mu sync.Mutex
+		var runs sync.WaitGroup
+		for range 10 {
+			runs.Go(func() {
+				l, err := s.take(t.Context(), 1)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				order = append(order, time.Since(start))
+				mu.Unlock()
+				time.Sleep(time.Second) // virtual
+				l.Release()
+			})
+			synctest.Wait()
+		}
+		runs.Wait()
+		if len(order) != 10 || order[9] != 4*time.Second {
+			t.Errorf("runs got their descriptors after %v", order)
+		}
+		for _, l := range held {
+			l.Release()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		all, err := s.take(ctx, 8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := time.Now()
+		if _, err := s.take(ctx, 1); !errors.Is(err, exhausted{}) || time.Since(from) != 5*time.Second {
+			t.Errorf("waited %s, error %v", time.Since(from), err)
+		}
+		cancel()
+		if _, err := s.take(ctx, 1); !errors.Is(err, context.Canceled) {
+			t.Errorf("after a stop: error %v", err)
+		}
+		all.Release()
+	})
 }
