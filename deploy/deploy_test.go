@@ -118,7 +118,7 @@ func TestCompose(t *testing.T) {
 		}
 	}
 
-	cfg, warnings, err := config.Load(config.Source{Path: "compose/pingreq/pingreq.yaml", Catalog: probe.Catalog()})
+	cfg, warnings, err := config.Load(t.Context(), config.Source{Path: "compose/pingreq/pingreq.yaml", Catalog: probe.Catalog()})
 	if err != nil || len(warnings) > 0 {
 		t.Errorf("pingreq.yaml: %v %v", err, warnings)
 	} else if _, ok := stack.Services[strings.TrimSuffix(strings.TrimPrefix(cfg.Targets[0].URL, "mqtt://"), ":1883")]; !ok {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/pingreq/pingreq/internal/files"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
@@ -43,6 +44,9 @@ type Env struct {
 	// Sockets limits the file descriptors of all clients of the agent. All probes of the agent share
 	// it. Nil means no limit.
 	Sockets *mqtt.Sockets
+	// Files reads passwords and certificates. All probes of the agent share it. Nil means that this
+	// probe has its own.
+	Files *files.Reader
 	// Dial replaces the network in tests. Nil means the network.
 	Dial mqtt.DialFunc
 	// Other returns another target and its gate by name, for probes that use two targets. Nil means

@@ -23,12 +23,12 @@ func configCommands(app *kingpin.Application, catalog synthetic.Catalog) []subco
 	printFile := configFile(print)
 	schema := c.Command("schema", "Print the JSON Schema of the configuration, for editors.")
 	reference := c.Command("reference", "Print a configuration file with every key and its documentation.")
-	load := func(e environment, file string) (*config.Config, error) {
-		return loadConfig(e, file, nil, fileOptions(e, catalog, nil))
+	load := func(ctx context.Context, e environment, file string) (*config.Config, error) {
+		return loadConfig(ctx, e, file, nil, fileOptions(e, catalog, nil))
 	}
 	return []subcommand{
-		{check.FullCommand(), func(_ context.Context, e environment) error {
-			cfg, err := load(e, checkFile())
+		{check.FullCommand(), func(ctx context.Context, e environment) error {
+			cfg, err := load(ctx, e, checkFile())
 			if err != nil {
 				return err
 			}
@@ -37,8 +37,8 @@ func configCommands(app *kingpin.Application, catalog synthetic.Catalog) []subco
 			}
 			return printCost(e, cfg)
 		}},
-		{print.FullCommand(), func(_ context.Context, e environment) error {
-			cfg, err := load(e, printFile())
+		{print.FullCommand(), func(ctx context.Context, e environment) error {
+			cfg, err := load(ctx, e, printFile())
 			if err != nil {
 				return err
 			}

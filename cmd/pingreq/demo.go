@@ -60,7 +60,7 @@ func runDemo(ctx context.Context, e environment, catalog synthetic.Catalog, list
 	}
 	defer func() { err = errors.Join(err, brokers.Close()) }()
 
-	cfg, file, err := demoConfiguration(catalog, brokers, dir)
+	cfg, file, err := demoConfiguration(ctx, catalog, brokers, dir)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func runDemo(ctx context.Context, e environment, catalog synthetic.Catalog, list
 }
 
 // demoConfiguration writes the demo's configuration to a file, for humans to read, and loads it.
-func demoConfiguration(catalog synthetic.Catalog, brokers *demo.Brokers, dir string) (*config.Config, string, error) {
+func demoConfiguration(ctx context.Context, catalog synthetic.Catalog, brokers *demo.Brokers, dir string) (*config.Config, string, error) {
 	scheme := func(url string) string { s, _, _ := strings.Cut(url, ":"); return s }
 	t, err := template.New("demo").Funcs(template.FuncMap{"scheme": scheme}).Parse(demoConfig)
 	if err != nil {
@@ -103,7 +103,7 @@ func demoConfiguration(catalog synthetic.Catalog, brokers *demo.Brokers, dir str
 	if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
 		return nil, "", err
 	}
-	cfg, _, err := config.Load(config.Source{Path: file, Reserved: collector.ReservedLabels(catalog.Kinds), Catalog: catalog,
+	cfg, _, err := config.Load(ctx, config.Source{Path: file, Reserved: collector.ReservedLabels(catalog.Kinds), Catalog: catalog,
 		Flags: map[string]any{"agent.id": "demo"}})
 	return cfg, file, err
 }

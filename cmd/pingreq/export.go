@@ -17,6 +17,7 @@ import (
 
 	"github.com/pingreq/pingreq/alerts"
 	"github.com/pingreq/pingreq/dashboards"
+	"github.com/pingreq/pingreq/internal/files"
 )
 
 // dashboardsCommand writes the dashboards for Grafana.
@@ -30,36 +31,36 @@ func alertsCommand(app *kingpin.Application) subcommand {
 	c := app.Command("alerts", "Write the recording rules and alerts for Prometheus and an example configuration of Alertmanager to a directory.")
 	scale := c.Flag("time-scale", "Divide all times in the files by this number, to try the rules out. With 60, a minute becomes a second.").Default("1").Float64()
 	return exportCommand(c, func() (map[string][]byte, error) {
-		files, err := alerts.Render(*scale)
+		rendered, err := alerts.Render(*scale)
 		if err != nil {
 			return nil, usageError{fmt.Errorf("--time-scale: %w", err)}
 		}
-		return files, nil
+		return rendered, nil
 	})
 }
 
 // contents returns the contents of all files, by path.
 func contents(from fs.FS) (map[string][]byte, error) {
-	files := map[string][]byte{}
-	return files, fs.WalkDir(from, ".", func(name string, entry fs.DirEntry, err error) error {
+	all := map[string][]byte{}
+	return all, fs.WalkDir(from, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() {
-			files[name], err = fs.ReadFile(from, name)
+			all[name], err = fs.ReadFile(from, name)
 		}
 		return err
 	})
 }
 
 // exportCommand writes files that are part of the program, by path, to a directory.
-func exportCommand(c *kingpin.CmdClause, files func() (map[string][]byte, error)) subcommand {
+func exportCommand(c *kingpin.CmdClause, render func() (map[string][]byte, error)) subcommand {
 	output := c.Flag("output", "Directory to write to. It is created if it does not exist.").Required().PlaceHolder("DIR").String()
 	force := c.Flag("force", "Replace existing files that differ.").Bool()
-	return subcommand{c.FullCommand(), func(_ context.Context, e environment) error {
-		from, err := files()
+	return subcommand{c.FullCommand(), func(ctx context.Context, e environment) error {
+		from, err := render()
 		if err != nil {
 			return err
 		}
 		x := export{dir: *output, force: *force}
-		if err := x.plan(from); err != nil {
+		if err := x.plan(ctx, from); err != nil {
 			return err
 		}
 		if err := x.write(); err != nil {
@@ -75,9 +76,10 @@ func exportCommand(c *kingpin.CmdClause, files func() (map[string][]byte, error)
 
 // export writes a set of files to a directory. It writes nothing unless it may write all of them.
 type export struct {
-	dir   string
-	force bool
-	files []exported
+	dir    string
+	force  bool
+	reader files.Reader
+	files  []exported
 }
 
 type exported struct {
@@ -87,18 +89,22 @@ type exported struct {
 }
 
 // plan compares the files with those that already exist.
-func (x *export) plan(from map[string][]byte) error {
+func (x *export) plan(ctx context.Context, from map[string][]byte) error {
 	var changed []string
 	for _, name := range slices.Sorted(maps.Keys(from)) {
 		f := exported{path: filepath.Join(x.dir, filepath.FromSlash(name)), content: from[name], what: "written"}
-		switch there, err := os.ReadFile(f.path); {
-		case err == nil && bytes.Equal(there, f.content):
+		there, err := x.reader.Read(ctx, f.path, int64(len(f.content)))
+		_, unfit := errors.AsType[files.Error](err)
+		switch info, _ := os.Stat(f.path); {
+		case err == nil && bytes.Equal(there.Content, f.content):
 			f.what = "unchanged"
-		case err == nil:
+		case err == nil, unfit && info != nil && info.Mode().IsRegular(): // or it is larger
 			f.what = "replaced"
 			changed = append(changed, f.path)
+		case unfit:
+			return hintedError{fmt.Sprintf("nothing was written, because %s %s", f.path, err), "move it away"}
 		case !errors.Is(err, fs.ErrNotExist):
-			return err
+			return fmt.Errorf("%s: %w", f.path, err)
 		}
 		x.files = append(x.files, f)
 	}
@@ -117,9 +123,29 @@ func (x *export) write() error {
 		if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(f.path, f.content, 0o644); err != nil {
+		if err := replaceFile(f.path, f.content); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// replaceFile writes a file as a whole, or leaves it as it was.
+func replaceFile(path string, content []byte) error {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".pingreq-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // the first error matters
+		return fmt.Errorf("%s was not written: %w", path, err)
 	}
 	return nil
 }

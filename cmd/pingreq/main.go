@@ -20,8 +20,8 @@ func main() {
 	if version.Version == "" { // the linker sets it in releases
 		version.Version = "devel"
 	}
-	// A reader of our output that ends must not end us: the write returns an error instead.
-	signal.Ignore(syscall.SIGPIPE)
+	// Output that cannot be written must not end us: the write returns an error instead.
+	signal.Ignore(outputSignals()...)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, func() {
 		stop() // a second signal ends the program at once

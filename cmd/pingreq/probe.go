@@ -35,7 +35,7 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 		if o.Keepalive == 0 {
 			o.Keepalive = 5 * time.Second // so that there are pings in a short hold
 		}
-		cfg, err := loadConfig(e, *file, *urls, o)
+		cfg, err := loadConfig(ctx, e, *file, *urls, o)
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func serveCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 			flags["agent.id"] = *agentID
 		}
 		options := uf.options(e, catalog, flags)
-		cfg, err := loadConfig(e, *file, *urls, options)
+		cfg, err := loadConfig(ctx, e, *file, *urls, options)
 		if err != nil {
 			return err
 		}
@@ -43,7 +43,9 @@ func serveCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 		o := agent.Options{Config: cfg, Kinds: catalog.Kinds, Logger: log, Hangups: hangups}
 		if len(*urls) == 0 {
 			o.File = fileOrDefault(*file)
-			o.Load = func() (*config.Config, config.Warnings, error) { return readConfig(o.File, nil, options) }
+			o.Load = func(ctx context.Context) (*config.Config, config.Warnings, error) {
+				return readConfig(ctx, o.File, nil, options)
+			}
 		}
 		a, err := agent.New(o)
 		if err != nil {

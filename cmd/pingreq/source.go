@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -53,26 +54,26 @@ const defaultConfigFile = "pingreq.yaml"
 
 // loadConfig loads the configuration from a file, or makes one for URLs. It prints warnings to
 // stderr.
-func loadConfig(e environment, file string, urls []string, o config.URLOptions) (*config.Config, error) {
-	cfg, warnings, err := readConfig(file, urls, o)
+func loadConfig(ctx context.Context, e environment, file string, urls []string, o config.URLOptions) (*config.Config, error) {
+	cfg, warnings, err := readConfig(ctx, file, urls, o)
 	for _, w := range warnings {
 		fmt.Fprintf(e.stderr, "warning: %s\n", w.Message())
 	}
 	return cfg, err
 }
 
-func readConfig(file string, urls []string, o config.URLOptions) (*config.Config, config.Warnings, error) {
+func readConfig(ctx context.Context, file string, urls []string, o config.URLOptions) (*config.Config, config.Warnings, error) {
 	if len(urls) > 0 && file != "" {
 		return nil, nil, usageError{errors.New("give either URLs or --config.file, not both")}
 	}
 	if len(urls) > 0 {
-		return config.FromURLs(urls, o)
+		return config.FromURLs(ctx, urls, o)
 	}
 	if file = fileOrDefault(file); file == "" {
 		return nil, nil, usageError{hintedError{"nothing to watch", "give the URL of a broker (pingreq serve mqtt://host:1883) or --config.file=FILE, " +
 			"or create " + defaultConfigFile + " in this directory"}}
 	}
-	return config.Load(config.Source{Path: file, Env: o.Env, Flags: o.Flags, Reserved: o.Reserved, Catalog: o.Catalog})
+	return config.Load(ctx, config.Source{Path: file, Env: o.Env, Flags: o.Flags, Reserved: o.Reserved, Catalog: o.Catalog})
 }
 
 // fileOrDefault returns the given file. If none is given, it returns the default file, or "" if

@@ -31,7 +31,7 @@ type Options struct {
 	Logger *slog.Logger
 	// Load loads the configuration again, for [Agent.Reload]. If it is nil, the configuration
 	// cannot change.
-	Load func() (*config.Config, config.Warnings, error)
+	Load func(context.Context) (*config.Config, config.Warnings, error)
 	// File is the file that Load reads. If its content changes, the agent reloads. If it is empty,
 	// no file is watched.
 	File string
@@ -42,7 +42,7 @@ type Options struct {
 // Agent connects the plan, the runner, the sinks and the web pages.
 type Agent struct {
 	log      *slog.Logger
-	load     func() (*config.Config, config.Warnings, error)
+	load     func(context.Context) (*config.Config, config.Warnings, error)
 	watched  *watched // nil if no file is watched
 	hangups  <-chan os.Signal
 	registry *prometheus.Registry
@@ -64,7 +64,7 @@ type Agent struct {
 func New(o Options) (*Agent, error) {
 	a := &Agent{log: o.Logger, load: o.Load, hangups: o.Hangups, registry: prometheus.NewRegistry(), board: web.NewBoard(), requests: make(chan *request), stopped: make(chan struct{})}
 	if o.File != "" && o.Load != nil {
-		a.watched = newWatched(o.File)
+		a.watched = &watched{path: o.File}
 	}
 	var err error
 	if a.state, err = prepare(o.Config, nil); err != nil {

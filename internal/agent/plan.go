@@ -7,6 +7,7 @@ import (
 
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/internal/descriptors"
+	"github.com/pingreq/pingreq/internal/files"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
@@ -23,11 +24,12 @@ type shared struct {
 	budget  *mqtt.Budget
 	late    *synthetic.Lateness
 	sockets *mqtt.Sockets
+	files   *files.Reader
 }
 
 func newShared(late *synthetic.Lateness) shared {
 	return shared{ids: synthetic.NewIDPools(), budget: mqtt.NewBudget(), late: late,
-		sockets: mqtt.NewSockets(descriptors.Own().Sockets)}
+		sockets: mqtt.NewSockets(descriptors.Own().Sockets), files: new(files.Reader)}
 }
 
 // warnDescriptors logs a warning if the configuration needs more descriptors than this process may
@@ -71,7 +73,7 @@ func newClientEnv(cfg *config.Config, g gates, own shared) clientEnv {
 	}
 	return func(t *synthetic.Target, id synthetic.Identity, timeout time.Duration) synthetic.Env {
 		return synthetic.Env{Agent: cfg.Agent.ID, TopicPrefix: cfg.Agent.TopicPrefix, ClientIDPrefix: cfg.Agent.ClientIDPrefix,
-			Identity: id, Target: t, Timeout: timeout, Gate: g[t.Name], IDs: own.ids, Budget: own.budget, Late: own.late.Since, Sockets: own.sockets, Other: other}
+			Identity: id, Target: t, Timeout: timeout, Gate: g[t.Name], IDs: own.ids, Budget: own.budget, Late: own.late.Since, Sockets: own.sockets, Files: own.files, Other: other}
 	}
 }
 

@@ -21,7 +21,7 @@ probes:
 
 func stateOf(t *testing.T, yaml string) *state {
 	t.Helper()
-	cfg, _, err := config.Load(config.Source{Name: "test", Bytes: []byte(yaml), Catalog: probe.Catalog()})
+	cfg, _, err := config.Load(t.Context(), config.Source{Name: "test", Bytes: []byte(yaml), Catalog: probe.Catalog()})
 	if err != nil {
 		t.Fatal(err)
 	}

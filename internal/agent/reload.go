@@ -64,6 +64,9 @@ func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 				return nil
 			}
 			err := x.reload()
+			if ctx.Err() != nil {
+				return nil // whoever asked finds that the agent is stopping
+			}
 			a.self.Reloaded(err == nil, time.Now())
 			if err != nil {
 				a.log.Error("configuration not reloaded: the previous one is still in use", "err", err)
@@ -103,9 +106,9 @@ type running struct {
 
 func (x *running) reload() error {
 	if x.watched != nil {
-		x.watched.note()
+		x.watched.note(x.ctx)
 	}
-	cfg, warnings, err := x.load()
+	cfg, warnings, err := x.load(x.ctx)
 	if err != nil {
 		return err
 	}

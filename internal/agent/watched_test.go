@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pingreq/pingreq/internal/config"
 )
 
 // TestWatched changes a file in the usual ways of humans and programs.
@@ -27,15 +29,16 @@ func TestWatched(t *testing.T) {
 	}
 	write("a")()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWatched(file)
+		w := &watched{path: file}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var calls atomic.Int32
 		go w.run(ctx, func(context.Context) error {
 			calls.Add(1)
-			w.note()
+			w.note(t.Context())
 			return nil
 		})
+		synctest.Wait()
 		for _, step := range []struct {
 			name string
 			do   func()
@@ -50,7 +53,7 @@ func TestWatched(t *testing.T) {
 			{"gone", remove, time.Minute, 1},
 			{"back as it was", write("bc"), time.Minute, 1},
 			{"another", write("d"), time.Minute, 2},
-			{"loaded by hand", func() { write("e")(); w.note() }, time.Minute, 2},
+			{"loaded by hand", func() { write("e")(); w.note(t.Context()) }, time.Minute, 2},
 		} {
 			step.do()
 			time.Sleep(step.wait) // virtual
@@ -62,10 +65,23 @@ func TestWatched(t *testing.T) {
 	})
 }
 
-// TestWatchedPipe watches a device, which has no constant content.
-func TestWatchedPipe(t *testing.T) {
-	w := newWatched(os.DevNull)
-	if d := w.digest(); d != (digest{}) {
-		t.Errorf("a device has the content %x", d)
+// TestWatchedUnfit watches what cannot be a configuration. To become that is news, to stay it is not.
+func TestWatchedUnfit(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pingreq.yaml")
+	if err := os.WriteFile(file, []byte("a"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := &watched{path: file}
+	w.note(t.Context())
+	if err := os.Truncate(file, config.MaxFile+1); err != nil {
+		t.Fatal(err)
+	}
+	if d := w.digest(t.Context()); !w.isNews(d) {
+		t.Error("a file that has become too large is no news")
+	}
+	w = &watched{path: os.DevNull}
+	w.note(t.Context())
+	if d := w.digest(t.Context()); w.isNews(d) {
+		t.Error("a device that stays one is news")
 	}
 }

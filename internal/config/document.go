@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 	"sort"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -18,14 +19,14 @@ import (
 // does not become 1.1.
 type document struct {
 	*findings
-	budget   int  // number of nodes that aliases may still reach; stops alias bombs
+	budget   int  // number of values that may still come, counting those that aliases repeat
 	unusable bool // not YAML, not a mapping, or too large: no other fault is reported
 }
 
 // Limits of the expansion of a file.
 const (
-	maxDepth   = 50
-	maxAliased = 100_000
+	maxDepth  = 50
+	maxValues = 100_000 // 500 targets with every key need about a tenth
 )
 
 // Unmarshal parses one YAML document. It adds faults to the findings and never returns an error.
@@ -36,8 +37,8 @@ func (d *document) Unmarshal(b []byte) (map[string]any, error) {
 		d.syntax(b, err)
 		return nil, nil
 	}
-	d.budget = maxAliased
-	v, _ := d.value(root, "", 0, false)
+	d.budget = maxValues
+	v, _ := d.value(root, "", 0)
 	d.values[""] = place{1, 1}
 	m, ok := v.(map[string]any)
 	if v != nil && !ok {
@@ -69,7 +70,17 @@ func parse(b []byte) (*yaml.Node, error) {
 	return doc.Content[0], nil
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: (line \d+: )?`)
+var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+
+// maxSearched is the largest file in bytes in which the line of a fault is searched, because that
+// parses the file several times.
+const maxSearched = 256 << 10
+
+// reportedLine returns the line that the library reports, from 0.
+func reportedLine(err error) int {
+	n, _ := strconv.Atoi(yamlLine.FindStringSubmatch(err.Error() + " ")[1]) // it reports none: 0
+	return max(n-1, 0)
+}
 
 // syntax reports that the bytes are not YAML. The library reports at most the line where the
 // enclosing block begins. syntax reports the first line at which the same fault appears.
@@ -83,10 +94,13 @@ func (d *document) syntax(b []byte, err error) {
 	if n := len(lines); n > 1 && len(lines[n-1]) == 0 {
 		lines = lines[:n-1]
 	}
-	i := sort.Search(len(lines), func(i int) bool {
-		_, e := parse(bytes.Join(lines[:i+1], nil))
-		return e != nil && e.Error() == err.Error()
-	})
+	i := reportedLine(err)
+	if len(b) <= maxSearched {
+		i = sort.Search(len(lines), func(i int) bool {
+			_, e := parse(bytes.Join(lines[:i+1], nil))
+			return e != nil && e.Error() == err.Error()
+		})
+	}
 	problem, hint := yamlLine.ReplaceAllString(err.Error(), ""), ""
 	for _, f := range syntaxFaults {
 		if strings.Contains(problem, f.contains) {
@@ -133,11 +147,11 @@ var syntaxFaults = []struct{ contains, problem, hint string }{
 
 // value turns a node into plain values: map[string]any, []any, string, or nil for null. It returns
 // false if it reported a fault. The caller then leaves the value out.
-func (d *document) value(n *yaml.Node, path string, depth int, aliased bool) (any, bool) {
+func (d *document) value(n *yaml.Node, path string, depth int) (any, bool) {
 	if _, ok := d.values[path]; !ok {
 		d.values[path] = place{n.Line, n.Column}
 	}
-	if d.spent(n, depth, aliased) {
+	if d.spent(n, depth) {
 		return nil, false
 	}
 	if n.Style&yaml.TaggedStyle != 0 {
@@ -146,17 +160,20 @@ func (d *document) value(n *yaml.Node, path string, depth int, aliased bool) (an
 	}
 	switch n.Kind {
 	case yaml.AliasNode:
-		return d.value(n.Alias, path, depth+1, true)
+		return d.value(n.Alias, path, depth+1)
 	case yaml.SequenceNode:
 		list := make([]any, 0, len(n.Content))
 		complete := true
 		for i, c := range n.Content {
-			v, ok := d.value(c, item(path, i), depth+1, aliased)
+			if d.unusable {
+				break
+			}
+			v, ok := d.value(c, item(path, i), depth+1)
 			list, complete = append(list, v), complete && ok
 		}
 		return list, complete
 	case yaml.MappingNode:
-		return d.mapping(n, path, depth, aliased), true
+		return d.mapping(n, path, depth), true
 	}
 	if n.ShortTag() == "!!null" {
 		return nil, true
@@ -165,24 +182,22 @@ func (d *document) value(n *yaml.Node, path string, depth int, aliased bool) (an
 }
 
 // spent reports whether the file expands to too much. Reading ends there.
-func (d *document) spent(n *yaml.Node, depth int, aliased bool) bool {
-	if aliased {
-		d.budget--
-	}
+func (d *document) spent(n *yaml.Node, depth int) bool {
+	d.budget--
 	if !d.unusable && (depth > maxDepth || d.budget < 0) {
 		d.unusable = true
-		d.faults = Errors{d.fault(n.Line, n.Column, "", "the file is nested too deeply, or its aliases expand to too much")}
+		d.faults = Errors{d.fault(n.Line, n.Column, "", fmt.Sprintf("the file is nested too deeply, or has more than %d values, counting those that aliases repeat", maxValues))}
 	}
 	return d.unusable
 }
 
 // mapping turns a mapping node into a map and resolves merge keys (<<). Of duplicate keys it uses
 // the first.
-func (d *document) mapping(n *yaml.Node, path string, depth int, aliased bool) map[string]any {
+func (d *document) mapping(n *yaml.Node, path string, depth int) map[string]any {
 	m := map[string]any{}
 	first := map[string]int{}
 	var merged []*yaml.Node
-	for i := 0; i+1 < len(n.Content); i += 2 {
+	for i := 0; i+1 < len(n.Content) && !d.unusable; i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
 		if k.ShortTag() == "!!merge" {
 			merged = append(merged, v)
@@ -201,7 +216,7 @@ func (d *document) mapping(n *yaml.Node, path string, depth int, aliased bool) m
 		if _, ok := d.keys[p]; !ok {
 			d.keys[p] = place{k.Line, k.Column}
 		}
-		if value, ok := d.value(v, p, depth+1, aliased); ok {
+		if value, ok := d.value(v, p, depth+1); ok {
 			m[k.Value] = value
 		}
 	}
@@ -217,13 +232,13 @@ func (d *document) merge(into map[string]any, n *yaml.Node, path string, depth i
 		n = n.Alias
 	}
 	switch {
-	case d.spent(n, depth, true):
+	case d.spent(n, depth):
 	case n.Kind == yaml.SequenceNode:
 		for _, c := range n.Content {
 			d.merge(into, c, path, depth+1)
 		}
 	case n.Kind == yaml.MappingNode:
-		for k, v := range d.mapping(n, path, depth+1, true) {
+		for k, v := range d.mapping(n, path, depth+1) {
 			if _, ok := into[k]; !ok {
 				into[k] = v
 			}

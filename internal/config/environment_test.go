@@ -37,7 +37,7 @@ func TestLayers(t *testing.T) {
 		"a value with an equals": {env: []string{"PINGREQ_AGENT__TOPIC_PREFIX=a=b"}, want: Agent{tidy(host), "a=b", "pingreq", false}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, warnings, err := Load(Source{Bytes: []byte(c.file + targets), Name: "test.yaml", Env: c.env, Flags: c.flags, Catalog: probe.Catalog()})
+			got, warnings, err := Load(t.Context(), Source{Bytes: []byte(c.file + targets), Name: "test.yaml", Env: c.env, Flags: c.flags, Catalog: probe.Catalog()})
 			if err != nil || len(warnings) > 0 {
 				t.Fatalf("%v, warnings %v", err, warnings)
 			}
@@ -50,7 +50,7 @@ func TestLayers(t *testing.T) {
 
 // TestFlagsReplaceLists sets a list by flag, as FromURLs does.
 func TestFlagsReplaceLists(t *testing.T) {
-	c, _, err := Load(Source{Bytes: []byte("targets: [{name: plant, url: \"mqtt://broker.example\"}]\n"), Name: "test.yaml",
+	c, _, err := Load(t.Context(), Source{Bytes: []byte("targets: [{name: plant, url: \"mqtt://broker.example\"}]\n"), Name: "test.yaml",
 		Flags: map[string]any{"targets": []any{map[string]any{"name": "lab", "url": "mqtt://lab.example", "connect_rate": 2.5}}}})
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func TestFlagsReplaceLists(t *testing.T) {
 
 // TestFaultsOfLayers expects a fault to name the variable or the command line that it came from.
 func TestFaultsOfLayers(t *testing.T) {
-	_, _, err := Load(Source{Bytes: []byte("agent: scalar\ntargets: [{name: plant, url: \"mqtt://broker.example\"}]\n"), Name: "test.yaml",
+	_, _, err := Load(t.Context(), Source{Bytes: []byte("agent: scalar\ntargets: [{name: plant, url: \"mqtt://broker.example\"}]\n"), Name: "test.yaml",
 		Env:   []string{"PINGREQ_AGENT__ID=a b"},
 		Flags: map[string]any{"agent.topic_prefix": "a/#", "targets": []any{map[string]any{"name": "lab", "url": "mqtt://"}}}})
 	want := strings.Join([]string{
@@ -82,7 +82,7 @@ func TestFaultsOfLayers(t *testing.T) {
 // TestAgentWithoutValue expects a fault if agent has no value in the file, even if a variable sets
 // a key of it.
 func TestAgentWithoutValue(t *testing.T) {
-	_, _, err := Load(Source{Bytes: []byte("agent:\ntargets: [{name: plant, url: \"mqtt://broker.example\"}]\n"), Name: "test.yaml", Env: []string{"PINGREQ_AGENT__ID=a"}, Catalog: probe.Catalog()})
+	_, _, err := Load(t.Context(), Source{Bytes: []byte("agent:\ntargets: [{name: plant, url: \"mqtt://broker.example\"}]\n"), Name: "test.yaml", Env: []string{"PINGREQ_AGENT__ID=a"}, Catalog: probe.Catalog()})
 	if err == nil || err.Error() != "test.yaml:1:1: agent: has no value: give one, or remove the key" {
 		t.Errorf("%v", err)
 	}
@@ -91,7 +91,7 @@ func TestAgentWithoutValue(t *testing.T) {
 // TestStrangers expects a warning for each variable with our prefix that sets nothing, and for no
 // other variable.
 func TestStrangers(t *testing.T) {
-	_, warnings, err := Load(Source{
+	_, warnings, err := Load(t.Context(), Source{
 		Bytes: []byte("targets: [{name: plant, url: \"mqtt://broker.example\", password: \"${PINGREQ_SECRET}\"}]\n"), Name: "test.yaml",
 		Env: []string{"HOME=/", "PINGREQ_SECRET=" + canary, "PINGREQ_AGENT__ID=a", "PINGREQ_AGENT_ID=" + canary, "PINGREQ_PROBES__0__NAME=" + canary,
 			"PINGREQ_SERVICE_HOST=10.0.0.1", "PINGREQ_SERVICE_PORT_HTTP=80", "PINGREQ_PORT=tcp://10.0.0.1:80", "PINGREQ_PORT_80_TCP=tcp://10.0.0.1:80"},

@@ -106,6 +106,7 @@ type findings struct {
 	values   map[string]place  // path -> place of its value
 	origin   map[string]string // path -> the variable or flag that overrides the file
 	faults   Errors
+	more     int // faults beyond maxFaults
 	warnings Warnings
 }
 
@@ -134,11 +135,18 @@ func (f *findings) warn(path, format string, args ...any) *Error {
 	return &f.warnings[len(f.warnings)-1]
 }
 
+// maxFaults is how many faults are reported. Nobody reads more.
+const maxFaults = 500
+
 // add keeps the first fault of each path at a place, because later ones follow from it. The result
 // is valid until the next fault is added.
 func (f *findings) add(e Error) *Error {
 	same := func(o Error) bool {
 		return o.Path == e.Path && o.Line == e.Line && o.Col == e.Col && e.Path != ""
+	}
+	if len(f.faults) >= maxFaults {
+		f.more++
+		return &e
 	}
 	if slices.ContainsFunc(f.faults, same) {
 		return &e
@@ -186,6 +194,10 @@ func (f *findings) failed(path string) bool {
 // sorted returns the faults in the order of their places.
 func (f *findings) sorted() Errors {
 	slices.SortStableFunc(f.faults, byPlace)
+	if f.more > 0 {
+		f.faults = append(f.faults, Error{File: f.file, Problem: fmt.Sprintf("%d more faults are not shown", f.more)})
+		f.more = 0
+	}
 	return f.faults
 }
 

@@ -6,17 +6,17 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
+
+	"github.com/pingreq/pingreq/internal/files"
 )
 
-// maxFile is the largest size of a file that a key may name, in bytes.
-const maxFile = 1 << 20
+// maxNamed is the largest size of a file that a key may name, in bytes.
+const maxNamed = 1 << 20
 
 // file returns the absolute path of a file. A relative path starts at the directory of the
 // configuration file.
@@ -27,61 +27,44 @@ func (l *loader) file(name string) string {
 	return filepath.Join(l.dir, name)
 }
 
-// read reads the file that the key at path names. On failure it reports a fault and returns nil.
+// read reads the file that the key at path names. On failure it reports a fault and returns false.
 // The fault does not contain the name of the file, because it may be a misplaced password.
-func (l *loader) read(path, name string) []byte {
-	b, err := readSmall(name)
+func (l *loader) read(path, name string) (files.File, bool) {
+	f, err := l.files.Read(l.ctx, name, maxNamed)
+	unfit, isUnfit := errors.AsType[files.Error](err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		l.bad(path, "the file does not exist").hint("a relative path starts at the directory of the configuration file")
 	case errors.Is(err, fs.ErrPermission):
 		l.bad(path, "the file cannot be read").hint("let the user that pingreq runs as read it")
-	case errors.Is(err, errFile):
-		l.bad(path, "%s", err)
+	case isUnfit:
+		l.bad(path, "the file %s", unfit)
 	case err != nil:
 		l.bad(path, "the file cannot be read")
 	}
-	return b
-}
-
-var errFile = errors.New("must be a regular file of at most 1 MiB")
-
-// readSmall reads a regular file. It refuses devices and pipes, because they may never end.
-func readSmall(name string) ([]byte, error) {
-	st, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() || st.Size() > maxFile {
-		return nil, errFile
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // only read
-	return io.ReadAll(io.LimitReader(f, maxFile))
+	return f, err == nil
 }
 
 // passwordFile checks a file with a password.
 func (l *loader) passwordFile(path, name string) {
-	if b := l.read(path, name); b != nil && len(bytes.TrimRight(b, "\r\n")) == 0 {
+	f, ok := l.read(path, name)
+	if ok && len(bytes.TrimRight(f.Content, "\r\n")) == 0 {
 		l.bad(path, "the file is empty").hint("write the password into it")
 	}
-	l.private(path, name)
+	l.private(path, f)
 }
 
 // private warns about a secret that every user of the machine can read.
-func (l *loader) private(path, name string) {
-	if st, err := os.Stat(name); err == nil && !l.failed(path) && runtime.GOOS != "windows" && st.Mode().Perm()&0o004 != 0 {
+func (l *loader) private(path string, f files.File) {
+	if !l.failed(path) && runtime.GOOS != "windows" && f.Mode.Perm()&0o004 != 0 {
 		l.warn(path, "every user of this machine can read the file").hint("run chmod o-r on it")
 	}
 }
 
 // caFile checks a file with certificates to trust.
 func (l *loader) caFile(path, name string) {
-	if b := l.read(path, name); b != nil {
-		l.certificates(path, b)
+	if f, ok := l.read(path, name); ok {
+		l.certificates(path, f.Content)
 	}
 }
 
@@ -109,19 +92,20 @@ func parses(der []byte) bool {
 
 // keyPair checks a client certificate and its key.
 func (l *loader) keyPair(certPath, cert, keyPath, key string) {
-	certPEM, keyPEM := l.read(certPath, cert), l.read(keyPath, key)
-	if certPEM != nil {
-		l.certificates(certPath, certPEM)
+	certFile, certRead := l.read(certPath, cert)
+	keyFile, keyRead := l.read(keyPath, key)
+	if certRead {
+		l.certificates(certPath, certFile.Content)
 	}
-	if keyPEM != nil {
-		l.privateKey(keyPath, keyPEM)
+	if keyRead {
+		l.privateKey(keyPath, keyFile.Content)
 	}
-	if certPEM == nil || keyPEM == nil || l.failed(certPath) || l.failed(keyPath) {
+	if !certRead || !keyRead || l.failed(certPath) || l.failed(keyPath) {
 		return
 	}
 	// The errors of crypto/tls may contain parts of the file.
-	if _, err := tls.X509KeyPair(certPEM, keyPEM); err == nil {
-		l.private(keyPath, key)
+	if _, err := tls.X509KeyPair(certFile.Content, keyFile.Content); err == nil {
+		l.private(keyPath, keyFile)
 	} else if strings.Contains(err.Error(), "does not match") {
 		l.bad(keyPath, "the key does not belong to the first certificate of cert_file")
 	} else {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -119,5 +120,5 @@ func texts(warnings Warnings) (lines []string) {
 
 // loadText loads YAML that needs no other files.
 func loadText(text string) (*Config, Warnings, error) {
-	return Load(Source{Bytes: []byte(text), Name: "test.yaml", Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
+	return Load(context.Background(), Source{Bytes: []byte(text), Name: "test.yaml", Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
 }

@@ -25,7 +25,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add(Reference(probe.Catalog()))
 	f.Add([]byte(uncommented()))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, _, err := Load(Source{Bytes: text, Name: "test.yaml", Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
+		c, _, err := Load(t.Context(), Source{Bytes: text, Name: "test.yaml", Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
 		if err != nil {
 			faults, ok := errors.AsType[Errors](err)
 			if !ok || len(faults) == 0 || c != nil {
@@ -38,7 +38,7 @@ func FuzzLoad(f *testing.F) {
 		if err := c.Print(&printed); err != nil {
 			t.Fatal(err)
 		}
-		c, _, err = Load(Source{Bytes: printed.Bytes(), Name: "test.yaml", Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
+		c, _, err = Load(t.Context(), Source{Bytes: printed.Bytes(), Name: "test.yaml", Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
 		if err != nil {
 			t.Fatalf("%v\n%s", err, printed.Bytes())
 		}

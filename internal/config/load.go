@@ -2,12 +2,10 @@ package config
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -20,6 +18,7 @@ import (
 	"github.com/knadh/koanf/providers/rawbytes"
 	"github.com/knadh/koanf/v2"
 
+	"github.com/pingreq/pingreq/internal/files"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -44,22 +43,28 @@ type Source struct {
 	Catalog synthetic.Catalog
 }
 
+// MaxFile is the largest size of a configuration file in bytes. 500 targets need about a tenth of it.
+const MaxFile = 2 << 20
+
 // envPrefix begins the names of variables that set keys. envNesting replaces the dot of a key.
 const (
 	envPrefix  = "PINGREQ_"
 	envNesting = "__"
-	maxConfig  = 16 << 20 // bytes
 )
 
 // Load reads, checks and completes a configuration. The error is [Errors] with every fault. Load
 // also reads the files that keys name, to check them. A target whose name cannot be resolved is not
-// a fault, because the probes measure that.
-func Load(src Source) (*Config, Warnings, error) {
+// a fault, because the probes measure that. If ctx is done while a file is read, the error is that of
+// ctx.
+func Load(ctx context.Context, src Source) (*Config, Warnings, error) {
 	name := src.Name
 	if src.Path != "" {
 		name = src.Path
-		b, err := readConfig(src.Path)
-		if err != nil {
+		b, err := readConfig(ctx, src.Path)
+		switch {
+		case ctx.Err() != nil:
+			return nil, nil, fmt.Errorf("the configuration was not read to its end: %w", err)
+		case err != nil:
 			return nil, nil, Errors{{File: src.Path, Problem: err.Error()}}
 		}
 		src.Bytes = b
@@ -69,6 +74,7 @@ func Load(src Source) (*Config, Warnings, error) {
 		return nil, nil, Errors{{File: name, Problem: "the working directory does not exist any more"}}
 	}
 	l := &loader{
+		ctx:      ctx,
 		findings: newFindings(name), dir: dir, env: environment(src.Env), referenced: map[string]bool{}, profilePath: map[string]string{},
 		reserved: src.Reserved, catalog: src.Catalog, validate: newValidator(),
 	}
@@ -77,6 +83,9 @@ func Load(src Source) (*Config, Warnings, error) {
 		return nil, nil, l.sorted()
 	}
 	c := l.config(raw)
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
 	l.strangers(src.Env)
 	if len(l.faults) > 0 {
 		return nil, l.remarks(), l.sorted()
@@ -85,26 +94,21 @@ func Load(src Source) (*Config, Warnings, error) {
 }
 
 // readConfig reads the configuration file, which may be a pipe. Its errors do not contain the path.
-func readConfig(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err == nil {
-		defer func() { _ = f.Close() }() // only read
-		var b []byte
-		if b, err = io.ReadAll(io.LimitReader(f, maxConfig+1)); err == nil && len(b) <= maxConfig {
-			return b, nil
-		} else if err == nil {
-			return nil, fmt.Errorf("the file is larger than %d MiB", maxConfig>>20)
-		}
+func readConfig(ctx context.Context, path string) ([]byte, error) {
+	f, err := new(files.Reader).ReadOrPipe(ctx, path, MaxFile)
+	if unfit, ok := errors.AsType[files.Error](err); ok {
+		return nil, fmt.Errorf("the file %w", unfit)
+	} else if err != nil {
+		return nil, fmt.Errorf("the file cannot be read: %w", err)
 	}
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		err = pe.Err
-	}
-	return nil, fmt.Errorf("the file cannot be read: %w", err)
+	return f.Content, nil
 }
 
 // loader turns layers of raw values into a Config and collects faults.
 type loader struct {
 	*findings
+	ctx        context.Context
+	files      files.Reader
 	dir        string            // of the file
 	env        map[string]string // the environment
 	referenced map[string]bool   // variables that a ${NAME} names

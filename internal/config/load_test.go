@@ -24,7 +24,7 @@ func TestBad(t *testing.T) {
 			}
 			path := filepath.Join(dir, "pingreq.yaml")
 			write(t, path, text)
-			c, warnings, err := Load(Source{Path: path, Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
+			c, warnings, err := Load(t.Context(), Source{Path: path, Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
 			if err == nil || c != nil {
 				t.Fatal("loaded without a fault")
 			}
@@ -78,7 +78,7 @@ func TestGood(t *testing.T) {
 			path := filepath.Join(dir, "pingreq.yaml")
 			write(t, path, text)
 			src := Source{Path: path, Env: testEnv(), Reserved: testReserved(), Flags: map[string]any{"agent.id": "test"}, Catalog: probe.Catalog()}
-			c, warnings, err := Load(src)
+			c, warnings, err := Load(t.Context(), src)
 			if err != nil || len(warnings) > 0 {
 				t.Fatalf("%v, warnings %v", err, warnings)
 			}
@@ -89,7 +89,7 @@ func TestGood(t *testing.T) {
 			noSecret(t, "what is printed", printed.String())
 			golden(t, strings.TrimSuffix(file, ".yaml")+".print", strings.ReplaceAll(printed.String(), dir+string(filepath.Separator), "/etc/pingreq/"))
 
-			again, _, err := Load(Source{Bytes: printed.Bytes(), Name: "elsewhere/printed.yaml", Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
+			again, _, err := Load(t.Context(), Source{Bytes: printed.Bytes(), Name: "elsewhere/printed.yaml", Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
 			if err != nil {
 				t.Fatalf("the printed text cannot be loaded: %v\n%s", err, printed.String())
 			}

@@ -11,15 +11,20 @@ import (
 // profiles of the probe.
 func (c *Config) Plan() []synthetic.Entry {
 	var plan []synthetic.Entry
+	wants := make([]map[string]bool, len(c.probes)) // targets of each probe
+	for i, p := range c.probes {
+		wants[i] = map[string]bool{}
+		for _, name := range p.Targets {
+			wants[i][name] = true
+		}
+	}
 	for _, t := range c.Targets {
-		for _, p := range c.probes {
-			for _, target := range p.Targets {
-				if target != t.Name {
-					continue
-				}
-				for _, profile := range p.Profiles {
-					plan = append(plan, c.entry(t, p, profile)...)
-				}
+		for i, p := range c.probes {
+			if !wants[i][t.Name] {
+				continue
+			}
+			for _, profile := range p.Profiles {
+				plan = append(plan, c.entry(t, p, profile)...)
 			}
 		}
 	}

@@ -55,7 +55,7 @@ probes:
 
 func load(t *testing.T, text string) *Config {
 	t.Helper()
-	c, _, err := Load(Source{Bytes: []byte(text), Name: "test.yaml", Catalog: synthetic.Catalog{Kinds: testKinds()}})
+	c, _, err := Load(t.Context(), Source{Bytes: []byte(text), Name: "test.yaml", Catalog: synthetic.Catalog{Kinds: testKinds()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestCost(t *testing.T) {
 
 // TestKindChecks expects that a fault found by a kind in its options has a place like any other.
 func TestKindChecks(t *testing.T) {
-	_, _, err := Load(Source{Bytes: []byte(strings.Replace(planned, "size: 5", "size: 13", 1)), Name: "test.yaml", Catalog: synthetic.Catalog{Kinds: testKinds()}})
+	_, _, err := Load(t.Context(), Source{Bytes: []byte(strings.Replace(planned, "size: 5", "size: 13", 1)), Name: "test.yaml", Catalog: synthetic.Catalog{Kinds: testKinds()}})
 	want := "test.yaml:9:61: probes[0].periodic: all of it\ntest.yaml:9:68: probes[0].periodic.size: 13 brings bad luck"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
@@ -136,7 +136,7 @@ func TestTarget(t *testing.T) {
 func TestKindsShared(t *testing.T) {
 	kinds := testKinds()
 	kinds[0].Metrics = []*synthetic.Metric{{Name: "a"}}
-	c, _, err := Load(Source{Bytes: []byte(planned), Name: "test.yaml", Catalog: synthetic.Catalog{Kinds: kinds}})
+	c, _, err := Load(t.Context(), Source{Bytes: []byte(planned), Name: "test.yaml", Catalog: synthetic.Catalog{Kinds: kinds}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestClientIDs(t *testing.T) {
 	for template, missing := range map[string]string{
 		"": "", "{hash}": "", "a-{hash}": "", "{agent}-{probe}-{role}-{slot}": "", "pool-{slot}": "{agent} {probe} {role}", "fixed": "{agent} {probe} {role} {slot}",
 	} {
-		_, warnings, err := Load(Source{Name: "test.yaml", Bytes: fmt.Appendf(nil, "targets: [{name: a, url: \"mqtt://a\"}]\nprofiles:\n  - {name: p, client_id: \"%s\"}\n", template), Catalog: probe.Catalog()})
+		_, warnings, err := Load(t.Context(), Source{Name: "test.yaml", Bytes: fmt.Appendf(nil, "targets: [{name: a, url: \"mqtt://a\"}]\nprofiles:\n  - {name: p, client_id: \"%s\"}\n", template), Catalog: probe.Catalog()})
 		var want []string
 		if missing != "" {
 			want = []string{"test.yaml:3:26: profiles[0].client_id: clients with the same id take over each other's sessions: use {hash}, or add " + missing}

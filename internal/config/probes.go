@@ -281,25 +281,22 @@ func (l *loader) combinations(c *Config) {
 }
 
 func targetNames(c *Config) []string {
-	var names []string
-	for _, t := range c.Targets {
-		names = appendName(names, t.Name)
-	}
-	return names
+	return names(c.Targets, func(t synthetic.Target) string { return t.Name })
 }
 
 func profileNames(c *Config) []string {
-	var names []string
-	for _, p := range c.Profiles {
-		names = appendName(names, p.Name)
-	}
-	return names
+	return names(c.Profiles, func(p synthetic.Profile) string { return p.Name })
 }
 
-// appendName appends a name, unless it is invalid or already there. Both were reported before.
-func appendName(names []string, name string) []string {
-	if !plainKey.MatchString(name) || slices.Contains(names, name) {
-		return names
+// names returns the names of a list without those that are invalid or there twice. Both were reported
+// before.
+func names[T any](list []T, name func(T) string) (names []string) {
+	seen := map[string]bool{}
+	for _, e := range list {
+		if n := name(e); plainKey.MatchString(n) && !seen[n] {
+			seen[n] = true
+			names = append(names, n)
+		}
 	}
-	return append(names, name)
+	return names
 }

@@ -127,7 +127,7 @@ func TestSecretsArrive(t *testing.T) {
 	}
 	path := filepath.Join(dir, "pingreq.yaml")
 	write(t, path, text)
-	c, _, err := Load(Source{Path: path, Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
+	c, _, err := Load(t.Context(), Source{Path: path, Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestOpenFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, warnings, err := Load(Source{Path: path, Catalog: probe.Catalog()})
+		_, warnings, err := Load(t.Context(), Source{Path: path, Catalog: probe.Catalog()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +196,7 @@ func TestUnreadableFiles(t *testing.T) {
 		if err := os.Chmod(filepath.Join(dir, name), 0); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := Load(Source{Path: path, Catalog: probe.Catalog()}); err == nil || !strings.Contains(err.Error(), "cannot be read") {
+		if _, _, err := Load(t.Context(), Source{Path: path, Catalog: probe.Catalog()}); err == nil || !strings.Contains(err.Error(), "cannot be read") {
 			t.Errorf("%s unreadable: %v", name, err)
 		}
 	}
@@ -212,14 +212,14 @@ func TestEndlessFiles(t *testing.T) {
 	if len(faults) != 2 {
 		t.Errorf("faults %v", err)
 	}
-	if _, _, err := Load(Source{Path: "/dev/zero", Catalog: probe.Catalog()}); err == nil || err.Error() != "/dev/zero: the file is larger than 16 MiB" {
+	if _, _, err := Load(t.Context(), Source{Path: "/dev/zero", Catalog: probe.Catalog()}); err == nil || err.Error() != "/dev/zero: the file is a device, and must be a regular file or a pipe" {
 		t.Errorf("endless configuration: %v", err)
 	}
 }
 
 // TestMissingFile expects the path and the cause in the fault.
 func TestMissingFile(t *testing.T) {
-	_, _, err := Load(Source{Path: filepath.Join(t.TempDir(), "no-such.yaml"), Catalog: probe.Catalog()})
+	_, _, err := Load(t.Context(), Source{Path: filepath.Join(t.TempDir(), "no-such.yaml"), Catalog: probe.Catalog()})
 	if err == nil || !strings.HasSuffix(err.Error(), "no-such.yaml: the file cannot be read: no such file or directory") && runtime.GOOS != "windows" {
 		t.Errorf("%v", err)
 	}

@@ -33,7 +33,7 @@ probes: [{name: c, kind: connect, interval: 10s, timeout: 5s}]`, probe.Catalog()
 targets: [{name: a, url: "mqtt://a"}]
 probes: [{name: i, kind: idle}]`, probe.Catalog(), 18 + 16},
 	} {
-		cfg, _, err := Load(Source{Name: "test.yaml", Bytes: []byte(numbered(c.yaml)), Catalog: c.kinds})
+		cfg, _, err := Load(t.Context(), Source{Name: "test.yaml", Bytes: []byte(numbered(c.yaml)), Catalog: c.kinds})
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue

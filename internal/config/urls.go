@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -34,7 +35,7 @@ type URLOptions struct {
 // FromURLs returns the configuration that runs the default suite against URLs. It names each target
 // after its host, and after its port if that is not the default port. Faults are the same as in
 // [Load], with "command line" as the file.
-func FromURLs(urls []string, o URLOptions) (*Config, Warnings, error) {
+func FromURLs(ctx context.Context, urls []string, o URLOptions) (*Config, Warnings, error) {
 	var targets []any
 	var names []string
 	for i, raw := range urls {
@@ -60,7 +61,7 @@ func FromURLs(urls []string, o URLOptions) (*Config, Warnings, error) {
 	for key, value := range o.Flags {
 		flags[key] = value
 	}
-	return Load(Source{Name: "command line", Env: o.Env, Flags: flags, Reserved: o.Reserved, Catalog: o.Catalog})
+	return Load(ctx, Source{Name: "command line", Env: o.Env, Flags: flags, Reserved: o.Reserved, Catalog: o.Catalog})
 }
 
 // urlName returns a name for a URL that is not yet taken.

@@ -27,7 +27,7 @@ func TestURLNames(t *testing.T) {
 		"ip6-1", "ip6-2001-db8-1-8884", "mosquitto.sock", "mosquitto.sock-unix", "unix",
 		"BROKER.example-1884", "broker.example-ws-2", "broker.example-ws-3",
 	}
-	c, warnings, err := FromURLs(urls, URLOptions{Catalog: probe.Catalog()})
+	c, warnings, err := FromURLs(t.Context(), urls, URLOptions{Catalog: probe.Catalog()})
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(err, warnings)
 	}
@@ -46,7 +46,7 @@ func TestFromURLs(t *testing.T) {
 		Protocol: "3.1.1", Keepalive: 10 * time.Second, Env: []string{"PINGREQ_AGENT__ID=env"}, Flags: map[string]any{"agent.topic_prefix": "flag"},
 		Catalog: probe.Catalog(),
 	}
-	c, warnings, err := FromURLs([]string{"mqtts://a.example", "wss://b.example"}, o)
+	c, warnings, err := FromURLs(t.Context(), []string{"mqtts://a.example", "wss://b.example"}, o)
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(err, warnings)
 	}
@@ -106,7 +106,7 @@ func TestFromURLsFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.o.Catalog = probe.Catalog()
-			_, _, err := FromURLs(c.urls, c.o)
+			_, _, err := FromURLs(t.Context(), c.urls, c.o)
 			if err == nil {
 				t.Fatal("no fault")
 			}

@@ -130,7 +130,7 @@ var (
 func TestBrokerPagesConfigurations(t *testing.T) {
 	for name, page := range pages(t) {
 		for i, block := range yamlBlock.FindAllStringSubmatch(page, -1) {
-			_, _, err := config.Load(config.Source{Bytes: []byte(block[1]), Name: name, Catalog: probe.Catalog()})
+			_, _, err := config.Load(t.Context(), config.Source{Bytes: []byte(block[1]), Name: name, Catalog: probe.Catalog()})
 			faults, ok := errors.AsType[config.Errors](err)
 			if err != nil && !ok {
 				t.Errorf("docs/brokers/%s, configuration %d: %v", name, i+1, err)

@@ -34,11 +34,14 @@ type layer struct {
 func layers() []layer {
 	tools := []string{"synthetic/internal/guard", "synthetic/internal/aside", "synthetic/internal/clock", "synthetic/internal/tcpinfo"}
 	engine := with(tools, "synthetic/mqtt", "synthetic/disconnect", "synthetic/netfault")
-	contract := with(engine, "synthetic")
+	contract := with(engine, "synthetic", "internal/files")
 	collectors := []string{"collector", "collector/sys", "collector/events"}
 	return []layer{
 		// The test lab starts brokers and makes faults. It must not lean on what it tests.
 		{packages: []string{"test/lab", "test/lab/*"}},
+
+		// Files that people name, which everything above the engine may read.
+		{packages: []string{"internal/files"}},
 
 		// The session engine and what it is made of know nothing of probes.
 		{packages: []string{"synthetic/internal/guard"}},
@@ -49,7 +52,7 @@ func layers() []layer {
 		{packages: []string{"synthetic/mqtt"}, may: with(tools, "synthetic/disconnect"), tests: []string{"test/lab"}},
 
 		// The contract knows neither kinds nor what kinds have in common.
-		{packages: []string{"synthetic"}, may: engine, tests: []string{"synthetic"}},
+		{packages: []string{"synthetic"}, may: with(engine, "internal/files"), tests: []string{"synthetic"}},
 		{packages: []string{"synthetic/internal/probetest"}, may: with(contract, "test/lab")},
 		{packages: []string{"synthetic/client"}, may: contract, tests: []string{"test/lab"}},
 		{packages: []string{"synthetic/message"}, may: with(contract, "synthetic/client"), tests: []string{"test/lab"}},
@@ -67,7 +70,7 @@ func layers() []layer {
 
 		// The configuration and the pages know neither a kind nor the metrics.
 		{packages: []string{"internal/config"}, may: with(contract, "internal/dialects"), tests: []string{"synthetic/probe", "synthetic/probe/*"}},
-		{packages: []string{"internal/web"}, may: with(contract, "internal/descriptors"), tests: []string{"collector", "synthetic/probe", "test/lab"}},
+		{packages: []string{"internal/web"}, may: with(contract, "internal/descriptors", "internal/files"), tests: []string{"collector", "synthetic/probe", "test/lab"}},
 
 		// The agent joins them. The commands choose what it is made of.
 		{packages: []string{"internal/agent"}, may: with(slices.Concat(contract, collectors), "synthetic/client", "internal/config", "internal/web", "internal/dialects", "internal/descriptors"),
@@ -79,7 +82,7 @@ func layers() []layer {
 			tests: with(slices.Concat(contract, collectors), "synthetic/probe", "dashboards/internal/build", "internal/exported", "internal/thresholds")},
 		{packages: []string{"internal/exported"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/grafana")},
 		{packages: []string{"alerts"}, tests: []string{"internal/exported", "internal/thresholds", "synthetic/probe", "test/lab"}},
-		{packages: []string{"cmd/pingreq"}, may: with(contract, "synthetic/probe", "collector", "internal/agent", "internal/config", "internal/web", "internal/demo", "internal/descriptors",
+		{packages: []string{"cmd/pingreq"}, may: with(contract, "synthetic/probe", "collector", "internal/agent", "internal/config", "internal/web", "internal/demo", "internal/descriptors", "internal/files",
 			"dashboards", "alerts")},
 
 		// What only generates or tests.

@@ -32,6 +32,9 @@ const (
 // sets TLS and basic authentication. When ctx is done, Serve waits up to 3 seconds for running
 // requests and returns nil. The error says which address cannot be served and why.
 func Serve(ctx context.Context, handler http.Handler, flags *toolkit.FlagConfig, logger *slog.Logger) error {
+	if err := checkConfig(ctx, flags.WebConfigFile); err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	all := newVisitors(descriptors.Own().Pages, logger)
 	for _, listener := range listeners(flags) {

@@ -8,6 +8,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pingreq/pingreq/internal/files"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/internal/clock"
@@ -37,6 +39,7 @@ type Client struct {
 	URL *url.URL
 
 	gate   *synthetic.Gate
+	files  *files.Reader
 	proxy  *url.URL
 	source netip.Addr
 	cache  tls.ClientSessionCache // nil: always full handshakes
@@ -55,7 +58,7 @@ func New(env synthetic.Env, p *synthetic.Profile) (*Client, error) {
 
 // NewTo is like [New], for another target with its own connect rate limit.
 func NewTo(env synthetic.Env, p *synthetic.Profile, t *synthetic.Target, gate *synthetic.Gate) (*Client, error) {
-	c := &Client{Env: env, Profile: p, Target: t, gate: gate}
+	c := &Client{Env: env, Profile: p, Target: t, gate: gate, files: cmp.Or(env.Files, new(files.Reader))}
 	var err error
 	if c.URL, err = mqtt.ParseURL(t.URL); err != nil {
 		return nil, fmt.Errorf("target %s: %w", t.Name, err)
@@ -111,21 +114,21 @@ func (c *Client) Options(ctx context.Context, role string) (mqtt.Options, error)
 			o.WSHeader.Set(k, v)
 		}
 	}
-	if err := retryRead(ctx, func() error { return c.read(&o) }); err != nil {
+	if err := retryRead(ctx, func() error { return c.read(ctx, &o) }); err != nil {
 		return o, fmt.Errorf("target %s: %w", t.Name, err)
 	}
 	return o, nil
 }
 
 // read reads the files that a connection needs.
-func (c *Client) read(o *mqtt.Options) (err error) {
+func (c *Client) read(ctx context.Context, o *mqtt.Options) (err error) {
 	if c.Target.PasswordFile != "" {
-		if o.Password, err = readPassword(c.Target.PasswordFile); err != nil {
+		if o.Password, err = c.readPassword(ctx, c.Target.PasswordFile); err != nil {
 			return err
 		}
 	}
 	if c.URL.Scheme == "mqtts" || c.URL.Scheme == "wss" {
-		o.TLS, err = c.tls()
+		o.TLS, err = c.tls(ctx)
 	}
 	return err
 }

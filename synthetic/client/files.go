@@ -5,11 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"strings"
 	"time"
 
+	"github.com/pingreq/pingreq/internal/files"
 	"github.com/pingreq/pingreq/synthetic/internal/clock"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
@@ -33,12 +32,26 @@ func retryRead(ctx context.Context, read func() error) error {
 	}
 }
 
+// maxFile is the largest size of a password, certificate, key or CA file, in bytes.
+const maxFile = 1 << 20
+
+// readFile reads a file that the configuration names. key is its key. The error names both.
+func (c *Client) readFile(ctx context.Context, key, name string) ([]byte, error) {
+	f, err := c.files.Read(ctx, name, maxFile)
+	if unfit, ok := errors.AsType[files.Error](err); ok {
+		return nil, fmt.Errorf("%s: %s %w", key, name, unfit)
+	} else if err != nil {
+		return nil, fmt.Errorf("%s: %s cannot be read: %w", key, name, err)
+	}
+	return f.Content, nil
+}
+
 // readPassword reads a password file. The file must not be empty: an empty file is one that is
 // being written.
-func readPassword(name string) (mqtt.Secret, error) {
-	b, err := os.ReadFile(name)
+func (c *Client) readPassword(ctx context.Context, name string) (mqtt.Secret, error) {
+	b, err := c.readFile(ctx, "password_file", name)
 	if err != nil {
-		return "", fmt.Errorf("password_file: %w", err)
+		return "", err
 	}
 	text := strings.TrimRight(string(b), "\r\n")
 	if text == "" {
@@ -48,13 +61,19 @@ func readPassword(name string) (mqtt.Secret, error) {
 }
 
 // readPair reads a client certificate and its key.
-func readPair(cert, key string) (tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(cert, key)
+func (c *Client) readPair(ctx context.Context, cert, key string) (tls.Certificate, error) {
+	certPEM, err := c.readFile(ctx, "tls.cert_file", cert)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	keyPEM, err := c.readFile(ctx, "tls.key_file", key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	switch {
 	case err == nil:
 		return pair, nil
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
-		return pair, fmt.Errorf("tls.cert_file and tls.key_file: %w", err)
 	case strings.Contains(err.Error(), "does not match"):
 		return pair, fmt.Errorf("tls.cert_file and tls.key_file: the key %s does not belong to the certificate %s: replace both", key, cert)
 	}

@@ -47,7 +47,7 @@ func TestFilesReplaced(t *testing.T) {
 		{name: "new certificate, old key, for good", first: half(func(f *files) { f.key = oldKey }), then: whole, late: true, fault: "does not belong to the certificate"},
 		{name: "half of the key, for good", first: half(func(f *files) { f.key = newKey[:100] }), then: whole, late: true, fault: "do not contain a complete certificate and its key"},
 		{name: "no key, for good", first: half(func(f *files) { f.key = nil }), then: whole, late: true, fault: "no such file"},
-		{name: "no password, for good", first: half(func(f *files) { f.password = nil }), then: whole, late: true, fault: "password_file: open"},
+		{name: "no password, for good", first: half(func(f *files) { f.password = nil }), then: whole, late: true, fault: "cannot be read: no such file"},
 		{name: "empty password, for good", first: half(func(f *files) { f.password = []byte{} }), then: whole, late: true, fault: "is empty: it should hold the password"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,10 +1,10 @@
 package client
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/pingreq/pingreq/synthetic"
@@ -12,7 +12,7 @@ import (
 
 // tls returns the TLS configuration of a connection. It joins the settings of the target (which
 // certificates we trust and present) with those of the profile (what we offer).
-func (c *Client) tls() (*tls.Config, error) {
+func (c *Client) tls(ctx context.Context) (*tls.Config, error) {
 	cfg, err := tlsOffer(c.Profile.TLS)
 	if err != nil {
 		return nil, err
@@ -23,9 +23,9 @@ func (c *Client) tls() (*tls.Config, error) {
 		cfg.ServerName = c.Profile.TLS.ServerName
 	}
 	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
+		pem, err := c.readFile(ctx, "tls.ca_file", t.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("tls.ca_file: %w", err)
+			return nil, err
 		}
 		cfg.RootCAs = x509.NewCertPool()
 		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
@@ -33,7 +33,7 @@ func (c *Client) tls() (*tls.Config, error) {
 		}
 	}
 	if t.CertFile != "" && !c.Profile.TLS.WithoutClientCert {
-		pair, err := readPair(t.CertFile, t.KeyFile)
+		pair, err := c.readPair(ctx, t.CertFile, t.KeyFile)
 		if err != nil {
 			return nil, err
 		}

@@ -41,7 +41,7 @@ func TestTLSOfTargetAndProfile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := c.tls()
+	cfg, err := c.tls(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
