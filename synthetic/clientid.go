@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -36,34 +35,4 @@ func (e *Env) ClientID(template, role string) string {
 func (e *Env) defaultPrefix() string {
 	prefix := cmp.Or(e.ClientIDPrefix, "pingreq")
 	return prefix[:min(len(prefix), 10)]
-}
-
-// OwnClients returns a function that reports whether a client identifier is ours. It recognises the
-// clients of these probes of this agent, and the clients of other agents that use the default
-// client identifiers. Identifiers of foreign clients do not have this form.
-func OwnClients(agent Env, entries []Entry) func(clientID string) bool {
-	prefix := agent.defaultPrefix()
-	shapes := []string{fmt.Sprintf("%s-[0-9a-f]{%d}", regexp.QuoteMeta(prefix), maxClientID-len(prefix)-1)}
-	known, fixed := map[string]bool{}, map[string]bool{}
-	for _, p := range entries {
-		for _, id := range p.Profile.ClientIDs {
-			fixed[id] = true
-		}
-		if shape := agent.shape(p); p.Profile.ClientID != "" && !known[shape] {
-			known[shape] = true
-			shapes = append(shapes, shape)
-		}
-	}
-	all := regexp.MustCompile(`\A(?:` + strings.Join(shapes, "|") + `)\z`)
-	return func(id string) bool { return fixed[id] || all.MatchString(id) }
-}
-
-// shape returns a regular expression for the client identifiers that the template of a probe's
-// profile makes.
-func (e *Env) shape(p Entry) string {
-	return strings.NewReplacer(
-		`\{agent\}`, regexp.QuoteMeta(e.Agent), `\{target\}`, regexp.QuoteMeta(p.ID.Target),
-		`\{probe\}`, regexp.QuoteMeta(p.ID.Probe), `\{profile\}`, regexp.QuoteMeta(p.ID.Profile),
-		`\{role\}`, "[a-z0-9-]*", `\{slot\}`, "[0-9]+", `\{hash\}`, fmt.Sprintf("[0-9a-f]{%d}", templateHash),
-	).Replace(regexp.QuoteMeta(p.Profile.ClientID))
 }

@@ -38,9 +38,9 @@ type Env struct {
 	// Late returns the longest delay of our own side since the given time. Nil means that nobody
 	// watches it.
 	Late func(since time.Time) time.Duration
-	// IDs lends client identifiers from fixed pools. All probes of the agent share it. Nil means
-	// that no other probe uses a pool.
-	IDs *IDPools
+	// IDs knows the client identifiers of the agent. All probes of the agent share it. Nil means that
+	// this probe has its own.
+	IDs *ClientIDs
 	// Sockets limits the file descriptors of all clients of the agent. All probes of the agent share
 	// it. Nil means no limit.
 	Sockets *mqtt.Sockets

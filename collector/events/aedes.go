@@ -18,7 +18,7 @@ func newAedes() *Dialect {
 		Advice:     "aedes always publishes client events: allow the client to read $SYS/+/new/clients and $SYS/+/disconnect/clients.",
 		Outcomes:   []Event{{Kind: Connect}, aedesDisconnect},
 		maxPayload: 1<<16 - 1, // the longest client identifier [MQTT5-1.5.4]
-		newReader:  func() reader { return aedes{} },
+		newReader:  func(func(string) bool) reader { return aedes{} },
 	}
 }
 

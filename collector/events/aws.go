@@ -29,7 +29,7 @@ func newAWS() *Dialect {
 		Advice:     "AWS IoT Core always publishes client events: allow the client iot:Subscribe and iot:Receive on $aws/events/presence/*.",
 		Outcomes:   sorted(o),
 		maxPayload: 128 << 10, // the service's limit
-		newReader:  func() reader { return &aws{recent: newRecent()} },
+		newReader:  func(func(string) bool) reader { return &aws{recent: newRecent()} },
 	}
 }
 

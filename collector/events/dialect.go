@@ -25,7 +25,8 @@ type Dialect struct {
 	Outcomes []Event
 
 	maxPayload int // bytes
-	newReader  func() reader
+	// newReader makes a reader. own reports whether an identifier is one of ours; nil: none is.
+	newReader func(own func(clientID string) bool) reader
 }
 
 // reader reads the messages of one broker. A told without a kind, returned without an error, means
@@ -66,7 +67,7 @@ type Parser struct {
 // NewParser makes a parser for one broker. own reports whether a client identifier is one of ours.
 // If own is nil, no client is ours.
 func (d *Dialect) NewParser(own func(clientID string) bool) *Parser {
-	return &Parser{dialect: d, reader: d.newReader(), own: own}
+	return &Parser{dialect: d, reader: d.newReader(own), own: own}
 }
 
 // Parse reads a message that arrived at a time. The times of successive messages must not go back.

@@ -32,7 +32,7 @@ func newEMQX() *Dialect {
 		Outcomes: sorted(o),
 		// Identifier and user name have up to 64 KiB each, and each byte may be escaped.
 		maxPayload: 512 << 10,
-		newReader:  func() reader { return &emqx{recent: newRecent()} },
+		newReader:  func(func(string) bool) reader { return &emqx{recent: newRecent()} },
 	}
 }
 

@@ -1,7 +1,10 @@
 package events
 
 import (
+	"maps"
 	"net/netip"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,14 +44,22 @@ func newMosquitto() *Dialect {
 		Advice:     "Set log_dest topic, connection_messages true, and log_type error, warning and notice in mosquitto.conf, and allow the client to read $SYS/broker/log/#.",
 		Outcomes:   mosquittoOutcomes(),
 		maxPayload: 4096,
-		newReader:  func() reader { return &mosquitto{recent: newRecent()} },
+		newReader:  func(own func(string) bool) reader { return &mosquitto{recent: newRecent(), own: own} },
 	}
 }
 
 type mosquitto struct {
 	*recent
 	held held
+	// own reports whether an identifier is one of ours; nil: none is.
+	own func(clientID string) bool
+	// from has the addresses from which our own clients connected last, by identifier.
+	from map[string][]string
 }
+
+// ownAddresses is how many addresses are kept for a client of ours: during a takeover it has two
+// connections.
+const ownAddresses = 4
 
 // mosquittoLines are the kinds of lines that are read, by their first words.
 var mosquittoLines = []struct {
@@ -125,9 +136,9 @@ func (m *mosquitto) connected(rest string, at time.Time) (told, error) {
 	if !ok || strings.Contains(address, " ") {
 		return told{}, ErrUnparsed
 	}
-	id := rest
-	if end := max(strings.LastIndex(rest, " (p"), strings.LastIndex(rest, " (c")); end >= 0 {
-		id = rest[:end]
+	id, exact := connectedID(rest)
+	if exact {
+		m.remember(id, address)
 	}
 	m.take(m.fact("closed", id), at, echoFor)
 	m.take(m.fact("closed", id+" ["+address+"]"), at, echoFor)
@@ -135,7 +146,63 @@ func (m *mosquitto) connected(rest string, at time.Time) (told, error) {
 		// Over TCP no more lines about the old connection follow.
 		m.take(m.fact("taken", id), at, takenFor)
 	}
-	return told{Event: Event{Kind: Connect}, client: id}, nil
+	t := told{Event: Event{Kind: Connect}}
+	if exact {
+		t.client = id
+	}
+	return t, nil
+}
+
+// connectedParams matches what follows the identifier. exactParams matches it if the user name has no
+// quote. Then no identifier and no user name can move the place where the identifier ends.
+var (
+	connectedParams = regexp.MustCompile(`^ \((?:p\d+, )?c[01], k\d+(?:, u'.*')?\)\.?$`)
+	exactParams     = regexp.MustCompile(`^ \((?:p\d+, )?c[01], k\d+(?:, u'[^']*')?\)\.?$`)
+)
+
+// connectedID reads the identifier from "<id> (p2, c1, k60, u'<user>').". Identifier and user name may
+// contain such a text too, and the line may be cut off. exact reports whether there is one way to
+// read it.
+func connectedID(s string) (id string, exact bool) {
+	id = s
+	for i := 0; ; {
+		next := strings.Index(s[i:], " (")
+		if next < 0 {
+			return id, false
+		}
+		if i += next; connectedParams.MatchString(s[i:]) {
+			return s[:i], exactParams.MatchString(s[i:])
+		}
+		if strings.HasPrefix(s[i:], " (p") || strings.HasPrefix(s[i:], " (c") { // of a line that was cut off
+			id = s[:i]
+		}
+		i++
+	}
+}
+
+// remember keeps the address from which a client of ours connected.
+func (m *mosquitto) remember(id, address string) {
+	if m.own == nil || !m.own(id) {
+		return
+	}
+	if m.from == nil {
+		m.from = map[string][]string{}
+	}
+	if len(m.from) > maxOwn { // of clients that are ours no more
+		maps.DeleteFunc(m.from, func(id string, _ []string) bool { return !m.own(id) })
+	}
+	all := append(m.from[id], address)
+	m.from[id] = all[max(0, len(all)-ownAddresses):]
+}
+
+// maxOwn is how many identifiers of ours are kept before it is checked which still are ours.
+const maxOwn = 1000
+
+// isOurs reports whether a line about an identifier and an address can be about a client of ours. A
+// device may have an identifier that ends in an address, so the address must be one of ours.
+func (m *mosquitto) isOurs(id, address string) bool {
+	known := m.from[id]
+	return address == "" || len(known) == 0 || slices.Contains(known, address)
 }
 
 // client reads a line that begins with "Client ".
@@ -199,6 +266,9 @@ func (m *mosquitto) closed(subject string, v verdict, at time.Time) (told, error
 		h = held{}
 	}
 	t := told{Event: v.Event, client: id}
+	if !m.isOurs(id, address) {
+		t.client = subject
+	}
 	if !v.known && nameless(id, address) {
 		t.client = ""
 		t.Kind = ConnectFailure

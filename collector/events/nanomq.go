@@ -29,7 +29,7 @@ func newNanoMQ() *Dialect {
 		Advice:     "NanoMQ always publishes client events: allow the client to read $SYS/brokers/#.",
 		Outcomes:   sorted(o),
 		maxPayload: 1024,
-		newReader:  func() reader { return nanomq{} },
+		newReader:  func(func(string) bool) reader { return nanomq{} },
 	}
 }
 
@@ -96,6 +96,9 @@ func (nanomq) read(topic string, payload []byte, _ time.Time) (told, error) {
 	found := all[len(all)-1]
 	if !named {
 		client, _, _ = strings.Cut(text[found[1]:], `"`)
+		if len(all) > 1 { // a user name or an identifier contains such a text
+			client = ""
+		}
 	}
 	code, _ := strconv.ParseUint(text[found[2]:found[3]], 16, 8)
 	t := told{client: client}

@@ -20,7 +20,7 @@ func Plan(cfg *config.Config, late *synthetic.Lateness) ([]synthetic.Job, error)
 
 // shared is what all clients of an agent share, in all its configurations.
 type shared struct {
-	ids     *synthetic.IDPools
+	ids     *synthetic.ClientIDs
 	budget  *mqtt.Budget
 	late    *synthetic.Lateness
 	sockets *mqtt.Sockets
@@ -28,7 +28,7 @@ type shared struct {
 }
 
 func newShared(late *synthetic.Lateness) shared {
-	return shared{ids: synthetic.NewIDPools(), budget: mqtt.NewBudget(), late: late,
+	return shared{ids: synthetic.NewClientIDs(), budget: mqtt.NewBudget(), late: late,
 		sockets: mqtt.NewSockets(descriptors.Own().Sockets), files: new(files.Reader)}
 }
 
@@ -94,7 +94,8 @@ func build(cfg *config.Config, env clientEnv) ([]synthetic.Job, error) {
 // sameAgent reports whether two agents give their clients the same names.
 func sameAgent(a, b config.Agent) bool {
 	a.OldNames, b.OldNames = false, false
-	return a == b
+	a.Peers, b.Peers = nil, nil // they may change while our clients run
+	return reflect.DeepEqual(a, b)
 }
 
 // sameTarget reports whether two targets are the same for a running probe. It ignores settings that

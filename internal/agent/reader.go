@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pingreq/pingreq/collector/events"
@@ -21,18 +20,14 @@ import (
 
 // reader reads what one broker publishes about itself and its clients.
 type reader struct {
-	spec    readerSpec
-	log     *slog.Logger
-	own     atomic.Pointer[ownFunc] // true for our clients and for those that the last reload stopped
-	current ownFunc                 // true for our clients only
-	sys     *sysReader              // nil if $SYS is not read
-	events  *eventsReader           // nil if events are not read
+	spec   readerSpec
+	log    *slog.Logger
+	sys    *sysReader    // nil if $SYS is not read
+	events *eventsReader // nil if events are not read
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
-
-type ownFunc func(clientID string) bool
 
 // readerSpec are the settings of a broker's reader. Other settings need another reader.
 type readerSpec struct {
@@ -104,11 +99,11 @@ func sysOptions(c *config.Sys) sys.Options {
 	return o
 }
 
-// newReader returns the reader of a broker and makes its series.
-func newReader(spec *readerSpec, env clientEnv, own ownFunc, fleet *sys.Fleet, clients *events.Collector, watch synthetic.Watch, log *slog.Logger) (*reader, error) {
+// newReader returns the reader of a broker and makes its series. own recognises the clients of this
+// agent and of its peers.
+func newReader(spec *readerSpec, env clientEnv, own func(clientID string) bool, fleet *sys.Fleet, clients *events.Collector, watch synthetic.Watch, log *slog.Logger) (*reader, error) {
 	log = log.With("target", spec.target.Name)
-	b := &reader{spec: *spec, log: log, current: own}
-	b.own.Store(&own)
+	b := &reader{spec: *spec, log: log}
 	if spec.sys != nil {
 		target, err := fleet.Add(spec.target.Name, sysOptions(spec.sys))
 		if err != nil {
@@ -123,7 +118,7 @@ func newReader(spec *readerSpec, env clientEnv, own ownFunc, fleet *sys.Fleet, c
 		listen := func(filters []string, h client.Handler) (*client.Listener, error) {
 			return b.spec.listener(env, eventsRole, filters, h)
 		}
-		o := events.Options{Own: func(id string) bool { return (*b.own.Load())(id) }}
+		o := events.Options{Own: own}
 		var err error
 		if b.events, err = newEventsReader(spec, o, b.sys, clients, listen, log); err != nil {
 			return nil, err
@@ -141,31 +136,6 @@ func (b *reader) panicked(watch synthetic.Watch, role string) func(why error) {
 			b.log.Error("reading panicked: please report this", "reader", role, "panic", why, "stack", stack)
 		}
 	}
-}
-
-// ownClients returns a function that recognizes the agent's own clients at a target. These are the
-// clients of its probes, of other targets' probes that also connect here, and of the readers.
-func (s *state) ownClients(spec *readerSpec) ownFunc {
-	var named []synthetic.Entry
-	for _, role := range []string{sysRole, eventsRole} {
-		named = append(named, synthetic.Entry{ID: spec.identity(role), Profile: spec.profile})
-	}
-	here := func(t synthetic.Target) bool { return t.Name == spec.target.Name }
-	for i := range s.plan {
-		if p := &s.plan[i]; here(p.Target) || slices.ContainsFunc(s.others(p), here) {
-			named = append(named, p.Entry)
-		}
-	}
-	return synthetic.OwnClients(s.env(&spec.target, synthetic.Identity{}, 0), named)
-}
-
-// disown sets the function that recognizes our own clients. Messages about clients that leave now
-// arrive later, so those clients still count as ours until the next call.
-func (b *reader) disown(next ownFunc) {
-	before := b.current
-	b.current = next
-	either := ownFunc(func(id string) bool { return next(id) || before(id) })
-	b.own.Store(&either)
 }
 
 // start begins to read and to log changes. The reading ends at stop, or when ctx is done.

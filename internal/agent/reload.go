@@ -163,6 +163,7 @@ func (x *running) use(next *state) error {
 		x.views.Forget(id)
 	}
 	next.gates.adjust(next.cfg)
+	next.ids.SetPeers(next.cfg.Agent.Peers)
 	x.state = next
 
 	errs := []error{x.announce(next)}
@@ -221,7 +222,6 @@ func (x *running) retireReaders(next *state) {
 	for name, b := range x.state.readers {
 		spec := next.specs[name]
 		if spec != nil && spec.same(&b.spec) {
-			b.disown(next.ownClients(spec))
 			next.readers[name] = b
 			continue
 		}
@@ -248,7 +248,7 @@ func (x *running) startReaders(s *state) error {
 		if s.readers[name] != nil {
 			continue
 		}
-		b, err := newReader(spec, s.env, s.ownClients(spec), x.fleet, x.clients, x.self, x.log)
+		b, err := newReader(spec, s.env, s.ids.IsOwn, x.fleet, x.clients, x.self, x.log)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("reading $SYS and client events of target %s: %w", name, err))
 			continue

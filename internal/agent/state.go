@@ -29,6 +29,7 @@ func prepare(cfg *config.Config, before *state) (*state, error) {
 		s.gates, s.shared = before.gates, before.shared
 	} else {
 		s.shared = newShared(synthetic.WatchProcess())
+		s.ids.SetPeers(cfg.Agent.Peers)
 	}
 	s.gates = newGates(cfg, s.gates)
 	s.env = newClientEnv(cfg, s.gates, s.shared)

@@ -22,19 +22,19 @@ func TestLayers(t *testing.T) {
 		flags map[string]any
 		want  Agent
 	}{
-		"defaults":           {want: Agent{tidy(host), "pingreq", "pingreq", false}},
-		"file":               {file: "agent: {id: file}\n", want: Agent{"file", "pingreq", "pingreq", false}},
-		"environment":        {env: []string{"PINGREQ_AGENT__ID=env"}, want: Agent{"env", "pingreq", "pingreq", false}},
-		"flag":               {flags: map[string]any{"agent.id": "flag"}, want: Agent{"flag", "pingreq", "pingreq", false}},
-		"environment > file": {file: "agent: {id: file, topic_prefix: file}\n", env: []string{"PINGREQ_AGENT__ID=env"}, want: Agent{"env", "file", "pingreq", false}},
+		"defaults":           {want: Agent{ID: tidy(host), TopicPrefix: "pingreq", ClientIDPrefix: "pingreq"}},
+		"file":               {file: "agent: {id: file}\n", want: Agent{ID: "file", TopicPrefix: "pingreq", ClientIDPrefix: "pingreq"}},
+		"environment":        {env: []string{"PINGREQ_AGENT__ID=env"}, want: Agent{ID: "env", TopicPrefix: "pingreq", ClientIDPrefix: "pingreq"}},
+		"flag":               {flags: map[string]any{"agent.id": "flag"}, want: Agent{ID: "flag", TopicPrefix: "pingreq", ClientIDPrefix: "pingreq"}},
+		"environment > file": {file: "agent: {id: file, topic_prefix: file}\n", env: []string{"PINGREQ_AGENT__ID=env"}, want: Agent{ID: "env", TopicPrefix: "file", ClientIDPrefix: "pingreq"}},
 		"flag > environment > file": {file: "agent: {id: file, topic_prefix: file, client_id_prefix: file}\n",
 			env:   []string{"PINGREQ_AGENT__ID=env", "PINGREQ_AGENT__TOPIC_PREFIX=env/a"},
-			flags: map[string]any{"agent.id": "flag"}, want: Agent{"flag", "env/a", "file", false}},
-		"numbers stay text":      {env: []string{"PINGREQ_AGENT__ID=010"}, want: Agent{"010", "pingreq", "pingreq", false}},
-		"empty is the default":   {env: []string{"PINGREQ_AGENT__ID="}, want: Agent{tidy(host), "pingreq", "pingreq", false}},
-		"the prefix is ours":     {file: "agent: {id: file}\n", env: []string{"AGENT__ID=env", "PINGREQAGENT__ID=env", "AGENT_ID"}, want: Agent{"file", "pingreq", "pingreq", false}},
-		"case does not matter":   {env: []string{"PINGREQ_agent__id=env"}, want: Agent{"env", "pingreq", "pingreq", false}},
-		"a value with an equals": {env: []string{"PINGREQ_AGENT__TOPIC_PREFIX=a=b"}, want: Agent{tidy(host), "a=b", "pingreq", false}},
+			flags: map[string]any{"agent.id": "flag"}, want: Agent{ID: "flag", TopicPrefix: "env/a", ClientIDPrefix: "file"}},
+		"numbers stay text":      {env: []string{"PINGREQ_AGENT__ID=010"}, want: Agent{ID: "010", TopicPrefix: "pingreq", ClientIDPrefix: "pingreq"}},
+		"empty is the default":   {env: []string{"PINGREQ_AGENT__ID="}, want: Agent{ID: tidy(host), TopicPrefix: "pingreq", ClientIDPrefix: "pingreq"}},
+		"the prefix is ours":     {file: "agent: {id: file}\n", env: []string{"AGENT__ID=env", "PINGREQAGENT__ID=env", "AGENT_ID"}, want: Agent{ID: "file", TopicPrefix: "pingreq", ClientIDPrefix: "pingreq"}},
+		"case does not matter":   {env: []string{"PINGREQ_agent__id=env"}, want: Agent{ID: "env", TopicPrefix: "pingreq", ClientIDPrefix: "pingreq"}},
+		"a value with an equals": {env: []string{"PINGREQ_AGENT__TOPIC_PREFIX=a=b"}, want: Agent{ID: tidy(host), TopicPrefix: "a=b", ClientIDPrefix: "pingreq"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, warnings, err := Load(t.Context(), Source{Bytes: []byte(c.file + targets), Name: "test.yaml", Env: c.env, Flags: c.flags, Catalog: probe.Catalog()})
@@ -69,7 +69,7 @@ func TestFaultsOfLayers(t *testing.T) {
 		`PINGREQ_AGENT__ID: agent.id: may contain only letters, digits, ".", "_" and "-", at most 64 of them`,
 		`command line: agent.topic_prefix: must be the beginning of a topic: do not use "+" or "#", and do not begin with "$" or "/"`,
 		`command line: targets[0].url: no host: write mqtt://host:port`,
-		`test.yaml:1:8: agent: needs keys below it (id, topic_prefix, client_id_prefix, old_sys_names), not a single value`,
+		`test.yaml:1:8: agent: needs keys below it (id, peers, topic_prefix, client_id_prefix, old_sys_names), not a single value`,
 	}, "\n")
 	if err == nil {
 		t.Fatal("no fault")

@@ -174,8 +174,11 @@ func envKey(name string) string {
 // envKeys returns the keys that variables can set. No list contains them.
 func envKeys() []string {
 	var keys []string
-	for _, k := range keysOf(reflect.TypeFor[Agent]()) {
-		keys = append(keys, "agent."+k)
+	t := reflect.TypeFor[Agent]()
+	for i, k := range keysOf(t) {
+		if t.Field(i).Type.Kind() != reflect.Slice {
+			keys = append(keys, "agent."+k)
+		}
 	}
 	return keys
 }

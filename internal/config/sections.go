@@ -19,10 +19,11 @@ type sections struct {
 
 // Agent has the settings of the agent itself.
 type Agent struct {
-	ID             string `koanf:"id" validate:"omitempty,name" desc:"name of this agent, part of its topics and client ids. Every agent needs a different name. If empty: the host name"`
-	TopicPrefix    string `koanf:"topic_prefix" validate:"topic" desc:"the agent publishes and subscribes only below this topic"`
-	ClientIDPrefix string `koanf:"client_id_prefix" validate:"clientid,max=10" desc:"a client id is this prefix, a hyphen and a hash, unless the profile has a client_id"`
-	OldNames       bool   `koanf:"old_sys_names" desc:"export what Mosquitto publishes about itself a second time, with the metric names of mosquitto-exporter"`
+	ID             string   `koanf:"id" validate:"omitempty,name" desc:"name of this agent, part of its topics and client ids. Every agent needs a different name. If empty: the host name"`
+	Peers          []string `koanf:"peers" validate:"max=1000,unique,dive,name" desc:"ids of the other agents that watch the same brokers with the same configuration. The own id may be among them. Where a broker reports its clients, theirs count as pingreq's own"`
+	TopicPrefix    string   `koanf:"topic_prefix" validate:"topic" desc:"the agent publishes and subscribes only below this topic"`
+	ClientIDPrefix string   `koanf:"client_id_prefix" validate:"clientid,max=10" desc:"a client id is this prefix, a hyphen and a hash, unless the profile has a client_id"`
+	OldNames       bool     `koanf:"old_sys_names" desc:"export what Mosquitto publishes about itself a second time, with the metric names of mosquitto-exporter"`
 }
 
 func defaultAgent() Agent { return Agent{TopicPrefix: "pingreq", ClientIDPrefix: "pingreq"} }

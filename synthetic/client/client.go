@@ -82,19 +82,25 @@ func NewTo(env synthetic.Env, p *synthetic.Profile, t *synthetic.Target, gate *s
 	if p.TLS.Resumption {
 		c.cache = tls.NewLRUClientSessionCache(4)
 	}
-	if len(p.ClientIDs) > 0 && c.Env.IDs == nil {
-		c.Env.IDs = synthetic.NewIDPools()
+	if c.Env.IDs == nil {
+		c.Env.IDs = synthetic.NewClientIDs()
 	}
 	return c, nil
 }
 
-// ClientID returns the client identifier of a role. It is "" if the profile has a fixed pool and
-// all of it is in use.
+// ClientID returns the client identifier of a role, which counts as ours from now on. It is "" if the
+// profile has a fixed pool and all of it is in use.
 func (c *Client) ClientID(role string) string {
+	e, who := &c.Env, synthetic.Borrower{Probe: c.Env.Identity, Slot: c.Env.Slot, Role: role}
 	if pool := c.Profile.ClientIDs; len(pool) > 0 {
-		return c.Env.IDs.Lend(pool, c.Target.Name, synthetic.Borrower{Probe: c.Env.Identity, Slot: c.Env.Slot, Role: role})
+		id := e.IDs.Lend(pool, c.Target.Name, who)
+		return e.IDs.Use(who, e.Agent, func(string) string { return id })
 	}
-	return c.Env.ClientID(c.Profile.ClientID, role)
+	return e.IDs.Use(who, e.Agent, func(agent string) string {
+		theirs := c.Env
+		theirs.Agent = agent
+		return theirs.ClientID(c.Profile.ClientID, role)
+	})
 }
 
 // Options returns the options of one connection. It reads password and certificates again each

@@ -82,7 +82,7 @@ func TestClientIDsOfKinds(t *testing.T) {
 			}
 			profile.ClientIDs = pool
 			b, env := probetest.BrokerEnv(t, lab.BrokerOptions{Grace: 1.5})
-			env.IDs = synthetic.NewIDPools()
+			env.IDs = synthetic.NewClientIDs()
 			var all sync.WaitGroup
 			reports = make([]synthetic.Report, slots)
 			for slot := range slots {

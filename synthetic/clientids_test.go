@@ -7,7 +7,7 @@ import (
 // TestClientIDsLent lends from a pool of two.
 func TestClientIDsLent(t *testing.T) {
 	pool := []string{"a", "b"}
-	l := NewIDPools()
+	l := NewClientIDs()
 	one, two := Identity{Target: "t", Probe: "one"}, Identity{Target: "t", Probe: "two"}
 	for i, step := range []struct {
 		target  string

@@ -1,0 +1,163 @@
+package synthetic
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// ClientIDs knows the client identifiers that an agent uses, and lends those of the fixed pools of
+// profiles. No two clients of a target have the same identifier at the same time. Each client keeps
+// its identifier until its probe is no longer in the plan. All probes of an agent share one
+// ClientIDs.
+type ClientIDs struct {
+	mu    sync.Mutex
+	lent  map[string]map[string]Borrower // by target, by client identifier
+	peers []string                       // agent.id of other agents
+	users map[Borrower]*user
+	own   map[string]map[Borrower]bool // the users of each identifier, of all targets
+}
+
+// user is a client of ours.
+type user struct {
+	id   func(agent string) string // its identifier at an agent
+	ids  []string                  // the identifiers at this agent and at its peers
+	left time.Time                 // when its probe left the plan; zero while it is there
+}
+
+// leftFor is how long an identifier counts as ours after its probe has left the plan: a broker may
+// report the end of its session late.
+const leftFor = 10 * time.Minute
+
+// Borrower is a client of ours.
+type Borrower struct {
+	Probe Identity
+	Slot  int
+	Role  string
+}
+
+// NewClientIDs returns a ClientIDs that has lent nothing and knows nothing yet.
+func NewClientIDs() *ClientIDs {
+	return &ClientIDs{lent: map[string]map[string]Borrower{}, users: map[Borrower]*user{}, own: map[string]map[Borrower]bool{}}
+}
+
+// Use records that a client uses an identifier, and returns it. id returns the identifier that the
+// client has at an agent with this agent.id.
+func (l *ClientIDs) Use(who Borrower, agent string, id func(agent string) string) string {
+	mine := id(agent)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u := l.users[who]
+	switch {
+	case u != nil && u.ids[0] == mine:
+		u.left = time.Time{}
+	case mine != "":
+		l.forget(who)
+		u = &user{id: id, ids: []string{mine}}
+		l.users[who] = u
+		l.learn(who, u)
+	}
+	return mine
+}
+
+// SetPeers sets the other agents with the same configuration. Their clients count as ours.
+func (l *ClientIDs) SetPeers(peers []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if slices.Equal(l.peers, peers) {
+		return
+	}
+	l.peers = slices.Clone(peers)
+	for who, u := range l.users {
+		l.forget(who)
+		l.users[who] = u
+		l.learn(who, u)
+	}
+}
+
+// learn records all identifiers of a client.
+func (l *ClientIDs) learn(who Borrower, u *user) {
+	u.ids = u.ids[:1]
+	for _, peer := range l.peers {
+		u.ids = append(u.ids, u.id(peer))
+	}
+	for _, id := range u.ids {
+		if l.own[id] == nil {
+			l.own[id] = map[Borrower]bool{}
+		}
+		l.own[id][who] = true
+	}
+}
+
+// forget removes a client and its identifiers.
+func (l *ClientIDs) forget(who Borrower) {
+	u := l.users[who]
+	if u == nil {
+		return
+	}
+	for _, id := range u.ids {
+		if delete(l.own[id], who); len(l.own[id]) == 0 {
+			delete(l.own, id)
+		}
+	}
+	delete(l.users, who)
+}
+
+// IsOwn reports whether an identifier is exactly one that a client of ours uses, or used a while ago.
+func (l *ClientIDs) IsOwn(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for who := range l.own[id] {
+		if left := l.users[who].left; left.IsZero() || time.Since(left) < leftFor {
+			return true
+		}
+	}
+	return false
+}
+
+// Lend returns the identifier of the pool that the client already has, or else the first one that
+// is free. It returns "" if all are in use.
+func (l *ClientIDs) Lend(pool []string, target string, b Borrower) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lent := l.lent[target]
+	if lent == nil {
+		lent = map[string]Borrower{}
+		l.lent[target] = lent
+	}
+	free := ""
+	for _, id := range pool {
+		switch has, taken := lent[id]; {
+		case taken && has == b:
+			return id
+		case !taken && free == "":
+			free = id
+		}
+	}
+	if free != "" {
+		lent[free] = b
+	}
+	return free
+}
+
+// Release takes back the identifiers of a probe's clients. None of these clients may be connected.
+func (l *ClientIDs) Release(id Identity) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, lent := range l.lent {
+		for name, b := range lent {
+			if b.Probe == id {
+				delete(lent, name)
+			}
+		}
+	}
+	now := time.Now()
+	for who, u := range l.users {
+		switch {
+		case who.Probe == id && u.left.IsZero():
+			u.left = now
+		case !u.left.IsZero() && now.Sub(u.left) >= leftFor:
+			l.forget(who)
+		}
+	}
+}
