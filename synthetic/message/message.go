@@ -3,7 +3,10 @@
 package message
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
@@ -15,6 +18,7 @@ import (
 type Metrics struct {
 	AckDuration, DeliveryDuration                           *synthetic.Metric
 	Published, Delivered, Lost, Late, Duplicated, Reordered *synthetic.Metric
+	Foreign                                                 *synthetic.Metric
 }
 
 // NewMetrics declares the families.
@@ -34,37 +38,48 @@ func NewMetrics() *Metrics {
 		Lost:       count("lost", "Messages that had not arrived when the run or the connection ended."),
 		Late:       count("late", "Messages that arrived after the delivery timeout."),
 		Duplicated: count("duplicated", "Further arrivals of messages that had already arrived. At QoS 1 the standard allows them."),
-		Reordered:  count("reordered", "Messages that arrived after a message that was published later."),
+		Foreign: &synthetic.Metric{Name: "mqtt_probe_messages_foreign_total", Type: synthetic.Counter, Zero: [][]string{{}},
+			Help: "Messages on a probe's own topic that its run did not publish, which are ignored. Others can write to topics below agent.topic_prefix, or the broker still had messages of an earlier run."},
+		Reordered: count("reordered", "Messages that arrived after a message that was published later."),
 	}
 }
 
 // All returns the families in the order of the documentation.
 func (m *Metrics) All() []*synthetic.Metric {
-	return []*synthetic.Metric{m.AckDuration, m.DeliveryDuration, m.Published, m.Delivered, m.Lost, m.Late, m.Duplicated, m.Reordered}
+	return []*synthetic.Metric{m.AckDuration, m.DeliveryDuration, m.Published, m.Delivered, m.Lost, m.Late, m.Duplicated, m.Reordered, m.Foreign}
 }
 
-// Payload makes and recognises the payloads of one run. Each has a random text that no other run
-// has, and a sequence number. So a retained or foreign message never counts as one of ours.
-type Payload struct{ nonce string }
+// Payload makes and recognises the payloads of one run. Each has a sequence number and a code that
+// only this run can make. So a retained message, one of another run, and one that somebody forged
+// before it was sent never count as one of ours. Who reads our messages can only repeat them.
+type Payload struct{ key [16]byte }
 
-// NewPayload returns a Payload with a new random text.
-func NewPayload() Payload { return Payload{rand.Text()} }
+// NewPayload returns a Payload with a new random key.
+func NewPayload() (p Payload) {
+	_, _ = rand.Read(p.key[:]) // it never fails
+	return p
+}
 
 // Make returns a payload of at least size bytes.
 func (p Payload) Make(seq, size int) []byte {
-	s := fmt.Sprintf("pingreq %s %d ", p.nonce, seq)
+	s := p.head(seq)
 	return []byte(s + strings.Repeat(".", max(0, size-len(s))))
+}
+
+// head returns the beginning of a payload.
+func (p Payload) head(seq int) string {
+	code := hmac.New(sha256.New, p.key[:])
+	_ = binary.Write(code, binary.BigEndian, int64(seq)) // a hash takes everything
+	return fmt.Sprintf("pingreq %d %x ", seq, code.Sum(nil)[:12])
 }
 
 // Seq returns the sequence number of a payload, and whether the payload belongs to this run.
 func (p Payload) Seq(b []byte) (int, bool) {
-	rest, ok := strings.CutPrefix(string(b[:min(len(b), 80)]), "pingreq "+p.nonce+" ")
-	if !ok {
-		return 0, false
-	}
-	digits, _, ok := strings.Cut(rest, " ")
+	text := string(b[:min(len(b), 80)])
+	rest, ok := strings.CutPrefix(text, "pingreq ")
+	digits, _, _ := strings.Cut(rest, " ")
 	n, err := strconv.Atoi(digits)
-	return n, ok && err == nil && n >= 0
+	return n, ok && err == nil && n >= 0 && strings.HasPrefix(text, p.head(n))
 }
 
 // QoSLabel returns the value of label qos.

@@ -16,8 +16,12 @@ func TestPayloadIgnoresForeignMessages(t *testing.T) {
 		{"of another run", b.Make(7, 100), false},
 		{"empty", nil, false},
 		{"random", bytes.Repeat([]byte{0xff}, 200), false},
-		{"no number", []byte("pingreq " + a.nonce + " x "), false},
-		{"negative", []byte("pingreq " + a.nonce + " -1 "), false},
+		{"no number", []byte("pingreq x "), false},
+		{"no code", []byte("pingreq 7 "), false},
+		{"negative", bytes.Replace(a.Make(7, 0), []byte(" 7 "), []byte(" -7 "), 1), false},
+		{"the code of another message", bytes.Replace(a.Make(7, 0), []byte(" 7 "), []byte(" 8 "), 1), false},
+		{"another way to write the number", bytes.Replace(a.Make(7, 0), []byte(" 7 "), []byte(" 07 "), 1), false},
+		{"cut off", a.Make(7, 0)[:20], false},
 	} {
 		seq, ok := a.Seq(tc.body)
 		if ok != tc.ok || ok && seq != 7 {

@@ -26,6 +26,7 @@ type Tally struct {
 	acks      map[byte][]time.Duration
 	newestSeq map[byte]int // highest sequence number delivered, by QoS
 	missing   int
+	foreign   int           // messages that are not ours
 	done      chan struct{} // closed and replaced when missing becomes 0
 	// Last is when the latest message arrived. A repeated arrival of the same message does not
 	// change it.
@@ -152,6 +153,7 @@ func (t *Tally) delivery(payload []byte, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !ok || seq >= len(t.sent) {
+		t.foreign++
 		return
 	}
 	m := t.sent[seq]
@@ -226,6 +228,16 @@ func (t *Tally) Incomplete() bool {
 	return t.Count(0).Lost+t.Count(1).Lost+t.Count(2).Lost > 0
 }
 
+// ReportForeign adds the messages that are not ours to a report.
+func (t *Tally) ReportForeign(m *synthetic.Metric, r *synthetic.Report) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.foreign > 0 {
+		r.Samples = append(r.Samples, m.Of(float64(t.foreign)))
+		r.AddFact("foreign messages", "%d on %s, ignored: others can write there, or they are of an earlier run", t.foreign, t.Topic)
+	}
+}
+
 // Report sets the outcome of r, and adds the samples and the facts.
 func (t *Tally) Report(m *Metrics, r *synthetic.Report) {
 	r.Outcome = synthetic.Success
@@ -259,6 +271,7 @@ func (t *Tally) Report(m *Metrics, r *synthetic.Report) {
 			total.Duplicated += c.Duplicated
 		}
 	}
+	t.ReportForeign(m.Foreign, r)
 	r.Detail = fmt.Sprintf("all %d messages arrived, once and in order", total.Published)
 	switch {
 	case total.Lost > 0:

@@ -16,7 +16,7 @@ func target() page {
 		for _, f := range []string{"lost", "late", "duplicated", "reordered"} {
 			out = append(out, q("sum by ("+by+") (increase("+probes.of("mqtt_probe_messages_"+f+"_total")+"["+window+"])) > 0", f+" QoS {{qos}}"))
 		}
-		return out
+		return append(out, q("sum(increase("+probes.of("mqtt_probe_messages_foreign_total")+"["+window+"])) > 0", "foreign"))
 	}
 	objective := thresholds.ConnectObjective
 
@@ -136,7 +136,7 @@ func target() page {
 					"99 of 100 acknowledgements came within this time, from writing a PUBLISH to PUBACK (QoS 1) or PUBCOMP (QoS 2). If acknowledgements are slow and deliveries are fast, look at the broker's storage. 40 ms are often caused by Nagle's algorithm.",
 					q(ackDuration.quantile(thresholds.DeliveryQuantile, step, "kind, qos", probes), "{{kind}} QoS {{qos}}")).from(0).every("1m"),
 				newSeries("Messages that went wrong", "short",
-					"Messages in each step that were lost (they had not arrived when the run or the connection ended), late (they arrived after the timeout), duplicated (allowed at QoS 1) or reordered. Empty: no problem.",
+					"Messages in each step that were lost (they had not arrived when the run or the connection ended), late (they arrived after the timeout), duplicated (allowed at QoS 1) or reordered. Foreign messages on a topic of ours are ignored: see who else may write there. Empty: no problem.",
 					fates(step, "qos")...).bars().every("1m"),
 				newSeries("Messages published and delivered", "mps",
 					"Messages that the probes publish, and messages that arrive. A gap between the two lines means that messages are lost.",

@@ -17,6 +17,7 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/client"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
+	"github.com/pingreq/pingreq/synthetic/message"
 )
 
 // Options are the options of kind resume.
@@ -80,11 +81,12 @@ func Kind() synthetic.Kind {
 }
 
 // metrics are the families of kind resume.
-type metrics struct{ keepalive, duration, messages, present *synthetic.Metric }
+type metrics struct{ keepalive, duration, messages, present, foreign *synthetic.Metric }
 
 func newMetrics() *metrics {
 	m := &metrics{
 		keepalive: synthetic.NewCommonMetrics().Keepalive,
+		foreign:   message.NewMetrics().Foreign,
 		duration: &synthetic.Metric{Name: "mqtt_probe_resume_duration_seconds", Type: synthetic.Histogram, Unit: "seconds", Buckets: synthetic.PhaseBuckets(), Native: true, Zero: [][]string{{}},
 			Help: "Time from the CONNACK of a client that came back to the last of the messages that were waiting for it. Only runs in which all messages arrived have a value."},
 		messages: &synthetic.Metric{Name: "mqtt_probe_resume_messages_total", Type: synthetic.Counter, Labels: []string{"result"},
@@ -99,5 +101,5 @@ func newMetrics() *metrics {
 }
 
 func (m *metrics) all() []*synthetic.Metric {
-	return []*synthetic.Metric{m.duration, m.messages, m.present}
+	return []*synthetic.Metric{m.duration, m.messages, m.present, m.foreign}
 }

@@ -262,6 +262,7 @@ func (x *run) conclude(err error) {
 		return
 	}
 	c := x.tally.Count(1)
+	x.tally.ReportForeign(x.m.foreign, x.r)
 	for result, n := range map[result]int{resultDelivered: c.Delivered, resultLost: c.Lost, resultDuplicated: c.Duplicated, resultReordered: c.Reordered} {
 		if n > 0 {
 			x.r.Samples = append(x.r.Samples, x.m.messages.Of(float64(n), string(result)))

@@ -189,7 +189,11 @@ func (e *echo) handle(ev *mqtt.Event) error {
 		}
 		samples = append(samples, m.AckDuration.Of(ev.RTT.Seconds(), label))
 	case mqtt.Delivery:
-		if seq, ours = e.payloads.Seq(ev.Msg.Payload); !ours || ev.Msg.Topic != e.topic || seq >= e.seq {
+		if ev.Msg.Topic != e.topic {
+			return nil
+		}
+		if seq, ours = e.payloads.Seq(ev.Msg.Payload); !ours || seq >= e.seq {
+			e.l.emit(synthetic.Event{Name: "foreign message", Time: ev.At, Samples: []synthetic.Sample{m.Foreign.Of(1)}})
 			return nil
 		}
 	}
