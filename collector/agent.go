@@ -23,7 +23,7 @@ type Agent struct {
 
 // agentMetrics declare the agent's own families. They do not have the labels of a probe.
 type agentMetrics struct {
-	Lag, Late, Skipped, Panics, ReloadGood, ReloadGoodTime *synthetic.Metric
+	Lag, Late, Skipped, Panics, ReloadGood, ReloadGoodTime, Insecure *synthetic.Metric
 }
 
 func newAgentMetrics(kinds []synthetic.Kind) *agentMetrics {
@@ -49,12 +49,14 @@ func newAgentMetrics(kinds []synthetic.Kind) *agentMetrics {
 			Help: "1 if the last attempt to load the configuration succeeded, 0 if it failed and the previous configuration is still in use."},
 		ReloadGoodTime: &synthetic.Metric{Name: "pingreq_config_last_reload_success_timestamp_seconds", Type: synthetic.Gauge, Unit: "seconds",
 			Help: "When the configuration was last loaded successfully, as Unix time."},
+		Insecure: &synthetic.Metric{Name: "pingreq_target_insecure", Type: synthetic.Gauge, Labels: []string{"target", "risk"},
+			Help: "1 for what the configuration is careless about: plain_credentials (secrets are sent without encryption), unverified_broker (secrets are sent to whoever answers, because of insecure_skip_verify), weak_tls (a client may use TLS 1.0, TLS 1.1 or a broken cipher suite). There is no series for what is not so."},
 	}
 }
 
 // all returns the families in the order of the documentation.
 func (m *agentMetrics) all() []*synthetic.Metric {
-	return []*synthetic.Metric{m.Lag, m.Late, m.Skipped, m.Panics, m.ReloadGood, m.ReloadGoodTime}
+	return []*synthetic.Metric{m.Lag, m.Late, m.Skipped, m.Panics, m.ReloadGood, m.ReloadGoodTime, m.Insecure}
 }
 
 // rejectedMetric declares the metric that [Probes] exports about itself.
@@ -120,6 +122,20 @@ func (a *Agent) Reloaded(ok bool, at time.Time) {
 	}
 	a.take(a.metrics.ReloadGood, 1)
 	a.take(a.metrics.ReloadGoodTime, unix(at))
+}
+
+// TargetRisk is what the configuration is careless about at a target.
+type TargetRisk struct{ Target, Risk string }
+
+// Insecure replaces what the configuration is careless about.
+func (a *Agent) Insecure(risks []TargetRisk) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.series[a.metrics.Insecure]
+	s.clear()
+	for _, r := range risks {
+		_ = s.apply(synthetic.Observe, 1, r.Target, r.Risk) // names of targets are valid
+	}
 }
 
 // take applies a value. A value that cannot be applied, such as a negative count, changes nothing.

@@ -566,6 +566,7 @@ func everything(t *testing.T) prometheus.Gatherer {
 		t.Fatal(err)
 	}
 	agent.Reloaded(true, epoch)
+	agent.Insecure([]TargetRisk{{"plant", "weak_tls"}})
 	agent.StartLag(periodicID, time.Millisecond)
 	for _, k := range kinds {
 		planned := periodicPlan()

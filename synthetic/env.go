@@ -41,6 +41,9 @@ type Env struct {
 	// IDs knows the client identifiers of the agent. All probes of the agent share it. Nil means that
 	// this probe has its own.
 	IDs *ClientIDs
+	// Guesses limits connects with wrong credentials. All probes of the agent share it. Nil means no
+	// limit.
+	Guesses *Guesses
 	// Sockets limits the file descriptors of all clients of the agent. All probes of the agent share
 	// it. Nil means no limit.
 	Sockets *mqtt.Sockets

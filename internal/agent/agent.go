@@ -90,6 +90,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a.gatherer = collector.WithTargetLabels(collector.Join(a.registry, a.probes, a.fleet), func() map[string]map[string]string { return *a.labels.Load() })
 	a.self.Reloaded(true, time.Now())
+	a.tellRisks(o.Config)
 	a.warnDescriptors(o.Config)
 	return a, nil
 }

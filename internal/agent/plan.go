@@ -25,11 +25,12 @@ type shared struct {
 	late    *synthetic.Lateness
 	sockets *mqtt.Sockets
 	files   *files.Reader
+	guesses *synthetic.Guesses
 }
 
 func newShared(late *synthetic.Lateness) shared {
 	return shared{ids: synthetic.NewClientIDs(), budget: mqtt.NewBudget(), late: late,
-		sockets: mqtt.NewSockets(descriptors.Own().Sockets), files: new(files.Reader)}
+		sockets: mqtt.NewSockets(descriptors.Own().Sockets), files: new(files.Reader), guesses: synthetic.NewGuesses()}
 }
 
 // warnDescriptors logs a warning if the configuration needs more descriptors than this process may
@@ -73,7 +74,7 @@ func newClientEnv(cfg *config.Config, g gates, own shared) clientEnv {
 	}
 	return func(t *synthetic.Target, id synthetic.Identity, timeout time.Duration) synthetic.Env {
 		return synthetic.Env{Agent: cfg.Agent.ID, TopicPrefix: cfg.Agent.TopicPrefix, ClientIDPrefix: cfg.Agent.ClientIDPrefix,
-			Identity: id, Target: t, Timeout: timeout, Gate: g[t.Name], IDs: own.ids, Budget: own.budget, Late: own.late.Since, Sockets: own.sockets, Files: own.files, Other: other}
+			Identity: id, Target: t, Timeout: timeout, Gate: g[t.Name], IDs: own.ids, Budget: own.budget, Late: own.late.Since, Sockets: own.sockets, Files: own.files, Guesses: own.guesses, Other: other}
 	}
 }
 

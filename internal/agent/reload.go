@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pingreq/pingreq/collector"
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/synthetic"
 )
@@ -164,6 +165,7 @@ func (x *running) use(next *state) error {
 	}
 	next.gates.adjust(next.cfg)
 	next.ids.SetPeers(next.cfg.Agent.Peers)
+	x.tellRisks(next.cfg)
 	x.state = next
 
 	errs := []error{x.announce(next)}
@@ -185,6 +187,15 @@ func (a *Agent) warnOfCost(cfg *config.Config) {
 			a.log.Warn("configuration", "warning", w.Problem, "hint", w.Hint)
 		}
 	}
+}
+
+// tellRisks exports what the configuration is careless about.
+func (a *Agent) tellRisks(cfg *config.Config) {
+	var risks []collector.TargetRisk
+	for _, r := range cfg.Risks() {
+		risks = append(risks, collector.TargetRisk{Target: r.Target, Risk: string(r.Kind)})
+	}
+	a.self.Insecure(risks)
 }
 
 // forget deletes the series and results of a probe.

@@ -19,6 +19,8 @@ type Config struct {
 
 	probes   []plannedProbe
 	sections sections // as loaded and completed, for Print
+	// profilePaths has the path of each profile in the file, by name; "" for one that is not there.
+	profilePaths map[string]string
 }
 
 // plannedProbe is a probe section of the file, with the options of its kind.
@@ -94,11 +96,15 @@ func (l *loader) config(raw map[string]any) *Config {
 	l.unknownKeys("", raw, keysOf(reflect.TypeFor[sections]()))
 	c := &Config{sections: sections{Agent: l.agent(raw)}}
 	c.Agent = c.sections.Agent
+	c.profilePaths = l.profilePath
 	l.targets(raw, c)
 	l.profiles(raw, c)
 	l.probes(raw, c)
 	l.combinations(c)
 	l.pools(c)
+	if len(l.faults) == 0 {
+		l.careless(c)
+	}
 	return c
 }
 

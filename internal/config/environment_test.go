@@ -92,7 +92,7 @@ func TestAgentWithoutValue(t *testing.T) {
 // other variable.
 func TestStrangers(t *testing.T) {
 	_, warnings, err := Load(t.Context(), Source{
-		Bytes: []byte("targets: [{name: plant, url: \"mqtt://broker.example\", password: \"${PINGREQ_SECRET}\"}]\n"), Name: "test.yaml",
+		Bytes: []byte("targets: [{name: plant, url: \"mqtts://broker.example\", password: \"${PINGREQ_SECRET}\"}]\n"), Name: "test.yaml",
 		Env: []string{"HOME=/", "PINGREQ_SECRET=" + canary, "PINGREQ_AGENT__ID=a", "PINGREQ_AGENT_ID=" + canary, "PINGREQ_PROBES__0__NAME=" + canary,
 			"PINGREQ_SERVICE_HOST=10.0.0.1", "PINGREQ_SERVICE_PORT_HTTP=80", "PINGREQ_PORT=tcp://10.0.0.1:80", "PINGREQ_PORT_80_TCP=tcp://10.0.0.1:80"},
 	})

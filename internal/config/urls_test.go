@@ -47,7 +47,7 @@ func TestFromURLs(t *testing.T) {
 		Catalog: probe.Catalog(),
 	}
 	c, warnings, err := FromURLs(t.Context(), []string{"mqtts://a.example", "wss://b.example"}, o)
-	if err != nil || len(warnings) > 0 {
+	if err != nil || len(warnings) != 2 || !strings.Contains(warnings[0].Problem, "to whoever answers") {
 		t.Fatal(err, warnings)
 	}
 	want := synthetic.Target{Name: "b.example", URL: "wss://b.example", Username: "pingreq", PasswordFile: o.PasswordFile, ConnectRate: 5,

@@ -78,6 +78,14 @@ func agent() page {
 						{field: "instance", title: "Agent"}, {field: "version", title: "Version"}, {field: "revision", title: "Revision"}, {field: "goversion", title: "Go", width: 120},
 					},
 					q("max by (job, instance, version, revision, goversion) ("+agents.of("pingreq_build_info")+")", "")).sized(12, 8),
+				newTable("Secrets at risk",
+					"What the configuration of an agent is careless about, at each target. \"plain_credentials\": a password is sent without encryption. \"unverified_broker\": it is sent to whoever answers, because of insecure_skip_verify. \"weak_tls\": a client may use TLS 1.0, TLS 1.1 or a broken cipher suite. pingreq config check shows the line. Empty: nothing.",
+					"Target",
+					[]column{
+						{field: "target", title: "Target", links: []link{to(targetUID, "Target ${__data.fields.target}", rowTarget)}},
+						{field: "risk", title: "Risk"}, {field: "instance", title: "Agent"},
+					},
+					q("max by (target, risk, job, instance) ("+agents.of("pingreq_target_insecure")+")", "")).sized(24, 6),
 			}},
 			{"Does it run on time?", []*panel{
 				newHeat("Start lag", "How late runs started because of the agent itself. If it is more than a few milliseconds, the machine is short of CPU or the agent has too much to do.", startLag, agents),

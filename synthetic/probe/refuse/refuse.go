@@ -126,6 +126,10 @@ type probe struct {
 // Run implements [synthetic.Probe].
 func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Report {
 	r := &synthetic.Report{}
+	if p.opts.guesses() && !p.c.Env.Guesses.Allow(p.c.Target.Name, p.c.Target.Username) {
+		r.Outcome, r.Detail = synthetic.Inconclusive, tooManyGuesses
+		return r
+	}
 	s, err := p.c.Connect(ctx, "refuse", p.useWrongPassword)
 	if err == nil {
 		r.SetConnected(s)
@@ -135,6 +139,12 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 	p.judge(r, err)
 	return r
 }
+
+// guesses reports whether the probe tries credentials that an account does not accept.
+func (o *Options) guesses() bool { return o.WrongPassword || o.Username != "" || o.PasswordFile != "" }
+
+// tooManyGuesses is the detail of a run that would try wrong credentials too often.
+const tooManyGuesses = "not tried: wrong credentials are tried at most once a minute for an account, because brokers lock it or ban the address; lengthen the interval, or use fewer profiles"
 
 // Leave implements [synthetic.Leaver].
 func (p *probe) Leave() { p.c.Settle("refuse") }

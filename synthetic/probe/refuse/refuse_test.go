@@ -310,3 +310,55 @@ func TestRefuseTLSOptions(t *testing.T) {
 		}
 	}
 }
+
+// TestRefuseGuesses runs probes of one account every few seconds. Few of them try wrong credentials;
+// the others are inconclusive and do not connect. What needs no wrong credentials is not limited.
+func TestRefuseGuesses(t *testing.T) {
+	for name, c := range map[string]struct {
+		o       Options
+		limited bool
+	}{
+		"wrong password":    {Options{WrongPassword: true}, true},
+		"another user":      {Options{Username: "other"}, true},
+		"anonymous":         {Options{Anonymous: true}, false},
+		"a forbidden topic": {Options{Subscribe: "secrets/#"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := lab.NewPipeListener()
+				b := lab.StartScriptedBroker(t, func(c *lab.Conn) error {
+					if err := c.ReadConnect(); err != nil {
+						return err
+					}
+					_, err := c.Write([]byte{0x20, 3, 0, 0x87, 0})
+					return err
+				}, lab.ScriptedBrokerOptions{Listener: l})
+				guesses := synthetic.NewGuesses()
+				tried, skipped := 0, 0
+				for range 60 {
+					p, err := Kind().New(synthetic.Env{Agent: "a", Target: &synthetic.Target{Name: "x", URL: "mqtt://127.0.0.1", Username: "me"}, Guesses: guesses, Dial: l.DialContext},
+						new(synthetic.DefaultProfile()), new(c.o))
+					if err != nil {
+						t.Fatal(err)
+					}
+					before := b.Accepted()
+					ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+					r := p.Run(ctx, nil)
+					cancel()
+					switch {
+					case r.Outcome == synthetic.Success && b.Accepted() == before+1:
+						tried++
+					case r.Outcome == synthetic.Inconclusive && r.Detail == tooManyGuesses && b.Accepted() == before:
+						skipped++
+					default:
+						t.Fatalf("outcome %s, %q", r.Outcome, r.Detail)
+					}
+					time.Sleep(10 * time.Second) // virtual
+				}
+				if c.limited && (tried < 10 || tried > 13) || !c.limited && skipped > 0 {
+					t.Errorf("%d tried, %d skipped in ten minutes", tried, skipped)
+				}
+			})
+		})
+	}
+}
