@@ -84,7 +84,7 @@ func (a *attempt) run(ctx context.Context) (s *Session, err error) {
 	defer func() {
 		stopped := stop()
 		if !returned { // a panic
-			a.stream.close()
+			a.close()
 			return
 		}
 		if !stopped && err == nil { // ctx ended at the last moment and has set its deadline
@@ -101,16 +101,25 @@ func (a *attempt) run(ctx context.Context) (s *Session, err error) {
 func (a *attempt) greet(ctx context.Context) (*Session, error) {
 	if err := a.upgrade(ctx); err != nil {
 		f := a.fail(ctx, err)
-		a.stream.close()
+		a.close()
 		return nil, f
 	}
 	a.phase = disconnect.PhaseMQTT
 	s, end := a.hello(ctx)
 	if end != nil {
-		a.stream.close()
+		a.close()
 		return nil, end
 	}
 	return s, nil
+}
+
+// close closes the connection of an attempt that failed, and gives back the memory that was taken for
+// a large CONNACK.
+func (a *attempt) close() {
+	a.stream.close()
+	if a.frames != nil {
+		_ = a.frames.charge(0)
+	}
 }
 
 // socket resolves the name and connects, through the proxy if there is one.
