@@ -77,6 +77,70 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// TestKilled kills an agent in the middle of everything, with all kinds of probes whose sessions would
+// last. The next start begins without what was left, and its stop leaves nothing.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	broker := lab.StartMosquitto(t, lab.MosquittoOptions{Config: []string{"allow_anonymous true"}})
+	config := plan{
+		targets: []string{fmt.Sprintf("{name: broker, url: %q, connect_rate: 100}", broker.URL)},
+		profiles: []string{
+			`{name: v5, clean_start: false, session_expiry: 1h, keepalive: 5s, client_id: "{probe}{role}-{hash}"}`,
+			`{name: v311, protocol: "3.1.1", clean_start: false, keepalive: 5s, client_id: "{probe}{role}-{hash}"}`,
+		},
+		probes: []string{
+			"{name: connect, kind: connect, interval: 1s, timeout: 1s, profiles: [v5, v311]}",
+			"{name: roundtrip, kind: roundtrip, interval: 2s, timeout: 2s, profiles: [v5, v311], roundtrip: {delivery_timeout: 1s}}",
+			"{name: echo, kind: session, profiles: [v5, v311], session: {echo: {interval: 1s, ack_timeout: 400ms, qos: 2}}}",
+			"{name: refuse, kind: refuse, profiles: [v5, v311], interval: 1m, refuse: {subscribe: forbidden/#}}",
+			"{name: resume, kind: resume, profiles: [v5, v311], interval: 5m, resume: {away: 20s}}",
+			"{name: takeover, kind: takeover, profiles: [v5, v311], interval: 5m}",
+			"{name: halfopen, kind: halfopen, profiles: [v5, v311], interval: 5m}",
+			"{name: idle, kind: idle, profiles: [v5, v311], interval: 10m, idle: {ladder: [5s, 10s]}}",
+		},
+	}.file(t)
+	killed := startAgent(t, "--config.file="+config)
+	killed.until(func(m metrics) string {
+		for _, probe := range []string{"resume", "halfopen"} { // both are in the middle of a run
+			for _, version := range []string{"v5", "v311"} {
+				if !regexp.MustCompile(probe + `(client|victim)-\w+ \(p\d, c\d, k`).MatchString(broker.Log()) {
+					return probe + " with " + version + " has not begun"
+				}
+			}
+		}
+		return atLeast(2, "mqtt_probe_sessions{probe=echo,state=connected}")(m)
+	})
+	killed.Kill()
+	left := sessionsLeft(t, broker)
+	resumed := 0
+	for _, id := range left {
+		if strings.HasPrefix(id, "resumeclient-") {
+			resumed++
+		}
+	}
+	if len(left) < 4 || resumed == 0 {
+		t.Errorf("an agent that was killed has left %v: can this test see sessions?", left)
+	}
+
+	seen := len(broker.Log())
+	a := startForExit(t, "--config.file="+config)
+	a.until(all(atLeast(2, "mqtt_probe_sessions{probe=echo,state=connected}"), atLeast(2, "mqtt_probe_runs_total{probe=connect,outcome=success}"),
+		atLeast(2, "mqtt_probe_messages_delivered_total{probe=echo}"), func(metrics) string {
+			if n := strings.Count(broker.Log()[seen:], " as resumeclient-"); n < 3 {
+				return "resume has not begun"
+			}
+			return ""
+		}))
+	if foreign := a.scrape().sum("mqtt_probe_messages_foreign_total"); foreign > 0 {
+		t.Errorf("%g messages of the killed agent arrived", foreign)
+	}
+	a.Signal(syscall.SIGTERM)
+	a.WaitLog(exitCode + "0\n")
+	if left := sessionsLeft(t, broker); len(left) > 0 {
+		t.Errorf("the agent has left %d sessions: %v", len(left), left)
+	}
+}
+
 // TestStopBetweenLives stops the agent when it has no connection, but the broker still keeps the
 // sessions.
 func TestStopBetweenLives(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -44,6 +45,9 @@ func (l *loader) profile(path string, s *profileSection) synthetic.Profile {
 	if err == nil && version == mqtt.V311 && s.SessionExpiry > 0 {
 		l.bad(path+".session_expiry", "MQTT 3.1.1 has no session expiry").hint("remove it, or set protocol to 5")
 	}
+	if s.SessionExpiry > longExpiry {
+		l.warn(path+".session_expiry", "if the agent is killed, brokers keep its sessions for %s", duration(s.SessionExpiry)).hint("use a shorter time, unless this is what you test")
+	}
 	if s.TLS.MaxVersion != "" && s.TLS.MinVersion > s.TLS.MaxVersion && !l.failed(path+".tls") {
 		l.bad(path+".tls.max_version", "%s is older than min_version, %s", s.TLS.MaxVersion, s.TLS.MinVersion).
 			hint("lower min_version, or raise max_version")
@@ -65,6 +69,9 @@ func (l *loader) profile(path string, s *profileSection) synthetic.Profile {
 		Proxy:     l.proxy(path+".proxy", s.Proxy), SourceAddress: s.SourceAddress, IPFamily: s.IPFamily,
 	}
 }
+
+// longExpiry is the longest session expiry without a warning.
+const longExpiry = 24 * time.Hour
 
 // clientID warns about a template that gives two clients the same id. The template need not contain
 // {target}. It need not contain {profile} either, because each profile has its own template.

@@ -48,6 +48,9 @@ type Client struct {
 	mu sync.Mutex
 	// leftover has the roles for which the broker may still keep a session.
 	leftover map[string]bool
+	// begun has the roles that have connected. Before that, the broker may still have a session of an
+	// agent that was killed.
+	begun []string
 }
 
 // New returns a client for the target of env. It checks everything that can be checked without a
@@ -212,10 +215,20 @@ func Polite(o *mqtt.Options) { o.Ping = mqtt.PingPolicy{When: mqtt.PingEither, A
 // finds out whether the MQTT version was the reason.
 func (c *Client) Dial(ctx context.Context, role string, o mqtt.Options) (*mqtt.Session, error) {
 	lasts, leftover := o.Version == mqtt.V5 && o.SessionExpiry > 0 || o.Version == mqtt.V311 && !o.CleanStart, c.hasLeftover(role)
+	var s *mqtt.Session
+	var err error
 	if lasts {
-		c.setLeftover(role, true) // from CONNECT on, with or without a CONNACK
+		err = c.begin(ctx, role, o)
 	}
-	s, err := mqtt.Dial(ctx, o)
+	if err == nil {
+		if lasts {
+			c.setLeftover(role, true) // from CONNECT on, with or without a CONNACK
+		}
+		s, err = mqtt.Dial(ctx, o)
+	}
+	if err == nil { // a clean session has replaced an older one as well
+		c.setBegun(role)
+	}
 	if end, ok := errors.AsType[*mqtt.End](err); ok {
 		if o.Version == mqtt.V5 {
 			c.v5.judge(ctx, c, o, end)
@@ -225,6 +238,37 @@ func (c *Client) Dial(ctx context.Context, role string, o mqtt.Options) (*mqtt.S
 		}
 	}
 	return s, err
+}
+
+// begin makes sure that the first lasting session of a role in this process is a new one, and not
+// what an agent that was killed has left. It makes a connection with a clean session, which deletes
+// any other: in 3.1.1 a session that lasts cannot begin as a new one. In MQTT 5 it can, but Mosquitto
+// 2.0 does not store a session that began with Clean Start.
+func (c *Client) begin(ctx context.Context, role string, o mqtt.Options) error {
+	c.mu.Lock()
+	begun := slices.Contains(c.begun, role)
+	c.mu.Unlock()
+	if begun || o.Resume != nil || o.CleanStart {
+		return nil
+	}
+	first := o
+	Clean(&first)
+	s, err := mqtt.Dial(ctx, first)
+	if err != nil {
+		return err
+	}
+	s.Disconnect(0)
+	c.setBegun(role)
+	return c.wait(ctx, c.Env.Turn)
+}
+
+// setBegun records that a role has connected.
+func (c *Client) setBegun(role string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.Contains(c.begun, role) {
+		c.begun = append(c.begun, role)
+	}
 }
 
 // Finish ends a session in order and makes sure that the broker does not keep it, whatever the
