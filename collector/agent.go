@@ -23,7 +23,7 @@ type Agent struct {
 
 // agentMetrics declare the agent's own families. They do not have the labels of a probe.
 type agentMetrics struct {
-	Lag, Late, Skipped, Panics, ReloadGood, ReloadGoodTime, Insecure *synthetic.Metric
+	Lag, Late, Skipped, Panics, ReloadGood, ReloadGoodTime, Insecure, LogDropped *synthetic.Metric
 }
 
 func newAgentMetrics(kinds []synthetic.Kind) *agentMetrics {
@@ -49,6 +49,8 @@ func newAgentMetrics(kinds []synthetic.Kind) *agentMetrics {
 			Help: "1 if the last attempt to load the configuration succeeded, 0 if it failed and the previous configuration is still in use."},
 		ReloadGoodTime: &synthetic.Metric{Name: "pingreq_config_last_reload_success_timestamp_seconds", Type: synthetic.Gauge, Unit: "seconds",
 			Help: "When the configuration was last loaded successfully, as Unix time."},
+		LogDropped: &synthetic.Metric{Name: "pingreq_log_messages_dropped_total", Type: synthetic.Counter, Zero: [][]string{{}},
+			Help: "Messages of the log that were dropped, because nobody read standard error for a while."},
 		Insecure: &synthetic.Metric{Name: "pingreq_target_insecure", Type: synthetic.Gauge, Labels: []string{"target", "risk"},
 			Help: "1 for what the configuration is careless about: plain_credentials (secrets are sent without encryption), unverified_broker (secrets are sent to whoever answers, because of insecure_skip_verify), weak_tls (a client may use TLS 1.0, TLS 1.1 or a broken cipher suite). There is no series for what is not so."},
 	}
@@ -56,7 +58,7 @@ func newAgentMetrics(kinds []synthetic.Kind) *agentMetrics {
 
 // all returns the families in the order of the documentation.
 func (m *agentMetrics) all() []*synthetic.Metric {
-	return []*synthetic.Metric{m.Lag, m.Late, m.Skipped, m.Panics, m.ReloadGood, m.ReloadGoodTime, m.Insecure}
+	return []*synthetic.Metric{m.Lag, m.Late, m.Skipped, m.Panics, m.ReloadGood, m.ReloadGoodTime, m.Insecure, m.LogDropped}
 }
 
 // rejectedMetric declares the metric that [Probes] exports about itself.
@@ -123,6 +125,9 @@ func (a *Agent) Reloaded(ok bool, at time.Time) {
 	a.take(a.metrics.ReloadGood, 1)
 	a.take(a.metrics.ReloadGoodTime, unix(at))
 }
+
+// LogDropped records that n messages of the log were dropped.
+func (a *Agent) LogDropped(n int) { a.take(a.metrics.LogDropped, float64(n)) }
 
 // TargetRisk is what the configuration is careless about at a target.
 type TargetRisk struct{ Target, Risk string }

@@ -2,18 +2,25 @@ package test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
+	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 
 	"github.com/pingreq/pingreq/test/lab"
 )
@@ -352,4 +359,63 @@ func (c *witness) receive() lab.Packet {
 
 func mqttString(s string) []byte {
 	return append(binary.BigEndian.AppendUint16(nil, uint16(len(s))), s...)
+}
+
+// TestUnreadLog runs an agent whose standard error is a pipe that nobody reads. It measures, answers
+// and stops as usual, and counts what it could not write.
+func TestUnreadLog(t *testing.T) {
+	t.Parallel()
+	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
+	var targets []string
+	for i := range 40 { // each failed run is a long line
+		targets = append(targets, fmt.Sprintf("{name: closed%d, url: %q, connect_rate: 1000}", i, "mqtt://127.0.0.1:1"))
+	}
+	file := plan{
+		targets: append(targets, fmt.Sprintf("{name: broker, url: %q, connect_rate: 100}", broker.URL)),
+		probes:  []string{"{name: connect, kind: connect, interval: 1s, timeout: 1s}", "{name: hold, kind: session, session: {sessions: 20, backoff_min: 100ms, backoff_max: 100ms}}"},
+	}.file(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	port := lab.Port(t)
+	cmd := exec.Command(raced, "serve", "--log.level=debug", "--config.file="+file, fmt.Sprintf("--web.listen-address=127.0.0.1:%d", port))
+	cmd.Stderr = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	a := &agent{t: t, url: fmt.Sprintf("http://127.0.0.1:%d", port), transport: &http.Transport{DisableKeepAlives: true}, start: time.Now(), timers: watchTimers(t)}
+	deadline := time.Now().Add(patience)
+	for {
+		var m metrics
+		body, _, err := a.ask("/metrics", "text/plain")
+		if err == nil {
+			parser := expfmt.NewTextParser(model.UTF8Validation)
+			m, err = parser.TextToMetricFamilies(bytes.NewReader(body))
+		}
+		if err == nil && m.sum("pingreq_log_messages_dropped_total") > 10 && m.sum("mqtt_probe_runs_total{target=broker,probe=connect,outcome=success}") > 3 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing was dropped: error %v", err)
+		}
+		time.Sleep(pollInterval)
+	}
+	start := time.Now()
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-exited:
+		if took := time.Since(start); err != nil || took > 5*time.Second && a.stalled() == 0 {
+			t.Errorf("the stop took %s, error %v", took, err)
+		}
+	case <-time.After(patience):
+		t.Error("the agent does not stop")
+	}
 }

@@ -51,6 +51,9 @@ func serveCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 		if err != nil {
 			return usageError{err}
 		}
+		if w, ok := e.stderr.(*patientWriter); ok {
+			w.OnDrop(a.LogDropped)
+		}
 		log.Info("starting", "version", version.Version, "agent", cfg.Agent.ID, "targets", len(cfg.Targets), "probes", len(a.Plan()))
 		return a.Run(ctx, func(ctx context.Context, h http.Handler) error { return web.Serve(ctx, h, wf, log) }, agent.NewLogSink(log))
 	}}

@@ -95,6 +95,9 @@ func New(o Options) (*Agent, error) {
 	return a, nil
 }
 
+// LogDropped records that n messages of the log were dropped, because nobody read them.
+func (a *Agent) LogDropped(n int) { a.self.LogDropped(n) }
+
 // Plan returns the probes that the agent begins with.
 func (a *Agent) Plan() []synthetic.Job { return a.state.plan }
 

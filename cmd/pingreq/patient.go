@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// maxWaiting is how many bytes of messages wait for a reader that is slow, such as a pipe that nobody
+// reads or a terminal that was stopped with Ctrl-S. Further messages are dropped and counted, so that
+// nobody can stop the agent by not reading its log.
+const maxWaiting = 1 << 20
+
+// patientWriter writes messages to an output in the background. Write never blocks.
+type patientWriter struct {
+	out io.Writer
+
+	mu      sync.Mutex
+	waiting [][]byte
+	size    int           // bytes of waiting
+	dropped int           // messages since the last one that was taken
+	onDrop  func(n int)   // is told about dropped messages; may be nil
+	err     error         // of the output; after it everything is thrown away
+	closed  bool          // no more messages come
+	more    chan struct{} // holds a value if the writer has something to do
+	done    chan struct{} // closed when everything is written after Close
+}
+
+// newPatientWriter returns a writer to out. Close ends it.
+func newPatientWriter(out io.Writer) *patientWriter {
+	w := &patientWriter{out: out, more: make(chan struct{}, 1), done: make(chan struct{})}
+	go w.run()
+	return w
+}
+
+// Write implements [io.Writer] for whole messages. Its error is that of an earlier message.
+func (w *patientWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.err != nil:
+		return 0, w.err
+	case w.size+len(p) > maxWaiting || w.closed:
+		w.dropped++
+		if w.onDrop != nil {
+			w.onDrop(1)
+		}
+		return len(p), nil
+	}
+	if w.dropped > 0 {
+		w.add(fmt.Appendf(nil, "pingreq: %d messages were dropped here, because nobody read the output\n", w.dropped))
+		w.dropped = 0
+	}
+	w.add(append([]byte(nil), p...))
+	return len(p), nil
+}
+
+func (w *patientWriter) add(p []byte) {
+	w.waiting, w.size = append(w.waiting, p), w.size+len(p)
+	w.wake()
+}
+
+func (w *patientWriter) wake() {
+	select {
+	case w.more <- struct{}{}:
+	default:
+	}
+}
+
+// OnDrop sets a function that is told how many messages were dropped, including those before.
+func (w *patientWriter) OnDrop(f func(n int)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.onDrop = f
+	if w.dropped > 0 {
+		f(w.dropped)
+	}
+}
+
+// run writes messages until Close.
+func (w *patientWriter) run() {
+	defer close(w.done)
+	for range w.more {
+		for {
+			w.mu.Lock()
+			if len(w.waiting) == 0 {
+				closed := w.closed
+				w.mu.Unlock()
+				if closed {
+					return
+				}
+				break
+			}
+			p := w.waiting[0]
+			w.mu.Unlock()
+			_, err := w.out.Write(p)
+			w.mu.Lock()
+			w.waiting, w.size = w.waiting[1:], w.size-len(p)
+			if err != nil {
+				w.err, w.waiting, w.size = err, nil, 0
+			}
+			w.mu.Unlock()
+		}
+	}
+}
+
+// Close waits until everything is written, or until the time has passed. Then it gives up.
+func (w *patientWriter) Close(patience time.Duration) {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.wake()
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-w.done:
+	case <-t.C:
+	}
+}
