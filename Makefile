@@ -12,7 +12,7 @@ export GO FUZZTIME
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps build generate fmt lint generated cross unit test bench fuzz clean
+.PHONY: help deps build generate fmt lint generated cross unit test bench fuzz soak clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,7 @@ fmt: ## format the source
 lint: ## gofmt, go vet, staticcheck
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "Not formatted; run make fmt:"; echo "$$files"; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags soak ./test
 	$(GO) tool staticcheck ./...
 
 generated: ## check that generated files are up to date
@@ -63,6 +64,9 @@ bench: ## run the benchmarks
 
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	scripts/fuzz
+
+soak: ## half an hour of chaos with 20 targets (PINGREQ_SOAK_FOR=2m: shorter)
+	PINGREQ_TEST_COMPONENTS=required $(GO) test -tags soak -count=1 -timeout=60m -v -run='^TestSoak$$' ./test
 
 clean: ## remove bin/
 	rm -rf bin
