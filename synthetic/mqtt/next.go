@@ -365,6 +365,7 @@ func (s *Session) handle(header byte, body []byte) (*Event, error) {
 		p, err = readPublish(words, header, body, true)
 	} else {
 		p, words, err = decodePacket(words, newCodec(words), header, body)
+		p = hidden(s.set.hide, p)
 	}
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -63,6 +64,7 @@ type settings struct {
 	version                       Version
 	cleanStart, expires, quickAck bool
 	late                          func(since time.Time) time.Duration
+	hide                          *strings.Replacer // nil: no secrets were sent
 }
 
 // hello sends CONNECT and waits for CONNACK.
@@ -70,7 +72,7 @@ func (a *attempt) hello(ctx context.Context) (*Session, *End) {
 	o := a.o
 	s := &Session{stream: a.stream, state: o.Resume, frames: framer{limit: o.MaxPacketSize, keep: o.MaxMessage, budget: o.Budget},
 		set: settings{ping: o.Ping, writeTimeout: o.WriteTimeout, clientID: o.ClientID, transport: o.URL.Scheme, receiveMaximum: o.ReceiveMaximum,
-			version: o.Version, cleanStart: o.CleanStart, expires: o.SessionExpiry > 0, quickAck: o.TCP.QuickAck, late: o.Late}}
+			version: o.Version, cleanStart: o.CleanStart, expires: o.SessionExpiry > 0, quickAck: o.TCP.QuickAck, late: o.Late, hide: hiding(&o)}}
 	if s.state == nil {
 		s.state = NewState()
 	}
@@ -105,6 +107,7 @@ func (a *attempt) hello(ctx context.Context) (*Session, *End) {
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
+	p = hidden(s.set.hide, p)
 	var ob disconnect.Observation
 	switch p := p.(type) {
 	case Connack:
