@@ -163,13 +163,6 @@ func open(c net.Conn) bool {
 	}
 }
 
-// openAfter returns how long the server keeps a connection, to the second.
-func openAfter(c net.Conn, start time.Time) time.Duration {
-	_ = c.SetReadDeadline(time.Now().Add(time.Hour)) // virtual
-	_, _ = io.Copy(io.Discard, c)
-	return time.Since(start).Round(time.Second)
-}
-
 // TestSlowClients has clients that are slow in all ways. Each loses its connection.
 func TestSlowClients(t *testing.T) {
 	for name, c := range map[string]struct {
