@@ -32,11 +32,15 @@ func serveCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 			flags["agent.id"] = *agentID
 		}
 		options := uf.options(e, catalog, flags)
-		cfg, err := loadConfig(ctx, e, *file, *urls, options)
+		cfg, warnings, err := readConfig(ctx, *file, *urls, options)
 		if err != nil {
+			printWarnings(e, warnings)
 			return err
 		}
 		log := promslog.New(e.log)
+		for _, w := range warnings {
+			log.Warn("configuration", "warning", w.Error())
+		}
 		hangups := make(chan os.Signal, 1)
 		signal.Notify(hangups, syscall.SIGHUP)
 		defer signal.Stop(hangups)

@@ -56,10 +56,14 @@ const defaultConfigFile = "pingreq.yaml"
 // stderr.
 func loadConfig(ctx context.Context, e environment, file string, urls []string, o config.URLOptions) (*config.Config, error) {
 	cfg, warnings, err := readConfig(ctx, file, urls, o)
+	printWarnings(e, warnings)
+	return cfg, err
+}
+
+func printWarnings(e environment, warnings config.Warnings) {
 	for _, w := range warnings {
 		fmt.Fprintf(e.stderr, "warning: %s\n", w.Message())
 	}
-	return cfg, err
 }
 
 func readConfig(ctx context.Context, file string, urls []string, o config.URLOptions) (*config.Config, config.Warnings, error) {
