@@ -25,6 +25,7 @@ func serveCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 	file := c.Flag("config.file", "Configuration file. Default: "+defaultConfigFile+" if it exists.").PlaceHolder("FILE").String()
 	agentID := c.Flag("agent.id", "Name of this agent. Every agent needs a different name. Default: the host name.").String()
 	uf := addURLFlags(c)
+	hosts := c.Flag("web.allowed-host", "Name under which POST /-/reload is allowed, besides the addresses of the agent, localhost and the host name. Repeat the flag for more names.").PlaceHolder("NAME").Strings()
 	wf := kingpinflag.AddFlags(c, ":10883")
 	return subcommand{c.FullCommand(), func(ctx context.Context, e environment) error {
 		flags := map[string]any{}
@@ -44,7 +45,7 @@ func serveCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 		hangups := make(chan os.Signal, 1)
 		signal.Notify(hangups, syscall.SIGHUP)
 		defer signal.Stop(hangups)
-		o := agent.Options{Config: cfg, Kinds: catalog.Kinds, Logger: log, Hangups: hangups}
+		o := agent.Options{Config: cfg, Kinds: catalog.Kinds, Logger: log, Hosts: *hosts, Hangups: hangups}
 		if len(*urls) == 0 {
 			o.File = fileOrDefault(*file)
 			o.Load = func(ctx context.Context) (*config.Config, config.Warnings, error) {

@@ -35,6 +35,8 @@ type Options struct {
 	// File is the file that Load reads. If its content changes, the agent reloads. If it is empty,
 	// no file is watched.
 	File string
+	// Hosts are names of the web pages under which a reload may be asked for. See [web.Options].
+	Hosts []string
 	// Hangups receives signals. The agent reloads at each signal. It may be nil.
 	Hangups <-chan os.Signal
 }
@@ -45,6 +47,7 @@ type Agent struct {
 	load     func(context.Context) (*config.Config, config.Warnings, error)
 	watched  *watched // nil if no file is watched
 	hangups  <-chan os.Signal
+	hosts    []string
 	registry *prometheus.Registry
 	gatherer prometheus.Gatherer
 	probes   *collector.Probes
@@ -62,7 +65,7 @@ type Agent struct {
 // New builds everything that can fail, and starts nothing. The error says which parts of the
 // configuration cannot be used.
 func New(o Options) (*Agent, error) {
-	a := &Agent{log: o.Logger, load: o.Load, hangups: o.Hangups, registry: prometheus.NewRegistry(), board: web.NewBoard(), requests: make(chan *request), stopped: make(chan struct{})}
+	a := &Agent{log: o.Logger, load: o.Load, hangups: o.Hangups, hosts: o.Hosts, registry: prometheus.NewRegistry(), board: web.NewBoard(), requests: make(chan *request), stopped: make(chan struct{})}
 	if o.File != "" && o.Load != nil {
 		a.watched = &watched{path: o.File}
 	}
@@ -131,7 +134,7 @@ func (a *Agent) Run(ctx context.Context, serve func(context.Context, http.Handle
 
 // serve has the metrics and pages served.
 func (a *Agent) serve(ctx context.Context, serve func(context.Context, http.Handler) error) error {
-	o := web.Options{Registry: a.gatherer, Registerer: a.registry, Rows: a.board.Snapshot, Version: version.Version, Logger: a.log}
+	o := web.Options{Registry: a.gatherer, Registerer: a.registry, Rows: a.board.Snapshot, Version: version.Version, Hosts: a.hosts, Logger: a.log}
 	if a.load != nil {
 		o.Reload = a.Reload
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -123,17 +124,15 @@ func reloadHandler(reload func(context.Context) error) http.Handler {
 	})
 }
 
-// ownHosts refuses requests of browsers that may change something, if the page from which they come
-// has a foreign name. The owner of a name can let it point to the agent. Then the browser sends the
-// requests of his pages to the agent, and takes both for the same site (DNS rebinding). No page can
-// forge an address or localhost. Browsers name the origin in each such request. Other clients do
-// not, and reach the agent under any name.
-func ownHosts(h http.Handler) http.Handler {
+// ownHosts refuses requests that may change something, if they name the agent by a foreign name. The
+// owner of a name can let it point to the agent. Then a browser sends the requests of his pages to
+// the agent, and takes both for the same site (DNS rebinding). Nobody else can own an address,
+// localhost or the name of this machine; others is a list of further names.
+func ownHosts(h http.Handler, others []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
-		browser := r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != ""
-		if !safe && browser && !isOwnHost(r.Host) {
-			answer(w, http.StatusForbidden, "a browser may do this only under an address, localhost or the host name of this machine: use that in the URL, or use curl")
+		if !safe && r.Host != "" && !isOwnHost(r.Host, others) { // HTTP/1.0 may name none; browsers do not use it
+			answer(w, http.StatusForbidden, "this is allowed only under an address, localhost or the host name of this machine: use that in the URL, or start the agent with --web.allowed-host="+printable(r.Host))
 			return
 		}
 		h.ServeHTTP(w, r)
@@ -141,7 +140,7 @@ func ownHosts(h http.Handler) http.Handler {
 }
 
 // isOwnHost reports whether a Host header names this machine in a way that nobody else can.
-func isOwnHost(host string) bool {
+func isOwnHost(host string, others []string) bool {
 	name, _, err := net.SplitHostPort(host)
 	if err != nil {
 		name = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
@@ -150,6 +149,8 @@ func isOwnHost(host string) bool {
 	if _, err := netip.ParseAddr(name); err == nil || name == "localhost" {
 		return true
 	}
-	own, err := os.Hostname()
-	return err == nil && own != "" && name == strings.ToLower(own)
+	if own, err := os.Hostname(); err == nil && own != "" {
+		others = append([]string{own}, others...)
+	}
+	return slices.ContainsFunc(others, func(o string) bool { return strings.EqualFold(o, name) })
 }

@@ -53,7 +53,7 @@ func TestReloadsAreJoined(t *testing.T) {
 	})
 }
 
-// TestForeignHosts sends a POST as browsers and as other clients do.
+// TestForeignHosts sends a POST as browsers and as other clients do, under names of all kinds.
 func TestForeignHosts(t *testing.T) {
 	own, err := os.Hostname()
 	if err != nil {
@@ -64,7 +64,13 @@ func TestForeignHosts(t *testing.T) {
 		status             int
 	}{
 		{"localhost:10883", "", "", 200},
-		{"pingreq.example", "", "", 200}, // curl
+		{"", "", "", 200},
+		{"127.0.0.1", "", "", 200},
+		{"pingreq.example", "", "", 403},
+		{"pingreq.example:10883", "http://pingreq.example:10883", "same-origin", 403},
+		{"Agent.Example:10883", "", "", 200}, // allowed
+		{"agent.example.", "http://agent.example.", "same-origin", 200},
+		{"x.agent.example", "", "", 403},
 		{"localhost:10883", "http://localhost:10883", "same-origin", 200},
 		{"127.0.0.1:10883", "http://127.0.0.1:10883", "", 200},
 		{"[::1]:10883", "http://[::1]:10883", "", 200},
@@ -78,7 +84,7 @@ func TestForeignHosts(t *testing.T) {
 		{"127.0.0.1:10883", "null", "", 403},
 	} {
 		o := testOptions()
-		o.Reload = func(context.Context) error { return nil }
+		o.Reload, o.Hosts = func(context.Context) error { return nil }, []string{"agent.example"}
 		r := httptest.NewRequest("POST", "/-/reload", nil)
 		r.Host = c.host
 		for key, value := range map[string]string{"Origin": c.origin, "Sec-Fetch-Site": c.site} {

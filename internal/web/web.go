@@ -21,6 +21,9 @@ type Options struct {
 	// Reload loads the configuration again, on POST /-/reload. If it is nil, the page does not
 	// exist.
 	Reload func(context.Context) error
+	// Hosts are names of the agent under which Reload may be asked for, besides its addresses,
+	// localhost and the name of the machine.
+	Hosts []string
 	// Rows returns the rows of the index page. [Board.Snapshot] is such a function.
 	Rows func() []Row
 	// Version is the version that the index page shows.
@@ -50,7 +53,7 @@ func New(o Options) http.Handler {
 	}
 	mux.Handle("GET /{$}", indexHandler(o))
 	// Pages of other sites must not make a browser reload the agent.
-	return secured(patient(ownHosts(http.NewCrossOriginProtection().Handler(mux)), o.Logger))
+	return secured(patient(ownHosts(http.NewCrossOriginProtection().Handler(mux), o.Hosts), o.Logger))
 }
 
 // secured sets headers that allow a browser only to show the page.

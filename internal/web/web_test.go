@@ -26,6 +26,7 @@ func do(h http.Handler, method, path string, headers ...string) *httptest.Respon
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
+	r.Host = "127.0.0.1:10883"
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w
@@ -88,7 +89,7 @@ func TestReloadGivesUpWithItsCaller(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	w := httptest.NewRecorder()
-	New(o).ServeHTTP(w, httptest.NewRequestWithContext(ctx, "POST", "/-/reload", nil))
+	New(o).ServeHTTP(w, httptest.NewRequestWithContext(ctx, "POST", "http://localhost/-/reload", nil))
 	if body, _ := io.ReadAll(w.Body); w.Code != 500 || !strings.Contains(string(body), context.Canceled.Error()) {
 		t.Errorf("status %d, body %q", w.Code, body)
 	}
