@@ -50,7 +50,7 @@ func newAgentMetrics(kinds []synthetic.Kind) *agentMetrics {
 		ReloadGoodTime: &synthetic.Metric{Name: "pingreq_config_last_reload_success_timestamp_seconds", Type: synthetic.Gauge, Unit: "seconds",
 			Help: "When the configuration was last loaded successfully, as Unix time."},
 		LogDropped: &synthetic.Metric{Name: "pingreq_log_messages_dropped_total", Type: synthetic.Counter, Zero: [][]string{{}},
-			Help: "Messages of the log that were dropped, because nobody read standard error for a while."},
+			Help: "Messages of the log that were dropped, because nobody read standard error for a while, or it could not be written."},
 		Insecure: &synthetic.Metric{Name: "pingreq_target_insecure", Type: synthetic.Gauge, Labels: []string{"target", "risk"},
 			Help: "1 for what the configuration is careless about: plain_credentials (secrets are sent without encryption), unverified_broker (secrets are sent to whoever answers, because of insecure_skip_verify), weak_tls (a client may use TLS 1.0, TLS 1.1 or a broken cipher suite). There is no series for what is not so."},
 	}

@@ -21,7 +21,6 @@ type patientWriter struct {
 	size    int           // bytes of waiting
 	dropped int           // messages since the last one that was taken
 	onDrop  func(n int)   // is told about dropped messages; may be nil
-	err     error         // of the output; after it everything is thrown away
 	closed  bool          // no more messages come
 	more    chan struct{} // holds a value if the writer has something to do
 	done    chan struct{} // closed when everything is written after Close
@@ -34,26 +33,28 @@ func newPatientWriter(out io.Writer) *patientWriter {
 	return w
 }
 
-// Write implements [io.Writer] for whole messages. Its error is that of an earlier message.
+// Write implements [io.Writer] for whole messages. It never fails.
 func (w *patientWriter) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case w.err != nil:
-		return 0, w.err
-	case w.size+len(p) > maxWaiting || w.closed:
-		w.dropped++
-		if w.onDrop != nil {
-			w.onDrop(1)
-		}
+	if w.size+len(p) > maxWaiting || w.closed {
+		w.drop()
 		return len(p), nil
 	}
 	if w.dropped > 0 {
-		w.add(fmt.Appendf(nil, "pingreq: %d messages were dropped here, because nobody read the output\n", w.dropped))
+		w.add(fmt.Appendf(nil, "pingreq: %d messages were dropped here, because they could not be written, or nobody read them\n", w.dropped))
 		w.dropped = 0
 	}
 	w.add(append([]byte(nil), p...))
 	return len(p), nil
+}
+
+// drop counts a message that is not written.
+func (w *patientWriter) drop() {
+	w.dropped++
+	if w.onDrop != nil {
+		w.onDrop(1)
+	}
 }
 
 func (w *patientWriter) add(p []byte) {
@@ -97,8 +98,8 @@ func (w *patientWriter) run() {
 			_, err := w.out.Write(p)
 			w.mu.Lock()
 			w.waiting, w.size = w.waiting[1:], w.size-len(p)
-			if err != nil {
-				w.err, w.waiting, w.size = err, nil, 0
+			if err != nil { // such as a full disk, which may have room later
+				w.drop()
 			}
 			w.mu.Unlock()
 		}

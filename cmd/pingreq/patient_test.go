@@ -40,7 +40,7 @@ func TestPatientWriter(t *testing.T) {
 		if whole < maxWaiting/len(line)-1 || whole+told != n {
 			t.Errorf("%d lines arrived and %d were counted as dropped, of %d", whole, told, n)
 		}
-		if want := fmt.Sprintf("pingreq: %d messages were dropped here, because nobody read the output\nlast\n", told); !strings.HasSuffix(got.String(), want) {
+		if want := fmt.Sprintf("pingreq: %d messages were dropped here, because they could not be written, or nobody read them\nlast\n", told); !strings.HasSuffix(got.String(), want) {
 			t.Errorf("the end is %q, want %q", got.String()[got.Len()-200:], want)
 		}
 	})
@@ -59,8 +59,37 @@ func TestPatientWriterGivesUp(t *testing.T) {
 		}
 		r.CloseWithError(errors.New("gone"))
 		<-w.done
-		if _, err := fmt.Fprintln(w, "another"); err == nil {
-			t.Error("no error after the reader has gone")
+		fmt.Fprintln(w, "another") // this does not block either
+	})
+}
+
+// sometimes is an output that fails for a while, such as a full disk.
+type sometimes struct {
+	bytes.Buffer
+	full bool
+}
+
+func (s *sometimes) Write(p []byte) (int, error) {
+	if s.full {
+		return 0, errors.New("no space left on device")
+	}
+	return s.Buffer.Write(p)
+}
+
+// TestPatientWriterContinues writes again when the disk has room again.
+func TestPatientWriterContinues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &sometimes{full: true}
+		w := newPatientWriter(out)
+		told := 0
+		w.OnDrop(func(n int) { told += n })
+		fmt.Fprintln(w, "lost")
+		synctest.Wait()
+		out.full = false
+		fmt.Fprintln(w, "kept")
+		w.Close(time.Second)
+		if got := out.String(); told != 1 || !strings.Contains(got, "1 messages were dropped here") || !strings.HasSuffix(got, "kept\n") {
+			t.Errorf("%d dropped; the output is %q", told, got)
 		}
 	})
 }
