@@ -69,8 +69,7 @@ func (l *ClientIDs) SetPeers(peers []string) {
 	}
 	l.peers = slices.Clone(peers)
 	for who, u := range l.users {
-		l.forget(who)
-		l.users[who] = u
+		l.unlearn(who, u)
 		l.learn(who, u)
 	}
 }
@@ -89,18 +88,21 @@ func (l *ClientIDs) learn(who Borrower, u *user) {
 	}
 }
 
-// forget removes a client and its identifiers.
-func (l *ClientIDs) forget(who Borrower) {
-	u := l.users[who]
-	if u == nil {
-		return
-	}
+// unlearn removes the identifiers of a client.
+func (l *ClientIDs) unlearn(who Borrower, u *user) {
 	for _, id := range u.ids {
 		if delete(l.own[id], who); len(l.own[id]) == 0 {
 			delete(l.own, id)
 		}
 	}
-	delete(l.users, who)
+}
+
+// forget removes a client and its identifiers.
+func (l *ClientIDs) forget(who Borrower) {
+	if u := l.users[who]; u != nil {
+		l.unlearn(who, u)
+		delete(l.users, who)
+	}
 }
 
 // IsOwn reports whether an identifier is exactly one that a client of ours uses, or used a while ago.

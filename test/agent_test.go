@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -234,8 +235,13 @@ func (a *agent) tryScrape() (metrics, error) {
 		return nil, err
 	}
 	a.scraped.from, a.scraped.to = from, time.Now()
+	return parseMetrics(body)
+}
+
+// parseMetrics reads the text format.
+func parseMetrics(body []byte) (metrics, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	return parser.TextToMetricFamilies(strings.NewReader(string(body)))
+	return parser.TextToMetricFamilies(bytes.NewReader(body))
 }
 
 // until scrapes until the condition has no complaint, and returns that scrape. A condition that

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -44,14 +43,7 @@ func TestFewDescriptors(t *testing.T) {
 			t.Errorf("a broker is accused: %s", odd)
 		}
 	}
-	resp, err := http.Post(a.url+"/-/reload", "", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if body, err := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK || err != nil {
-		t.Errorf("reload: %s %s, error %v", resp.Status, body, err)
-	}
+	a.mustReload()
 	for _, want := range []string{"the limit of open files is 64", "LimitNOFILE="} {
 		if !strings.Contains(a.Log(), want) {
 			t.Errorf("the log lacks %q:\n%s", want, a.Log())

@@ -2,7 +2,6 @@ package test
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,9 +17,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"github.com/pingreq/pingreq/test/lab"
 )
@@ -395,8 +391,7 @@ func TestUnreadLog(t *testing.T) {
 		var m metrics
 		body, _, err := a.ask("/metrics", "text/plain")
 		if err == nil {
-			parser := expfmt.NewTextParser(model.UTF8Validation)
-			m, err = parser.TextToMetricFamilies(bytes.NewReader(body))
+			m, err = parseMetrics(body)
 		}
 		if err == nil && m.sum("pingreq_log_messages_dropped_total") > 10 && m.sum("mqtt_probe_runs_total{target=broker,probe=connect,outcome=success}") > 3 {
 			break

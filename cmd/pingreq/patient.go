@@ -22,13 +22,14 @@ type patientWriter struct {
 	dropped int           // messages since the last one that was taken
 	onDrop  func(n int)   // is told about dropped messages; may be nil
 	closed  bool          // no more messages come
-	more    chan struct{} // holds a value if the writer has something to do
+	more    *sync.Cond    // something was added, or closed was set
 	done    chan struct{} // closed when everything is written after Close
 }
 
 // newPatientWriter returns a writer to out. Close ends it.
 func newPatientWriter(out io.Writer) *patientWriter {
-	w := &patientWriter{out: out, more: make(chan struct{}, 1), done: make(chan struct{})}
+	w := &patientWriter{out: out, done: make(chan struct{})}
+	w.more = sync.NewCond(&w.mu)
 	go w.run()
 	return w
 }
@@ -59,14 +60,7 @@ func (w *patientWriter) drop() {
 
 func (w *patientWriter) add(p []byte) {
 	w.waiting, w.size = append(w.waiting, p), w.size+len(p)
-	w.wake()
-}
-
-func (w *patientWriter) wake() {
-	select {
-	case w.more <- struct{}{}:
-	default:
-	}
+	w.more.Signal()
 }
 
 // OnDrop sets a function that is told how many messages were dropped, including those before.
@@ -82,26 +76,22 @@ func (w *patientWriter) OnDrop(f func(n int)) {
 // run writes messages until Close.
 func (w *patientWriter) run() {
 	defer close(w.done)
-	for range w.more {
-		for {
-			w.mu.Lock()
-			if len(w.waiting) == 0 {
-				closed := w.closed
-				w.mu.Unlock()
-				if closed {
-					return
-				}
-				break
-			}
-			p := w.waiting[0]
-			w.mu.Unlock()
-			_, err := w.out.Write(p)
-			w.mu.Lock()
-			w.waiting, w.size = w.waiting[1:], w.size-len(p)
-			if err != nil { // such as a full disk, which may have room later
-				w.drop()
-			}
-			w.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		for len(w.waiting) == 0 && !w.closed {
+			w.more.Wait()
+		}
+		if len(w.waiting) == 0 {
+			return
+		}
+		p := w.waiting[0]
+		w.mu.Unlock()
+		_, err := w.out.Write(p)
+		w.mu.Lock()
+		w.waiting, w.size = w.waiting[1:], w.size-len(p)
+		if err != nil { // such as a full disk, which may have room later
+			w.drop()
 		}
 	}
 }
@@ -110,8 +100,8 @@ func (w *patientWriter) run() {
 func (w *patientWriter) Close(patience time.Duration) {
 	w.mu.Lock()
 	w.closed = true
+	w.more.Signal()
 	w.mu.Unlock()
-	w.wake()
 	t := time.NewTimer(patience)
 	defer t.Stop()
 	select {

@@ -39,13 +39,10 @@ func serveCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 			return err
 		}
 		log := promslog.New(e.log)
-		for _, w := range warnings {
-			log.Warn("configuration", "warning", w.Error())
-		}
 		hangups := make(chan os.Signal, 1)
 		signal.Notify(hangups, syscall.SIGHUP)
 		defer signal.Stop(hangups)
-		o := agent.Options{Config: cfg, Kinds: catalog.Kinds, Logger: log, Hosts: *hosts, Hangups: hangups}
+		o := agent.Options{Config: cfg, Warnings: warnings, Kinds: catalog.Kinds, Logger: log, Hosts: *hosts, Hangups: hangups}
 		if len(*urls) == 0 {
 			o.File = fileOrDefault(*file)
 			o.Load = func(ctx context.Context) (*config.Config, config.Warnings, error) {

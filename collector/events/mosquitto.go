@@ -153,31 +153,24 @@ func (m *mosquitto) connected(rest string, at time.Time) (told, error) {
 	return t, nil
 }
 
-// connectedParams matches what follows the identifier. exactParams matches it if the user name has no
-// quote. Then no identifier and no user name can move the place where the identifier ends.
-var (
-	connectedParams = regexp.MustCompile(`^ \((?:p\d+, )?c[01], k\d+(?:, u'.*')?\)\.?$`)
-	exactParams     = regexp.MustCompile(`^ \((?:p\d+, )?c[01], k\d+(?:, u'[^']*')?\)\.?$`)
-)
+// connectedParams matches what follows the identifier, and captures the user name.
+var connectedParams = regexp.MustCompile(`^ \((?:p\d+, )?c[01], k\d+(?:, u'(.*)')?\)\.?$`)
 
 // connectedID reads the identifier from "<id> (p2, c1, k60, u'<user>').". Identifier and user name may
 // contain such a text too, and the line may be cut off. exact reports whether there is one way to
-// read it.
+// read it: if the user name has no quote, neither can move the place where the identifier ends.
 func connectedID(s string) (id string, exact bool) {
 	id = s
-	for i := 0; ; {
-		next := strings.Index(s[i:], " (")
-		if next < 0 {
-			return id, false
+	for i := range s {
+		if !strings.HasPrefix(s[i:], " (p") && !strings.HasPrefix(s[i:], " (c") {
+			continue
 		}
-		if i += next; connectedParams.MatchString(s[i:]) {
-			return s[:i], exactParams.MatchString(s[i:])
+		id = s[:i]
+		if params := connectedParams.FindStringSubmatch(s[i:]); params != nil {
+			return id, !strings.Contains(params[1], "'")
 		}
-		if strings.HasPrefix(s[i:], " (p") || strings.HasPrefix(s[i:], " (c") { // of a line that was cut off
-			id = s[:i]
-		}
-		i++
 	}
+	return id, false // of a line that was cut off
 }
 
 // remember keeps the address from which a client of ours connected.

@@ -23,8 +23,9 @@ import (
 
 // Options are the settings of an agent.
 type Options struct {
-	// Config is the configuration to begin with.
-	Config *config.Config
+	// Config is the configuration to begin with, and Warnings are the remarks about it.
+	Config   *config.Config
+	Warnings config.Warnings
 	// Kinds are the kinds of probes that the configuration was loaded with.
 	Kinds []synthetic.Kind
 	// Logger gets the log of the agent and its probes.
@@ -94,7 +95,7 @@ func New(o Options) (*Agent, error) {
 	a.gatherer = collector.WithTargetLabels(collector.Join(a.registry, a.probes, a.fleet), func() map[string]map[string]string { return *a.labels.Load() })
 	a.self.Reloaded(true, time.Now())
 	a.tellRisks(o.Config)
-	a.warnDescriptors(o.Config)
+	a.warn(o.Config, o.Warnings)
 	return a, nil
 }
 

@@ -33,14 +33,6 @@ func newShared(late *synthetic.Lateness) shared {
 		sockets: mqtt.NewSockets(descriptors.Own().Sockets), files: new(files.Reader), guesses: synthetic.NewGuesses()}
 }
 
-// warnDescriptors logs a warning if the configuration needs more descriptors than this process may
-// open.
-func (a *Agent) warnDescriptors(cfg *config.Config) {
-	if problem, hint := descriptors.Own().Warning(cfg.Sockets()); problem != "" {
-		a.log.Warn("configuration", "warning", problem+": "+hint)
-	}
-}
-
 // gates are the connect rate limits of the targets, by name.
 type gates map[string]*synthetic.Gate
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pingreq/pingreq/collector"
 	"github.com/pingreq/pingreq/internal/config"
+	"github.com/pingreq/pingreq/internal/descriptors"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -49,7 +50,6 @@ func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 	x.runner = synthetic.NewRunner(synthetic.Sinks{a.probes, x.views}, a.self, a.state.late, a.log)
 	defer x.stop()
 	defer context.AfterFunc(ctx, x.runner.Hurry)() // also while a reload waits for probes
-	a.warnOfCost(a.state.cfg)
 	if err := x.start(a.state.plan); err != nil {
 		return err
 	}
@@ -117,11 +117,7 @@ func (x *running) reload() error {
 	if err != nil {
 		return err
 	}
-	for _, w := range warnings {
-		x.log.Warn("configuration", "warning", w.Error())
-	}
-	x.warnOfCost(cfg)
-	x.warnDescriptors(cfg)
+	x.warn(cfg, warnings)
 	if cfg.Agent.OldNames != x.state.cfg.Agent.OldNames {
 		x.log.Warn("configuration", "warning", "a reload does not change agent.old_sys_names: restart the agent")
 	}
@@ -180,12 +176,19 @@ func (x *running) use(next *state) error {
 	return errors.Join(errs...)
 }
 
-// warnOfCost logs what the connect rates do not allow.
-func (a *Agent) warnOfCost(cfg *config.Config) {
+// warn logs the remarks about a configuration, what its connect rates do not allow, and whether it
+// needs more file descriptors than this process may open.
+func (a *Agent) warn(cfg *config.Config, warnings config.Warnings) {
+	for _, w := range warnings {
+		a.log.Warn("configuration", "warning", w.Error())
+	}
 	for _, c := range config.Cost(cfg.Plan()) {
 		for _, w := range c.Warnings {
 			a.log.Warn("configuration", "warning", w.Problem, "hint", w.Hint)
 		}
+	}
+	if problem, hint := descriptors.Own().Warning(cfg.Sockets()); problem != "" {
+		a.log.Warn("configuration", "warning", problem+": "+hint)
 	}
 }
 

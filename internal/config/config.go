@@ -19,8 +19,7 @@ type Config struct {
 
 	probes   []plannedProbe
 	sections sections // as loaded and completed, for Print
-	// profilePaths has the path of each profile in the file, by name; "" for one that is not there.
-	profilePaths map[string]string
+	risks    []Risk
 }
 
 // plannedProbe is a probe section of the file, with the options of its kind.
@@ -96,7 +95,6 @@ func (l *loader) config(raw map[string]any) *Config {
 	l.unknownKeys("", raw, keysOf(reflect.TypeFor[sections]()))
 	c := &Config{sections: sections{Agent: l.agent(raw)}}
 	c.Agent = c.sections.Agent
-	c.profilePaths = l.profilePath
 	l.targets(raw, c)
 	l.profiles(raw, c)
 	l.probes(raw, c)

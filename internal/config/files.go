@@ -15,9 +15,6 @@ import (
 	"github.com/pingreq/pingreq/internal/files"
 )
 
-// maxNamed is the largest size of a file that a key may name, in bytes.
-const maxNamed = 1 << 20
-
 // file returns the absolute path of a file. A relative path starts at the directory of the
 // configuration file.
 func (l *loader) file(name string) string {
@@ -30,7 +27,7 @@ func (l *loader) file(name string) string {
 // read reads the file that the key at path names. On failure it reports a fault and returns false.
 // The fault does not contain the name of the file, because it may be a misplaced password.
 func (l *loader) read(path, name string) (files.File, bool) {
-	f, err := l.files.Read(l.ctx, name, maxNamed)
+	f, err := l.files.Read(l.ctx, name, files.MaxNamed)
 	unfit, isUnfit := errors.AsType[files.Error](err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -35,7 +35,7 @@ type Risk struct {
 // Risks returns what the configuration is careless about, each kind once for each target.
 func (c *Config) Risks() []Risk {
 	var all []Risk
-	for _, r := range c.risks() {
+	for _, r := range c.risks {
 		if !slices.ContainsFunc(all, func(o Risk) bool { return o.Target == r.Target && o.Kind == r.Kind }) {
 			all = append(all, r)
 		}
@@ -43,10 +43,12 @@ func (c *Config) Risks() []Risk {
 	return all
 }
 
-// careless warns about the risks. A risk of a profile is one warning, however many targets it has.
+// careless finds the risks and warns about them. A risk of a profile is one warning, however many
+// targets it has.
 func (l *loader) careless(c *Config) {
+	c.risks = l.risks(c)
 	seen := map[[2]string]bool{}
-	for _, r := range c.risks() {
+	for _, r := range c.risks {
 		if key := [2]string{r.path, r.problem}; !seen[key] {
 			seen[key] = true
 			l.warn(r.path, "%s", r.problem).hint("%s", r.hint)
@@ -55,7 +57,7 @@ func (l *loader) careless(c *Config) {
 }
 
 // risks returns every risk. A target with the same risk for several reasons has it several times.
-func (c *Config) risks() (all []Risk) {
+func (l *loader) risks(c *Config) (all []Risk) {
 	used := map[string][]synthetic.Profile{} // profiles of each target
 	add := func(target string, p synthetic.Profile) {
 		if !slices.ContainsFunc(used[target], func(o synthetic.Profile) bool { return o.Name == p.Name }) {
@@ -91,7 +93,7 @@ func (c *Config) risks() (all []Risk) {
 		}
 		for _, p := range used[t.Name] {
 			if key, what := weak(p.TLS); what != "" {
-				all = append(all, Risk{t.Name, WeakTLS, join(c.profilePaths[p.Name], key), fmt.Sprintf("clients with profile %s may use %s, which is broken", p.Name, what),
+				all = append(all, Risk{t.Name, WeakTLS, join(l.profilePath[p.Name], key), fmt.Sprintf("clients with profile %s may use %s, which is broken", p.Name, what),
 					"keep such a profile for brokers that have nothing better, and without a password that is used elsewhere"})
 			}
 		}

@@ -8,8 +8,8 @@ import (
 
 // Sockets returns how many connections the configuration may hold at once. Held sessions and the
 // readers of $SYS and of client events hold theirs all the time. The clients of a periodic probe
-// count for the share of its interval that a run may take, as it does when a broker hangs, and for at least
-// what held sessions leave to them.
+// count for the share of its interval that a run may take, as it does when a broker hangs, and for at
+// least what held sessions leave to them.
 func (c *Config) Sockets() int {
 	held, periodic := 0, 0.0
 	for _, e := range c.Plan() {

@@ -16,6 +16,10 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
+// MaxNamed is the largest size in bytes of a password, certificate, key or CA file that a
+// configuration names. It is the same when the configuration is checked and when the file is used.
+const MaxNamed = 1 << 20
+
 // Error says that a file cannot be used, because of what it is. Its text does not contain the name,
 // which may be a misplaced secret.
 type Error string

@@ -11,9 +11,6 @@ import (
 	"github.com/pingreq/pingreq/internal/files"
 )
 
-// maxConfig is the largest web configuration file, and the largest file that it names, in bytes.
-const maxConfig = 1 << 20
-
 // checkConfig checks that the web configuration file, and the files that it names, are files of a
 // reasonable size. exporter-toolkit reads them with every connection, and would wait for a pipe for
 // ever. It also reports every other fault.
@@ -23,7 +20,7 @@ func checkConfig(ctx context.Context, name *string) error {
 	}
 	var reader files.Reader
 	read := func(what, name string) ([]byte, error) {
-		f, err := reader.Read(ctx, name, maxConfig)
+		f, err := reader.Read(ctx, name, files.MaxNamed)
 		if _, unfit := errors.AsType[files.Error](err); unfit || ctx.Err() != nil {
 			return nil, fmt.Errorf("%s %s: %w", what, name, err)
 		}

@@ -8,7 +8,6 @@
 package client
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -39,7 +38,6 @@ type Client struct {
 	URL *url.URL
 
 	gate   *synthetic.Gate
-	files  *files.Reader
 	proxy  *url.URL
 	source netip.Addr
 	cache  tls.ClientSessionCache // nil: always full handshakes
@@ -61,7 +59,7 @@ func New(env synthetic.Env, p *synthetic.Profile) (*Client, error) {
 
 // NewTo is like [New], for another target with its own connect rate limit.
 func NewTo(env synthetic.Env, p *synthetic.Profile, t *synthetic.Target, gate *synthetic.Gate) (*Client, error) {
-	c := &Client{Env: env, Profile: p, Target: t, gate: gate, files: cmp.Or(env.Files, new(files.Reader))}
+	c := &Client{Env: env, Profile: p, Target: t, gate: gate}
 	var err error
 	if c.URL, err = mqtt.ParseURL(t.URL); err != nil {
 		return nil, fmt.Errorf("target %s: %w", t.Name, err)
@@ -87,6 +85,9 @@ func NewTo(env synthetic.Env, p *synthetic.Profile, t *synthetic.Target, gate *s
 	}
 	if c.Env.IDs == nil {
 		c.Env.IDs = synthetic.NewClientIDs()
+	}
+	if c.Env.Files == nil {
+		c.Env.Files = new(files.Reader)
 	}
 	return c, nil
 }

@@ -32,12 +32,9 @@ func retryRead(ctx context.Context, read func() error) error {
 	}
 }
 
-// maxFile is the largest size of a password, certificate, key or CA file, in bytes.
-const maxFile = 1 << 20
-
 // readFile reads a file that the configuration names. key is its key. The error names both.
 func (c *Client) readFile(ctx context.Context, key, name string) ([]byte, error) {
-	f, err := c.files.Read(ctx, name, maxFile)
+	f, err := c.Env.Files.Read(ctx, name, files.MaxNamed)
 	if unfit, ok := errors.AsType[files.Error](err); ok {
 		return nil, fmt.Errorf("%s: %s %w", key, name, unfit)
 	} else if err != nil {

@@ -1,8 +1,6 @@
 package mqtt
 
-import (
-	"strings"
-)
+import "strings"
 
 // minSecret is the length of the shortest secret that is replaced in what a broker says. Shorter ones
 // occur by chance in many words.

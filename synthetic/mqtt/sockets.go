@@ -73,14 +73,15 @@ func (s *Sockets) take(ctx context.Context, n int64) (*Lease, error) {
 func (s *Sockets) get(n int64, acquire func(*semaphore.Weighted) bool) (*Lease, error) {
 	for i, l := range s.limits {
 		if n > s.size || !acquire(l) {
-			s.free(s.limits[:i], n)
+			release(s.limits[:i], n)
 			return nil, exhausted{}
 		}
 	}
 	return &Lease{from: s, n: n}, nil
 }
 
-func (s *Sockets) free(limits []*semaphore.Weighted, n int64) {
+// release gives n descriptors back to each of the limits.
+func release(limits []*semaphore.Weighted, n int64) {
 	for _, l := range limits {
 		l.Release(n)
 	}
@@ -104,13 +105,14 @@ func (l *Lease) keep(n int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.n > n {
-		l.from.free(l.from.limits, l.n-n)
+		release(l.from.limits, l.n-n)
 		l.n = n
 	}
 }
 
 // Duplicate takes one more descriptor, for a copy of the session's socket. The caller gives it back.
-// It does not wait, because the session holds a descriptor for which others wait. The error is a fault of our own side: as many descriptors are in use as the options allow.
+// It does not wait, because the session holds a descriptor for which others wait. The error is a fault
+// of our own side: as many descriptors are in use as the options allow.
 func (s *Session) Duplicate() (*Lease, error) {
 	l := s.stream.wire.lease
 	if l == nil {
