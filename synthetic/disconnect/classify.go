@@ -1,6 +1,7 @@
 package disconnect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -35,6 +36,7 @@ func classify(o *Observation) Ending {
 var steps = [...]func(*Observation) (Ending, bool){
 	fromPacket,
 	fromIntent,
+	fromForeign,
 	fromOwnError,
 	fromOwnDisconnect,
 	fromHTTP,
@@ -56,8 +58,25 @@ func finish(o *Observation, e Ending) Ending {
 	if o.Phase.Valid() {
 		e.Phase = o.Phase
 	}
+	speaks := e.When.Speaks
+	e.When = o.When
+	e.When.Speaks = cmp.Or(speaks, o.When.Speaks)
 	e.Detail = cut(clean(e.Detail, maxDetail), maxDetail)
 	return e
+}
+
+// fromForeign handles a server that answers CONNECT in another protocol.
+func fromForeign(o *Observation) (Ending, bool) {
+	if o.Phase != PhaseMQTT {
+		return Ending{}, false
+	}
+	p := Recognize(o.First)
+	if p == "" {
+		return Ending{}, false
+	}
+	e := ending(ProtocolError, ByServer, FromLocal, "the answer is "+p.Name()+", not MQTT")
+	e.When.Speaks = p
+	return e, true
 }
 
 // fromOwnError handles what we found in the input from the server: it is malformed, or too much.

@@ -2,43 +2,33 @@ package disconnect
 
 import "fmt"
 
-// PacketType is the control packet type [MQTT3-2.2.1, MQTT5-2.1.2] of a packet that carries a code.
+// PacketType is a control packet type [MQTT3-2.2.1, MQTT5-2.1.2].
 type PacketType byte
 
-// The packets that carry a code.
+// The packets that say why a connection ended, or that may be the cause.
 const (
-	Connack    PacketType = 2
-	Puback     PacketType = 4
-	Pubrec     PacketType = 5
-	Pubrel     PacketType = 6
-	Pubcomp    PacketType = 7
-	Suback     PacketType = 9
-	Unsuback   PacketType = 11
-	Disconnect PacketType = 14
-	Auth       PacketType = 15
+	Connect     PacketType = 1
+	Connack     PacketType = 2
+	Publish     PacketType = 3
+	Puback      PacketType = 4
+	Pubrec      PacketType = 5
+	Pubrel      PacketType = 6
+	Pubcomp     PacketType = 7
+	Subscribe   PacketType = 8
+	Suback      PacketType = 9
+	Unsubscribe PacketType = 10
+	Unsuback    PacketType = 11
+	Pingreq     PacketType = 12
+	Disconnect  PacketType = 14
+	Auth        PacketType = 15
 )
 
 // String returns the packet's name as in the standard.
 func (p PacketType) String() string {
-	switch p {
-	case Connack:
-		return "CONNACK"
-	case Puback:
-		return "PUBACK"
-	case Pubrec:
-		return "PUBREC"
-	case Pubrel:
-		return "PUBREL"
-	case Pubcomp:
-		return "PUBCOMP"
-	case Suback:
-		return "SUBACK"
-	case Unsuback:
-		return "UNSUBACK"
-	case Disconnect:
-		return "DISCONNECT"
-	case Auth:
-		return "AUTH"
+	names := [...]string{Connect: "CONNECT", Connack: "CONNACK", Publish: "PUBLISH", Puback: "PUBACK", Pubrec: "PUBREC", Pubrel: "PUBREL", Pubcomp: "PUBCOMP",
+		Subscribe: "SUBSCRIBE", Suback: "SUBACK", Unsubscribe: "UNSUBSCRIBE", Unsuback: "UNSUBACK", Pingreq: "PINGREQ", Disconnect: "DISCONNECT", Auth: "AUTH"}
+	if int(p) < len(names) && names[p] != "" {
+		return names[p]
 	}
 	return fmt.Sprintf("packet type %d", byte(p))
 }

@@ -78,8 +78,8 @@ func TestCodes(t *testing.T) {
 					}
 					return
 				}
-				want := Ending{row.reason, ByServer, packetEvidence[p], PhaseEstablished, int(row.code),
-					fmt.Sprintf("%s 0x%02X %s", p, row.code, row.name)}
+				want := Ending{Reason: row.reason, Initiator: ByServer, Evidence: packetEvidence[p], Phase: PhaseEstablished, Code: int(row.code),
+					Detail: fmt.Sprintf("%s 0x%02X %s", p, row.code, row.name)}
 				if e != want {
 					t.Errorf("got  %#v\nwant %#v", e, want)
 				}

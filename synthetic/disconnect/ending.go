@@ -16,6 +16,8 @@ type Ending struct {
 	// Code is the MQTT reason code or CONNACK return code of the packet that is the evidence. It is
 	// -1 if no packet is.
 	Code int
+	// When is what was measured around the end.
+	When Circumstances
 	// Detail is one line for humans to read: printable, at most 200 bytes, maybe empty. It is not
 	// bounded, so it must not be used as a label.
 	Detail string

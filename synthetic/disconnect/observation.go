@@ -84,7 +84,7 @@ type Observation struct {
 	// RawEOF reports whether a read of the raw socket returned EOF, which means that a FIN came.
 	RawEOF bool
 
-	// SendIdle is the time since our last complete packet was sent.
+	// SendIdle is the time since our last complete packet was sent, for the judgement of the keepalive.
 	SendIdle time.Duration
 	// Keepalive is the effective keepalive. 0 means none.
 	Keepalive time.Duration
@@ -102,6 +102,13 @@ type Observation struct {
 	// BytesReceived counts the MQTT bytes that came on this connection, inside TLS, websocket and
 	// proxy. 0 before CONNACK means that no byte of an answer came.
 	BytesReceived int64
+
+	// First are the first bytes of MQTT that came, at most 16. They show what the server speaks if it
+	// does not speak MQTT.
+	First []byte
+
+	// When is what was measured around the end.
+	When Circumstances
 
 	// Intended reports that we ended it on purpose, because the context was done or Close was
 	// called.

@@ -434,8 +434,8 @@ func TestSocketTLS(t *testing.T) {
 	cases := []testCase{
 		{"FIN in handshake", func(c net.Conn) { readClientHello(c) }, client(nil), "tls_error server fin in tls", "FIN during the TLS handshake"},
 		{"RST in handshake", func(c net.Conn) { readClientHello(c); reset(c) }, client(nil), "tls_error server rst in tls", "reset"},
-		{"MQTT in plaintext", func(c net.Conn) { c.Write(connack); c.Write([]byte{0}); hold(c) }, client(nil), "tls_error server local in tls", "plain MQTT"},
-		{"HTTP in plaintext", func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); hold(c) }, client(nil), "tls_error server local in tls", "plain HTTP"},
+		{"MQTT in plaintext", func(c net.Conn) { c.Write(connack); c.Write([]byte{0}); hold(c) }, client(nil), "tls_error server local in tls", "MQTT without TLS"},
+		{"HTTP in plaintext", func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); hold(c) }, client(nil), "tls_error server local in tls", "HTTP"},
 		{"versions", overTLS(server(only(tls.VersionTLS13)), hanging), client(only(tls.VersionTLS12)), "tls_error server tls_alert in tls", "alert 70"},
 		{"ALPN", overTLS(server(func(c *tls.Config) { c.NextProtos = []string{"mqtt"} }), hanging),
 			client(func(c *tls.Config) { c.NextProtos = []string{"other"} }), "tls_error server tls_alert in tls", "alert 120"},

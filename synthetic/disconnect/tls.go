@@ -24,7 +24,11 @@ func fromTLS(o *Observation) (Ending, bool) {
 		return ending(CertificateError, ByServer, FromLocal, err.Error()), true
 	}
 	if record, ok := errors.AsType[tls.RecordHeaderError](o.Err); ok {
-		return ending(TLSError, ByServer, FromLocal, "tls: the answer is not TLS"+plainHint(record.RecordHeader[:])), true
+		e := ending(TLSError, ByServer, FromLocal, "tls: the answer is not TLS")
+		if e.When.Speaks = plain(record.RecordHeader[:]); e.When.Speaks != "" {
+			e.Detail += ", but " + e.When.Speaks.Name()
+		}
+		return e, true
 	}
 	return Ending{}, false
 }
@@ -55,16 +59,14 @@ func certificateError(err error) error {
 	return nil
 }
 
-// plainHint guesses which protocol the port uses instead of TLS. header is the five bytes that
-// should have been a TLS record header.
-func plainHint(header []byte) string {
+// plain returns which protocol the port speaks instead of TLS. header is the five bytes that should
+// have been a TLS record header.
+func plain(header []byte) Protocol {
 	switch {
-	case bytes.HasPrefix(header, []byte("HTTP/")):
-		return ", but plain HTTP"
-	case bytes.HasPrefix(header, []byte{0x20, 0x02}), bytes.HasPrefix(header, []byte{0xe0}):
-		return ", but plain MQTT"
+	case bytes.HasPrefix(header, []byte{byte(Connack) << 4, 0x02}), bytes.HasPrefix(header, []byte{byte(Disconnect) << 4}):
+		return SpeaksMQTT
 	}
-	return ""
+	return Recognize(header)
 }
 
 // tlsText classifies errors of crypto/tls that have no type, by their text.

@@ -50,6 +50,8 @@ type attempt struct {
 	// httpStatus is the HTTP status of a refused websocket upgrade or proxy CONNECT.
 	httpStatus int
 	held       *Lease // the descriptors of the lookup, then of the socket
+	// connectSize is the size of our CONNECT in bytes.
+	connectSize int
 }
 
 // leave ends the running phase. The next phase begins at the same moment, so that the phases add up
@@ -72,7 +74,8 @@ func (a *attempt) run(ctx context.Context) (s *Session, err error) {
 		a.held.Release()
 		return nil, a.fail(ctx, err)
 	}
-	a.stream.wire = &wire{Conn: conn, open: a.o.Open, intake: newIntake(a.o.Inbound, a.o.Paced, time.Now()), lease: a.held}
+	now := time.Now()
+	a.stream.wire = &wire{Conn: conn, open: a.o.Open, intake: newIntake(a.o.Inbound, a.o.Paced, now), lease: a.held, opened: now}
 	a.o.Open.add(a.stream.wire)
 	a.account.Remote = remoteName(conn, a.o.URL)
 	// From here on, the end of ctx sets a deadline in the past on the socket.
@@ -400,7 +403,10 @@ func (a *attempt) end(ob disconnect.Observation) *End {
 	ob.Phase, ob.Version = a.phase, byte(a.o.Version)
 	complete(&ob, &a.account, a.o.URL.Scheme, &a.stream)
 	if a.frames != nil {
-		ob.BytesReceived = a.frames.total
+		ob.BytesReceived, ob.First = a.frames.total, a.frames.first()
+		if !a.account.LastSent.IsZero() {
+			ob.When.Sent, ob.When.SentSize, ob.When.SentAgo = disconnect.Connect, a.connectSize, now.Sub(a.account.LastSent)
+		}
 	}
 	a.leave(now)
 	return &End{Ending: disconnect.Classify(ob), Account: a.account, Time: now, Err: ob.Err}
@@ -417,6 +423,11 @@ func complete(ob *disconnect.Observation, acc *Account, transport string, t *str
 	acc.BytesSent, acc.BytesReceived, acc.LastReceived = st.bytesWritten, st.bytesRead, st.readAt
 	acc.TCP = tcpFacts(t.wire.Conn)
 	ob.TCP, ob.RawEOF = acc.TCP, st.eof
+	now := time.Now()
+	ob.When.Age, ob.When.Received = now.Sub(t.wire.opened), st.bytesRead
+	if !st.readAt.IsZero() {
+		ob.When.Silence = now.Sub(st.readAt)
+	}
 	ended := errors.Is(ob.Err, io.EOF) || errors.Is(ob.Err, io.ErrUnexpectedEOF)
 	if c, ok := errors.AsType[*websocket.CloseError](ob.Err); ok {
 		if c.Code != websocket.CloseAbnormalClosure {

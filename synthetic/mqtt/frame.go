@@ -67,6 +67,14 @@ func (f *framer) fill(src io.Reader) error {
 	return err
 }
 
+// first returns the first bytes that came, if they are still buffered, at most 16.
+func (f *framer) first() []byte {
+	if f.total > int64(f.w) {
+		return nil
+	}
+	return f.buf[:min(f.w, 16)]
+}
+
 // parse returns a packet if the buffer holds a whole one, or the kept part of one.
 func (f *framer) parse() (header byte, body []byte, ok bool, err error) {
 	f.throwAway()

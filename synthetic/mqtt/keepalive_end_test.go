@@ -62,21 +62,29 @@ func TestKeepaliveEnforced(t *testing.T) {
 	}
 }
 
-// TestClosedAsThePingWasDue closes when a PINGREQ was about to be sent. That is no keepalive
-// timeout. With the ping policy "never" it is one.
+// TestClosedAsThePingWasDue closes when a PINGREQ was about to be sent. That is no keepalive timeout,
+// also if we never ping: no broker gives a client up so soon. A quarter of a keepalive later it is one.
 func TestClosedAsThePingWasDue(t *testing.T) {
 	const k = 10 * time.Second
-	for when, want := range map[PingWhen]disconnect.Reason{PingEither: disconnect.PeerClosed, PingNever: disconnect.KeepaliveTimeout} {
+	for _, tt := range []struct {
+		when  PingWhen
+		after time.Duration
+		want  disconnect.Reason
+	}{
+		{PingEither, k + time.Millisecond, disconnect.PeerClosed}, // the owner is a little late, as on a busy machine
+		{PingNever, k + time.Millisecond, disconnect.PeerClosed},
+		{PingNever, k * 5 / 4, disconnect.KeepaliveTimeout},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			client, server := net.Pipe()
 			newPeer(t, server, silent(connack5))
-			s := dial(t, Options{Keepalive: k, Ping: PingPolicy{When: when},
+			s := dial(t, Options{Keepalive: k, Ping: PingPolicy{When: tt.when},
 				DialSocket: func(context.Context, string, string) (net.Conn, error) { return client, nil }})
-			time.Sleep(k + time.Millisecond) // the owner is a little late, as on a busy machine
+			time.Sleep(tt.after)
 			server.Close()
 			_, err := s.Next(time.Now().Add(time.Minute))
-			if end, ok := errors.AsType[*End](err); !ok || end.Reason != want {
-				t.Errorf("ping.when %s: %v, want %s", when, err, want)
+			if end, ok := errors.AsType[*End](err); !ok || end.Reason != tt.want {
+				t.Errorf("ping.when %s, closed after %s: %v, want %s", tt.when, tt.after, err, tt.want)
 			}
 		})
 	}

@@ -123,6 +123,9 @@ func (s *Session) fail(ob disconnect.Observation) error {
 	}
 	complete(&ob, &s.account, s.set.transport, &s.stream)
 	ob.Phase = disconnect.PhaseEstablished
+	w := &ob.When
+	w.Sent, w.SentSize, w.SentAgo = disconnect.PacketType(s.sent), int(s.sentSize), now.Sub(s.lastSent)
+	w.PingsAnswered, w.PingsWaiting = int(s.answered), len(s.pings)
 	ob.SendIdle, ob.Keepalive, ob.BytesReceived = now.Sub(s.lastSent), s.keepalive, s.frames.total
 	if k := s.set.ping.interval(s.keepalive); k > 0 && k <= s.keepalive && ob.SendIdle < k+LateTolerance {
 		// A PINGREQ was just about to be sent, so this is no missed keepalive.

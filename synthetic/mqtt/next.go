@@ -405,6 +405,7 @@ func (s *Session) pong(e *Event) bool {
 		return false
 	}
 	e.Kind, e.RTT = Pong, e.At.Sub(s.pings[0])
+	s.answered++
 	if s.pings = s.pings[1:]; len(s.pings) == 0 {
 		s.pings, s.pingGrace, s.forgiven = nil, 0, 0
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -70,6 +71,9 @@ func readPacket(r *bufio.Reader) (received, error) {
 	length, err := binary.ReadUvarint(r)
 	if err != nil {
 		return received{}, err
+	}
+	if length >= 1<<28 { // from somebody who does not speak MQTT
+		return received{}, errors.New("a length of more than 4 bytes")
 	}
 	body := make([]byte, length)
 	_, err = io.ReadFull(r, body)

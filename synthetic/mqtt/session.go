@@ -40,11 +40,14 @@ type Session struct {
 	queued    int                // bytes of payload in queue
 
 	lastSent, lastRecv time.Time     // of the last complete packet in each direction
+	sentSize           int32         // bytes of the last packet that we sent
+	answered           int32         // PINGREQs that were answered
 	readDeadline       time.Time     // the deadline that is set on the stream
 	looked             time.Time     // until when we have been reading the socket
 	lateSince          time.Time     // when an own timer was last found late; zero if never
 	lateIdle           time.Duration // for how long we had sent nothing at that time
 	interrupted        atomic.Bool
+	sent               Type  // the last packet that we sent
 	aborted            bool  // close without DISCONNECT, websocket close and close_notify
 	silent             bool  // set by FallSilent
 	apart              bool  // the running code is on another stack than the owner's
@@ -92,7 +95,8 @@ func (a *attempt) hello(ctx context.Context) (*Session, *End) {
 		return nil, a.fail(ctx, s.lastRefusal(ctx, err))
 	}
 	_, s.lastSent = s.stream.written()
-	a.account.LastSent = s.lastSent
+	a.account.LastSent, a.connectSize = s.lastSent, len(b)
+	s.sent, s.sentSize = CONNECT, int32(len(b))
 	if o.TCP.QuickAck {
 		quickAck(a.stream.wire.Conn)
 	}

@@ -18,6 +18,7 @@ type wire struct {
 	open   *Open // where the wire is registered until it is closed; may be nil
 	intake *intake
 	lease  *Lease // the descriptor of the connection; may be nil
+	opened time.Time
 	// A websocket's pump uses the wire concurrently with the session's owner: it reads, and it
 	// answers websocket pings.
 	mu    sync.Mutex

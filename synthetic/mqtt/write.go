@@ -67,7 +67,7 @@ func (s *Session) write(p packet) (time.Time, error) {
 		return time.Time{}, s.writeFailed(err, kind)
 	}
 	start, end := s.stream.written()
-	s.lastSent = end
+	s.lastSent, s.sent, s.sentSize = end, p.packetType(), int32(len(b))
 	return start, nil
 }
 
