@@ -34,18 +34,6 @@ type Target struct {
 // announce them in the CONNACK.
 type KeepaliveBounds struct{ Min, Max time.Duration }
 
-// EffectiveKeepalive returns the keepalive that the broker applies to a session: the Server Keep
-// Alive if the broker announced one, otherwise the keepalive of the client within KeepaliveBounds.
-func (t *Target) EffectiveKeepalive(s *mqtt.Session) time.Duration {
-	k := s.Keepalive()
-	if b := t.KeepaliveBounds; s.Connack().ServerKeepAlive == nil && k > 0 {
-		if k = max(k, b.Min); b.Max > 0 {
-			k = min(k, b.Max)
-		}
-	}
-	return k
-}
-
 // TargetTLS is the part of TLS that belongs to the target: which certificates we trust, and which
 // one we present. All files are read again at each connect.
 type TargetTLS struct {

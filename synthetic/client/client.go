@@ -113,7 +113,8 @@ func (c *Client) ClientID(role string) string {
 func (c *Client) Options(ctx context.Context, role string) (mqtt.Options, error) {
 	p, t := c.Profile, c.Target
 	o := mqtt.Options{URL: c.URL, Version: p.Protocol, ClientID: c.ClientID(role), Username: t.Username,
-		Password: t.Password, CleanStart: p.CleanStart, SessionExpiry: p.SessionExpiry, Keepalive: p.Keepalive, Ping: p.Ping,
+		Password: t.Password, CleanStart: p.CleanStart, SessionExpiry: p.SessionExpiry, Keepalive: p.Keepalive,
+		KeepaliveMin: t.KeepaliveBounds.Min, KeepaliveMax: t.KeepaliveBounds.Max, Ping: p.Ping,
 		ReceiveMaximum: p.ReceiveMaximum, TCP: p.TCP, Proxy: c.proxy, Source: c.source, IPFamily: p.IPFamily, Sockets: c.Env.Sockets, DialSocket: c.Env.Dial, Open: c.Env.Open, Budget: c.Env.Budget, Late: c.Env.Late}
 	if o.ClientID == "" && len(p.ClientIDs) > 0 {
 		return o, fmt.Errorf("client_ids of profile %s: all %d are in use at target %s: add some (see `pingreq config check`)", p.Name, len(p.ClientIDs), t.Name)

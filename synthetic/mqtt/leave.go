@@ -127,7 +127,7 @@ func (s *Session) fail(ob disconnect.Observation) error {
 	w.Sent, w.SentSize, w.SentAgo = disconnect.PacketType(s.sent), int(s.sentSize), now.Sub(s.lastSent)
 	w.PingsAnswered, w.PingsWaiting = int(s.answered), len(s.pings)
 	ob.SendIdle, ob.Keepalive, ob.BytesReceived = now.Sub(s.lastSent), s.keepalive, s.frames.total
-	if k := s.set.ping.interval(s.keepalive); k > 0 && k <= s.keepalive && ob.SendIdle < k+LateTolerance {
+	if k := s.set.ping.interval(s.beat); k > 0 && k <= s.keepalive && ob.SendIdle < k+LateTolerance {
 		// A PINGREQ was just about to be sent, so this is no missed keepalive.
 		ob.SendIdle = min(ob.SendIdle, s.keepalive-1)
 	}

@@ -229,7 +229,7 @@ const (
 // due returns the next time at which something has to happen. A due ping goes first even if the
 // caller asks for a time in the past.
 func (s *Session) due(now, until time.Time) (at time.Time, what int) {
-	if k := s.set.ping.interval(s.keepalive); k > 0 {
+	if k := s.set.ping.interval(s.beat); k > 0 {
 		at, what = s.idleSince().Add(k), duePing
 	}
 	if len(s.pings) > 0 {

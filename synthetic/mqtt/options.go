@@ -95,6 +95,17 @@ type PingPolicy struct {
 	Timeout time.Duration
 }
 
+// effectiveKeepalive returns the keepalive that the broker applies if it announces none.
+func (o *Options) effectiveKeepalive() time.Duration {
+	k := o.Keepalive
+	if k > 0 {
+		if k = max(k, o.KeepaliveMin); o.KeepaliveMax > 0 {
+			k = min(k, o.KeepaliveMax)
+		}
+	}
+	return k
+}
+
 // timeout returns how long to wait for a PINGRESP with keepalive k.
 func (p PingPolicy) timeout(k time.Duration) time.Duration {
 	if p.Timeout > 0 {
@@ -173,6 +184,9 @@ type Options struct {
 	// Keepalive is the keepalive in CONNECT: whole seconds, at most 65535. A shorter one finds dead
 	// connections earlier but sends more pings. 0 means no keepalive.
 	Keepalive time.Duration
+	// KeepaliveMin and KeepaliveMax are limits of the broker that it does not announce. It treats a
+	// client with another keepalive as one with the limit. 0 means no limit.
+	KeepaliveMin, KeepaliveMax time.Duration
 	// Ping says when PINGREQs are sent.
 	Ping PingPolicy
 	// ReceiveMaximum is how many QoS 1 and 2 messages the broker may send before we acknowledge one

@@ -30,7 +30,8 @@ type Session struct {
 	account Account
 	end     *End
 
-	keepalive time.Duration // effective
+	keepalive time.Duration // effective, by which the broker judges us
+	beat      time.Duration // by which we ping: never longer than what we asked for
 	state     *State
 	subs      map[uint16]request // SUBSCRIBE and UNSUBSCRIBE in flight
 	resend    []uint16           // in flight from an earlier connection, not yet sent again
@@ -117,7 +118,7 @@ func (a *attempt) hello(ctx context.Context) (*Session, *End) {
 	case Connack:
 		a.account.Connack = p
 		if p.Code == 0 {
-			return s, s.welcome(a, o.Keepalive)
+			return s, s.welcome(a)
 		}
 		ob.Packet, ob.Code, ob.ReasonString = disconnect.Connack, p.Code, p.ReasonString
 	case disconnectPacket:
@@ -149,15 +150,17 @@ func (s *Session) lastRefusal(ctx context.Context, err error) error {
 	return err
 }
 
-// welcome applies what CONNACK announces. keepalive is the one that we asked for.
-func (s *Session) welcome(a *attempt, keepalive time.Duration) *End {
+// welcome applies what CONNACK announces.
+func (s *Session) welcome(a *attempt) *End {
 	s.lastRecv, s.looked = s.stream.received(), time.Now()
 	a.leave(s.lastRecv)
 	s.account = a.account
 	connack := &s.account.Connack
-	s.keepalive = keepalive
-	if connack.ServerKeepAlive != nil {
-		s.keepalive = *connack.ServerKeepAlive // [MQTT5-3.1.2-21]
+	s.keepalive = a.o.effectiveKeepalive()
+	s.beat = min(s.keepalive, a.o.Keepalive)
+	if connack.ServerKeepAlive != nil { // [MQTT5-3.1.2-21]
+		s.keepalive = *connack.ServerKeepAlive
+		s.beat = s.keepalive
 	}
 	var err error
 	switch {
@@ -187,11 +190,12 @@ func (s *Session) Account() Account {
 	return a
 }
 
-// Keepalive returns the effective keepalive, which the broker may have changed. 0 means none.
+// Keepalive returns the effective keepalive: the Server Keep Alive if the broker announced one,
+// otherwise ours within the limits in the options. 0 means none.
 func (s *Session) Keepalive() time.Duration { return s.keepalive }
 
 // PingTimeout returns how long a PINGRESP may take.
-func (s *Session) PingTimeout() time.Duration { return s.set.ping.timeout(s.keepalive) }
+func (s *Session) PingTimeout() time.Duration { return s.set.ping.timeout(s.beat) }
 
 // Conn returns the socket below TLS and websocket, to set options on it. The caller must not read
 // or write it.

@@ -117,7 +117,7 @@ func (x *run) assemble(ctx context.Context) error {
 		return err
 	}
 	x.twin = client.Drive(x.c, "twin", twin, 0, nil)
-	x.keepalive = x.c.Target.EffectiveKeepalive(twin)
+	x.keepalive = twin.Keepalive()
 	x.limits = limitsOf(x.keepalive, &x.opts)
 	x.connectIdler(ctx)
 	return nil
@@ -206,8 +206,8 @@ func (x *run) connectIdler(ctx context.Context) {
 	switch {
 	case err != nil:
 		x.r.AddFact("idler", "none: %s", err)
-	case x.c.Target.EffectiveKeepalive(s) < x.limits.early:
-		x.r.AddFact("idler", "none: the broker limits its keepalive to %s, and would end its connection like the victim's", x.c.Target.EffectiveKeepalive(s))
+	case s.Keepalive() < x.limits.early:
+		x.r.AddFact("idler", "none: the broker limits its keepalive to %s, and would end its connection like the victim's", s.Keepalive())
 		x.c.Finish(s, "idler")
 	default:
 		x.idler = client.Drive(x.c, "idler", s, 0, nil)
@@ -223,7 +223,7 @@ func (x *run) fall(ctx context.Context) error {
 		return err
 	}
 	x.r.SetConnected(s)
-	x.keepalive = x.c.Target.EffectiveKeepalive(s)
+	x.keepalive = s.Keepalive()
 	x.limits = limitsOf(x.keepalive, &x.opts)
 	x.r.Samples = append(x.r.Samples, x.m.keepalive.Of(s.Keepalive().Seconds()),
 		x.m.limit.Of(x.limits.early.Seconds(), "early"), x.m.limit.Of(x.limits.late.Seconds(), "late"))

@@ -123,7 +123,7 @@ func (x *run) recordLimits(s *mqtt.Session) {
 		x.effective = *announced
 	}
 	x.need = neededIdle(profile, x.effective)
-	granted := x.c.Target.EffectiveKeepalive(s)
+	granted := s.Keepalive()
 	if granted == 0 || granted >= x.opts.longest() {
 		return
 	}
@@ -140,7 +140,7 @@ func (x *run) addRung(ctx context.Context, role string, step time.Duration) erro
 	if err != nil {
 		return err
 	}
-	if k := x.c.Target.EffectiveKeepalive(s); 0 < k && k < step {
+	if k := s.Keepalive(); 0 < k && k < step {
 		x.c.Finish(s, role)
 		return fmt.Errorf("the broker granted a keepalive of %s to one connection and of %s to another: check whether its nodes have different settings", x.companion.Session.Keepalive(), k)
 	}
