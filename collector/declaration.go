@@ -133,7 +133,7 @@ func ReservedLabels(kinds []synthetic.Kind) []string {
 	for _, k := range kinds {
 		metrics = append(metrics, k.Metrics...)
 	}
-	for _, m := range slices.Concat(metrics, sys.Metrics(), events.Metrics(), newAgentMetrics(kinds).all()) {
+	for _, m := range slices.Concat(metrics, sys.Metrics(), events.Metrics(), newAgentMetrics(kinds).all(), newTargetMetrics().all()) {
 		names = append(names, m.Labels...)
 	}
 	slices.Sort(names)

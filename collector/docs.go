@@ -82,6 +82,13 @@ func WriteDocs(w io.Writer, kinds []synthetic.Kind) error {
 		d.metric(m, nil)
 	}
 
+	d.section("Targets")
+	d.paragraph("What all that is known of a target means together. [docs/diagnoses](diagnoses/README.md) explains the")
+	d.line("causes.")
+	for _, m := range newTargetMetrics().all() {
+		d.metric(m, nil)
+	}
+
 	d.section("The agent")
 	d.paragraph("These metrics do not have the labels of a probe.")
 	for _, m := range append(newAgentMetrics(kinds).all(), rejectedMetric()) {

@@ -568,6 +568,11 @@ func everything(t *testing.T) prometheus.Gatherer {
 	agent.Reloaded(true, epoch)
 	agent.Insecure([]TargetRisk{{"plant", "weak_tls"}})
 	agent.StartLag(periodicID, time.Millisecond)
+	if _, err := NewTargets(reg, []string{"healthy", "down"}, func() []TargetState {
+		return []TargetState{{Target: "plant", State: "down", Cause: "port_closed", Failing: true, Since: epoch, Host: "broker.example", Port: "1883", Transport: "mqtt"}}
+	}); err != nil {
+		t.Fatal(err)
+	}
 	for _, k := range kinds {
 		planned := periodicPlan()
 		planned.ID.Kind = k.Name

@@ -43,7 +43,7 @@ func NewCommonMetrics() *CommonMetrics {
 		Interval: &Metric{Name: "mqtt_probe_interval_seconds", Type: Gauge, Unit: "seconds",
 			Help: "Time between the starts of two runs. Absent for probes that keep sessions alive."},
 		Keepalive: &Metric{Name: "mqtt_probe_keepalive_seconds", Type: Gauge, Unit: "seconds",
-			Help: "Keepalive of the latest connection: that of the profile, or the Server Keep Alive of the CONNACK. It ignores keepalive_bounds."},
+			Help: "Keepalive of the latest connection: the Server Keep Alive of the CONNACK, or that of the profile within keepalive_bounds of the target."},
 		Success: &Metric{Name: "mqtt_probe_success", Type: Gauge,
 			Help: "1 if the latest conclusive run succeeded, 0 if it failed. For held sessions, 1 while all of them are proven alive. Absent before the first conclusive result."},
 		LastConclusive: &Metric{Name: "mqtt_probe_last_conclusive_timestamp_seconds", Type: Gauge, Unit: "seconds",

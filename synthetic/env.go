@@ -47,6 +47,12 @@ type Env struct {
 	// Sockets limits the file descriptors of all clients of the agent. All probes of the agent share
 	// it. Nil means no limit.
 	Sockets *mqtt.Sockets
+	// Known is what the agent has learnt of its targets. All probes of the agent share it. Nil means
+	// that this probe has its own.
+	Known *Known
+	// Heard knows when the targets last sent something. All probes of the agent share it. Nil means
+	// that nobody knows it.
+	Heard *mqtt.Heard
 	// Files reads passwords and certificates. All probes of the agent share it. Nil means that this
 	// probe has its own.
 	Files *files.Reader

@@ -70,6 +70,8 @@ type Report struct {
 	Detail string
 	// Facts are further details for humans to read, in order.
 	Facts []Fact
+	// Signs are what the run found besides its outcome.
+	Signs []Sign
 
 	// Tolerance is how late our own timers may be before the run becomes inconclusive. A larger
 	// value accepts results that are less exact. 0 means [mqtt.LateTolerance].
@@ -120,3 +122,28 @@ func (r *Report) Sentence() string {
 	}
 	return ""
 }
+
+// Sign is something that a run found besides its outcome, and that says something about the target
+// together with what other probes found.
+type Sign struct {
+	Kind SignKind
+	// Detail is one line for humans to read.
+	Detail string
+}
+
+// SignKind is what a [Sign] is about.
+type SignKind string
+
+// The signs.
+const (
+	// SignNagle: the broker waits for our delayed acknowledgement before it sends small packets
+	// (Nagle's algorithm), so that latencies include up to 40 ms that are not work of the broker.
+	SignNagle SignKind = "nagle"
+	// SignUnshared: two answers cannot come from one broker, so several brokers that do not share
+	// their sessions are behind the address.
+	SignUnshared SignKind = "unshared_brokers"
+	// SignSessionPresent: what the broker says of the session in its CONNACK is wrong.
+	SignSessionPresent SignKind = "session_present_wrong"
+	// SignYoung: the broker looks at young connections late.
+	SignYoung SignKind = "young_connections_late"
+)

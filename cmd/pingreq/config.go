@@ -32,7 +32,7 @@ func configCommands(app *kingpin.Application, catalog synthetic.Catalog) []subco
 			if err != nil {
 				return err
 			}
-			if _, err := agent.Plan(cfg, &synthetic.Lateness{}); err != nil {
+			if _, _, err := agent.Plan(cfg, &synthetic.Lateness{}); err != nil {
 				return usageError{err}
 			}
 			return printCost(e, cfg)

@@ -40,7 +40,7 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 			return err
 		}
 		late := synthetic.WatchProcess()
-		plan, err := agent.Plan(cfg, late)
+		plan, known, err := agent.Plan(cfg, late)
 		if err != nil {
 			return usageError{err}
 		}
@@ -53,13 +53,14 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 			return usageError{errNothingToRun(*kinds, len(*urls) > 0)}
 		}
 		results := oneShot(ctx, e, plan, late, *hold)
+		diagnoses := diagnose(plan, results, known.Connects)
 		switch *output {
 		case "json":
-			return printJSON(e.stdout, results)
+			return printJSON(e.stdout, results, diagnoses)
 		case "nagios":
-			return printNagios(e.stdout, results)
+			return printNagios(e.stdout, results, diagnoses)
 		}
-		return printTable(e.stdout, results)
+		return printTable(e.stdout, results, diagnoses)
 	}}
 }
 

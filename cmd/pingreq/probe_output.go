@@ -4,10 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/prometheus/common/version"
+
+	"github.com/pingreq/pingreq/internal/diagnosis"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
@@ -30,9 +34,14 @@ func count(results []result) map[synthetic.Outcome]int {
 	return n
 }
 
-// printTable prints a table for humans to read: a line for each probe, and the details below it.
-func printTable(w io.Writer, results []result) error {
+// printTable prints what is wrong with each target, and then a table: a line for each probe. Below the
+// line of a probe are the details that the diagnosis does not have.
+func printTable(w io.Writer, results []result, diagnoses []diagnosis.Diagnosis) error {
 	c := paletteFor(w)
+	for i := range diagnoses {
+		printDiagnosis(w, &diagnoses[i])
+	}
+	fmt.Fprintln(w)
 	head := []string{"TARGET", "PROBE", "OUTCOME", "TIME", "DETAIL"}
 	rows := make([][]string, len(results))
 	widths := make([]int, len(head)-1)
@@ -68,21 +77,30 @@ func printTable(w io.Writer, results []result) error {
 			fmt.Fprint(w, cell)
 		}
 		fmt.Fprintln(w, r.Detail)
-		if s := r.Sentence(); s != "" && r.Outcome == synthetic.Failure && !told[s] {
-			told[s] = true
-			fmt.Fprintf(w, "    %s\n", c.bold(s))
-		}
-		if e := r.Ending; e != nil && r.Outcome == synthetic.Failure {
-			fmt.Fprintf(w, "    %s\n", c.dim(fmt.Sprintf("initiator: %s, evidence: %s", e.Initiator, e.Evidence)))
-		}
-		if len(r.Phases) > 0 {
-			fmt.Fprintf(w, "    %s\n", c.dim("phases: "+phaseLine(r)))
-		}
-		for _, f := range r.Facts {
-			fmt.Fprintf(w, "    %s\n", c.dim(f.Name+": "+f.Value))
-		}
+		printDetails(w, c, r, told)
 	}
 	return verdict(results)
+}
+
+// printDetails prints what is known besides the line of a probe. Of failures that are alike only the
+// first one has details.
+func printDetails(w io.Writer, c palette, r result, told map[string]bool) {
+	if r.Outcome == synthetic.Failure {
+		alike := r.Target + " " + r.Reason() + " " + string(r.Report.Phase())
+		if told[alike] {
+			return
+		}
+		told[alike] = true
+	}
+	if e := r.Ending; e != nil && r.Outcome == synthetic.Failure {
+		fmt.Fprintf(w, "    %s\n", c.dim(fmt.Sprintf("initiator: %s, evidence: %s", e.Initiator, e.Evidence)))
+	}
+	if len(r.Phases) > 0 {
+		fmt.Fprintf(w, "    %s\n", c.dim("phases: "+phaseLine(r)))
+	}
+	for _, f := range r.Facts {
+		fmt.Fprintf(w, "    %s\n", c.dim(f.Name+": "+f.Value))
+	}
 }
 
 func phaseLine(r result) string {
@@ -117,14 +135,46 @@ type jsonResult struct {
 	Elapsed   float64            `json:"elapsed_seconds"`
 	Phases    map[string]float64 `json:"phases_seconds,omitempty"`
 	Facts     map[string]string  `json:"facts,omitempty"`
+	Diagnosis *jsonDiagnosis     `json:"diagnosis"`
+}
+
+// jsonDiagnosis is what all results of a target mean together. It is the same in each of them.
+type jsonDiagnosis struct {
+	State        diagnosis.State `json:"state"`
+	Cause        string          `json:"cause"`
+	Sentence     string          `json:"sentence"`
+	Advice       string          `json:"advice,omitempty"`
+	Evidence     []string        `json:"evidence,omitempty"`
+	Alternatives []string        `json:"alternatives,omitempty"`
+	Also         []jsonCause     `json:"also,omitempty"`
+	Remarks      []string        `json:"remarks,omitempty"`
+	Page         string          `json:"page"`
+}
+
+type jsonCause struct {
+	Cause    string `json:"cause"`
+	Sentence string `json:"sentence"`
+}
+
+func newJSONDiagnosis(d *diagnosis.Diagnosis) *jsonDiagnosis {
+	j := &jsonDiagnosis{State: d.State, Cause: d.Cause, Sentence: d.Sentence, Advice: d.Advice, Evidence: d.Evidence,
+		Alternatives: d.Alternatives, Remarks: d.Remarks, Page: diagnosis.PageURL(version.Version, d.Cause)}
+	for _, o := range d.Also {
+		j.Also = append(j.Also, jsonCause(o))
+	}
+	return j
 }
 
 // printJSON prints one array, for programs to read.
-func printJSON(w io.Writer, results []result) error {
+func printJSON(w io.Writer, results []result, diagnoses []diagnosis.Diagnosis) error {
+	of := map[string]*jsonDiagnosis{}
+	for i := range diagnoses {
+		of[diagnoses[i].Target] = newJSONDiagnosis(&diagnoses[i])
+	}
 	out := make([]jsonResult, len(results))
 	for i, r := range results {
 		j := jsonResult{Target: r.Target, Kind: r.Kind, Probe: r.Probe, Profile: r.Profile, Outcome: r.Outcome, Reason: r.Reason(),
-			Detail: r.Detail, Start: r.Start.UTC(), Elapsed: r.Elapsed.Seconds(), Facts: map[string]string{}, Phases: map[string]float64{}}
+			Detail: r.Detail, Start: r.Start.UTC(), Elapsed: r.Elapsed.Seconds(), Facts: map[string]string{}, Phases: map[string]float64{}, Diagnosis: of[r.Target]}
 		if r.Outcome == synthetic.Failure {
 			j.Sentence, j.Phase = r.Sentence(), r.Report.Phase()
 		}
@@ -157,8 +207,16 @@ const (
 	nagiosUnknown  = 3
 )
 
+// plural writes a number of things.
+func plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}
+
 // printNagios prints one line in the format of monitoring plugins.
-func printNagios(w io.Writer, results []result) error {
+func printNagios(w io.Writer, results []result, diagnoses []diagnosis.Diagnosis) error {
 	n := count(results)
 	code, word := nagiosUnknown, "UNKNOWN"
 	switch {
@@ -168,22 +226,28 @@ func printNagios(w io.Writer, results []result) error {
 		code, word = nagiosOK, "OK"
 	}
 	var texts, perf []string
+	for i := range diagnoses {
+		if d := &diagnoses[i]; code != nagiosOK && d.State != diagnosis.Healthy {
+			texts = append(texts, headline(d))
+		}
+	}
+	seen := map[string]bool{}
 	for _, r := range results {
-		name := r.Target + "/" + r.Probe
+		name, text := r.Target+"/"+r.Probe, ""
 		switch r.Outcome {
 		case synthetic.Failure:
-			texts = append(texts, fmt.Sprintf("%s: %s (%s)", name, r.Reason(), r.Detail))
+			text = fmt.Sprintf("%s (%s)", r.Reason(), r.Detail)
 		case synthetic.Inconclusive, synthetic.Unsupported:
-			texts = append(texts, fmt.Sprintf("%s: %s (%s)", name, r.Outcome, r.Detail))
+			text = fmt.Sprintf("%s (%s)", r.Outcome, r.Detail)
+		}
+		if text != "" && !seen[r.Target+text] {
+			seen[r.Target+text] = true
+			texts = append(texts, name+": "+text)
 		}
 		perf = append(perf, fmt.Sprintf("'%s'=%.6fs", name, r.Elapsed.Seconds()))
 	}
 	if good := n[synthetic.Success]; code == nagiosOK {
-		s := "s"
-		if good == 1 {
-			s = ""
-		}
-		texts = append([]string{fmt.Sprintf("%d probe%s succeeded", good, s)}, texts...)
+		texts = slices.Insert(texts, 0, plural(good, "probe")+" succeeded")
 	}
 	line := strings.NewReplacer("|", "/", "\n", " ").Replace(strings.Join(texts, "; "))
 	if _, err := fmt.Fprintf(w, "MQTT %s - %s | %s\n", word, line, strings.Join(perf, " ")); err != nil {

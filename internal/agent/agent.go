@@ -17,6 +17,7 @@ import (
 	"github.com/pingreq/pingreq/collector/events"
 	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/internal/config"
+	"github.com/pingreq/pingreq/internal/diagnosis"
 	"github.com/pingreq/pingreq/internal/web"
 	"github.com/pingreq/pingreq/synthetic"
 )
@@ -44,18 +45,19 @@ type Options struct {
 
 // Agent connects the plan, the runner, the sinks and the web pages.
 type Agent struct {
-	log      *slog.Logger
-	load     func(context.Context) (*config.Config, config.Warnings, error)
-	watched  *watched // nil if no file is watched
-	hangups  <-chan os.Signal
-	hosts    []string
-	registry *prometheus.Registry
-	gatherer prometheus.Gatherer
-	probes   *collector.Probes
-	fleet    *sys.Fleet
-	clients  *events.Collector
-	self     *collector.Agent
-	board    *web.Board
+	log       *slog.Logger
+	load      func(context.Context) (*config.Config, config.Warnings, error)
+	watched   *watched // nil if no file is watched
+	hangups   <-chan os.Signal
+	hosts     []string
+	registry  *prometheus.Registry
+	gatherer  prometheus.Gatherer
+	probes    *collector.Probes
+	fleet     *sys.Fleet
+	clients   *events.Collector
+	self      *collector.Agent
+	board     *web.Board
+	diagnoses *diagnosis.Board
 
 	requests chan *request
 	stopped  chan struct{}                                // closed when no more requests are accepted
@@ -72,6 +74,10 @@ func New(o Options) (*Agent, error) {
 	}
 	var err error
 	if a.state, err = prepare(o.Config, nil); err != nil {
+		return nil, err
+	}
+	a.diagnoses = diagnosis.NewBoard(diagnosis.Sources{Connects: a.state.known.Connects, Broker: a.broker})
+	if _, err = collector.NewTargets(a.registry, stateNames(), a.targetStates); err != nil {
 		return nil, err
 	}
 	if a.probes, err = collector.NewProbes(a.registry, o.Kinds); err != nil {
@@ -135,7 +141,7 @@ func (a *Agent) Run(ctx context.Context, serve func(context.Context, http.Handle
 
 // serve has the metrics and pages served.
 func (a *Agent) serve(ctx context.Context, serve func(context.Context, http.Handler) error) error {
-	o := web.Options{Registry: a.gatherer, Registerer: a.registry, Rows: a.board.Snapshot, Version: version.Version, Hosts: a.hosts, Logger: a.log}
+	o := web.Options{Registry: a.gatherer, Registerer: a.registry, Rows: a.board.Snapshot, Diagnoses: a.diagnoses.All, Version: version.Version, Hosts: a.hosts, Logger: a.log}
 	if a.load != nil {
 		o.Reload = a.Reload
 	}

@@ -12,10 +12,12 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// Plan builds the probes of a configuration. Somebody must run late. The error names each faulty
-// probe and its fault.
-func Plan(cfg *config.Config, late *synthetic.Lateness) ([]synthetic.Job, error) {
-	return build(cfg, newClientEnv(cfg, newGates(cfg, nil), newShared(late)))
+// Plan builds the probes of a configuration. Somebody must run late. What the probes learn of their
+// targets is known afterwards. The error names each faulty probe and its fault.
+func Plan(cfg *config.Config, late *synthetic.Lateness) (plan []synthetic.Job, known *synthetic.Known, err error) {
+	own := newShared(late)
+	plan, err = build(cfg, newClientEnv(cfg, newGates(cfg, nil), own))
+	return plan, own.known, err
 }
 
 // shared is what all clients of an agent share, in all its configurations.
@@ -26,11 +28,13 @@ type shared struct {
 	sockets *mqtt.Sockets
 	files   *files.Reader
 	guesses *synthetic.Guesses
+	known   *synthetic.Known
+	heard   *mqtt.Heard
 }
 
 func newShared(late *synthetic.Lateness) shared {
 	return shared{ids: synthetic.NewClientIDs(), budget: mqtt.NewBudget(), late: late,
-		sockets: mqtt.NewSockets(descriptors.Own().Sockets), files: new(files.Reader), guesses: synthetic.NewGuesses()}
+		sockets: mqtt.NewSockets(descriptors.Own().Sockets), files: new(files.Reader), guesses: synthetic.NewGuesses(), known: synthetic.NewKnown(), heard: mqtt.NewHeard()}
 }
 
 // gates are the connect rate limits of the targets, by name.
@@ -66,7 +70,7 @@ func newClientEnv(cfg *config.Config, g gates, own shared) clientEnv {
 	}
 	return func(t *synthetic.Target, id synthetic.Identity, timeout time.Duration) synthetic.Env {
 		return synthetic.Env{Agent: cfg.Agent.ID, TopicPrefix: cfg.Agent.TopicPrefix, ClientIDPrefix: cfg.Agent.ClientIDPrefix,
-			Identity: id, Target: t, Timeout: timeout, Gate: g[t.Name], IDs: own.ids, Budget: own.budget, Late: own.late.Since, Sockets: own.sockets, Files: own.files, Guesses: own.guesses, Other: other}
+			Identity: id, Target: t, Timeout: timeout, Gate: g[t.Name], IDs: own.ids, Budget: own.budget, Late: own.late.Since, Sockets: own.sockets, Files: own.files, Guesses: own.guesses, Known: own.known, Heard: own.heard, Other: other}
 	}
 }
 

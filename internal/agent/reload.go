@@ -46,8 +46,14 @@ var errStopping = errors.New("the agent is stopping")
 // runPlan runs the plan until ctx is done. It handles requests for a reload.
 func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 	defer close(a.stopped)
-	x := &running{Agent: a, ctx: ctx, views: append(synthetic.Sinks{a.board}, more...)}
+	x := &running{Agent: a, ctx: ctx, views: append(synthetic.Sinks{a.board, a.diagnoses}, more...)}
 	x.runner = synthetic.NewRunner(synthetic.Sinks{a.probes, x.views}, a.self, a.state.late, a.log)
+	tell := newTeller(a.diagnoses, a.log)
+	var telling sync.WaitGroup
+	defer telling.Wait()
+	tctx, stopTelling := context.WithCancel(ctx)
+	defer stopTelling()
+	telling.Go(func() { tell.run(tctx) })
 	defer x.stop()
 	defer context.AfterFunc(ctx, x.runner.Hurry)() // also while a reload waits for probes
 	if err := x.start(a.state.plan); err != nil {
@@ -94,6 +100,7 @@ func (a *Agent) admit(j *synthetic.Job) error {
 		return err
 	}
 	a.board.Add(j.ID, j.Sessions())
+	a.diagnoses.Add(&j.Entry)
 	return nil
 }
 
@@ -160,6 +167,7 @@ func (x *running) use(next *state) error {
 		x.views.Forget(id)
 	}
 	next.gates.adjust(next.cfg)
+	next.known.Keep(next.urls())
 	next.ids.SetPeers(next.cfg.Agent.Peers)
 	x.tellRisks(next.cfg)
 	x.state = next

@@ -48,6 +48,15 @@ func (s *state) labels() map[string]map[string]string {
 	return labels
 }
 
+// urls returns the URLs of the targets.
+func (s *state) urls() map[string]bool {
+	urls := map[string]bool{}
+	for _, t := range s.cfg.Targets {
+		urls[t.URL] = true
+	}
+	return urls
+}
+
 // probes returns the probes of the plan by identity.
 func (s *state) probes() map[synthetic.Identity]*synthetic.Job {
 	all := map[synthetic.Identity]*synthetic.Job{}

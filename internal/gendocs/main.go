@@ -16,7 +16,15 @@ func main() {
 	reasons := flag.String("reasons", "", "write the reference of reasons, initiators and evidence to this file")
 	configuration := flag.String("configuration", "", "write the schema and the reference of the configuration to this directory, and fill in the regions of its pages")
 	brokers := flag.String("brokers", "", "fill in the generated regions of the pages in this directory")
+	diagnoses := flag.String("diagnoses", "", "write a page for each diagnosis to this directory")
 	flag.Parse()
+	if *diagnoses != "" {
+		if err := writeDiagnoses(*diagnoses); err != nil {
+			fmt.Fprintln(os.Stderr, "gendocs:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*metrics, *reasons, *configuration, *brokers); err != nil {
 		fmt.Fprintln(os.Stderr, "gendocs:", err)
 		os.Exit(1)

@@ -68,25 +68,28 @@ func layers() []layer {
 		{packages: []string{"collector/sys", "collector/events"}, may: with(contract, "internal/dialects"), tests: []string{"test/lab"}},
 		{packages: []string{"collector"}, may: with(contract, "collector/*"), tests: []string{"synthetic/probe"}},
 
+		// What the reports of a target mean together.
+		{packages: []string{"internal/diagnosis"}, may: contract, tests: []string{"synthetic/probe", "synthetic/internal/probetest"}},
+
 		// The configuration and the pages know neither a kind nor the metrics.
 		{packages: []string{"internal/config"}, may: with(contract, "internal/dialects"), tests: []string{"synthetic/probe", "synthetic/probe/*"}},
-		{packages: []string{"internal/web"}, may: with(contract, "internal/descriptors", "internal/files"), tests: []string{"collector", "synthetic/probe", "test/lab"}},
+		{packages: []string{"internal/web"}, may: with(contract, "internal/descriptors", "internal/files", "internal/diagnosis"), tests: []string{"collector", "synthetic/probe", "test/lab"}},
 
 		// The agent joins them. The commands choose what it is made of.
-		{packages: []string{"internal/agent"}, may: with(slices.Concat(contract, collectors), "synthetic/client", "internal/config", "internal/web", "internal/dialects", "internal/descriptors"),
+		{packages: []string{"internal/agent"}, may: with(slices.Concat(contract, collectors), "synthetic/client", "internal/config", "internal/diagnosis", "internal/web", "internal/dialects", "internal/descriptors"),
 			tests: []string{"synthetic/probe"}},
 		{packages: []string{"internal/demo"}, may: engine},
-		{packages: []string{"dashboards/internal/build"}, may: []string{"internal/thresholds", "synthetic/disconnect"}, tests: []string{"internal/grafana"}},
+		{packages: []string{"dashboards/internal/build"}, may: []string{"internal/thresholds", "internal/diagnosis", "synthetic/disconnect"}, tests: []string{"internal/grafana"}},
 		{packages: []string{"dashboards/internal/generate"}, may: []string{"dashboards/internal/build"}},
 		{packages: []string{"dashboards"}, may: []string{"internal/grafana"},
 			tests: with(slices.Concat(contract, collectors), "synthetic/probe", "dashboards/internal/build", "internal/exported", "internal/thresholds")},
 		{packages: []string{"internal/exported"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/grafana")},
 		{packages: []string{"alerts"}, tests: []string{"internal/exported", "internal/thresholds", "synthetic/probe", "test/lab"}},
-		{packages: []string{"cmd/pingreq"}, may: with(contract, "synthetic/probe", "collector", "internal/agent", "internal/config", "internal/web", "internal/demo", "internal/descriptors", "internal/files",
+		{packages: []string{"cmd/pingreq"}, may: with(contract, "synthetic/probe", "collector", "internal/agent", "internal/config", "internal/diagnosis", "internal/web", "internal/demo", "internal/descriptors", "internal/files",
 			"dashboards", "alerts")},
 
 		// What only generates or tests.
-		{packages: []string{"internal/gendocs"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/dialects", "internal/config")},
+		{packages: []string{"internal/gendocs"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/dialects", "internal/config", "internal/diagnosis")},
 		{packages: []string{"internal/imports"}},
 		{packages: []string{"deploy"}, tests: []string{"internal/config", "synthetic/probe", "test/lab"}},
 		{packages: []string{"test", "test/bench"}, tests: []string{"*", "*/*", "*/*/*"}},

@@ -2,12 +2,15 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/pingreq/pingreq/internal/diagnosis"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -18,6 +21,7 @@ var indexHTML string
 type indexPage struct {
 	Version string
 	Counts  []count
+	Targets []indexTarget
 	Rows    []indexRow
 }
 
@@ -34,6 +38,38 @@ type indexRow struct {
 	Row
 	verdict
 	Age, FailedAge string
+}
+
+// indexTarget is a target with its diagnosis.
+type indexTarget struct {
+	diagnosis.Diagnosis
+	verdict
+	For  string // how long the state has lasted
+	Page string // about the cause; empty if all is well
+}
+
+// targets returns the targets, the worst first.
+func targets(all []diagnosis.Diagnosis, now time.Time, version string) []indexTarget {
+	looks := map[diagnosis.State]verdict{
+		diagnosis.Down: {"failure", "✗", "down"}, diagnosis.Degraded: {"failure", "!", "degraded"},
+		diagnosis.Unknown: {"neither", "?", "unknown"}, diagnosis.Healthy: {"success", "✓", "healthy"},
+	}
+	order := []diagnosis.State{diagnosis.Down, diagnosis.Degraded, diagnosis.Unknown, diagnosis.Healthy}
+	slices.SortStableFunc(all, func(a, b diagnosis.Diagnosis) int {
+		return cmp.Compare(slices.Index(order, a.State), slices.Index(order, b.State))
+	})
+	out := make([]indexTarget, len(all))
+	for i, d := range all {
+		out[i] = indexTarget{Diagnosis: d, verdict: looks[d.State], For: age(now, d.Since)}
+		out[i].Sentence = printable(d.Sentence)
+		for j := range out[i].Evidence {
+			out[i].Evidence[j] = printable(out[i].Evidence[j])
+		}
+		if d.State != diagnosis.Healthy {
+			out[i].Page = diagnosis.PageURL(version, d.Cause)
+		}
+	}
+	return out
 }
 
 // verdicts returns the display of every outcome.
@@ -65,6 +101,9 @@ func indexHandler(o Options) http.Handler {
 			if counts[outcome] > 0 {
 				data.Counts = append(data.Counts, count{counts[outcome], looks[outcome]})
 			}
+		}
+		if o.Diagnoses != nil {
+			data.Targets = targets(o.Diagnoses(now), now, o.Version)
 		}
 		var b bytes.Buffer
 		if err := page.Execute(&b, data); err != nil {

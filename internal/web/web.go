@@ -4,8 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pingreq/pingreq/internal/diagnosis"
 )
 
 // Options are the settings of the handler.
@@ -26,6 +29,8 @@ type Options struct {
 	Hosts []string
 	// Rows returns the rows of the index page. [Board.Snapshot] is such a function.
 	Rows func() []Row
+	// Diagnoses returns how the targets are at a time.
+	Diagnoses func(time.Time) []diagnosis.Diagnosis
 	// Version is the version that the index page shows.
 	Version string
 	// Logger gets the errors of all pages. It must not be nil.

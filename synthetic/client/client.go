@@ -41,7 +41,6 @@ type Client struct {
 	proxy  *url.URL
 	source netip.Addr
 	cache  tls.ClientSessionCache // nil: always full handshakes
-	v5     v5Support
 
 	mu sync.Mutex
 	// leftover has the roles for which the broker may still keep a session.
@@ -86,6 +85,9 @@ func NewTo(env synthetic.Env, p *synthetic.Profile, t *synthetic.Target, gate *s
 	if c.Env.IDs == nil {
 		c.Env.IDs = synthetic.NewClientIDs()
 	}
+	if c.Env.Known == nil {
+		c.Env.Known = synthetic.NewKnown()
+	}
 	if c.Env.Files == nil {
 		c.Env.Files = new(files.Reader)
 	}
@@ -115,7 +117,7 @@ func (c *Client) Options(ctx context.Context, role string) (mqtt.Options, error)
 	o := mqtt.Options{URL: c.URL, Version: p.Protocol, ClientID: c.ClientID(role), Username: t.Username,
 		Password: t.Password, CleanStart: p.CleanStart, SessionExpiry: p.SessionExpiry, Keepalive: p.Keepalive,
 		KeepaliveMin: t.KeepaliveBounds.Min, KeepaliveMax: t.KeepaliveBounds.Max, Ping: p.Ping,
-		ReceiveMaximum: p.ReceiveMaximum, TCP: p.TCP, Proxy: c.proxy, Source: c.source, IPFamily: p.IPFamily, Sockets: c.Env.Sockets, DialSocket: c.Env.Dial, Open: c.Env.Open, Budget: c.Env.Budget, Late: c.Env.Late}
+		ReceiveMaximum: p.ReceiveMaximum, TCP: p.TCP, Proxy: c.proxy, Source: c.source, IPFamily: p.IPFamily, Sockets: c.Env.Sockets, DialSocket: c.Env.Dial, Open: c.Env.Open, Budget: c.Env.Budget, Late: c.Env.Late, Heard: c.Env.Heard}
 	if o.ClientID == "" && len(p.ClientIDs) > 0 {
 		return o, fmt.Errorf("client_ids of profile %s: all %d are in use at target %s: add some (see `pingreq config check`)", p.Name, len(p.ClientIDs), t.Name)
 	}
@@ -226,14 +228,19 @@ func (c *Client) Dial(ctx context.Context, role string, o mqtt.Options) (*mqtt.S
 		if lasts {
 			c.setLeftover(role, true) // from CONNECT on, with or without a CONNACK
 		}
-		s, err = mqtt.Dial(ctx, o)
+		s, err = c.dial(ctx, o)
+	}
+	if err == nil {
+		now := time.Now()
+		c.Env.Known.Connected(c.Target.URL, synthetic.Connect{Who: synthetic.Borrower{Probe: c.Env.Identity, Slot: c.Env.Slot, Role: role},
+			From: now.Add(-MQTTPhase(s)), To: now})
 	}
 	if err == nil { // a clean session has replaced an older one as well
 		c.setBegun(role)
 	}
 	if end, ok := errors.AsType[*mqtt.End](err); ok {
 		if o.Version == mqtt.V5 {
-			c.v5.judge(ctx, c, o, end)
+			c.judgeV5(ctx, o, end)
 		}
 		if lasts && !leftover && (end.Evidence == disconnect.FromConnack || end.Reason == disconnect.NotSupported) {
 			c.setLeftover(role, false) // refused, so there is no session
@@ -255,7 +262,7 @@ func (c *Client) begin(ctx context.Context, role string, o mqtt.Options) error {
 	}
 	first := o
 	Clean(&first)
-	s, err := mqtt.Dial(ctx, first)
+	s, err := c.dial(ctx, first)
 	if err != nil {
 		return err
 	}

@@ -67,6 +67,7 @@ func (l *Listener) ClientID() string { return l.c.ClientID(l.role) }
 // Run listens until ctx is done.
 func (l *Listener) Run(ctx context.Context) {
 	link := mqtt.Link{Timeout: l.c.Env.Timeout, Wait: l.c.Wait, Serve: l.serve,
+		Dial: func(ctx context.Context, o mqtt.Options) (*mqtt.Session, error) { return l.c.Dial(ctx, l.role, o) },
 		Down: func(why error, retry time.Duration) {
 			if !errors.Is(why, errRefused) {
 				l.handler.Lost(why, retry)

@@ -3,52 +3,54 @@ package client
 import (
 	"context"
 	"errors"
-	"sync"
-	"time"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// v5Support finds out why a broker closes the connection after an MQTT 5 CONNECT without sending
-// anything. RabbitMQ 3.10 does so because it supports only 3.1.1, but a broker that is full does so
-// too. One connect with 3.1.1 decides: if the broker answers with any CONNACK, the version was the
-// reason.
-type v5Support struct {
-	mu          sync.Mutex
-	checked     time.Time // when the latest check was made
-	unsupported bool      // result of the latest check
-}
-
-// checkAgain is how long a result is valid. It prevents that a broker in trouble gets every connect
-// twice.
-const checkAgain = time.Minute
-
-// judge replaces the ending if the MQTT version was the reason.
-func (v *v5Support) judge(ctx context.Context, c *Client, o mqtt.Options, end *mqtt.End) {
+// judgeV5 finds out why a broker closed the connection after an MQTT 5 CONNECT without sending
+// anything. RabbitMQ 3.10 does so because it speaks only 3.1.1, but a broker that is full does so too,
+// and NanoMQ over TLS does so once in 20 connects. If the version was the reason, judgeV5 says so in
+// the ending.
+func (c *Client) judgeV5(ctx context.Context, o mqtt.Options, end *mqtt.End) {
 	closed := end.Evidence == disconnect.FromFIN || end.Evidence == disconnect.FromCloseNotify || end.Evidence == disconnect.FromRST
-	if end.Phase != disconnect.PhaseMQTT || !closed {
+	if end.Phase != disconnect.PhaseMQTT || !closed || end.When.Speaks != "" {
 		return
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.checked.IsZero() || time.Since(v.checked) >= checkAgain {
+	if !c.Env.Known.LacksV5(c.Target.URL, func() (lacks, ok bool) { return c.checkV5(ctx, o) }) {
+		return
+	}
+	end.Reason, end.Initiator = disconnect.NotSupported, disconnect.ByServer
+	end.Detail = "closed the connection after an MQTT 5 CONNECT without a CONNACK, but answers a 3.1.1 CONNECT"
+}
+
+// checkV5 connects with 3.1.1 and, if the broker answers that with a CONNACK, with MQTT 5 again. Only
+// if that is closed a second time, the broker lacks MQTT 5.
+func (c *Client) checkV5(ctx context.Context, o mqtt.Options) (lacks, ok bool) {
+	Clean(&o)
+	for _, v := range []mqtt.Version{mqtt.V311, mqtt.V5} {
 		if c.Wait(ctx) != nil {
-			return
+			return false, false
 		}
-		o.Version, o.CleanStart = mqtt.V311, true
+		o.Version = v
 		s, err := mqtt.Dial(ctx, o)
-		v.unsupported = err == nil
-		if refused, ok := errors.AsType[*mqtt.End](err); ok {
-			v.unsupported = refused.Evidence == disconnect.FromConnack
+		answered := err == nil
+		end, ended := errors.AsType[*mqtt.End](err)
+		if ended {
+			answered = end.Evidence == disconnect.FromConnack
 		}
 		if s != nil {
 			s.Disconnect(0)
 		}
-		v.checked = time.Now()
+		switch {
+		case !answered && v == mqtt.V311:
+			return false, true // it answers nothing, so the version is not the reason
+		case answered && v == mqtt.V5:
+			c.Env.Known.Answered(c.Target.URL, true)
+			return false, true
+		case v == mqtt.V5 && (!ended || end.Reason == disconnect.ClientDisconnect):
+			return false, false // our own side spoiled it
+		}
 	}
-	if v.unsupported {
-		end.Reason, end.Initiator = disconnect.NotSupported, disconnect.ByServer
-		end.Detail = "closed the connection after an MQTT 5 CONNECT without a CONNACK, but answers a 3.1.1 CONNECT"
-	}
+	return true, true
 }

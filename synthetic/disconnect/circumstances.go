@@ -22,6 +22,13 @@ type Circumstances struct {
 	PingsAnswered, PingsWaiting int
 	// Received counts the bytes that came on the raw socket, below TLS and websocket.
 	Received int64
+	// OthersAnswered reports that the address answered other connections of ours while it did not
+	// answer this attempt.
+	OthersAnswered bool
+	// LargeLost reports that small segments of the connection passed and a full-sized one did not.
+	LargeLost bool
+	// Certificate is what was wrong with a certificate.
+	Certificate CertificateFault
 	// Speaks is what answers at the port, if that is not what we expect there.
 	Speaks Protocol
 }

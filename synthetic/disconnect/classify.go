@@ -58,9 +58,9 @@ func finish(o *Observation, e Ending) Ending {
 	if o.Phase.Valid() {
 		e.Phase = o.Phase
 	}
-	speaks := e.When.Speaks
+	found := e.When
 	e.When = o.When
-	e.When.Speaks = cmp.Or(speaks, o.When.Speaks)
+	e.When.Speaks, e.When.Certificate = cmp.Or(found.Speaks, o.When.Speaks), found.Certificate
 	e.Detail = cut(clean(e.Detail, maxDetail), maxDetail)
 	return e
 }

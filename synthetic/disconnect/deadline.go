@@ -31,6 +31,9 @@ func fromDeadline(o *Observation) (Ending, bool) {
 	case PhaseResolve:
 		return ending(DNSError, network(o), FromResolver, resolverSilent), true
 	case PhaseTCP:
+		if o.When.OthersAnswered && !o.LocalFault {
+			return queueFull(FromDeadline, "no TCP connection in time"), true
+		}
 		return ending(NetworkTimeout, network(o), FromDeadline, "no TCP connection in time"+lateDetail(o)), true
 	case PhaseProxy:
 		initiator := owed(o)
@@ -45,6 +48,13 @@ func fromDeadline(o *Observation) (Ending, bool) {
 		return missing(ConnackTimeout, "no CONNACK in time")
 	}
 	return missing(NetworkTimeout, "no answer in time")
+}
+
+// queueFull is the ending of a connect to an address that answers our other connections. Its host is
+// up. A server that accepts too slowly has a full queue of new connections, and its kernel then drops
+// what comes; a firewall that limits new connections does the same.
+func queueFull(evidence Evidence, detail string) Ending {
+	return ending(NetworkTimeout, ByUnknown, evidence, detail+", but it answers our other connections: its queue of new connections may be full")
 }
 
 // isTimeout reports whether err is a passed deadline of a context, a dialler or a socket.

@@ -79,6 +79,9 @@ func fromErrno(o *Observation) (Ending, bool) {
 	case errnoUnreachable:
 		return ending(NetworkUnreachable, ByNetwork, FromErrno, detail), true
 	case errnoTimedOut:
+		if o.When.OthersAnswered && o.Phase == PhaseTCP {
+			return queueFull(FromErrno, detail), true
+		}
 		return ending(NetworkTimeout, ByNetwork, FromErrno, detail), true
 	case errnoDenied:
 		if unix {

@@ -11,8 +11,8 @@ type Protocol string
 // The protocols.
 const (
 	SpeaksMQTT      Protocol = "mqtt"
-	SpeaksTLS       Protocol = "tls"       // what is inside is not known
-	SpeaksMQTTS     Protocol = "mqtts"     // TLS, and no HTTP inside
+	SpeaksTLS       Protocol = "tls"       // and what is inside is not known
+	SpeaksMQTTS     Protocol = "mqtts"     // MQTT over TLS
 	SpeaksHTTP      Protocol = "http"      // a web server without websockets at this path
 	SpeaksHTTPS     Protocol = "https"     // the same over TLS
 	SpeaksWebsocket Protocol = "websocket" // over HTTP
@@ -39,7 +39,7 @@ func (p Protocol) Name() string {
 	case SpeaksTLS:
 		return "TLS"
 	case SpeaksMQTTS:
-		return "TLS"
+		return "MQTT over TLS"
 	case SpeaksHTTP:
 		return "HTTP"
 	case SpeaksHTTPS:

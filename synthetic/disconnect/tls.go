@@ -13,7 +13,11 @@ import (
 func fromTLS(o *Observation) (Ending, bool) {
 	if number, remote, ok := alert(o.Err); ok {
 		if remote {
-			return ending(alertReason(number), ByServer, FromTLSAlert, describeAlert(number, true)), true
+			e := ending(alertReason(number), ByServer, FromTLSAlert, describeAlert(number, true))
+			if e.Reason == CertificateError {
+				e.When.Certificate = alertFault(number)
+			}
+			return e, true
 		}
 		return ending(alertReason(number), ByUnknown, FromLocal, describeAlert(number, false)), true
 	}
@@ -21,7 +25,14 @@ func fromTLS(o *Observation) (Ending, bool) {
 		return ending(Other, ByClient, FromLocal, roots.Error()), true
 	}
 	if err := certificateError(o.Err); err != nil {
-		return ending(CertificateError, ByServer, FromLocal, err.Error()), true
+		var sent []*x509.Certificate
+		if v, ok := errors.AsType[*tls.CertificateVerificationError](o.Err); ok {
+			sent = v.UnverifiedCertificates
+		}
+		fault, detail := verificationFault(err, sent)
+		e := ending(CertificateError, ByServer, FromLocal, detail)
+		e.When.Certificate = fault
+		return e, true
 	}
 	if record, ok := errors.AsType[tls.RecordHeaderError](o.Err); ok {
 		e := ending(TLSError, ByServer, FromLocal, "tls: the answer is not TLS")

@@ -75,7 +75,8 @@ func (a *attempt) run(ctx context.Context) (s *Session, err error) {
 		return nil, a.fail(ctx, err)
 	}
 	now := time.Now()
-	a.stream.wire = &wire{Conn: conn, open: a.o.Open, intake: newIntake(a.o.Inbound, a.o.Paced, now), lease: a.held, opened: now}
+	a.stream.wire = &wire{Conn: conn, open: a.o.Open, intake: newIntake(a.o.Inbound, a.o.Paced, now), lease: a.held, opened: now,
+		heard: a.o.Heard.of(remoteName(conn, a.o.URL))}
 	a.o.Open.add(a.stream.wire)
 	a.account.Remote = remoteName(conn, a.o.URL)
 	// From here on, the end of ctx sets a deadline in the past on the socket.
@@ -390,6 +391,9 @@ func (a *attempt) fail(ctx context.Context, err error) *End {
 		}
 	}
 	ob.Err = err
+	if op, ok := errors.AsType[*net.OpError](err); ok && a.phase == disconnect.PhaseTCP && op.Addr != nil {
+		ob.When.OthersAnswered = a.o.Heard.since(op.Addr.String(), a.account.Start)
+	}
 	if ob.Deadline != disconnect.DeadlineNone {
 		ob.LocalFault = a.o.Late != nil && a.o.Late(a.mark) > LateTolerance ||
 			a.stream.wire != nil && unread(a.stream.wire.Conn) > 0 // the answer is here, and we did not read it

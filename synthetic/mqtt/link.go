@@ -19,6 +19,8 @@ type Link struct {
 	Options func() (Options, error)
 	// Timeout limits one attempt.
 	Timeout time.Duration
+	// Dial makes a connection. If it is nil, [Dial] does.
+	Dial func(context.Context, Options) (*Session, error)
 	// Wait blocks until the link may connect, for example for a rate limiter. If it is nil, the
 	// link connects without waiting.
 	Wait func(context.Context) error
@@ -78,7 +80,11 @@ func (l *Link) once(ctx context.Context, b *Backoff) (err error) {
 		}
 	}
 	dctx, cancel := context.WithTimeout(ctx, l.Timeout)
-	s, err = Dial(dctx, o)
+	dial := l.Dial
+	if dial == nil {
+		dial = Dial
+	}
+	s, err = dial(dctx, o)
 	cancel()
 	if err != nil {
 		return err

@@ -163,9 +163,9 @@ func (p *peer) play(answer script) {
 		}
 	})
 	r := bufio.NewReader(p.Conn)
-	for {
+	for first := true; ; first = false {
 		packet, err := readPacket(r)
-		if err != nil {
+		if err != nil || first && packet.kind() != CONNECT { // the latter does not speak MQTT
 			return
 		}
 		p.mu.Lock()

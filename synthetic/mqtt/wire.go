@@ -19,6 +19,7 @@ type wire struct {
 	intake *intake
 	lease  *Lease // the descriptor of the connection; may be nil
 	opened time.Time
+	heard  *atomic.Int64 // when the address last sent something; may be nil
 	// A websocket's pump uses the wire concurrently with the session's owner: it reads, and it
 	// answers websocket pings.
 	mu    sync.Mutex
@@ -78,6 +79,9 @@ func (w *wire) noteRead(n int, err error) error {
 	defer w.mu.Unlock()
 	if n > 0 {
 		w.stats.readAt = now
+		if w.heard != nil {
+			w.heard.Store(now.UnixNano())
+		}
 		w.stats.bytesRead += int64(n)
 		if over := w.intake.take(0, n); over != nil {
 			return over

@@ -40,6 +40,7 @@ func fleet() page {
 					"Agents that Prometheus cannot scrape. They deliver no results, so green values here may be old.").colored(over(0.5)),
 			}},
 			{"What is broken", []*panel{
+				diagnosisTable(targets),
 				failingTable(targets),
 				newTimeline("Targets",
 					"Each target over time. \"No client connects\": connects fail for all agents and profiles. \"Something fails\": at least one probe of any kind fails. The colour shows the worst moment of each step.",

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/pingreq/pingreq/internal/diagnosis"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
@@ -110,6 +111,26 @@ func failing(s scope) string {
 		"((time() - max_over_time(timestamp(" + success + " == 1)[1d:1m]) or time() - min_over_time(timestamp(" + success + " == 0)[1d:1m])) and " + success + " == 0)" +
 		" * on (" + identity + ") group_left (reason, phase, initiator, evidence) " + s.of("mqtt_probe_last_failure_info") +
 		`, "hint", "$1", "reason", "(.*)"))`
+}
+
+// diagnosed returns for how many seconds each target has been failing, with its cause and address. For a
+// target whose state is not known, it returns 0.
+func diagnosed(s scope) string {
+	const target = "job, instance, target"
+	return "max by (" + target + ", cause, url_host, port, transport, hint) (label_replace(" +
+		"((time() - " + s.of("mqtt_target_failing_since_timestamp_seconds") + ") or (" + s.of("mqtt_target_state", `state="unknown"`) + " == 1) * 0)" +
+		" * on (" + target + ") group_left (cause) " + s.of("mqtt_target_diagnosis_info") +
+		" * on (" + target + ") group_left (url_host, port, transport) " + s.of("mqtt_target_info") +
+		`, "hint", "$1", "cause", "(.*)"))`
+}
+
+// titles returns what is wrong, for each cause of a diagnosis.
+func titles() map[string]string {
+	out := make(map[string]string)
+	for _, r := range diagnosis.Rules() {
+		out[r.Cause] = r.Title
+	}
+	return out
 }
 
 // hints returns the sentence for each reason.

@@ -36,6 +36,25 @@ func targetColors() []state {
 	return []state{{"0", "no client connects", worse}, {"1", "something fails", warning}, {"2", "well", good}}
 }
 
+// diagnosisTable lists the targets that are not well, for how long, and why.
+func diagnosisTable(s scope) *panel {
+	return newTable("Diagnoses",
+		"What is wrong with each target, in one line for each agent that sees it, the longest first. Empty: every target is healthy. \"Unknown\" means that for three intervals some probe could not tell; it has no time. "+
+			"If only one agent is in the list, the fault may be in its own network. docs/diagnoses explains each cause.",
+		"Failing for",
+		[]column{
+			{field: "target", title: "Target", width: 150, links: []link{to(targetUID, "Target ${__data.fields.target}", rowTarget)}},
+			{field: "instance", title: "Agent", width: 150},
+			{field: "url_host", title: "Host", width: 160},
+			{field: "port", title: "Port", width: 80},
+			{field: "transport", title: "Transport", width: 100},
+			{field: "Value", title: "Failing for", unit: "dtdurations", width: 170, steps: above(0, 300)},
+			{field: "cause", title: "Cause", width: 200},
+			{field: "hint", title: "What is wrong", texts: titles()},
+		},
+		q(diagnosed(s), "")).sized(24, 8)
+}
+
 // failingTable lists what is broken, for how long, and why.
 func failingTable(s scope) *panel {
 	links := []link{to(targetUID, "Target ${__data.fields.target}", rowTarget)}

@@ -43,6 +43,7 @@ func target() page {
 					colored(below(thresholds.CertWarningDays, thresholds.CertCriticalDays)).digits(1),
 			}},
 			{"What is broken", []*panel{
+				diagnosisTable(targets),
 				failingTable(probes),
 				newTimeline("Probes",
 					"Result of each probe over time, by agent. A step with any failure is shown as failing. Missing: no conclusive run yet. Compare the agents. If only one of them sees a fault, the fault is on its path to the broker.",

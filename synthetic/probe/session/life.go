@@ -340,7 +340,9 @@ func (l *life) conclude(r *synthetic.Report, err error) {
 
 // publishTo keeps a second connection that publishes to the session.
 func (l *life) publishTo(ctx context.Context, topic string) {
-	link := mqtt.Link{Timeout: l.c.Env.Timeout, Wait: l.c.Wait, Backoff: mqtt.Backoff{Min: l.opts.BackoffMin, Max: l.opts.BackoffMax},
+	link := mqtt.Link{Timeout: l.c.Env.Timeout, Wait: l.c.Wait,
+		Dial:    func(ctx context.Context, o mqtt.Options) (*mqtt.Session, error) { return l.c.Dial(ctx, "publisher", o) },
+		Backoff: mqtt.Backoff{Min: l.opts.BackoffMin, Max: l.opts.BackoffMax},
 		Options: func() (mqtt.Options, error) {
 			o, err := l.c.Options(ctx, "publisher")
 			client.Clean(&o)

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/version"
+
+	"github.com/pingreq/pingreq/internal/diagnosis"
+	"github.com/pingreq/pingreq/synthetic"
+)
+
+// diagnose says what the results of a one-shot run mean together, for each target in the order of the
+// results.
+func diagnose(plan []synthetic.Job, results []result, connects func(url string) []synthetic.Connect) (all []diagnosis.Diagnosis) {
+	b := diagnosis.NewBoard(diagnosis.Sources{OneShot: true, Connects: connects})
+	for i := range plan {
+		b.Add(&plan[i].Entry)
+	}
+	seen := map[string]bool{}
+	var targets []string
+	for _, r := range results {
+		b.Report(r.Identity, r.Report)
+		if !seen[r.Target] {
+			seen[r.Target] = true
+			targets = append(targets, r.Target)
+		}
+	}
+	now := time.Now()
+	for _, name := range targets {
+		if d, ok := b.Diagnose(name, now); ok {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// stateOutcome returns the outcome whose colour a state has.
+func stateOutcome(s diagnosis.State) synthetic.Outcome {
+	switch s {
+	case diagnosis.Healthy:
+		return synthetic.Success
+	case diagnosis.Unknown:
+		return synthetic.Inconclusive
+	}
+	return synthetic.Failure
+}
+
+// stateMark returns the symbol of a state.
+func stateMark(s diagnosis.State) string {
+	return map[diagnosis.State]string{diagnosis.Healthy: "✓", diagnosis.Degraded: "!", diagnosis.Down: "✗", diagnosis.Unknown: "?"}[s]
+}
+
+// headline returns the first line about a target.
+func headline(d *diagnosis.Diagnosis) string {
+	return fmt.Sprintf("%s is %s: %s", d.Target, d.State, d.Sentence)
+}
+
+// printDiagnosis prints the diagnosis of a target for humans to read: the sentence, what to do, what
+// else it may be, and the address of the page about it.
+func printDiagnosis(w io.Writer, d *diagnosis.Diagnosis) {
+	c, width := paletteFor(w), terminalWidth(w)
+	put := func(indent string, paint func(string) string, text string) {
+		for i, line := range wrap(text, width-len(indent)) {
+			if i == 1 {
+				indent = strings.Repeat(" ", len(indent))
+			}
+			fmt.Fprintf(w, "%s%s\n", indent, paint(line))
+		}
+	}
+	plain := func(s string) string { return s }
+	state := func(s string) string { return c.outcome(stateOutcome(d.State), s) }
+	put("", state, stateMark(d.State)+" "+headline(d))
+	if d.Advice != "" {
+		put("  ", c.bold, "→ "+d.Advice)
+	}
+	for _, o := range d.Also {
+		put("  ", plain, "also: "+o.Sentence)
+	}
+	for _, r := range d.Remarks {
+		put("  ", plain, "note: "+r)
+	}
+	if d.State == diagnosis.Healthy {
+		return
+	}
+	if len(d.Alternatives) > 0 {
+		put("  ", c.dim, "It may also be: "+strings.Join(d.Alternatives, "; ")+".")
+	}
+	fmt.Fprintf(w, "  %s\n", c.dim("see "+diagnosis.PageURL(version.Version, d.Cause)))
+}

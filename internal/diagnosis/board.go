@@ -1,0 +1,332 @@
+package diagnosis
+
+import (
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+)
+
+const (
+	// endsKept is how many ends of a probe are remembered.
+	endsKept = 8
+	// textKept is how many bytes of a text are remembered, because a text may come from a broker.
+	textKept = 300
+	// heldInterval is the interval of a probe that keeps sessions alive, if it has no timeout.
+	heldInterval = 10 * time.Second
+)
+
+// Sources are where a [Board] asks for what is not in reports and events. Each may be nil.
+type Sources struct {
+	// OneShot reports that each probe runs only once.
+	OneShot bool
+	// Connects returns the latest connects to a target, by its URL.
+	Connects func(url string) []synthetic.Connect
+	// Broker returns what the broker of a target says of itself.
+	Broker func(target string) *Broker
+}
+
+// Board is a sink that keeps the facts of each target. Its methods may be called from many goroutines.
+// It keeps a bounded number of facts of each probe.
+type Board struct {
+	sources Sources
+	rules   []Rule
+
+	mu      sync.Mutex
+	targets map[string]*target
+}
+
+var _ synthetic.Sink = (*Board)(nil)
+
+// target is what is kept of a target.
+type target struct {
+	url    string
+	about  Target
+	probes map[synthetic.Identity]*probe
+	// mended is when a probe last succeeded again that had failed to connect for a reason. Older
+	// failures of other probes for that reason are no news any more.
+	mended map[fault]time.Time
+}
+
+// fault is why connects fail.
+type fault struct {
+	reason string
+	phase  disconnect.Phase
+}
+
+func (f *Failure) fault() fault { return fault{f.Reason, f.Phase} }
+
+// probe is what is kept of a probe.
+type probe struct {
+	Probe // without the fields that are computed from the others
+	slots synthetic.Slots
+	// failure is the latest failure of the series that is not over.
+	failure          Failure
+	inconclusive     Inconclusive
+	inconclusiveSlot int
+}
+
+// NewBoard returns a board without targets.
+func NewBoard(s Sources) *Board {
+	return &Board{sources: s, rules: Rules(), targets: map[string]*target{}}
+}
+
+// Add puts a probe on the board. If it is already there, Add updates what the plan says of it.
+func (b *Board) Add(e *synthetic.Entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.targets[e.ID.Target]
+	if t == nil {
+		t = &target{probes: map[synthetic.Identity]*probe{}, mended: map[fault]time.Time{}}
+		b.targets[e.ID.Target] = t
+	}
+	t.url = e.Target.URL
+	t.about = Target{Name: e.ID.Target, Username: e.Target.Username != "", Insecure: e.Target.TLS.InsecureSkipVerify}
+	t.about.Scheme, t.about.Address = split(e.Target.URL)
+	p := t.probes[e.ID]
+	if p == nil {
+		p = &probe{Probe: Probe{ID: e.ID, Added: time.Now()}}
+		t.probes[e.ID] = p
+	}
+	p.Held, p.Interval = e.Kind.Held(), e.Schedule.Every
+	if p.Held {
+		if p.Interval = e.Schedule.Timeout; p.Interval == 0 {
+			p.Interval = heldInterval
+		}
+	}
+	p.Keepalive, p.Protocol, p.Sessions = e.Profile.Keepalive, e.Profile.Protocol, e.Sessions()
+	p.slots.Resize(p.Sessions)
+}
+
+// split returns the scheme of a URL, and the address with its port.
+func split(raw string) (scheme, address string) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", ""
+	}
+	if u.Scheme == "unix" {
+		return u.Scheme, u.Path
+	}
+	return u.Scheme, u.Host
+}
+
+// Forget implements [synthetic.Sink]. It removes a probe, and its target with the last of its probes.
+func (b *Board) Forget(id synthetic.Identity) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t := b.targets[id.Target]; t != nil {
+		if delete(t.probes, id); len(t.probes) == 0 {
+			delete(b.targets, id.Target)
+		}
+	}
+}
+
+// Report implements [synthetic.Sink].
+func (b *Board) Report(id synthetic.Identity, r synthetic.Report) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t, p := b.probe(id)
+	if p == nil {
+		return
+	}
+	at := r.Start.Add(r.Elapsed)
+	if p.Held && r.Outcome == synthetic.Failure && r.Phase() == disconnect.PhaseEstablished {
+		p.ended(&r, at)
+	}
+	if r.TLS != nil {
+		p.TLS = r.TLS
+	}
+	if r.Outcome.Conclusive() {
+		p.Signs = r.Signs
+	}
+	since := r.Start
+	if p.Held && r.Phase() == disconnect.PhaseEstablished {
+		since = at // the session was well until it ended
+	}
+	t.note(p, &r, since, at)
+}
+
+// Event implements [synthetic.Sink].
+func (b *Board) Event(id synthetic.Identity, e synthetic.Event) {
+	if e.Outcome == "" && e.TLS == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t, p := b.probe(id)
+	if p == nil {
+		return
+	}
+	if e.TLS != nil {
+		p.TLS = e.TLS
+	}
+	if e.Outcome != "" {
+		t.note(p, &synthetic.Report{Slot: e.Slot, Outcome: e.Outcome, Finding: e.Finding, Ending: e.Ending, Detail: e.Detail}, e.Time, e.Time)
+	}
+}
+
+// probe returns a probe of the board, or nil. The caller holds the lock.
+func (b *Board) probe(id synthetic.Identity) (*target, *probe) {
+	if t := b.targets[id.Target]; t != nil {
+		return t, t.probes[id]
+	}
+	return nil, nil
+}
+
+// ended records the end of a session that should have stayed connected.
+func (p *probe) ended(r *synthetic.Report, at time.Time) {
+	e := End{Time: at, Slot: r.Slot, Reason: r.Reason(), Keepalive: p.Keepalive}
+	if r.Ending != nil {
+		e.Initiator, e.Evidence, e.When = r.Ending.Initiator, r.Ending.Evidence, r.Ending.When
+	}
+	if len(p.Ends) == endsKept {
+		copy(p.Ends, p.Ends[1:])
+		p.Ends = p.Ends[:endsKept-1]
+	}
+	p.Ends = append(p.Ends, e)
+}
+
+// note records a result of a probe that began and ended at these times.
+func (t *target) note(p *probe, r *synthetic.Report, since, at time.Time) {
+	p.slots.Set(r.Slot, r.Outcome)
+	if r.Outcome.Conclusive() {
+		p.Unsupported = ""
+		if r.Slot == p.inconclusiveSlot {
+			p.inconclusive = Inconclusive{}
+		}
+	}
+	switch r.Outcome {
+	case synthetic.Success:
+		p.LastSuccess = at
+		if _, _, failing := p.slots.Counts(); failing == 0 {
+			if p.failure.Count > 0 && p.failure.Connecting() {
+				t.mended[p.failure.fault()] = at
+			}
+			p.failure = Failure{}
+		}
+	case synthetic.Failure:
+		f := &p.failure
+		if f.Count == 0 {
+			f.Since = since
+		}
+		f.Count++
+		f.Reason, f.Phase, f.Ending, f.Detail, f.Time = r.Reason(), r.Phase(), r.Ending, brief(r.Detail), at
+		if f.Detail == "" && r.Ending != nil {
+			f.Detail = r.Ending.Detail
+		}
+	case synthetic.Inconclusive:
+		i := &p.inconclusive
+		if i.Count == 0 {
+			i.Since, p.inconclusiveSlot = since, r.Slot
+		}
+		i.Count++
+		i.Detail = brief(r.Detail)
+	case synthetic.Unsupported:
+		p.Unsupported = brief(r.Detail)
+		p.inconclusive = Inconclusive{}
+	}
+}
+
+// brief shortens a text to what is kept.
+func brief(s string) string {
+	if len(s) > textKept {
+		s = strings.ToValidUTF8(s[:textKept], "") + "…"
+	}
+	return s
+}
+
+// Targets returns the names of the targets, sorted.
+func (b *Board) Targets() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Sorted(maps.Keys(b.targets))
+}
+
+// Facts returns what is known of a target. ok is false if there is no such target.
+func (b *Board) Facts(name string, now time.Time) (f Facts, ok bool) {
+	b.mu.Lock()
+	t := b.targets[name]
+	if t == nil {
+		b.mu.Unlock()
+		return f, false
+	}
+	f = Facts{Now: now, OneShot: b.sources.OneShot, Target: t.about, Probes: make([]Probe, 0, len(t.probes))}
+	url := t.url
+	for _, p := range t.probes {
+		f.Probes = append(f.Probes, t.facts(p))
+	}
+	b.mu.Unlock()
+	slices.SortFunc(f.Probes, func(a, b Probe) int { return strings.Compare(a.ID.String(), b.ID.String()) })
+	if b.sources.Connects != nil {
+		f.Connects = b.sources.Connects(url)
+	}
+	if b.sources.Broker != nil {
+		f.Broker = b.sources.Broker(name)
+	}
+	return f, true
+}
+
+// facts returns the facts of a probe.
+func (t *target) facts(p *probe) Probe {
+	out := p.Probe
+	out.Ends = slices.Clone(p.Ends)
+	out.Sessions, out.Succeeding, out.Failing = p.slots.Counts()
+	if out.Failing > 0 && t.stale(p) {
+		out.Failing = 0
+	}
+	if out.Failing > 0 {
+		f := p.failure
+		out.Failure = &f
+	}
+	if i := p.inconclusive; i.Count > 0 {
+		out.Inconclusive = &i
+	}
+	return out
+}
+
+// stale reports whether another probe met the same fault later, and has found it mended since. A run
+// whose connection ended is stale if any fault was mended since: the next run of the probe may be far.
+func (t *target) stale(p *probe) bool {
+	f := &p.failure
+	if f.Connecting() {
+		return t.mended[f.fault()].After(f.Time)
+	}
+	if p.Held || f.Ending == nil {
+		return false
+	}
+	switch f.Ending.Evidence {
+	case disconnect.FromFIN, disconnect.FromRST, disconnect.FromCloseNotify, disconnect.FromDeadline, disconnect.FromErrno:
+		for _, at := range t.mended {
+			if at.After(f.Time) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Diagnose returns the diagnosis of a target. ok is false if there is no such target.
+func (b *Board) Diagnose(name string, now time.Time) (d Diagnosis, ok bool) {
+	f, ok := b.Facts(name, now)
+	if !ok {
+		return d, false
+	}
+	return diagnose(b.rules, &f), true
+}
+
+// All returns the diagnoses of all targets, sorted by name.
+func (b *Board) All(now time.Time) []Diagnosis {
+	names := b.Targets()
+	all := make([]Diagnosis, 0, len(names))
+	for _, name := range names {
+		if d, ok := b.Diagnose(name, now); ok {
+			all = append(all, d)
+		}
+	}
+	return all
+}

@@ -1,0 +1,247 @@
+package diagnosis
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/disconnect"
+)
+
+const (
+	// recent is how long the end of a session says something of the present.
+	recent = 10 * time.Minute
+	// collisionSlack is how far the end of a session may be from the connect that caused it, besides
+	// the time of the connect itself.
+	collisionSlack = 150 * time.Millisecond
+	// leastCollisions is how many ends make a pattern.
+	leastCollisions = 3
+)
+
+// ended is the end of a session of a probe.
+type ended struct {
+	probe *Probe
+	End
+}
+
+// ends returns the ends of sessions within a time, which match if match is not nil.
+func (f *Facts) ends(within time.Duration, match func(*End) bool) (all []ended) {
+	for i := range f.Probes {
+		p := &f.Probes[i]
+		for _, e := range p.Ends {
+			if f.Now.Sub(e.Time) <= within && (match == nil || match(&e)) {
+				all = append(all, ended{p, e})
+			}
+		}
+	}
+	return all
+}
+
+// wordless reports whether a session ended in a way in which brokers end a session that was taken
+// over: without a reason, or with that one.
+func wordless(e *End) bool {
+	switch disconnect.Reason(e.Reason) {
+	case disconnect.SessionTakenOver, disconnect.PeerClosed, disconnect.ConnectionReset:
+		return true
+	}
+	return false
+}
+
+// endedBy returns the connect of another client of ours that came at the moment of an end.
+func (f *Facts) endedBy(e ended) *synthetic.Connect {
+	for i := range f.Connects {
+		c := &f.Connects[i]
+		same := c.Who.Probe == e.probe.ID && c.Who.Slot == e.Slot
+		if !same && !e.Time.Before(c.From.Add(-collisionSlack)) && !e.Time.After(c.To.Add(collisionSlack)) {
+			return c
+		}
+	}
+	return nil
+}
+
+// byChance returns how many of n ends would meet a connect if they came at random.
+func (f *Facts) byChance(n int) float64 {
+	if len(f.Connects) < 2 {
+		return 0
+	}
+	span := f.Connects[len(f.Connects)-1].To.Sub(f.Connects[0].From)
+	var busy time.Duration
+	for _, c := range f.Connects {
+		busy += c.To.Sub(c.From) + 2*collisionSlack
+	}
+	if span <= 0 {
+		return float64(n)
+	}
+	return float64(n) * min(1, busy.Seconds()/span.Seconds())
+}
+
+// covering returns the failures of the probes with these ends.
+func (f *Facts) covering(es []ended) (covers []failing) {
+	for _, x := range f.failures() {
+		for _, e := range es {
+			if e.probe == x.probe && !x.Connecting() {
+				covers = append(covers, x)
+				break
+			}
+		}
+	}
+	return covers
+}
+
+// first returns the time of the first end.
+func first(es []ended) (t time.Time) {
+	for _, e := range es {
+		if t.IsZero() || e.Time.Before(t) {
+			t = e.Time
+		}
+	}
+	return t
+}
+
+// owners names the probes with these ends.
+func owners(es []ended) string {
+	var ps []*Probe
+	seen := map[*Probe]bool{}
+	for _, e := range es {
+		if !seen[e.probe] {
+			seen[e.probe] = true
+			ps = append(ps, e.probe)
+		}
+	}
+	return some(names(ps))
+}
+
+// ownRules are about what we do ourselves.
+func ownRules() []Rule {
+	return []Rule{
+		{
+			Cause: "agent_fault", Title: "pingreq itself failed", Own: true,
+			Shows:  "The code of a probe panicked. This says nothing about the target.",
+			Advice: "Look into the log of the agent, and report the stack trace.",
+			judge: failureRule(func(_ *Facts, x failing) bool { return x.Reason == string(disconnect.Panic) },
+				func(_ *Facts, x failing) string {
+					return "a probe of pingreq itself failed: this says nothing about the target"
+				}),
+		},
+		{
+			Cause: "clients_collide", Title: "Our own clients end each other's sessions", Own: true,
+			Shows:  "Sessions of this agent end at the moments at which other clients of this agent connect, much more often than by chance. So the broker takes them for one client.",
+			Advice: "Check whether the broker uses the user name as client identifier (Mosquitto: use_username_as_clientid), then whether a profile gives several clients the same client_id.",
+			Steps: []string{"With use_username_as_clientid, every client needs a user name of its own, which pingreq cannot have: give it a listener without that option.",
+				"A fixed client_id of a profile serves one session only: use a template with {hash}, or client_ids."},
+			Alternatives: []string{"a profile with one client_id for several clients", "a limit of one connection for each user or address"},
+			judge:        clientsCollide,
+		},
+		{
+			Cause: "client_id_shared", Title: "Somebody else uses our client identifiers", Own: true,
+			Shows:  "Sessions are taken over, and no client of this agent connected at these moments. MQTT 5 brokers say so (0x8E). With 3.1.1, sessions that end again and again within seconds, although the broker accepts other clients, look like this.",
+			Advice: "Look for a second agent with the same agent.id, or with the same client_ids: each agent needs its own.",
+			Steps:  []string{"The broker's log names the address of the other client.", "Pods of one deployment must not share agent.id: leave it out, and each takes its host name."},
+			judge:  clientIDShared,
+		},
+	}
+}
+
+func clientsCollide(f *Facts) *finding {
+	all := f.ends(recent, wordless)
+	var hits []ended
+	var by []string
+	for _, e := range all {
+		if c := f.endedBy(e); c != nil {
+			hits = append(hits, e)
+			by = append(by, c.Who.Probe.Probe)
+		}
+	}
+	n := len(hits)
+	if n < leastCollisions || n*5 < len(all)*4 || float64(n) < 3*f.byChance(len(all)) {
+		return nil
+	}
+	x := &finding{covers: f.covering(hits), since: first(hits), state: Degraded,
+		sentence: fmt.Sprintf("our own clients end each other's sessions: %d of the latest %d ends came as another client of ours connected", n, len(all))}
+	if f.Target.Username {
+		x.sentence += "; the broker probably uses the user name as client identifier"
+	}
+	x.evidence = []string{fmt.Sprintf("%d of %d ends of sessions of %s came while another client of this agent connected (of %s); by chance it would be %.1f", n, len(all), owners(hits), some(distinct(by)), f.byChance(len(all)))}
+	x.evidence = append(x.evidence, evidenceOf(f, x.covers)...)
+	return x
+}
+
+// distinct returns the different texts, in their order.
+func distinct(texts []string) (out []string) {
+	seen := map[string]bool{}
+	for _, t := range texts {
+		if !seen[t] {
+			seen[t] = true
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+const (
+	// duelWithin is the time within which a duel of two clients with one identifier shows.
+	duelWithin = 3 * time.Minute
+	// duelAge is the age that the sessions of a duel do not reach, because each side reconnects soon.
+	duelAge = 15 * time.Second
+	// duelEnds is how many ends without a word make a duel.
+	duelEnds = 4
+)
+
+func clientIDShared(f *Facts) *finding {
+	told := f.ends(recent, func(e *End) bool { return e.Reason == string(disconnect.SessionTakenOver) })
+	for _, e := range told {
+		if f.endedBy(e) != nil {
+			return nil // it may have been a client of ours
+		}
+	}
+	if len(told) > 0 {
+		return &finding{covers: f.covering(told), since: first(told), state: Degraded,
+			sentence: "another client takes over our sessions: a second agent probably uses our client identifiers",
+			evidence: []string{fmt.Sprintf("the broker says so (0x8E) of %s of %s, and no other client of this agent connected then", plural(len(told), "session"), owners(told))}}
+	}
+	silent := f.ends(duelWithin, func(e *End) bool {
+		answer := e.When.Answers() && (e.When.Sent == disconnect.Subscribe || e.When.Sent == disconnect.Publish)
+		return wordless(e) && e.When.Age > 0 && e.When.Age < duelAge && !answer
+	})
+	if len(silent) < duelEnds || !f.othersConnect(silent) {
+		return nil
+	}
+	for _, e := range silent {
+		if f.endedBy(e) != nil {
+			return nil
+		}
+	}
+	return &finding{covers: f.covering(silent), since: first(silent), state: Degraded,
+		sentence:     fmt.Sprintf("%d sessions were accepted and closed again within %s without a word, while other clients of ours may stay: probably another client uses the same identifiers", len(silent), ago(duelAge)),
+		evidence:     []string{fmt.Sprintf("%d ends of sessions of %s in the last %s, after %s", len(silent), owners(silent), ago(duelWithin), ages(silent))},
+		alternatives: []string{"the broker or a balancer closes these sessions for a reason that is in its log", "a limit of connections for each user or address"}}
+}
+
+// othersConnect reports whether the target has accepted a client of another probe since the first of
+// these ends.
+func (f *Facts) othersConnect(es []ended) bool {
+	since := first(es)
+	for _, p := range f.succeededSince(since) {
+		own := false
+		for _, e := range es {
+			own = own || e.probe == p
+		}
+		if !own {
+			return true
+		}
+	}
+	return false
+}
+
+// ages lists the ages of sessions at their ends.
+func ages(es []ended) string {
+	var out []string
+	for _, e := range es {
+		out = append(out, ago(e.When.Age))
+	}
+	if len(out) > maxEvidence {
+		out = append(out[:maxEvidence], "…")
+	}
+	return strings.Join(out, ", ")
+}
