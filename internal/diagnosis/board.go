@@ -215,7 +215,7 @@ func (t *target) note(p *probe, r *synthetic.Report, since, at time.Time) {
 			f.Since = since
 		}
 		f.Count++
-		f.Reason, f.Phase, f.Ending, f.Detail, f.Time = r.Reason(), r.Phase(), r.Ending, brief(r.Detail), at
+		f.Reason, f.Phase, f.Ending, f.Detail, f.Time, f.Began = r.Reason(), r.Phase(), r.Ending, brief(r.Detail), at, since
 		if f.Detail == "" && r.Ending != nil {
 			f.Detail = r.Ending.Detail
 		}
@@ -255,7 +255,7 @@ func (b *Board) Facts(name string, now time.Time) (f Facts, ok bool) {
 		b.mu.Unlock()
 		return f, false
 	}
-	f = Facts{Now: now, OneShot: b.sources.OneShot, Target: t.about, Probes: make([]Probe, 0, len(t.probes))}
+	f = Facts{Now: now, OneShot: b.sources.OneShot, Target: t.about, Probes: make([]Probe, 0, len(t.probes)), Mended: t.lastMended()}
 	url := t.url
 	for _, p := range t.probes {
 		f.Probes = append(f.Probes, t.facts(p))
@@ -294,20 +294,26 @@ func (t *target) facts(p *probe) Probe {
 func (t *target) stale(p *probe) bool {
 	f := &p.failure
 	if f.Connecting() {
-		return t.mended[f.fault()].After(f.Time)
+		return t.mended[f.fault()].After(f.Began)
 	}
 	if p.Held || f.Ending == nil {
 		return false
 	}
 	switch f.Ending.Evidence {
 	case disconnect.FromFIN, disconnect.FromRST, disconnect.FromCloseNotify, disconnect.FromDeadline, disconnect.FromErrno:
-		for _, at := range t.mended {
-			if at.After(f.Time) {
-				return true
-			}
-		}
+		return t.lastMended().After(f.Began)
 	}
 	return false
+}
+
+// lastMended returns when a probe last connected again that could not. It is zero if none did.
+func (t *target) lastMended() (last time.Time) {
+	for _, at := range t.mended {
+		if at.After(last) {
+			last = at
+		}
+	}
+	return last
 }
 
 // Diagnose returns the diagnosis of a target. ok is false if there is no such target.

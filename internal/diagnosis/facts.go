@@ -17,6 +17,8 @@ type Facts struct {
 	Probes []Probe // sorted by name
 	// Connects are the latest connects of all our clients that the target accepted, the oldest first.
 	Connects []synthetic.Connect
+	// Mended is when an outage was last found to be over: when a probe connected again that could not.
+	Mended time.Time
 	// OneShot reports that each probe runs only once, so that a run that could not tell anything is not
 	// followed by another one.
 	OneShot bool
@@ -95,9 +97,9 @@ type Failure struct {
 	// Ending is nil for a finding.
 	Ending *disconnect.Ending
 	Detail string
-	// Time is when the latest failure was found. Since is when the first one began, of those that
-	// followed each other without a success. Count is their number.
-	Time, Since time.Time
+	// Time is when the latest failure was found, and Began when its run began. Since is when the first
+	// one began, of those that followed each other without a success. Count is their number.
+	Time, Began, Since time.Time
 	Count       int
 }
 

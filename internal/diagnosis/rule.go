@@ -86,6 +86,12 @@ func diagnose(rules []Rule, f *Facts) Diagnosis {
 	if len(found) == 0 {
 		return healthy(f)
 	}
+	for i := 1; i < len(found); i++ { // what explains the others goes first
+		if slices.Contains(found[i].Explains, found[0].Cause) && !slices.Contains(found[0].Explains, found[i].Cause) {
+			found[0], found[i] = found[i], found[0]
+			break
+		}
+	}
 	d := found[0].diagnosis(f)
 	explained := slices.Clone(found[0].covers)
 	for _, c := range found[1:] {

@@ -16,6 +16,11 @@ func waited(x failing) time.Duration {
 	return w.Age
 }
 
+// owedByServer reports whether the server, or what stands for it, owes the answer that is missing.
+func owedByServer(x failing) bool {
+	return x.Ending.Initiator != disconnect.ByNetwork && x.Ending.Initiator != disconnect.ByClient
+}
+
 // connectRules are about connections that are opened and not answered.
 func connectRules() []Rule {
 	closedFirst := func(phases ...disconnect.Phase) func(*Facts, failing) bool {
@@ -78,14 +83,14 @@ func connectRules() []Rule {
 			}, says("the path to %s is cut: what we send on open connections is not acknowledged")),
 		},
 		{
-			Cause: "silent_server", Explains: []string{"broker_stuck"}, Title: "The server takes connections and says nothing",
+			Cause: "silent_server", Explains: []string{"broker_stuck", "delivery_slow", "messages_lost"}, Title: "The server takes connections and says nothing",
 			Shows:  "The connection was opened and what pingreq sent was acknowledged by the server's TCP, but no answer came. pingreq also asked whether the port speaks another protocol, and nothing answered.",
 			Advice: "Check whether this is the MQTT port, then whether the broker's process is stopped, stuck or overloaded.",
 			Steps: []string{"The kernel acknowledges for a process that stands still, so the host is up.", "A service that checks users may not answer the broker.",
 				"A balancer may hold the connection of a broker that is gone.", "A server of another protocol may wait for more."},
 			Alternatives: []string{"this is no MQTT port", "the service that checks the broker's users does not answer"},
 			judge: failureRule(func(f *Facts, x failing) bool {
-				return (is(disconnect.ConnackTimeout, "", disconnect.FromDeadline)(f, x) || is(disconnect.HandshakeTimeout, "", disconnect.FromDeadline)(f, x)) && x.Ending.Initiator != disconnect.ByNetwork
+				return (is(disconnect.ConnackTimeout, "", disconnect.FromDeadline)(f, x) || is(disconnect.HandshakeTimeout, "", disconnect.FromDeadline)(f, x)) && x.Connecting() && owedByServer(x)
 			}, func(f *Facts, x failing) string {
 				what := "CONNECT"
 				switch x.Phase {

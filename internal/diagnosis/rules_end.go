@@ -40,7 +40,7 @@ func endRules() []Rule {
 			Alternatives: []string{"a balancer that holds the connection of a broker that is gone"},
 			judge: failureRule(func(_ *Facts, x failing) bool {
 				_, e := x.By()
-				return e == disconnect.FromDeadline && !x.Connecting() && x.Ending.Initiator != disconnect.ByNetwork && !x.Ending.When.LargeLost
+				return e == disconnect.FromDeadline && !x.Connecting() && owedByServer(x) && !x.Ending.When.LargeLost
 			}, detailed("%s no longer answers on connections that are open (%s)")),
 		},
 		{

@@ -56,7 +56,7 @@ func (f *Facts) limits() (all []limit) {
 		var ages, idles []time.Duration
 		l.pinged, l.neverSpoke = true, true
 		for _, e := range p.Ends {
-			if !silentEnd(&e) || f.Now.Sub(e.Time) > recent+3*e.When.Age {
+			if !silentEnd(&e) || !e.Time.After(f.Mended) || f.Now.Sub(e.Time) > recent+3*e.When.Age {
 				continue
 			}
 			l.ends = append(l.ends, ended{p, e})
@@ -148,7 +148,8 @@ func sessionRules() []Rule {
 			Advice:       "Look into the broker's log for the moments of these ends, then at balancers on the path.",
 			Alternatives: []string{"the broker closes them", "a balancer, firewall or NAT closes them"},
 			judge: func(f *Facts) *finding {
-				es := f.ends(recent, func(e *End) bool { return e.Reason != string(disconnect.Zombie) })
+				// Those that an outage ended are explained by it.
+				es := f.ends(recent, func(e *End) bool { return e.Reason != string(disconnect.Zombie) && e.Time.After(f.Mended) })
 				flapping := slices.DeleteFunc(slices.Clone(es), func(e ended) bool {
 					n, last := 0, time.Time{}
 					for _, x := range es {
