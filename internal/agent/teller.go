@@ -101,7 +101,9 @@ func (t *teller) one(d *diagnosis.Diagnosis, now time.Time) {
 	if now.Sub(was.since) < wait {
 		return
 	}
-	t.write(d, was, now)
+	if d.State != was.state || !diagnosis.Refines(d.Cause, was.cause) {
+		t.write(d, was)
+	}
 	switch {
 	case !d.Failing() && d.State != diagnosis.Unknown:
 		was.failing = time.Time{}
@@ -112,7 +114,7 @@ func (t *teller) one(d *diagnosis.Diagnosis, now time.Time) {
 }
 
 // write writes one line.
-func (t *teller) write(d *diagnosis.Diagnosis, was *told, now time.Time) {
+func (t *teller) write(d *diagnosis.Diagnosis, was *told) {
 	attrs := []slog.Attr{slog.String("target", d.Target)}
 	if d.State == diagnosis.Healthy {
 		end := was.since // when it was found well

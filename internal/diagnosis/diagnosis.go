@@ -2,7 +2,10 @@ package diagnosis
 
 import (
 	"regexp"
+	"slices"
 	"time"
+
+	"github.com/pingreq/pingreq/synthetic"
 )
 
 // State is how a target is. It is a label value.
@@ -48,6 +51,8 @@ type Diagnosis struct {
 	Remarks []string
 	// Probes are the numbers of probes.
 	Probes Counts
+	// Unknown are the probes that have not been able to tell anything for too long.
+	Unknown map[synthetic.Identity]Inconclusive
 }
 
 // Other is another fault of the same target.
@@ -70,4 +75,14 @@ func PageURL(version, cause string) string {
 		ref = "v" + version
 	}
 	return "https://github.com/pingreq/pingreq/blob/" + ref + "/docs/diagnoses/" + cause + ".md"
+}
+
+// Refines reports whether a cause explains another one, so that it says more about the same fault.
+func Refines(cause, other string) bool {
+	for _, r := range Rules() {
+		if r.Cause == cause {
+			return slices.Contains(r.Explains, other)
+		}
+	}
+	return false
 }

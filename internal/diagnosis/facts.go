@@ -100,7 +100,7 @@ type Failure struct {
 	// Time is when the latest failure was found, and Began when its run began. Since is when the first
 	// one began, of those that followed each other without a success. Count is their number.
 	Time, Began, Since time.Time
-	Count       int
+	Count              int
 }
 
 // Speaks returns what the port speaks, if a failure found that it is not what we expect.
@@ -187,6 +187,20 @@ func (f *Facts) succeededSince(t time.Time) (ps []*Probe) {
 		}
 	}
 	return ps
+}
+
+// unknowns returns the probes that have not been able to tell anything for too long.
+func (f *Facts) unknowns() map[synthetic.Identity]Inconclusive {
+	var all map[synthetic.Identity]Inconclusive
+	for i := range f.Probes {
+		if p := &f.Probes[i]; f.unknown(p) {
+			if all == nil {
+				all = map[synthetic.Identity]Inconclusive{}
+			}
+			all[p.ID] = *p.Inconclusive
+		}
+	}
+	return all
 }
 
 // counts counts the probes.

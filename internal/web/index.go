@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -72,6 +73,24 @@ func targets(all []diagnosis.Diagnosis, now time.Time, version string) []indexTa
 	return out
 }
 
+// darken shows probes that have not been able to tell anything for too long as such: their latest
+// conclusive result is old.
+func darken(rows []Row, all []diagnosis.Diagnosis, now time.Time) []Row {
+	unknown := map[synthetic.Identity]diagnosis.Inconclusive{}
+	for _, d := range all {
+		maps.Copy(unknown, d.Unknown)
+	}
+	for i := range rows {
+		if u, ok := unknown[rows[i].Identity]; ok {
+			r := &rows[i]
+			r.Outcome, r.Reason, r.Sentence, r.Time = synthetic.Inconclusive, "", "", u.Since
+			r.Detail = printable(fmt.Sprintf("unknown for %s, %d times running: %s", age(now, u.Since), u.Count, u.Detail))
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b Row) int { return cmp.Compare(urgency(a.Outcome), urgency(b.Outcome)) })
+	return rows
+}
+
 // verdicts returns the display of every outcome.
 func verdicts() map[synthetic.Outcome]verdict {
 	return map[synthetic.Outcome]verdict{
@@ -93,6 +112,11 @@ func indexHandler(o Options) http.Handler {
 			rows = o.Rows()
 		}
 		now, looks, counts := time.Now(), verdicts(), make(map[synthetic.Outcome]int)
+		if o.Diagnoses != nil {
+			all := o.Diagnoses(now)
+			data.Targets = targets(all, now, o.Version)
+			rows = darken(rows, all, now)
+		}
 		for _, r := range rows {
 			data.Rows = append(data.Rows, indexRow{Row: r, verdict: looks[r.Outcome], Age: age(now, r.Time), FailedAge: age(now, r.FailedTime)})
 			counts[r.Outcome]++
@@ -101,9 +125,6 @@ func indexHandler(o Options) http.Handler {
 			if counts[outcome] > 0 {
 				data.Counts = append(data.Counts, count{counts[outcome], looks[outcome]})
 			}
-		}
-		if o.Diagnoses != nil {
-			data.Targets = targets(o.Diagnoses(now), now, o.Version)
 		}
 		var b bytes.Buffer
 		if err := page.Execute(&b, data); err != nil {
