@@ -40,6 +40,9 @@ type Options struct {
 	// Own reports whether a client identifier is one of ours. If it is nil, no client is ours. It
 	// is called for one message at a time.
 	Own func(clientID string) bool
+	// OwnEnded is called when the broker reports that one of our clients was disconnected or refused,
+	// with the time at which the message came. It may be nil, and must not block.
+	OwnEnded func(e Event, at time.Time)
 	// Node reports whether the events of a node count, for a broker that reports events of its
 	// whole cluster. If it is nil, the events of all nodes count.
 	Node func(node string) bool
@@ -156,6 +159,9 @@ func (t *Broker) Handle(m *mqtt.Message, at time.Time) {
 	case e.Node != "" && t.options.Node != nil && !t.options.Node(e.Node):
 	case e.Own:
 		t.own[e.Kind].Inc()
+		if t.options.OwnEnded != nil && e.Kind != Connect {
+			t.options.OwnEnded(e, at)
+		}
 	default:
 		t.of(e.outcome()).Inc()
 	}

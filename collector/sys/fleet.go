@@ -86,6 +86,17 @@ func (f *Fleet) Add(name string, o Options) (*Broker, error) {
 	return t, nil
 }
 
+// Status returns the status of a target. ok is false if its values are not read.
+func (f *Fleet) Status(name string, at time.Time) (s Status, ok bool) {
+	f.mu.RLock()
+	t := f.targets[name]
+	f.mu.RUnlock()
+	if t == nil {
+		return s, false
+	}
+	return t.Status(at), true
+}
+
 // Remove removes a target and all of its series. Later calls of the removed Broker's methods have
 // no effect.
 func (f *Fleet) Remove(name string) {

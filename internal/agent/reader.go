@@ -100,8 +100,8 @@ func sysOptions(c *config.Sys) sys.Options {
 }
 
 // newReader returns the reader of a broker and makes its series. own recognises the clients of this
-// agent and of its peers.
-func newReader(spec *readerSpec, env clientEnv, own func(clientID string) bool, fleet *sys.Fleet, clients *events.Collector, watch synthetic.Watch, log *slog.Logger) (*reader, error) {
+// agent and of its peers, and ended is told what the broker says of their ends.
+func newReader(spec *readerSpec, env clientEnv, own func(clientID string) bool, fleet *sys.Fleet, clients *events.Collector, watch synthetic.Watch, ended func(events.Event, time.Time), log *slog.Logger) (*reader, error) {
 	log = log.With("target", spec.target.Name)
 	b := &reader{spec: *spec, log: log}
 	if spec.sys != nil {
@@ -118,7 +118,7 @@ func newReader(spec *readerSpec, env clientEnv, own func(clientID string) bool, 
 		listen := func(filters []string, h client.Handler) (*client.Listener, error) {
 			return b.spec.listener(env, eventsRole, filters, h)
 		}
-		o := events.Options{Own: own}
+		o := events.Options{Own: own, OwnEnded: ended}
 		var err error
 		if b.events, err = newEventsReader(spec, o, b.sys, clients, listen, log); err != nil {
 			return nil, err

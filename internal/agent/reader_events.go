@@ -143,9 +143,13 @@ func (r *eventsReader) tell(now time.Time, log *slog.Logger) {
 	case state == r.told, state == events.Subscribing, state == events.Silent && now.Sub(r.since) < silentFor:
 		return
 	}
+	was := r.told
 	r.told = state
 	level := slog.LevelInfo
-	if state == events.Refused || state == events.Disconnected {
+	switch {
+	case state == events.Disconnected, was == events.Disconnected && state != events.Refused:
+		level = slog.LevelDebug // the diagnosis of the target says it
+	case state == events.Refused:
 		level = slog.LevelWarn
 	}
 	log.Log(context.Background(), level, "client events "+string(state), "dialect", r.dialect, "reason", reason)

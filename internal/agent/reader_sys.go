@@ -58,9 +58,13 @@ func (r *sysReader) tell(now time.Time, log *slog.Logger) {
 	case s.State == r.told, s.State == sys.Subscribing, s.State == sys.Disconnected && s.Reason == "": // not connected yet
 		return
 	}
+	was := r.told
 	r.told = s.State
 	level := slog.LevelWarn
-	if s.State == sys.Fresh {
+	switch {
+	case s.State == sys.Disconnected, s.State == sys.Fresh && was == sys.Disconnected:
+		level = slog.LevelDebug // the diagnosis of the target says it
+	case s.State == sys.Fresh:
 		level = slog.LevelInfo
 	}
 	log.Log(context.Background(), level, "$SYS "+string(s.State), "dialect", s.Dialect, "reason", s.Reason)

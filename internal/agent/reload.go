@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pingreq/pingreq/collector"
+	"github.com/pingreq/pingreq/collector/events"
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/internal/descriptors"
 	"github.com/pingreq/pingreq/synthetic"
@@ -270,7 +271,8 @@ func (x *running) startReaders(s *state) error {
 		if s.readers[name] != nil {
 			continue
 		}
-		b, err := newReader(spec, s.env, s.ids.IsOwn, x.fleet, x.clients, x.self, x.log)
+		b, err := newReader(spec, s.env, s.ids.IsOwn, x.fleet, x.clients, x.self,
+			func(e events.Event, at time.Time) { x.diagnoses.Told(name, e.Reason, at) }, x.log)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("reading $SYS and client events of target %s: %w", name, err))
 			continue

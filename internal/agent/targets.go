@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pingreq/pingreq/collector"
+	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/internal/diagnosis"
 )
 
@@ -26,4 +27,14 @@ func (a *Agent) targetStates() (all []collector.TargetState) {
 }
 
 // broker returns what the broker of a target says of itself.
-func (a *Agent) broker(target string) *diagnosis.Broker { return nil }
+func (a *Agent) broker(target string) *diagnosis.Broker {
+	s, ok := a.fleet.Status(target, time.Now())
+	if !ok {
+		return nil
+	}
+	b := &diagnosis.Broker{Software: s.Dialect}
+	if s.State == sys.Refused {
+		b.Refused = s.Reason
+	}
+	return b
+}

@@ -15,6 +15,8 @@ import (
 const (
 	// endsKept is how many ends of a probe are remembered.
 	endsKept = 8
+	// toldKept is how many words of a broker about our clients are remembered.
+	toldKept = 16
 	// textKept is how many bytes of a text are remembered, because a text may come from a broker.
 	textKept = 300
 	// heldInterval is the interval of a probe that keeps sessions alive, if it has no timeout.
@@ -51,6 +53,7 @@ type target struct {
 	// mended is when a probe last succeeded again that had failed to connect for a reason. Older
 	// failures of other probes for that reason are no news any more.
 	mended map[fault]time.Time
+	told   []Told
 }
 
 // fault is why connects fail.
@@ -170,6 +173,31 @@ func (b *Board) Event(id synthetic.Identity, e synthetic.Event) {
 	}
 }
 
+// Told records why one of our clients was disconnected or refused, in the words of the broker.
+func (b *Board) Told(name string, r disconnect.Reason, at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.targets[name]
+	if t == nil || !informative(r) {
+		return
+	}
+	if len(t.told) == toldKept {
+		copy(t.told, t.told[1:])
+		t.told = t.told[:toldKept-1]
+	}
+	t.told = append(t.told, Told{at, r})
+}
+
+// informative reports whether a reason in the words of a broker says more than that the connection
+// ended.
+func informative(r disconnect.Reason) bool {
+	switch r {
+	case disconnect.ClientDisconnect, disconnect.PeerClosed, disconnect.ConnectionReset, disconnect.Other:
+		return false
+	}
+	return true
+}
+
 // probe returns a probe of the board, or nil. The caller holds the lock.
 func (b *Board) probe(id synthetic.Identity) (*target, *probe) {
 	if t := b.targets[id.Target]; t != nil {
@@ -255,7 +283,7 @@ func (b *Board) Facts(name string, now time.Time) (f Facts, ok bool) {
 		b.mu.Unlock()
 		return f, false
 	}
-	f = Facts{Now: now, OneShot: b.sources.OneShot, Target: t.about, Probes: make([]Probe, 0, len(t.probes)), Mended: t.lastMended()}
+	f = Facts{Now: now, OneShot: b.sources.OneShot, Target: t.about, Probes: make([]Probe, 0, len(t.probes)), Mended: t.lastMended(), Told: slices.Clone(t.told)}
 	url := t.url
 	for _, p := range t.probes {
 		f.Probes = append(f.Probes, t.facts(p))

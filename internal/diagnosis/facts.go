@@ -17,6 +17,8 @@ type Facts struct {
 	Probes []Probe // sorted by name
 	// Connects are the latest connects of all our clients that the target accepted, the oldest first.
 	Connects []synthetic.Connect
+	// Told are the latest words of the broker about the ends of our clients, the oldest first.
+	Told []Told
 	// Mended is when an outage was last found to be over: when a probe connected again that could not.
 	Mended time.Time
 	// OneShot reports that each probe runs only once, so that a run that could not tell anything is not
@@ -56,6 +58,12 @@ type Broker struct {
 	Software string
 	// Refused says why `$SYS` may not be read. It is empty if it may be read.
 	Refused string
+}
+
+// Told is why one of our clients was disconnected or refused, in the words of the broker.
+type Told struct {
+	Time   time.Time
+	Reason disconnect.Reason
 }
 
 // Probe is what is known of a probe of a target.

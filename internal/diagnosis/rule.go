@@ -3,9 +3,13 @@ package diagnosis
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/pingreq/pingreq/synthetic"
+	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
 // Rule knows one cause. Its page in docs/diagnoses is generated from it.
@@ -144,6 +148,9 @@ func (c candidate) diagnosis(f *Facts) Diagnosis {
 	if d.Evidence == nil {
 		d.Evidence = evidenceOf(f, c.covers)
 	}
+	if said := f.said(d.Since); said != "" {
+		d.Evidence = append(slices.Clip(d.Evidence), said)
+	}
 	if d.State == "" {
 		d.State = Degraded
 		if down(f, all) {
@@ -151,6 +158,32 @@ func (c candidate) diagnosis(f *Facts) Diagnosis {
 		}
 	}
 	return d
+}
+
+// said returns what the broker says of the ends of our clients since a fault began. It leaves out what
+// our own connects provoked, as the probe takeover does.
+func (f *Facts) said(since time.Time) string {
+	count := map[disconnect.Reason]int{}
+	for _, t := range f.Told {
+		if !t.Time.Before(since.Add(-5*time.Second)) && f.Now.Sub(t.Time) <= recent && !f.metConnect(t.Time) {
+			count[t.Reason]++
+		}
+	}
+	var parts []string
+	for _, r := range slices.Sorted(maps.Keys(count)) {
+		parts = append(parts, fmt.Sprintf("%s (%s)", r, times(count[r])))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "the broker itself reports of our clients: " + strings.Join(parts, ", ")
+}
+
+// metConnect reports whether a client of ours connected at about a time.
+func (f *Facts) metConnect(at time.Time) bool {
+	return slices.ContainsFunc(f.Connects, func(c synthetic.Connect) bool {
+		return !at.Before(c.From.Add(-time.Second)) && !at.After(c.To.Add(time.Second))
+	})
 }
 
 // down reports whether nothing works: every failure prevented a session, and no probe has succeeded

@@ -157,6 +157,9 @@ func remarks(f *Facts) (out []string) {
 			}
 		}
 	}
+	if f.Broker != nil && f.Broker.Refused != "" {
+		add("$SYS is refused: " + f.Broker.Refused)
+	}
 	if es := f.together(); len(es) > 1 && len(f.failures()) == 0 {
 		add(fmt.Sprintf("%d sessions ended at once %s ago, and came back", len(es), ago(f.Now.Sub(es[len(es)-1].Time))))
 	}

@@ -159,7 +159,7 @@ func clientsCollide(f *Facts) *finding {
 	}
 	x := &finding{covers: f.covering(hits), since: first(hits), state: Degraded,
 		sentence: fmt.Sprintf("our own clients end each other's sessions: %d of the latest %d ends came as another client of ours connected", n, len(all))}
-	if f.Target.Username {
+	if f.Target.Username && (f.Broker == nil || f.Broker.Software == "" || f.Broker.Software == "mosquitto") {
 		x.sentence += "; the broker probably uses the user name as client identifier"
 	}
 	x.evidence = []string{fmt.Sprintf("%d of %d ends of sessions of %s came while another client of this agent connected (of %s); by chance it would be %.1f", n, len(all), owners(hits), some(distinct(by)), f.byChance(len(all)))}
@@ -199,6 +199,17 @@ func clientIDShared(f *Facts) *finding {
 		return &finding{covers: f.covering(told), since: first(told), state: Degraded,
 			sentence: "another client takes over our sessions: a second agent probably uses our client identifiers",
 			evidence: []string{fmt.Sprintf("the broker says so (0x8E) of %s of %s, and no other client of this agent connected then", plural(len(told), "session"), owners(told))}}
+	}
+	byBroker := 0
+	for _, t := range f.Told {
+		if t.Reason == disconnect.SessionTakenOver && f.Now.Sub(t.Time) <= recent && !f.metConnect(t.Time) {
+			byBroker++
+		}
+	}
+	if silent := f.ends(recent, wordless); byBroker >= leastFlaps && len(silent) >= leastFlaps {
+		return &finding{covers: f.covering(silent), since: first(silent), state: Degraded,
+			sentence: "another client takes over our sessions: a second agent probably uses our client identifiers",
+			evidence: []string{fmt.Sprintf("%d sessions of %s ended without a word, and the broker's events or log call %d of them taken over", len(silent), owners(silent), byBroker)}}
 	}
 	silent := f.ends(duelWithin, func(e *End) bool {
 		answer := e.When.Answers() && (e.When.Sent == disconnect.Subscribe || e.When.Sent == disconnect.Publish)
