@@ -40,7 +40,7 @@ func Rules() []Rule {
 	rules := slices.Concat(ownRules(), portRules(), connectRules(), certificateRules(), refusalRules(), endRules(), sessionRules(), findingRules(), lastRules())
 	for i := range rules {
 		if r := &rules[i]; r.Cause != causeSessionsEnd && r.Cause != CauseCannotTell {
-			r.Explains = append(r.Explains, causeSessionsEnd) // whatever is wrong, it may end sessions
+			r.Explains = append(slices.Clip(r.Explains), causeSessionsEnd) // whatever is wrong, it may end sessions
 		}
 	}
 	return rules

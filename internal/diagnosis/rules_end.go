@@ -6,11 +6,28 @@ import (
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
-// answering matches connections that were closed without a word right after a packet of ours.
+// answering matches connections that were closed without a word right after a packet of ours, if no
+// other connection was closed without a word at another moment: then the packet is not the reason.
 func answering(sent disconnect.PacketType) func(*Facts, failing) bool {
-	return func(_ *Facts, x failing) bool {
-		return x.Ending != nil && !x.Connecting() && x.Ending.When.Sent == sent && x.Ending.When.Answers() && wordlessEnding(x.Ending)
+	return func(f *Facts, x failing) bool {
+		return x.Ending != nil && !x.Connecting() && wordlessEnding(x.Ending) && answers(&x.Ending.When, sent) && f.onlyAnswers(sent)
 	}
+}
+
+// onlyAnswers reports whether all connections that were lately closed without a word were closed right
+// after a packet of ours of one kind.
+func (f *Facts) onlyAnswers(sent disconnect.PacketType) bool {
+	for _, e := range f.ends(duelWithin, wordless) {
+		if e.Time.After(f.Mended) && !answers(&e.When, sent) {
+			return false
+		}
+	}
+	for _, x := range f.failures() {
+		if x.Ending != nil && !x.Connecting() && wordlessEnding(x.Ending) && !answers(&x.Ending.When, sent) {
+			return false
+		}
+	}
+	return true
 }
 
 // endRules are about sessions that ended.

@@ -2,6 +2,7 @@ package diagnosis
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -14,7 +15,7 @@ const (
 	recent = 10 * time.Minute
 	// collisionSlack is how far the end of a session may be from the connect that caused it, besides
 	// the time of the connect itself.
-	collisionSlack = 150 * time.Millisecond
+	collisionSlack = 40 * time.Millisecond
 	// leastCollisions is how many ends make a pattern.
 	leastCollisions = 3
 )
@@ -60,10 +61,10 @@ func (f *Facts) endedBy(e ended) *synthetic.Connect {
 	return nil
 }
 
-// byChance returns how many of n ends would meet a connect if they came at random.
-func (f *Facts) byChance(n int) float64 {
+// byChance returns the part of the ends that would meet a connect if they came at random.
+func (f *Facts) byChance() float64 {
 	if len(f.Connects) < 2 {
-		return 0
+		return 1
 	}
 	span := f.Connects[len(f.Connects)-1].To.Sub(f.Connects[0].From)
 	var busy time.Duration
@@ -71,10 +72,25 @@ func (f *Facts) byChance(n int) float64 {
 		busy += c.To.Sub(c.From) + 2*collisionSlack
 	}
 	if span <= 0 {
-		return float64(n)
+		return 1
 	}
-	return float64(n) * min(1, busy.Seconds()/span.Seconds())
+	return min(1, busy.Seconds()/span.Seconds())
 }
+
+// atLeast returns the probability of at least k hits in n tries, each with probability p.
+func atLeast(k, n int, p float64) (sum float64) {
+	for i := k; i <= n; i++ {
+		c := 1.
+		for j := range i {
+			c = c * float64(n-j) / float64(i-j)
+		}
+		sum += c * math.Pow(p, float64(i)) * math.Pow(1-p, float64(n-i))
+	}
+	return sum
+}
+
+// unlikely is the probability below which something is no coincidence.
+const unlikely = 0.001
 
 // covering returns the failures of the probes with these ends.
 func (f *Facts) covering(es []ended) (covers []failing) {
@@ -112,6 +128,10 @@ func owners(es []ended) string {
 	return some(names(ps))
 }
 
+// collisionsExplain are the causes that sessions seem to have that are taken over all the time.
+var collisionsExplain = []string{CauseOther, "session_lost", "messages_lost", "not_taken_over", "delivery_slow", "will_missing", "halfopen_early", "closed_after_subscribe", "closed_after_publish",
+	"connection_age_limit", "idle_limit", "sessions_restarted"}
+
 // ownRules are about what we do ourselves.
 func ownRules() []Rule {
 	return []Rule{
@@ -125,7 +145,7 @@ func ownRules() []Rule {
 				}),
 		},
 		{
-			Cause: "clients_collide", Title: "Our own clients end each other's sessions", Own: true,
+			Cause: "clients_collide", Explains: collisionsExplain, Title: "Our own clients end each other's sessions", Own: true,
 			Shows:  "Sessions of this agent end at the moments at which other clients of this agent connect, much more often than by chance. So the broker takes them for one client.",
 			Advice: "Check whether the broker uses the user name as client identifier (Mosquitto: use_username_as_clientid), then whether a profile gives several clients the same client_id.",
 			Steps: []string{"With use_username_as_clientid, every client needs a user name of its own, which pingreq cannot have: give it a listener without that option.",
@@ -134,7 +154,7 @@ func ownRules() []Rule {
 			judge:        clientsCollide,
 		},
 		{
-			Cause: "client_id_shared", Title: "Somebody else uses our client identifiers", Own: true,
+			Cause: "client_id_shared", Explains: collisionsExplain, Title: "Somebody else uses our client identifiers", Own: true,
 			Shows:  "Sessions are taken over, and no client of this agent connected at these moments. MQTT 5 brokers say so (0x8E). With 3.1.1, sessions that end again and again within seconds, although the broker accepts other clients, look like this.",
 			Advice: "Look for a second agent with the same agent.id, or with the same client_ids: each agent needs its own.",
 			Steps:  []string{"The broker's log names the address of the other client.", "Pods of one deployment must not share agent.id: leave it out, and each takes its host name."},
@@ -154,7 +174,7 @@ func clientsCollide(f *Facts) *finding {
 		}
 	}
 	n := len(hits)
-	if n < leastCollisions || n*5 < len(all)*4 || float64(n) < 3*f.byChance(len(all)) {
+	if n < leastCollisions || n*5 < len(all)*4 || atLeast(n, len(all), f.byChance()) > unlikely {
 		return nil
 	}
 	x := &finding{covers: f.covering(hits), since: first(hits), state: Degraded,
@@ -162,7 +182,7 @@ func clientsCollide(f *Facts) *finding {
 	if f.Target.Username && (f.Broker == nil || f.Broker.Software == "" || f.Broker.Software == "mosquitto") {
 		x.sentence += "; the broker probably uses the user name as client identifier"
 	}
-	x.evidence = []string{fmt.Sprintf("%d of %d ends of sessions of %s came while another client of this agent connected (of %s); by chance it would be %.1f", n, len(all), owners(hits), some(distinct(by)), f.byChance(len(all)))}
+	x.evidence = []string{fmt.Sprintf("%d of %d ends of sessions of %s came while another client of this agent connected (of %s); by chance it would be %.1f", n, len(all), owners(hits), some(distinct(by)), f.byChance()*float64(len(all)))}
 	x.evidence = append(x.evidence, evidenceOf(f, x.covers)...)
 	return x
 }
@@ -190,12 +210,7 @@ const (
 
 func clientIDShared(f *Facts) *finding {
 	told := f.ends(recent, func(e *End) bool { return e.Reason == string(disconnect.SessionTakenOver) })
-	for _, e := range told {
-		if f.endedBy(e) != nil {
-			return nil // it may have been a client of ours
-		}
-	}
-	if len(told) > 0 {
+	if len(told) > 0 && !f.mostlyOurs(told) {
 		return &finding{covers: f.covering(told), since: first(told), state: Degraded,
 			sentence: "another client takes over our sessions: a second agent probably uses our client identifiers",
 			evidence: []string{fmt.Sprintf("the broker says so (0x8E) of %s of %s, and no other client of this agent connected then", plural(len(told), "session"), owners(told))}}
@@ -212,16 +227,10 @@ func clientIDShared(f *Facts) *finding {
 			evidence: []string{fmt.Sprintf("%d sessions of %s ended without a word, and the broker's events or log call %d of them taken over", len(silent), owners(silent), byBroker)}}
 	}
 	silent := f.ends(duelWithin, func(e *End) bool {
-		answer := e.When.Answers() && (e.When.Sent == disconnect.Subscribe || e.When.Sent == disconnect.Publish)
-		return wordless(e) && e.When.Age > 0 && e.When.Age < duelAge && !answer
+		return wordless(e) && e.When.Age > 0 && e.When.Age < duelAge && e.Time.After(f.Mended)
 	})
-	if len(silent) < duelEnds || !f.othersConnect(silent) {
+	if len(silent) < duelEnds || f.mostlyOurs(silent) || f.oneAnswer(silent) || !f.othersConnect(silent) {
 		return nil
-	}
-	for _, e := range silent {
-		if f.endedBy(e) != nil {
-			return nil
-		}
 	}
 	return &finding{covers: f.covering(silent), since: first(silent), state: Degraded,
 		sentence:     fmt.Sprintf("%d sessions were accepted and closed again within %s without a word, while other clients of ours may stay: probably another client uses the same identifiers", len(silent), ago(duelAge)),
@@ -229,20 +238,38 @@ func clientIDShared(f *Facts) *finding {
 		alternatives: []string{"the broker or a balancer closes these sessions for a reason that is in its log", "a limit of connections for each user or address"}}
 }
 
-// othersConnect reports whether the target has accepted a client of another probe since the first of
-// these ends.
-func (f *Facts) othersConnect(es []ended) bool {
-	since := first(es)
-	for _, p := range f.succeededSince(since) {
-		own := false
-		for _, e := range es {
-			own = own || e.probe == p
-		}
-		if !own {
-			return true
+// mostlyOurs reports whether most ends came as another client of ours connected.
+func (f *Facts) mostlyOurs(es []ended) bool {
+	n := 0
+	for _, e := range es {
+		if f.endedBy(e) != nil {
+			n++
 		}
 	}
-	return false
+	return 2*n > len(es)
+}
+
+// oneAnswer reports whether all of these ends answer the same kind of packet, or came at one age.
+func (f *Facts) oneAnswer(es []ended) bool {
+	var ages []time.Duration
+	one := true
+	for _, e := range es {
+		ages = append(ages, e.When.Age)
+		one = one && answers(&e.When, es[0].When.Sent)
+	}
+	_, sameAge := same(ages)
+	return one || sameAge && distinctMoments(es) >= leastSame
+}
+
+// answers reports whether an end came right after a SUBSCRIBE or PUBLISH of ours.
+func answers(w *disconnect.Circumstances, sent disconnect.PacketType) bool {
+	return w.Sent == sent && w.Answers() && (sent == disconnect.Subscribe || sent == disconnect.Publish)
+}
+
+// othersConnect reports whether the target has accepted clients of ours since the first of these ends.
+func (f *Facts) othersConnect(es []ended) bool {
+	n := len(f.Connects)
+	return n > 0 && f.Connects[n-1].To.After(first(es)) || len(f.succeededSince(first(es))) > 0
 }
 
 // ages lists the ages of sessions at their ends.
