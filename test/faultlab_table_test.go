@@ -14,6 +14,7 @@ type fault struct {
 	client    client
 	target    string // where it happens; faultlab_here_test.go and faultlab_routed_test.go set it up
 	verdict   string // the reason of the failed run if it differs from the ending's, or the outcome of a run that did not fail
+	diagnosis string // the cause of the target's diagnosis
 }
 
 // client is what the client does: keys of a probe, and the profile for its behaviour.
@@ -49,99 +50,99 @@ func faultProfiles(proxy string) []string {
 }
 
 var faults = []fault{
-	{"client_disconnect", "client", "disconnect_packet", "established", "a session reaches its max_lifetime", mortal, "lifetime", "success"},
+	{"client_disconnect", "client", "disconnect_packet", "established", "a session reaches its max_lifetime", mortal, "lifetime", "success", "healthy"},
 
-	{"keepalive_timeout", "server", "fin", "established", "the client never pings; Mosquitto closes without DISCONNECT", neverPings, "silent-mosquitto", ""},
-	{"keepalive_timeout", "server", "close_notify", "established", "the same over TLS", neverPings, "silent-mosquitto-tls", ""},
-	{"keepalive_timeout", "server", "disconnect_packet", "established", "the client never pings; ejabberd says 0x8D", neverPings, "silent-ejabberd", ""},
+	{"keepalive_timeout", "server", "fin", "established", "the client never pings; Mosquitto closes without DISCONNECT", neverPings, "silent-mosquitto", "", "keepalive_kick"},
+	{"keepalive_timeout", "server", "close_notify", "established", "the same over TLS", neverPings, "silent-mosquitto-tls", "", "keepalive_kick"},
+	{"keepalive_timeout", "server", "disconnect_packet", "established", "the client never pings; ejabberd says 0x8D", neverPings, "silent-ejabberd", "", "keepalive_kick"},
 
-	{"idle_timeout", "server", "disconnect_packet", "established", "a websocket gateway closes what idles for a second, with 3008", held, "idle-gateway", ""},
+	{"idle_timeout", "server", "disconnect_packet", "established", "a websocket gateway closes what idles for a second, with 3008", held, "idle-gateway", "", "idle_limit_told"},
 
-	{"pingresp_timeout", "server", "deadline", "established", "the broker's process stands still (SIGSTOP)", held, "stopped-established", ""},
-	{"pingresp_timeout", "network", "deadline", "established", "a router drops everything, both ways", held, "path-cut", ""},
+	{"pingresp_timeout", "server", "deadline", "established", "the broker's process stands still (SIGSTOP)", held, "stopped-established", "", "broker_stuck"},
+	{"pingresp_timeout", "network", "deadline", "established", "a router drops everything, both ways", held, "path-cut", "", "path_lost"},
 
-	{"connack_timeout", "server", "deadline", "mqtt", "the broker's process stands still", impatient, "stopped-mqtt", ""},
-	{"handshake_timeout", "server", "deadline", "tls", "the same over TLS", impatient, "stopped-tls", ""},
-	{"handshake_timeout", "server", "deadline", "websocket", "the same over a websocket", impatient, "stopped-websocket", ""},
+	{"connack_timeout", "server", "deadline", "mqtt", "the broker's process stands still", impatient, "stopped-mqtt", "", "silent_server"},
+	{"handshake_timeout", "server", "deadline", "tls", "the same over TLS", impatient, "stopped-tls", "", "silent_server"},
+	{"handshake_timeout", "server", "deadline", "websocket", "the same over a websocket", impatient, "stopped-websocket", "", "silent_server"},
 
-	{"ack_timeout", "server", "deadline", "established", "the broker's acknowledgements are jammed, as NanoMQ 0.21.8's over TLS", echoes, "jammed", "zombie"},
-	{"ack_timeout", "server", "deadline", "established", "the same in a round trip", publishes, "no-puback", ""},
+	{"ack_timeout", "server", "deadline", "established", "the broker's acknowledgements are jammed, as NanoMQ 0.21.8's over TLS", echoes, "jammed", "zombie", "zombie"},
+	{"ack_timeout", "server", "deadline", "established", "the same in a round trip", publishes, "no-puback", "", "broker_stuck"},
 
-	{"peer_closed", "unknown", "fin", "established", "a balancer (HAProxy) cuts what idles for a second", held, "idle-balancer", ""},
-	{"peer_closed", "unknown", "fin", "established", "the broker is killed (SIGKILL)", held, "killed", ""},
-	{"peer_closed", "unknown", "fin", "established", "Mosquitto 2.0.11 accepts another client with our id, and sends us nothing", twins, "twins-mosquitto", ""},
-	{"peer_closed", "unknown", "fin", "established", "ejabberd 23.01 is stopped, and sends nothing", held, "ejabberd-stops", ""},
-	{"peer_closed", "server", "close_notify", "established", "Mosquitto is stopped (SIGTERM); only TLS closes in order", held, "stopped-in-order", ""},
-	{"peer_closed", "server", "disconnect_packet", "established", "the broker sends DISCONNECT 0x00", held, "says-0x00", ""},
+	{"peer_closed", "unknown", "fin", "established", "a balancer (HAProxy) cuts what idles for a second", held, "idle-balancer", "", "sessions_end"},
+	{"peer_closed", "unknown", "fin", "established", "the broker is killed (SIGKILL)", held, "killed", "", "sessions_end"},
+	{"peer_closed", "unknown", "fin", "established", "Mosquitto 2.0.11 accepts another client with our id, and sends us nothing", twins, "twins-mosquitto", "", "sessions_end"},
+	{"peer_closed", "unknown", "fin", "established", "ejabberd 23.01 is stopped, and sends nothing", held, "ejabberd-stops", "", "sessions_end"},
+	{"peer_closed", "server", "close_notify", "established", "Mosquitto is stopped (SIGTERM); only TLS closes in order", held, "stopped-in-order", "", "sessions_end"},
+	{"peer_closed", "server", "disconnect_packet", "established", "the broker sends DISCONNECT 0x00", held, "says-0x00", "", "sessions_end"},
 
-	{"connection_reset", "unknown", "rst", "established", "a firewall begins to answer by RST", held, "reset-established", ""},
-	{"connection_reset", "unknown", "rst", "established", "the broker ends the connection by RST", held, "broker-rst", ""},
+	{"connection_reset", "unknown", "rst", "established", "a firewall begins to answer by RST", held, "reset-established", "", "sessions_end"},
+	{"connection_reset", "unknown", "rst", "established", "the broker ends the connection by RST", held, "broker-rst", "", "sessions_end"},
 
-	{"connection_refused", "server", "errno", "tcp", "nobody listens at the port", connects, "closed-port", ""},
-	{"connection_refused", "server", "errno", "tcp", "there is no such unix socket", connects, "no-socket", ""},
-	{"connection_refused", "server", "errno", "tcp", "a firewall answers the SYN by RST", connects, "reset-syn", ""},
-	{"connection_refused", "server", "errno", "tcp", "a router answers the SYN by ICMP port unreachable", connects, "icmp-port", ""},
-	{"connection_refused", "server", "http_status", "proxy", "the proxy (HAProxy) answers 502", proxied, "proxy-502", ""},
+	{"connection_refused", "server", "errno", "tcp", "nobody listens at the port", connects, "closed-port", "", "port_closed"},
+	{"connection_refused", "server", "errno", "tcp", "there is no such unix socket", connects, "no-socket", "", "port_closed"},
+	{"connection_refused", "server", "errno", "tcp", "a firewall answers the SYN by RST", connects, "reset-syn", "", "port_closed"},
+	{"connection_refused", "server", "errno", "tcp", "a router answers the SYN by ICMP port unreachable", connects, "icmp-port", "", "port_closed"},
+	{"connection_refused", "server", "http_status", "proxy", "the proxy (HAProxy) answers 502", proxied, "proxy-502", "", "proxy_fails"},
 
-	{"network_timeout", "network", "deadline", "tcp", "a firewall drops the SYN", impatient, "dropped-syn", ""},
-	{"network_timeout", "network", "errno", "established", "the path is cut, and TCP_USER_TIMEOUT is a second", stingy, "path-cut-user-timeout", ""},
+	{"network_timeout", "network", "deadline", "tcp", "a firewall drops the SYN", impatient, "dropped-syn", "", "host_silent"},
+	{"network_timeout", "network", "errno", "established", "the path is cut, and TCP_USER_TIMEOUT is a second", stingy, "path-cut-user-timeout", "", "path_lost"},
 
-	{"network_unreachable", "network", "errno", "tcp", "this machine has no route", connects, "no-route-here", ""},
-	{"network_unreachable", "network", "errno", "tcp", "a router has no route, and answers by ICMP", connects, "no-route-there", ""},
-	{"network_unreachable", "network", "errno", "tcp", "a firewall answers by ICMP administratively prohibited", connects, "icmp-prohibited", ""},
+	{"network_unreachable", "network", "errno", "tcp", "this machine has no route", connects, "no-route-here", "", "no_route"},
+	{"network_unreachable", "network", "errno", "tcp", "a router has no route, and answers by ICMP", connects, "no-route-there", "", "no_route"},
+	{"network_unreachable", "network", "errno", "tcp", "a firewall answers by ICMP administratively prohibited", connects, "icmp-prohibited", "", "no_route"},
 
-	{"dns_error", "network", "resolver", "resolve", "the name does not exist (NXDOMAIN)", connects, "dns-nxdomain", ""},
-	{"dns_error", "network", "resolver", "resolve", "the resolver fails (SERVFAIL)", connects, "dns-servfail", ""},
-	{"dns_error", "network", "resolver", "resolve", "the resolver sends nothing", impatient, "dns-silent", ""},
+	{"dns_error", "network", "resolver", "resolve", "the name does not exist (NXDOMAIN)", connects, "dns-nxdomain", "", "name_not_resolved"},
+	{"dns_error", "network", "resolver", "resolve", "the resolver fails (SERVFAIL)", connects, "dns-servfail", "", "name_not_resolved"},
+	{"dns_error", "network", "resolver", "resolve", "the resolver sends nothing", impatient, "dns-silent", "", "name_not_resolved"},
 
-	{"tls_error", "server", "local", "tls", "the port speaks HTTP", connects, "tls-to-http", ""},
-	{"tls_error", "server", "tls_alert", "tls", "the client offers nothing above TLS 1.1", oldTLS, "old-tls", ""},
+	{"tls_error", "server", "local", "tls", "the port speaks HTTP", connects, "tls-to-http", "", "wrong_protocol"},
+	{"tls_error", "server", "tls_alert", "tls", "the client offers nothing above TLS 1.1", oldTLS, "old-tls", "", "tls_disagreement"},
 
-	{"certificate_error", "server", "local", "tls", "the server's certificate has expired", connects, "expired", ""},
-	{"certificate_error", "server", "local", "tls", "an unknown authority signed it", connects, "unknown-authority", ""},
-	{"certificate_error", "server", "local", "tls", "it is for another name", connects, "wrong-name", ""},
-	{"certificate_error", "server", "tls_alert", "tls", "the server demands a certificate, and we have none", connects, "no-client-certificate", ""},
+	{"certificate_error", "server", "local", "tls", "the server's certificate has expired", connects, "expired", "", "certificate_expired"},
+	{"certificate_error", "server", "local", "tls", "an unknown authority signed it", connects, "unknown-authority", "", "certificate_unknown_issuer"},
+	{"certificate_error", "server", "local", "tls", "it is for another name", connects, "wrong-name", "", "certificate_wrong_name"},
+	{"certificate_error", "server", "tls_alert", "tls", "the server demands a certificate, and we have none", connects, "no-client-certificate", "", "client_certificate_missing"},
 
-	{"websocket_error", "server", "http_status", "websocket", "there is nothing at the path of the URL (404)", connects, "http-404", ""},
+	{"websocket_error", "server", "http_status", "websocket", "there is nothing at the path of the URL (404)", connects, "http-404", "", "wrong_protocol"},
 
-	{"authentication_failed", "server", "http_status", "websocket", "HAProxy demands a password (401)", connects, "http-401", ""},
-	{"authentication_failed", "server", "connack", "mqtt", "CONNACK 4, 3.1.1's bad user name or password", connects3, "connack-4", ""},
-	{"authentication_failed", "server", "connack", "mqtt", "CONNACK 0x86, that of MQTT 5", connects, "connack-0x86", ""},
+	{"authentication_failed", "server", "http_status", "websocket", "HAProxy demands a password (401)", connects, "http-401", "", "credentials_refused"},
+	{"authentication_failed", "server", "connack", "mqtt", "CONNACK 4, 3.1.1's bad user name or password", connects3, "connack-4", "", "credentials_refused"},
+	{"authentication_failed", "server", "connack", "mqtt", "CONNACK 0x86, that of MQTT 5", connects, "connack-0x86", "", "credentials_refused"},
 
-	{"not_authorized", "server", "connack", "mqtt", "Mosquitto knows the user, but not this password (0x87)", connects, "wrong-password", ""},
-	{"not_authorized", "server", "connack", "mqtt", "NATS does (3.1.1: 5)", connects3, "wrong-password-nats", ""},
-	{"not_authorized", "server", "suback", "established", "Mosquitto's dynamic security does not let us subscribe", publishes, "may-not-subscribe", ""},
-	{"not_authorized", "server", "puback", "established", "Mosquitto's ACL does not let us publish", publishes, "may-not-publish", ""},
+	{"not_authorized", "server", "connack", "mqtt", "Mosquitto knows the user, but not this password (0x87)", connects, "wrong-password", "", "connect_not_authorized"},
+	{"not_authorized", "server", "connack", "mqtt", "NATS does (3.1.1: 5)", connects3, "wrong-password-nats", "", "connect_not_authorized"},
+	{"not_authorized", "server", "suback", "established", "Mosquitto's dynamic security does not let us subscribe", publishes, "may-not-subscribe", "", "access_denied"},
+	{"not_authorized", "server", "puback", "established", "Mosquitto's ACL does not let us publish", publishes, "may-not-publish", "", "access_denied"},
 
-	{"banned", "server", "connack", "mqtt", "CONNACK 0x8A, as EMQX's ban list says", connects, "connack-0x8a", ""},
+	{"banned", "server", "connack", "mqtt", "CONNACK 0x8A, as EMQX's ban list says", connects, "connack-0x8a", "", "banned"},
 
-	{"session_taken_over", "server", "disconnect_packet", "established", "ejabberd accepts another client with our id (0x8E)", twins, "twins-ejabberd", ""},
+	{"session_taken_over", "server", "disconnect_packet", "established", "ejabberd accepts another client with our id (0x8E)", twins, "twins-ejabberd", "", "clients_collide"},
 
-	{"admin_action", "server", "disconnect_packet", "established", "somebody disables our user at Mosquitto (0x98)", held, "disabled", ""},
+	{"admin_action", "server", "disconnect_packet", "established", "somebody disables our user at Mosquitto (0x98)", held, "disabled", "", "closed_by_admin"},
 
-	{"redirected", "server", "http_status", "websocket", "HAProxy sends us elsewhere (302)", connects, "http-302", ""},
-	{"redirected", "server", "connack", "mqtt", "CONNACK 0x9D, server moved", connects, "connack-0x9d", ""},
-	{"redirected", "server", "disconnect_packet", "established", "DISCONNECT 0x9C, as EMQX's eviction says", held, "says-0x9c", ""},
+	{"redirected", "server", "http_status", "websocket", "HAProxy sends us elsewhere (302)", connects, "http-302", "", "redirected"},
+	{"redirected", "server", "connack", "mqtt", "CONNACK 0x9D, server moved", connects, "connack-0x9d", "", "redirected"},
+	{"redirected", "server", "disconnect_packet", "established", "DISCONNECT 0x9C, as EMQX's eviction says", held, "says-0x9c", "", "redirected"},
 
-	{"lifetime_expired", "server", "disconnect_packet", "established", "DISCONNECT 0xA0, as VerneMQ's longest lifetime says", held, "says-0xa0", ""},
+	{"lifetime_expired", "server", "disconnect_packet", "established", "DISCONNECT 0xA0, as VerneMQ's longest lifetime says", held, "says-0xa0", "", "lifetime_expired"},
 
-	{"server_shutdown", "server", "disconnect_packet", "established", "mochi is stopped (0x8B)", held, "mochi-stops", ""},
-	{"server_shutdown", "server", "disconnect_packet", "established", "a websocket gateway restarts, and says so (1012)", held, "gateway-restarts", ""},
+	{"server_shutdown", "server", "disconnect_packet", "established", "mochi is stopped (0x8B)", held, "mochi-stops", "", "server_stops"},
+	{"server_shutdown", "server", "disconnect_packet", "established", "a websocket gateway restarts, and says so (1012)", held, "gateway-restarts", "", "server_stops"},
 
-	{"server_busy", "server", "http_status", "websocket", "HAProxy has no broker left (503)", connects, "http-503", ""},
-	{"server_busy", "server", "connack", "mqtt", "CONNACK 3, 3.1.1's server unavailable", connects3, "connack-3", ""},
+	{"server_busy", "server", "http_status", "websocket", "HAProxy has no broker left (503)", connects, "http-503", "", "server_busy"},
+	{"server_busy", "server", "connack", "mqtt", "CONNACK 3, 3.1.1's server unavailable", connects3, "connack-3", "", "server_busy"},
 
-	{"rate_or_quota", "server", "http_status", "websocket", "HAProxy limits the rate (429)", connects, "http-429", ""},
-	{"rate_or_quota", "server", "connack", "mqtt", "CONNACK 0x9F, connection rate exceeded", connects, "connack-0x9f", ""},
-	{"rate_or_quota", "server", "disconnect_packet", "established", "DISCONNECT 0x97, quota exceeded", held, "says-0x97", ""},
+	{"rate_or_quota", "server", "http_status", "websocket", "HAProxy limits the rate (429)", connects, "http-429", "", "limit_exceeded"},
+	{"rate_or_quota", "server", "connack", "mqtt", "CONNACK 0x9F, connection rate exceeded", connects, "connack-0x9f", "", "limit_exceeded"},
+	{"rate_or_quota", "server", "disconnect_packet", "established", "DISCONNECT 0x97, quota exceeded", held, "says-0x97", "", "limit_exceeded"},
 
-	{"protocol_error", "server", "local", "mqtt", "the port speaks HTTP", connects, "mqtt-to-http", ""},
-	{"flood", "server", "local", "established", "the broker sends PINGRESP without end", held, "floods", ""},
-	{"protocol_error", "server", "disconnect_packet", "established", "the broker reports an error of ours, DISCONNECT 0x82", held, "says-0x82", ""},
+	{"protocol_error", "server", "local", "mqtt", "the port speaks HTTP", connects, "mqtt-to-http", "", "wrong_protocol"},
+	{"flood", "server", "local", "established", "the broker sends PINGRESP without end", held, "floods", "", "flood"},
+	{"protocol_error", "server", "disconnect_packet", "established", "the broker reports an error of ours, DISCONNECT 0x82", held, "says-0x82", "", "protocol_violated"},
 
-	{"not_supported", "server", "connack", "mqtt", "NATS speaks only MQTT 3.1.1", connects, "mqtt5-to-nats", ""},
+	{"not_supported", "server", "connack", "mqtt", "NATS speaks only MQTT 3.1.1", connects, "mqtt5-to-nats", "", "not_supported"},
 
-	{"other", "server", "disconnect_packet", "established", "the broker behind a websocket gateway dies (1011)", held, "gateway-alone", ""},
-	{"other", "server", "disconnect_packet", "established", "DISCONNECT 0x83, which gives no reason", held, "says-0x83", ""},
-	{"", "", "", "", "this machine's own firewall forbids it (EACCES), which says nothing about the broker", connects, "forbidden-here", "inconclusive"},
+	{"other", "server", "disconnect_packet", "established", "the broker behind a websocket gateway dies (1011)", held, "gateway-alone", "", "other_failure"},
+	{"other", "server", "disconnect_packet", "established", "DISCONNECT 0x83, which gives no reason", held, "says-0x83", "", "other_failure"},
+	{"", "", "", "", "this machine's own firewall forbids it (EACCES), which says nothing about the broker", connects, "forbidden-here", "inconclusive", ""},
 }

@@ -156,6 +156,7 @@ type named struct {
 	ends    []string // of held sessions
 	latest  []string // failure
 	verdict []string // reasons of failures or, without any, outcomes
+	cause   []string // of the diagnosis
 }
 
 // differs compares what the agent reports of a fault with what it should report.
@@ -165,11 +166,18 @@ func (f fault) differs(m metrics, late bool) string {
 		ends:    m.nonzero("mqtt_probe_session_disconnects_total"+of, "reason", "initiator", "evidence"),
 		latest:  m.nonzero("mqtt_probe_last_failure_info"+of, "reason", "initiator", "evidence", "phase"),
 		verdict: m.nonzero("mqtt_probe_failures_total"+of, "reason"),
+		cause:   m.nonzero("mqtt_target_diagnosis_info"+of, "cause"),
 	}
 	if len(got.verdict) == 0 {
 		got.verdict = m.nonzero("mqtt_probe_runs_total"+of, "outcome")
 	}
+	if f.diagnosis == "" {
+		got.cause = nil
+	}
 	want := named{verdict: []string{cmp.Or(f.verdict, f.reason)}}
+	if f.diagnosis != "" {
+		want.cause = []string{f.diagnosis}
+	}
 	if f.client.held() {
 		want.ends = []string{strings.Join([]string{f.reason, f.initiator, f.evidence}, " ")}
 	}
