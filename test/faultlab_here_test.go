@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pingreq/pingreq/test/lab"
 )
@@ -78,6 +79,50 @@ backend none
     timeout connect 1s
     timeout server 1s
 `, http))
+
+	secure, proxied, empty, dead := hostPort(lab.Port(t)), hostPort(lab.Port(t)), hostPort(lab.Port(t)), hostPort(lab.Port(t))
+	lab.StartHAProxy(t, fmt.Sprintf(`defaults
+    mode tcp
+    timeout connect 1s
+    timeout client 30s
+    timeout server 30s
+listen secure
+    bind %s ssl crt %s
+    server broker %s
+listen proxied
+    bind %s accept-proxy
+    server broker %s
+listen empty
+    bind %s
+listen dead
+    bind %s
+    server broker 127.0.0.1:1
+`, secure, ca.Server(t).BundleFile, host(open.URL), proxied, host(open.URL), empty, dead))
+	full := lab.StartMosquitto(t, lab.MosquittoOptions{CA: ca, ListenerConfig: []string{"max_connections 1"}})
+	guest, err := net.Dial("tcp", host(full.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { guest.Close() })
+	if _, err := guest.Write([]byte("\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01g")); err != nil {
+		t.Fatal(err)
+	}
+	slowBalancer := lab.StartBalancer(t, lab.BalancerOptions{Server: host(open.URL), ClientTimeout: 3 * time.Second})
+	byName := lab.StartMosquitto(t, lab.MosquittoOptions{Users: map[string]string{"pingreq": "p"}, ListenerConfig: []string{"use_username_as_clientid true"}})
+	closesLate := func(c *lab.Conn) error {
+		if err := c.ReadConnect(); err != nil {
+			return err
+		}
+		if err := c.Sleep(2500 * time.Millisecond); err != nil {
+			return err
+		}
+		return c.CloseNotify()
+	}
+	secured := func(c tls.Certificate) place {
+		b := lab.StartScriptedBroker(t, lab.Responder{}.Serve, lab.ScriptedBrokerOptions{TLS: &tls.Config{Certificates: []tls.Certificate{c}}})
+		return at(b.URL()).with(trust(ca))
+	}
+	chained := func(o lab.CertOption) place { return secured(ca.Server(t, o).TLS) }
 
 	known := func(p place, user, password string) place {
 		return p.with(fmt.Sprintf("username: %q, password_file: %q", user, writeFile(t, "password", password)))
@@ -159,6 +204,41 @@ backend none
 		"mochi-stops":      at(mochi.URL).when(mochi.Stop),
 		"gateway-restarts": at(gateway.URL).when(gateway.Restart),
 		"gateway-alone":    at(alone.URL).when(behind.Close),
+
+		"plain-to-tls":         at("mqtt://" + host(open.TLS)),
+		"plain-to-haproxy-tls": at("mqtt://" + secure),
+		"waiting-http":         at("mqtt://" + lab.StartWebServer(t)),
+		"plain-to-websocket":   at("mqtt://" + host(open.WS)),
+		"redis":                scripted(lab.Redis()),
+		"ssh":                  scripted(lab.Says("SSH-2.0-OpenSSH_9.2p1\r\n")),
+		"nats-own":             at("mqtt://" + nats.Client),
+		"tls-to-plain":         at("mqtts://" + host(open.URL)),
+		"tls-to-ssh":           at("mqtts://" + lab.StartScriptedBroker(t, lab.Says("SSH-2.0-OpenSSH_9.2p1\r\n"), lab.ScriptedBrokerOptions{}).Addr().String()),
+		"ws-to-plain":          at("ws://" + host(open.URL)),
+		"proxy-protocol":       at("mqtt://" + proxied),
+		"full":                 at(full.URL),
+		"nothing-behind":       at("mqtts://" + empty),
+		"dead-behind":          at("mqtts://" + dead),
+		"alarm":                scripted(closesLate),
+		"alarm-impatient":      scripted(closesLate),
+		"mute-port":            scripted(lab.Silent()),
+
+		"no-subscribe":   scripted(lab.EndsOn(lab.SUBSCRIBE, false)),
+		"no-publish":     scripted(lab.EndsOn(lab.PUBLISH, false)),
+		"unread-publish": scripted(lab.EndsOn(lab.PUBLISH, true)),
+		"says-0x95":      scripted(lab.Disconnects(0xe0, 1, 0x95)),
+		"one-keepalive":  scripted(lab.EndsAt(2 * time.Second)),
+		"one-age":        scripted(lab.EndsAt(3500 * time.Millisecond)),
+		"one-idle-time":  at(slowBalancer.URL),
+
+		"max-keepalive": scripted(lab.Refuses(2)),
+
+		"not-yet-valid":    chained(lab.NotBefore(time.Now().Add(24 * time.Hour))),
+		"only-common-name": chained(lab.NoNames()),
+		"self-signed":      secured(lab.SelfSigned(t)),
+		"incomplete-chain": secured(ca.Intermediate(t).Server(t, lab.IssuerURL("http://ca.example/intermediate.der")).TLS),
+
+		"user-name-id": known(at(byName.URL), "pingreq", "p"),
 
 		"mqtt-to-http":  at("mqtt://" + http),
 		"mqtt5-to-nats": at(nats.URL),

@@ -3,6 +3,7 @@ package test
 import (
 	"cmp"
 	"fmt"
+	"html"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -132,11 +133,15 @@ func compare(a *agent, faults []fault) (wrong []string) {
 	giveUp := time.Now().Add(patience / 2)
 	a.until(func(m metrics) string {
 		wrong = nil
-		open, late := false, a.late()
+		open, late, pages := false, a.late(), a.articles()
 		for _, f := range faults {
-			if diff := f.differs(m, late); diff != "" {
+			diff := f.differs(m, late)
+			if !strings.Contains(pages[f.target], f.says) {
+				diff += fmt.Sprintf("the page does not say %q: %s\n", f.says, pages[f.target])
+			}
+			if diff != "" {
 				wrong = append(wrong, f.target+", "+f.cause+":\n"+diff)
-				ended := f.client.held() && m.sum("mqtt_probe_session_disconnects_total{target="+f.target+"}") > 0 // for good
+				ended := f.client.once() && m.sum("mqtt_probe_session_disconnects_total{target="+f.target+"}") > 0 // for good
 				open = open || !ended
 			}
 		}
@@ -148,8 +153,27 @@ func compare(a *agent, faults []fault) (wrong []string) {
 	return wrong
 }
 
+// articles returns what the page says of each target.
+func (a *agent) articles() map[string]string {
+	body, _, err := a.get("/", "text/html")
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	pages := map[string]string{}
+	for _, part := range strings.Split(string(body), "<article")[1:] {
+		part, _, _ = strings.Cut(part, "</article>")
+		_, name, _ := strings.Cut(part, "</b> ")
+		name, _, _ = strings.Cut(name, "<")
+		pages[strings.TrimSpace(name)] = html.UnescapeString(part)
+	}
+	return pages
+}
+
 // held reports whether the client holds sessions.
 func (c client) held() bool { return strings.HasPrefix(c.probe, "kind: session") }
+
+// once reports whether the client holds sessions that end only once, because it does not reconnect.
+func (c client) once() bool { return c.held() && strings.Contains(c.probe, "backoff_min: 10m") }
 
 // named is what /metrics shows of a fault, in the words of the table.
 type named struct {

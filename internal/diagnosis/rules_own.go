@@ -15,7 +15,7 @@ const (
 	recent = 10 * time.Minute
 	// collisionSlack is how far the end of a session may be from the connect that caused it, besides
 	// the time of the connect itself.
-	collisionSlack = 40 * time.Millisecond
+	collisionSlack = 20 * time.Millisecond
 	// leastCollisions is how many ends make a pattern.
 	leastCollisions = 3
 )

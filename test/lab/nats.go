@@ -29,6 +29,8 @@ type NATS struct {
 	CA *CA
 	// Port is the port of URL.
 	Port int
+	// Client is the address of the listener for NATS' own protocol, host:port.
+	Client string
 }
 
 // StartNATS starts a NATS server on free ports of 127.0.0.1.
@@ -50,7 +52,7 @@ func StartNATS(t testing.TB, o NATSOptions) *NATS {
 			scheme = "mqtts"
 			tls = fmt.Sprintf(", tls: { cert_file: %q, key_file: %q }", o.Certificate.CertFile, o.Certificate.KeyFile)
 		}
-		n.Port = mqtt
+		n.Port, n.Client = mqtt, hostPort("127.0.0.1", client)
 		n.URL = scheme + "://" + hostPort("127.0.0.1", mqtt)
 		n.WS = "ws://" + hostPort("127.0.0.1", ws) + "/mqtt"
 		// MQTT needs a server name and JetStream.

@@ -178,13 +178,26 @@ type Conn struct {
 	raw    net.Conn
 	ctx    context.Context
 	reader *bufio.Reader
+
+	// trap is the type of the packet that ReadPacket refuses to read, and trapped reports that it came.
+	trap    PacketType
+	trapped bool
 }
+
+// errTrapped ends the reading at the packet of a trap.
+var errTrapped = errors.New("the packet that ends the connection")
 
 // Read reads bytes from the client.
 func (c *Conn) Read(p []byte) (int, error) { return c.reader.Read(p) }
 
 // ReadPacket reads the client's next packet.
-func (c *Conn) ReadPacket() (Packet, error) { return ReadPacket(c.reader) }
+func (c *Conn) ReadPacket() (Packet, error) {
+	if first, err := c.reader.Peek(1); err == nil && c.trap != 0 && PacketType(first[0]>>4) == c.trap {
+		c.trapped = true
+		return Packet{}, errTrapped
+	}
+	return ReadPacket(c.reader)
+}
 
 // ReadConnect reads the client's CONNECT, and records its fields.
 func (c *Conn) ReadConnect() error {
