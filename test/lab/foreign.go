@@ -83,3 +83,29 @@ func EndsOn(p PacketType, unread bool) Script {
 		return c.CloseNotify()
 	}
 }
+
+// WebServer answers each request with a status, and reads on.
+func WebServer(status string) Script {
+	return func(c *Conn) error {
+		var request []byte
+		for buffer := make([]byte, 512); !bytes.Contains(request, []byte("\r\n\r\n")); {
+			n, err := c.Read(buffer)
+			if err != nil {
+				return err
+			}
+			request = append(request, buffer[:n]...)
+		}
+		if _, err := c.Write([]byte("HTTP/1.1 " + status + "\r\nContent-Length: 0\r\n\r\n")); err != nil {
+			return err
+		}
+		return c.Discard()
+	}
+}
+
+// Answer accepts a client whose CONNECT was read, and answers like a Responder.
+func Answer(c *Conn) error {
+	if err := c.send(c.connack()); err != nil {
+		return err
+	}
+	return Responder{}.answer(c)
+}

@@ -67,6 +67,11 @@ func (r Responder) Serve(c *Conn) error {
 	if err := c.send(connack); err != nil {
 		return err
 	}
+	return r.answer(c)
+}
+
+// answer answers a client that was accepted.
+func (r Responder) answer(c *Conn) error {
 	s := &responder{Responder: r, conn: c, filters: map[string]byte{}, later: make(chan answer, pendingAnswers)}
 	var wg sync.WaitGroup
 	done := make(chan struct{})
