@@ -35,6 +35,9 @@ type BrokerOptions struct {
 	// when the ticks since a client's last packet exceed its grace, it cuts the client at the
 	// following tick.
 	Tick time.Duration
+	// FirstLook is the age of a connection at which the broker first looks at its silence, as FlashMQ
+	// does after 30 s.
+	FirstLook time.Duration
 	// SendingCounts makes packets that the broker sends to a client end the client's silence, as in
 	// rumqttd.
 	SendingCounts bool
@@ -196,6 +199,7 @@ func (b *Broker) admit(conn *Conn) *brokerClient {
 		keepAlive = b.o.ServerKeepAlive
 	}
 	c := newBrokerClient(conn, b.silence(conn.ClientID, keepAlive), b.o.Tick)
+	c.firstLook = b.o.FirstLook
 	b.clients[c] = true
 	b.record(ClientConnected, conn.ClientID)
 	present := b.attach(c)

@@ -19,8 +19,10 @@ type brokerClient struct {
 	conn    *Conn
 	silence time.Duration // how long it may be silent; 0: for ever; constant
 	tick    time.Duration // how often the broker looks; 0: always; constant
-	began   time.Time     // constant
-	out     outbox
+	// firstLook is the age at which the broker first looks; constant.
+	firstLook time.Duration
+	began     time.Time // constant
+	out       outbox
 
 	session *session
 	expiry  time.Duration // of the session, once the connection has ended
@@ -123,7 +125,7 @@ func (b *Broker) arm(c *brokerClient) {
 // deadline returns when a client is cut whose latest packet came now.
 func (c *brokerClient) deadline(now time.Time) time.Time {
 	if c.tick == 0 {
-		return now.Add(c.silence)
+		return now.Add(max(c.silence, c.firstLook-now.Sub(c.began)))
 	}
 	next := c.began.Add(c.tick * 3 / 2)
 	if passed := now.Sub(next); passed >= 0 {

@@ -26,6 +26,7 @@ import (
 type Options struct {
 	Mode               string        `koanf:"mode" validate:"oneof=auto deaf mute silent" desc:"make the victim vanish in this way: deaf (its socket receives nothing and acknowledges nothing, which needs Linux, and CAP_NET_ADMIN on kernels since mid-2026), mute (its segments are lost on the way, which needs a router on the path), silent (it sends no more packets, but its TCP still acknowledges), auto (the first of deaf, mute, silent that works)"`
 	Late               time.Duration `koanf:"late" validate:"min=0" desc:"count a detection after this time as late. 0 means 2.25 × keepalive + 10 s"`
+	Age                time.Duration `koanf:"age" validate:"min=0" desc:"let the victim's connection grow this old before it vanishes. Some brokers look at young connections late: FlashMQ first after 30 s, NanoMQ after 15 s. 0 means a random part of the keepalive, and, if such a young connection is noticed late, an old one in the same run, which decides"`
 	Downstream         bool          `koanf:"downstream" desc:"continue to publish at QoS 1 to the victim after it vanished. Some brokers refresh their timers when they send something"`
 	DownstreamInterval time.Duration `koanf:"downstream_interval" validate:"min=10ms" desc:"wait this long between two of these messages"`
 }
@@ -76,7 +77,7 @@ func Kind() synthetic.Kind {
 		},
 		Needs: func(p synthetic.Profile, o *Options) time.Duration {
 			k := p.Keepalive
-			return (setupTime + k + limitsOf(k, o).deadline).Round(time.Second)
+			return (setupTime + o.Age + k + limitsOf(k, o).deadline).Round(time.Second)
 		},
 		CheckProfile: func(p synthetic.Profile, o *Options) []synthetic.OptionError {
 			switch late := o.Late; {
@@ -97,6 +98,13 @@ func Kind() synthetic.Kind {
 // setupTime is how long a run may take to connect its clients, to prove that a Will can arrive, and
 // to clean up.
 const setupTime = 55 * time.Second
+
+// oldAge is the age at which every broker that we know looks at a connection as often as at any other.
+// FlashMQ looks first after 30 s, NanoMQ after 15 s.
+const oldAge = 35 * time.Second
+
+// oldSlack is how long after that age a broker that only now looks at a connection may need.
+const oldSlack = 10 * time.Second
 
 // limits are the times after the victim's last packet between which a broker should notice the
 // loss.
