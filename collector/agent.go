@@ -42,7 +42,7 @@ func newAgentMetrics(kinds []synthetic.Kind) *agentMetrics {
 		Late: &synthetic.Metric{Name: "pingreq_lateness_seconds_total", Type: synthetic.Counter, Unit: "seconds", Labels: []string{"cause"}, Zero: causes,
 			Help: "How long the agent's own process was late, by what showed it: timers, reads of a local socket, parts that were ready to run (scheduler), garbage_collection. What was measured meanwhile is inconclusive."},
 		Skipped: &synthetic.Metric{Name: "pingreq_runs_skipped_total", Type: synthetic.Counter, Labels: []string{"kind"}, Zero: zero,
-			Help: "Runs that did not happen, because they were due before the previous run of the same probe ended."},
+			Help: "Runs that did not happen, because they were due before the previous run of the same probe ended. A run that used up its own timeout does not count: then the target is slow, and not the agent."},
 		Panics: &synthetic.Metric{Name: "pingreq_probe_panics_total", Type: synthetic.Counter, Labels: []string{"kind"}, Zero: zero,
 			Help: "Runs that ended in a panic. This is a fault of pingreq; the log has the stack trace."},
 		ReloadGood: &synthetic.Metric{Name: "pingreq_config_last_reload_successful", Type: synthetic.Gauge,

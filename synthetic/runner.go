@@ -3,6 +3,7 @@ package synthetic
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
@@ -22,7 +23,7 @@ type Watch interface {
 	// StartLag is called when a run begins, with how late it is.
 	StartLag(Identity, time.Duration)
 	// Skipped is called with the number of runs that were left out because the run before took too
-	// long.
+	// long, although it did not use up its timeout.
 	Skipped(Identity, int)
 	// Panicked is called when a probe panicked.
 	Panicked(Identity)
@@ -194,13 +195,15 @@ func (r *Runner) periodic(ctx context.Context, j *Job, p Probe) {
 	}
 	for clock.Sleep(ctx, time.Until(due)) {
 		rctx, cancel := context.WithTimeout(ctx, j.Schedule.Timeout)
-		r.run(rctx, j, 0, p, due)
+		rep := r.run(rctx, j, 0, p, due)
+		// A target that lets runs time out makes no late agent.
+		timedOut := errors.Is(rctx.Err(), context.DeadlineExceeded) && rep.Elapsed < j.Schedule.Timeout+farewell
 		cancel()
 		skipped := 0
 		for due, next = next, next.Add(every); due.Before(time.Now()); due, next = next, next.Add(every) {
 			skipped++
 		}
-		if skipped > 0 {
+		if skipped > 0 && !timedOut {
 			r.watch.Skipped(j.ID, skipped)
 		}
 	}

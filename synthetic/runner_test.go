@@ -137,6 +137,27 @@ func TestRunnerNeverOverlapsAndCountsWhatItSkips(t *testing.T) {
 	})
 }
 
+// TestRunnerDoesNotCallATargetLate has a target that lets each run time out, and runs that need a little
+// more than that to end in order.
+func TestRunnerDoesNotCallATargetLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := probeFunc(func(ctx context.Context, _ func(synthetic.Event)) *synthetic.Report {
+			<-ctx.Done()
+			time.Sleep(500 * time.Millisecond)
+			return &synthetic.Report{Outcome: synthetic.Failure, Ending: &disconnect.Ending{Reason: disconnect.ConnackTimeout, Phase: disconnect.PhaseMQTT}}
+		})
+		l, w := run(t, 5*time.Minute, jobOf("hangs", 10*time.Second, 10*time.Second, hangs))
+		if w.SkippedRuns != 0 || len(l.Reports) < 10 {
+			t.Errorf("%d runs, %d skipped", len(l.Reports), w.SkippedRuns)
+		}
+		for _, r := range l.Reports {
+			if r.Lag > time.Millisecond {
+				t.Errorf("a start was %s late", r.Lag)
+			}
+		}
+	})
+}
+
 func TestRunnerEndsRunsByTheirTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, _ := run(t, 30*time.Second, jobOf("p", 10*time.Second, 3*time.Second, takes(time.Hour)))
