@@ -30,6 +30,8 @@ type Event struct {
 	TLS    *mqtt.TLSFacts
 	// Samples are the values that were measured.
 	Samples []Sample
+	// Signs are what was found besides the outcome. They replace earlier ones if Outcome is set.
+	Signs []Sign
 	// Detail is one line for humans to read.
 	Detail string
 	// Notable is true for events that deserve a warning in the log. Connects of held sessions are

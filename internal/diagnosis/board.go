@@ -168,6 +168,9 @@ func (b *Board) Event(id synthetic.Identity, e synthetic.Event) {
 	if e.TLS != nil {
 		p.TLS = e.TLS
 	}
+	if e.Outcome.Conclusive() {
+		p.Signs = e.Signs
+	}
 	if e.Outcome != "" {
 		t.note(p, &synthetic.Report{Slot: e.Slot, Outcome: e.Outcome, Finding: e.Finding, Ending: e.Ending, Detail: e.Detail}, e.Time, e.Time)
 	}

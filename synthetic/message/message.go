@@ -18,7 +18,7 @@ import (
 type Metrics struct {
 	AckDuration, DeliveryDuration                           *synthetic.Metric
 	Published, Delivered, Lost, Late, Duplicated, Reordered *synthetic.Metric
-	Foreign                                                 *synthetic.Metric
+	Foreign, DelayedAck                                     *synthetic.Metric
 }
 
 // NewMetrics declares the families.
@@ -40,13 +40,15 @@ func NewMetrics() *Metrics {
 		Duplicated: count("duplicated", "Further arrivals of messages that had already arrived. At QoS 1 the standard allows them."),
 		Foreign: &synthetic.Metric{Name: "mqtt_probe_messages_foreign_total", Type: synthetic.Counter, Zero: [][]string{{}},
 			Help: "Messages on a probe's own topic that its run did not publish, which are ignored. Others can write to topics below agent.topic_prefix, or the broker still had messages of an earlier run."},
+		DelayedAck: &synthetic.Metric{Name: "mqtt_probe_messages_delayed_ack", Type: synthetic.Gauge,
+			Help: "1 if Nagle's algorithm at the broker delays acknowledgements or deliveries until our delayed TCP acknowledgements: they come about 40 ms late, and on time with TCP_QUICKACK. The latencies then include up to 40 ms that are not work of the broker. Otherwise 0. Absent if the probe cannot find out: without TCP_INFO, which only Linux has, and in profiles with tcp.quickack."},
 		Reordered: count("reordered", "Messages that arrived after a message that was published later."),
 	}
 }
 
 // All returns the families in the order of the documentation.
 func (m *Metrics) All() []*synthetic.Metric {
-	return []*synthetic.Metric{m.AckDuration, m.DeliveryDuration, m.Published, m.Delivered, m.Lost, m.Late, m.Duplicated, m.Reordered, m.Foreign}
+	return []*synthetic.Metric{m.AckDuration, m.DeliveryDuration, m.Published, m.Delivered, m.Lost, m.Late, m.Duplicated, m.Reordered, m.Foreign, m.DelayedAck}
 }
 
 // Payload makes and recognises the payloads of one run. Each has a sequence number and a code that

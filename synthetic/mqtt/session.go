@@ -197,6 +197,13 @@ func (s *Session) Keepalive() time.Duration { return s.keepalive }
 // PingTimeout returns how long a PINGRESP may take.
 func (s *Session) PingTimeout() time.Duration { return s.set.ping.timeout(s.beat) }
 
+// SetQuickAck makes the kernel acknowledge at once from now on, or lets it delay acknowledgements.
+func (s *Session) SetQuickAck(on bool) {
+	if s.set.quickAck = on; on && s.end == nil {
+		quickAck(s.stream.wire.Conn)
+	}
+}
+
 // Conn returns the socket below TLS and websocket, to set options on it. The caller must not read
 // or write it.
 func (s *Session) Conn() net.Conn { return s.stream.wire.Conn }

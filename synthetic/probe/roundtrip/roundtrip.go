@@ -80,6 +80,7 @@ type probe struct {
 	opts      Options
 	m         *message.Metrics
 	keepalive *synthetic.Metric
+	nagle     message.Nagle
 }
 
 // Run implements [synthetic.Probe].
@@ -155,6 +156,9 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 	sub.Interrupt()
 	receiver.Wait()
 	t.Report(p.m, r)
+	if r.Outcome == synthetic.Success && err == nil && subErr == nil && ctx.Err() == nil && !p.pub.Profile.TCP.QuickAck {
+		p.explain(r, t, pub, sub, end)
+	}
 	switch {
 	case stopped && r.Reason() == string(disconnect.MessageLost):
 		r.Conclude(errors.New("messages are missing, but the broker does not answer a PINGREQ either, so it is stopped or stuck, or the path is cut: the run had no time left to tell which"))
@@ -177,6 +181,56 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 		r.Samples = nil
 	}
 	return r
+}
+
+// explain finds out whether latencies include our own delayed acknowledgements. If they may, it sends
+// the messages of the highest QoS once more, and acknowledges at once.
+func (p *probe) explain(r *synthetic.Report, t *message.Tally, pub, sub *mqtt.Session, end time.Time) {
+	usual := t.Slowest()
+	if p.nagle.Suspect(pub, usual) {
+		if quick, ok := p.again(t, pub, sub, end); ok {
+			p.nagle.Judge(usual, quick)
+		}
+	}
+	r.Samples = append(r.Samples, p.nagle.Sample(p.m.DelayedAck, pub, usual))
+	if sign, ok := p.nagle.Sign(pub, usual); ok {
+		r.Signs = append(r.Signs, sign)
+		r.AddFact("delayed_ack", "%s; %s", &p.nagle, sign.Detail)
+	}
+}
+
+// again sends the messages once more, with immediate acknowledgements, and returns the slowest median.
+func (p *probe) again(t *message.Tally, pub, sub *mqtt.Session, end time.Time) (time.Duration, bool) {
+	for _, s := range []*mqtt.Session{pub, sub} {
+		s.SetQuickAck(true)
+		defer s.SetQuickAck(false)
+	}
+	quick := message.NewTally(p.opts.DeliveryTimeout, t.Topic)
+	over := make(chan struct{})
+	var receiver guard.Group
+	var subErr, err error
+	receiver.Go(func() {
+		defer close(over)
+		subErr = quick.Receive(sub)
+	})
+	until := time.Now().Add(p.opts.DeliveryTimeout)
+	if end.Before(until) {
+		until = end
+	}
+	for _, q := range p.opts.QoS {
+		if t.Count(byte(q)).Published == 0 {
+			continue // not supported
+		}
+		if err = quick.Publish(pub, byte(q), p.opts.Messages, p.opts.Size, until); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		quick.Await(until, over)
+	}
+	sub.Interrupt()
+	receiver.Wait()
+	return quick.Slowest(), err == nil && subErr == nil && !quick.Incomplete()
 }
 
 // clean makes a connection clean, and tells it which messages of ours will arrive. Those of all QoS

@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic"
@@ -62,6 +63,10 @@ type echo struct {
 	rounds     int                  // number of complete rounds
 	unanswered map[int]*sentMessage // by sequence number
 	byID       map[uint16]int       // sequence numbers by packet identifier
+
+	acks  []time.Duration // of the current round, until the acknowledgements
+	usual time.Duration   // of the round before a trial with immediate acknowledgements
+	trial bool            // the current round is one
 }
 
 // suspicious reports whether a burst was not answered in time, and the missing answers have not
@@ -188,6 +193,9 @@ func (e *echo) handle(ev *mqtt.Event) error {
 			return client.RefusedBy(e.l.s, disconnect.Puback, ev.Code, ev.Reason)
 		}
 		samples = append(samples, m.AckDuration.Of(ev.RTT.Seconds(), label))
+		if len(e.acks) < e.o.Burst {
+			e.acks = append(e.acks, ev.RTT)
+		}
 	case mqtt.Delivery:
 		if ev.Msg.Topic != e.topic {
 			return nil
@@ -260,11 +268,37 @@ func (e *echo) endRound(now time.Time) {
 	if e.rounds++; e.l.afterZombie {
 		e.recordCure(now, "true")
 	}
+	if e.stage == echoFirst && !e.l.c.Profile.TCP.QuickAck {
+		e.explain(&complete)
+	}
+	e.acks = e.acks[:0]
 	if e.stage, e.due = echoIdle, e.roundStart.Add(e.o.Interval); e.due.Before(now) {
 		e.due = now
 	}
 	e.l.proveAlive(now)
 	e.l.emit(complete)
+}
+
+// explain finds out whether the acknowledgements of a complete round waited for ours. If they may have,
+// the next round is a trial, in which our kernel acknowledges at once.
+func (e *echo) explain(complete *synthetic.Event) {
+	if len(e.acks) == 0 {
+		return
+	}
+	s, took := e.l.s, slices.Sorted(slices.Values(e.acks))[len(e.acks)/2]
+	n := &e.l.nagle
+	if e.trial {
+		n.Judge(e.usual, took)
+		took, e.trial = e.usual, false
+		s.SetQuickAck(false)
+	} else if n.Suspect(s, took) {
+		e.usual, e.trial = took, true
+		s.SetQuickAck(true)
+	}
+	complete.Samples = append(complete.Samples, n.Sample(e.l.m.messages.DelayedAck, s, took))
+	if sign, ok := n.Sign(s, took); ok {
+		complete.Signs = append(complete.Signs, sign)
+	}
 }
 
 // recordCure records whether the reconnect after a zombie helped.

@@ -192,6 +192,7 @@ type probe struct {
 	accrued time.Time
 	// afterZombie is true if the life before ended as a zombie.
 	afterZombie bool
+	nagle       message.Nagle
 }
 
 // Run implements [synthetic.Probe].
