@@ -17,7 +17,10 @@ import (
 // publisher and the one of the receiver.
 type Tally struct {
 	// Topic is the topic of all messages.
-	Topic    string
+	Topic string
+	// Window is how many messages above QoS 0 may be on their way to the receiver: its Receive Maximum.
+	// Some brokers drop what exceeds it. 0 means no limit.
+	Window   int
 	timeout  time.Duration // a later delivery counts as late
 	payloads Payload
 
@@ -26,6 +29,7 @@ type Tally struct {
 	acks      map[byte][]time.Duration
 	newestSeq map[byte]int // highest sequence number delivered, by QoS
 	missing   int
+	underway  int           // those missing above QoS 0
 	foreign   int           // messages that are not ours
 	done      chan struct{} // closed and replaced when missing becomes 0
 	// Last is when the latest message arrived. A repeated arrival of the same message does not
@@ -57,6 +61,9 @@ func (t *Tally) next(qos byte, size int) (int, []byte) {
 	seq := len(t.sent)
 	t.sent = append(t.sent, &sentMessage{qos: qos, sent: time.Now()})
 	t.missing++
+	if qos > 0 {
+		t.underway++
+	}
 	return seq, t.payloads.Make(seq, size)
 }
 
@@ -72,7 +79,11 @@ func (t *Tally) sentAt(seq int, at time.Time) {
 func (t *Tally) Publish(s *mqtt.Session, qos byte, n, size int, deadline time.Time) error {
 	acks := map[uint16]bool{}
 	for sent := 0; ; {
+		full := false
 		for sent < n {
+			if full = qos > 0 && t.windowFull(); full {
+				break
+			}
 			seq, body := t.next(qos, size)
 			id, at, err := s.Publish(mqtt.Message{Topic: t.Topic, QoS: qos, Payload: body})
 			if errors.Is(err, mqtt.ErrWindow) {
@@ -91,12 +102,21 @@ func (t *Tally) Publish(s *mqtt.Session, qos byte, n, size int, deadline time.Ti
 		if len(acks) == 0 && sent == n {
 			return nil
 		}
-		e, err := s.Next(deadline)
+		until := deadline
+		if full { // another goroutine receives, so look again soon
+			if soon := time.Now().Add(windowAgain); soon.Before(until) {
+				until = soon
+			}
+		}
+		e, err := s.Next(until)
 		switch {
 		case err != nil:
 			return err
 		case e.Kind == mqtt.Interrupted:
 			return synthetic.ErrStopped
+		case e.Kind == mqtt.Due && until.Before(deadline):
+		case e.Kind == mqtt.Due && len(acks) == 0: // what is on its way does not arrive
+			return nil
 		case e.Kind == mqtt.Due:
 			return s.Fail(disconnect.DeadlineAck)
 		case e.Kind == mqtt.Ack && acks[e.ID]:
@@ -109,16 +129,29 @@ func (t *Tally) Publish(s *mqtt.Session, qos byte, n, size int, deadline time.Ti
 	}
 }
 
+// windowAgain is how soon Publish looks again whether messages have arrived.
+const windowAgain = 2 * time.Millisecond
+
+// windowFull reports whether as many messages are on their way as the receiver allows.
+func (t *Tally) windowFull() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.Window > 0 && t.underway >= t.Window
+}
+
 // cancel removes a message that was not sent.
 func (t *Tally) cancel(seq int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sent[seq].cancelled = true
-	t.settleOne()
+	t.settleOne(t.sent[seq].qos)
 }
 
 // settleOne reduces the number of missing messages by one.
-func (t *Tally) settleOne() {
+func (t *Tally) settleOne(qos byte) {
+	if qos > 0 {
+		t.underway--
+	}
 	if t.missing--; t.missing == 0 {
 		close(t.done)
 		t.done = make(chan struct{})
@@ -166,7 +199,7 @@ func (t *Tally) delivery(payload []byte, at time.Time) {
 	} else {
 		t.newestSeq[m.qos] = seq
 	}
-	t.settleOne()
+	t.settleOne(m.qos)
 }
 
 // Await waits until no message is missing, until the given time, or until over is closed because

@@ -224,6 +224,9 @@ func (s *Session) Window() int {
 	return int(s.account.Connack.ReceiveMaximum) - len(s.state.out)
 }
 
+// ReceiveMaximum returns how many messages above QoS 0 the broker may send before we acknowledge one.
+func (s *Session) ReceiveMaximum() int { return int(s.set.receiveMaximum) }
+
 // State returns the state that outlives the connection if the broker keeps the session.
 func (s *Session) State() *State { return s.state }
 

@@ -117,6 +117,7 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 	r.Samples = append(r.Samples, p.keepalive.Of(pub.Keepalive().Seconds()))
 
 	t := message.NewTally(p.opts.DeliveryTimeout, topic)
+	t.Window = sub.ReceiveMaximum()
 	over := make(chan struct{})
 	var subErr error
 	var receiver guard.Group
@@ -206,6 +207,7 @@ func (p *probe) again(t *message.Tally, pub, sub *mqtt.Session, end time.Time) (
 		defer s.SetQuickAck(false)
 	}
 	quick := message.NewTally(p.opts.DeliveryTimeout, t.Topic)
+	quick.Window = t.Window
 	over := make(chan struct{})
 	var receiver guard.Group
 	var subErr, err error

@@ -100,7 +100,9 @@ func (e *echo) subscribe() error {
 func (e *echo) burst(now time.Time) error {
 	n := e.o.Burst
 	if e.o.QoS > 0 {
-		n = min(n, e.l.s.Window())
+		// The deliveries come on the same connection, so our own Receive Maximum counts too: FlashMQ drops
+		// what exceeds it, which would look like a zombie.
+		n = min(n, e.l.s.Window(), e.l.s.ReceiveMaximum())
 	}
 	samples := make([]synthetic.Sample, 0, 1)
 	var err error
