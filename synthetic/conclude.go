@@ -58,6 +58,13 @@ func (r *Report) AddFact(name, format string, args ...any) {
 	r.Facts = append(r.Facts, Fact{name, fmt.Sprintf(format, args...)})
 }
 
+// AddSign adds something that was found besides the outcome, also for humans to read.
+func (r *Report) AddSign(kind SignKind, format string, args ...any) {
+	s := Sign{kind, fmt.Sprintf(format, args...)}
+	r.Signs = append(r.Signs, s)
+	r.AddFact(string(kind), "%s", s.Detail)
+}
+
 // SetConnected records the phases and the TLS facts of a successful connect.
 func (r *Report) SetConnected(s *mqtt.Session) {
 	a := s.Account()
@@ -72,6 +79,9 @@ func (r *Report) SetConnected(s *mqtt.Session) {
 			facts = append(facts, "resumed")
 		}
 		r.AddFact("tls", "%s", strings.Join(facts, ", "))
+	}
+	if s.PresentThoughClean() {
+		r.AddSign(SignSessionPresent, "the broker says that a session is present, though we asked for a clean start, which the standard forbids: clients that believe it may miss messages")
 	}
 	if k := s.Keepalive(); k > 0 {
 		r.AddFact("keepalive", "%s", k)

@@ -165,7 +165,7 @@ func (p *peer) play(answer script) {
 	r := bufio.NewReader(p.Conn)
 	for first := true; ; first = false {
 		packet, err := readPacket(r)
-		if err != nil || first && packet.kind() != CONNECT { // the latter does not speak MQTT
+		if err != nil || first && packet.header != byte(CONNECT)<<4 { // the latter does not speak MQTT
 			return
 		}
 		p.mu.Lock()

@@ -166,8 +166,8 @@ func (s *Session) welcome(a *attempt) *End {
 	switch {
 	case !connack.SessionPresent:
 		s.state.clear() // [MQTT5-3.2.2-5]
-	case s.set.cleanStart: // [MQTT3-3.2.2-1, MQTT5-3.2.2-2]
-		err = s.broken(malformed("a session is present, though we asked for a clean start"))
+	case s.set.cleanStart: // it must not say so [MQTT3-3.2.2-1, MQTT5-3.2.2-2], but the session works
+		s.state.clear()
 	default:
 		s.listening = true // to the subscriptions that the session has
 		s.resend = s.state.pending()
@@ -226,6 +226,12 @@ func (s *Session) Window() int {
 
 // ReceiveMaximum returns how many messages above QoS 0 the broker may send before we acknowledge one.
 func (s *Session) ReceiveMaximum() int { return int(s.set.receiveMaximum) }
+
+// PresentThoughClean reports whether the broker said that it has a session, although we asked for a clean
+// start. That violates the standard [MQTT3-3.2.2-1, MQTT5-3.2.2-2].
+func (s *Session) PresentThoughClean() bool {
+	return s.set.cleanStart && s.account.Connack.SessionPresent
+}
 
 // State returns the state that outlives the connection if the broker keeps the session.
 func (s *Session) State() *State { return s.state }

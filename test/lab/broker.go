@@ -56,6 +56,9 @@ type BrokerOptions struct {
 	// WillDelay is how late the broker publishes every Will.
 	WillDelay time.Duration
 
+	// Present, when set, replaces what the broker says of the session in its CONNACK: it gets the truth.
+	Present func(present bool) bool
+
 	// Takeover is what happens to a client that connects with the id of a connected one.
 	Takeover Takeover
 	// TakeoverDelay is how long such a client waits for its CONNACK. If the old client has to go,
@@ -203,7 +206,11 @@ func (b *Broker) admit(conn *Conn) *brokerClient {
 	b.clients[c] = true
 	b.record(ClientConnected, conn.ClientID)
 	present := b.attach(c)
-	c.out.put(b.connack(conn, present, assigned))
+	said := present
+	if b.o.Present != nil {
+		said = b.o.Present(present)
+	}
+	c.out.put(b.connack(conn, said, assigned))
 	b.resume(c.session)
 	return c
 }

@@ -4,8 +4,9 @@
 // Each run connects two clients. The client begins a session that outlives its connection,
 // subscribes, and vanishes. The publisher publishes messages to it. Then the client comes back and
 // resumes its session. A run succeeds if the broker kept the session and all messages arrive in
-// time and in order. Otherwise the reason is session_lost, message_lost or message_reordered, or
-// says why a client was not accepted or not served. Duplicates are counted but allowed, because QoS
+// time and in order. Otherwise the reason is session_lost, message_lost, message_reordered or
+// delivery_timeout (the broker hands the messages out one by one, and too slowly), or says why a
+// client was not accepted or not served. Duplicates are counted but allowed, because QoS
 // 1 means at least once.
 package resume
 
@@ -56,7 +57,7 @@ func Kind() synthetic.Kind {
 		Schedule: synthetic.Schedule{Every: 5 * time.Minute},
 		Options:  DefaultOptions,
 		Metrics:  m.all(),
-		Reasons:  slices.Concat(client.ConnectReasons(), client.SessionReasons(), synthetic.ReasonLabels(disconnect.SessionLost, disconnect.MessageLost, disconnect.MessageReordered)),
+		Reasons:  slices.Concat(client.ConnectReasons(), client.SessionReasons(), synthetic.ReasonLabels(disconnect.SessionLost, disconnect.MessageLost, disconnect.MessageReordered, disconnect.DeliveryTimeout)),
 		Cost: func(_ synthetic.Profile, o *Options) synthetic.Cost {
 			// The number of connects is that of 3.1.1. MQTT 5 needs only 3.
 			return synthetic.Cost{ConnectsPerRun: 5, MessagesPerRun: float64(2 * o.Messages), RefusalsPerRun: 1}

@@ -59,7 +59,8 @@ func TestResume(t *testing.T) {
 		{"the newest first, which is allowed", lab.BrokerOptions{Redeliver: lab.Reversing()}, func(o *Options) { o.Ordered = false }, "success", counts{"delivered": 20, "reordered": 19}, 0},
 		{"one at a time", lab.BrokerOptions{RedeliverEvery: 10 * time.Second}, func(o *Options) { o.Messages = 4 }, "success", counts{"delivered": 4}, 30 * time.Second},
 		{"one at a time, for too long", lab.BrokerOptions{RedeliverEvery: 10 * time.Second},
-			func(o *Options) { o.Messages, o.DeliveryTimeout = 4, 15*time.Second }, "failure message_lost", counts{"delivered": 2, "lost": 2}, -1},
+			func(o *Options) { o.Messages, o.DeliveryTimeout = 4, 15*time.Second }, "failure delivery_timeout", counts{"delivered": 3, "lost": 1}, -1},
+		{"denied and delivered", lab.BrokerOptions{Present: func(bool) bool { return false }}, nil, "success", counts{"delivered": 20}, 0},
 		{"refused", lab.BrokerOptions{Takeover: lab.TakeoverRefused}, nil, "failure protocol_error", nil, -1},
 		{"no answer", lab.BrokerOptions{TakeoverDelay: time.Minute}, nil, "failure connack_timeout", nil, -1},
 	} {
@@ -88,8 +89,8 @@ func TestResume(t *testing.T) {
 				if took != tc.took {
 					t.Errorf("the last message came %s after CONNACK, want %s", took, tc.took)
 				}
-				present := tc.messages != nil
-				if n := l.Sum("resume_session_present"); (n == 1) != present || l.Count("resume_session_present") == 1 != present {
+				present, said := tc.messages != nil, tc.messages != nil && tc.broker.Present == nil
+				if n := l.Sum("resume_session_present"); (n == 1) != said || l.Count("resume_session_present") == 1 != present {
 					t.Errorf("session present: %g", n)
 				}
 				if !r.Connected {
