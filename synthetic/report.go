@@ -139,9 +139,12 @@ const (
 	// SignNagle: the broker waits for our delayed acknowledgement before it sends small packets
 	// (Nagle's algorithm), so that latencies include up to 40 ms that are not work of the broker.
 	SignNagle SignKind = "nagle"
-	// SignUnshared: two answers cannot come from one broker, so several brokers that do not share
-	// their sessions are behind the address.
+	// SignUnshared: what one client did is not known where another one is connected, as if several
+	// brokers that do not share their sessions were behind the address.
 	SignUnshared SignKind = "unshared_brokers"
+	// SignDelivers: messages that a client publishes to itself on one connection arrive, so no access
+	// rule forbids them.
+	SignDelivers SignKind = "delivers"
 	// SignSessionPresent: what the broker says of the session in its CONNACK is wrong.
 	SignSessionPresent SignKind = "session_present_wrong"
 	// SignYoung: the broker looks at young connections late.

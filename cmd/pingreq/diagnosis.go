@@ -12,13 +12,18 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
-// diagnose says what the results of a one-shot run mean together, for each target in the order of the
-// results.
-func diagnose(plan []synthetic.Job, results []result, connects func(url string) []synthetic.Connect) (all []diagnosis.Diagnosis) {
-	b := diagnosis.NewBoard(diagnosis.Sources{OneShot: true, Connects: connects})
+// newBoard returns a board for the probes of a one-shot run.
+func newBoard(plan []synthetic.Job, known *synthetic.Known) *diagnosis.Board {
+	b := diagnosis.NewBoard(diagnosis.Sources{OneShot: true, Connects: known.Connects})
 	for i := range plan {
 		b.Add(&plan[i].Entry)
 	}
+	return b
+}
+
+// diagnose says what the results of a one-shot run mean together, for each target in the order of the
+// results. The board has got the events of the run.
+func diagnose(b *diagnosis.Board, results []result) (all []diagnosis.Diagnosis) {
 	seen := map[string]bool{}
 	var targets []string
 	for _, r := range results {

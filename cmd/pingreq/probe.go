@@ -52,8 +52,9 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 		if len(plan) == 0 {
 			return usageError{errNothingToRun(*kinds, len(*urls) > 0)}
 		}
-		results := oneShot(ctx, e, plan, late, *hold)
-		diagnoses := diagnose(plan, results, known.Connects)
+		board := newBoard(plan, known)
+		results := oneShot(ctx, e, plan, late, *hold, board)
+		diagnoses := diagnose(board, results)
 		switch *output {
 		case "json":
 			return printJSON(e.stdout, results, diagnoses)
@@ -98,10 +99,10 @@ type result struct {
 
 // oneShot runs every probe of a plan once, all at the same time. It shows the progress on a
 // terminal.
-func oneShot(ctx context.Context, e environment, plan []synthetic.Job, late *synthetic.Lateness, hold time.Duration) []result {
+func oneShot(ctx context.Context, e environment, plan []synthetic.Job, late *synthetic.Lateness, hold time.Duration, sink synthetic.Sink) []result {
 	progress := newProgress(e.stderr, len(plan))
 	defer progress.clear()
-	r := synthetic.NewRunner(synthetic.Sinks{}, nil, late, promslog.New(e.log))
+	r := synthetic.NewRunner(sink, nil, late, promslog.New(e.log))
 	defer r.Close()
 	results := make([]result, len(plan))
 	var wg sync.WaitGroup

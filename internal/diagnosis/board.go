@@ -144,7 +144,7 @@ func (b *Board) Report(id synthetic.Identity, r synthetic.Report) {
 	if r.TLS != nil {
 		p.TLS = r.TLS
 	}
-	if r.Outcome.Conclusive() {
+	if r.Outcome.Conclusive() && (!p.Held || len(r.Signs) > 0) { // those of a session come with its events
 		p.Signs = r.Signs
 	}
 	since := r.Start

@@ -18,8 +18,8 @@ func found(findings ...disconnect.Finding) func(*Facts, failing) bool {
 func findingRules() []Rule {
 	return []Rule{
 		{
-			Cause: "unshared_brokers", Title: "Several brokers that do not share their sessions are behind one address",
-			Shows:  "Two answers cannot come from one broker: a client with the same identifier did not take the session over, a session that was just left is not known, or a message published here does not reach a subscriber there, while each client alone is served well.",
+			Cause: "unshared_brokers", Explains: []string{"session_lost", "not_taken_over", "messages_lost", "will_missing"}, Title: "Several brokers that do not share their sessions are behind one address",
+			Shows:  "Two answers cannot come from one broker: a client with the same identifier did not take the session over, a session that was just left is not known, or a message published here does not reach a subscriber there, while a client that publishes to itself is served well.",
 			Advice: "Check whether the balancer at %s spreads clients over brokers that are no cluster, or whose cluster link is down.",
 			Steps:  []string{"Make the balancer choose the broker by client identifier or source address, or join the brokers to a cluster.", "Compare what the brokers say of themselves: $SYS, uptime, number of clients."},
 			judge:  unshared,
@@ -102,32 +102,34 @@ func findingRules() []Rule {
 	}
 }
 
-// unshared looks for answers that cannot come from one broker.
+// unshared looks for two answers that cannot come from one broker. Access rules explain what does not
+// reach another client, unless messages arrive that a client publishes to itself.
 func unshared(f *Facts) *finding {
 	x := &finding{}
-	var signs []string
-	kinds := map[string]bool{}
+	delivers, twice := "", false
 	for i := range f.Probes {
 		p := &f.Probes[i]
 		for _, s := range p.Signs {
-			if s.Kind == synthetic.SignUnshared {
-				signs = append(signs, p.name()+": "+s.Detail)
-				kinds[p.ID.Kind] = true
+			switch {
+			case s.Kind == synthetic.SignDelivers && p.Failure == nil:
+				delivers = p.name() + ": messages that a client publishes to itself arrive, so no access rule forbids them"
+			case s.Kind == synthetic.SignUnshared && p.Failure != nil:
+				x.covers = append(x.covers, failing{p, p.Failure})
+				x.evidence = append(x.evidence, p.name()+": "+s.Detail)
+				twice = twice || p.Failure.Reason == string(disconnect.NotTakenOver)
 			}
 		}
 	}
-	for _, y := range f.failures() {
-		for _, p := range f.Probes {
-			if p.ID == y.probe.ID && slices.ContainsFunc(p.Signs, func(s synthetic.Sign) bool { return s.Kind == synthetic.SignUnshared }) {
-				x.covers = append(x.covers, y)
-			}
-		}
-	}
-	if len(kinds) < 2 || len(x.covers) == 0 {
+	if several := len(x.covers) > 1; !(several && (delivers != "" || twice) || len(x.covers) == 1 && twice && delivers != "") {
 		return nil
 	}
-	x.evidence = signs
+	if delivers != "" {
+		x.evidence = append(x.evidence, delivers)
+	}
 	x.sentence = says("behind %s are several brokers that do not share their sessions")(f, failing{})
+	if len(x.covers) == 1 {
+		x.sentence = says("behind %s are probably several brokers that do not share their sessions")(f, failing{})
+	}
 	return x
 }
 
@@ -146,7 +148,7 @@ func remarks(f *Facts) (out []string) {
 	for i := range f.Probes {
 		p := &f.Probes[i]
 		for _, s := range p.Signs {
-			if s.Kind != synthetic.SignUnshared {
+			if s.Kind != synthetic.SignUnshared && s.Kind != synthetic.SignDelivers {
 				add(s.Detail)
 			}
 		}

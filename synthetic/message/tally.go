@@ -261,6 +261,11 @@ func (t *Tally) Incomplete() bool {
 	return t.Count(0).Lost+t.Count(1).Lost+t.Count(2).Lost > 0
 }
 
+// NothingArrived reports whether not one message has arrived.
+func (t *Tally) NothingArrived() bool {
+	return t.Count(0).Delivered+t.Count(1).Delivered+t.Count(2).Delivered == 0
+}
+
 // ReportForeign adds the messages that are not ours to a report.
 func (t *Tally) ReportForeign(m *synthetic.Metric, r *synthetic.Report) {
 	t.mu.Lock()

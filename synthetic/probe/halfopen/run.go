@@ -73,6 +73,9 @@ func (x *run) conclude(ctx context.Context, err error) {
 	case err == nil:
 	case errors.As(err, &missing):
 		x.verdict(verdictWillMissing, "%s", err)
+		if missing.connected {
+			x.r.AddSign(synthetic.SignUnshared, "the Will of one client does not reach another one that subscribed to it")
+		}
 	case isEnd && end.Phase == disconnect.PhaseEstablished && !client.AnnouncedOtherReason(end) && !x.silentCap() && x.awaitAftermath(ctx, 0) == nil && x.disturbance() == nil && x.pathCut(x.keepalive) != "":
 		x.verdict(verdictPathCut, "a client's connection was cut before there was a half-open one (%s), and %s was cut too: the path ends idle connections",
 			end.Evidence, x.pathCut(x.keepalive))
@@ -146,7 +149,10 @@ func (x *run) downstreamDuty() (time.Duration, func(*mqtt.Session) error) {
 }
 
 // willMissingError says that the Will did not arrive, although we broke the connection ourselves.
-type willMissingError struct{ why string }
+type willMissingError struct {
+	why       string
+	connected bool // the client with the Will was accepted
+}
 
 // Error implements error.
 func (e willMissingError) Error() string { return e.why }
@@ -157,7 +163,7 @@ func (x *run) proveWillArrives(ctx context.Context) error {
 	will := rand.Text()
 	s, err := x.c.Join(ctx, "control", x.withWill("control", will))
 	if end, ok := errors.AsType[*mqtt.End](err); ok && end.Evidence == disconnect.FromConnack && (end.Reason == disconnect.NotAuthorized || end.Reason == disconnect.NotSupported) {
-		return willMissingError{fmt.Sprintf("a client with a Will on %s was refused, but a client without a Will was accepted: %s", x.willTopic("control"), end.Detail)}
+		return willMissingError{fmt.Sprintf("a client with a Will on %s was refused, but a client without a Will was accepted: %s", x.willTopic("control"), end.Detail), false}
 	}
 	if err != nil {
 		return err
@@ -175,7 +181,7 @@ func (x *run) proveWillArrives(ctx context.Context) error {
 			return x.helperLost(x.observer)
 		case <-timer.C:
 			return willMissingError{fmt.Sprintf("we reset the connection of a client, and its Will on %s did not reach its subscriber within %s: check whether the broker's access rules allow to publish and to read %s/#",
-				x.willTopic("control"), client.ConnectTime, x.c.Env.TopicRoot())}
+				x.willTopic("control"), client.ConnectTime, x.c.Env.TopicRoot()), true}
 		case <-ctx.Done():
 			return client.ContextError(ctx)
 		}

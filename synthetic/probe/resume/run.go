@@ -314,11 +314,13 @@ func (x *run) conclude(err error) {
 	switch {
 	case lost:
 		x.r.Fail(disconnect.SessionLost, "%s, and %d messages that were waiting are lost", forgot, c.Published)
+		x.r.AddSign(synthetic.SignUnshared, "a session that was left %s ago is not known", synthetic.FormatDuration(x.returnedAt.Sub(x.fallen.Since)))
 	case x.every > 0:
 		x.r.Fail(disconnect.DeliveryTimeout, "the broker hands out the messages that were waiting one by one, about every %s: %d of %d came within %s", synthetic.FormatDuration(x.every), c.Delivered, c.Published, synthetic.FormatDuration(took))
 	case c.Lost > 0:
 		x.r.Fail(disconnect.MessageLost, "%d of %d messages that were waiting did not arrive within %s", c.Lost, c.Published, x.opts.DeliveryTimeout)
 		if c.Delivered == 0 {
+			x.r.AddSign(synthetic.SignUnshared, "messages that another client published do not reach the session of their subscriber")
 			x.r.Detail += fmt.Sprintf("; check whether the broker's access rules allow to publish and to read %s, because an MQTT 3.1.1 broker cannot report that they do not", x.tally.Topic)
 		}
 	case c.Reordered > 0 && x.opts.Ordered:

@@ -157,6 +157,9 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 	sub.Interrupt()
 	receiver.Wait()
 	t.Report(p.m, r)
+	if r.Finding == disconnect.MessageLost && p.opts.ReceiveAt == "" && t.NothingArrived() {
+		r.AddSign(synthetic.SignUnshared, "nothing that one client publishes reaches another one that subscribed to it")
+	}
 	if r.Outcome == synthetic.Success && err == nil && subErr == nil && ctx.Err() == nil && !p.pub.Profile.TCP.QuickAck {
 		p.explain(r, t, pub, sub, end)
 	}

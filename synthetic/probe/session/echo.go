@@ -270,6 +270,7 @@ func (e *echo) endRound(now time.Time) {
 	if e.rounds++; e.l.afterZombie {
 		e.recordCure(now, "true")
 	}
+	complete.Signs = append(complete.Signs, synthetic.Sign{Kind: synthetic.SignDelivers})
 	if e.stage == echoFirst && !e.l.c.Profile.TCP.QuickAck {
 		e.explain(&complete)
 	}

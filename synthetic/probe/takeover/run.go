@@ -68,6 +68,7 @@ func (x *run) conclude(err error) {
 		x.r.Outcome, x.r.Detail = synthetic.Success, "the broker accepted the second client "+strings.Join(x.letIn, ", ")
 	case errors.As(err, &stayed):
 		x.r.Fail(disconnect.NotTakenOver, "%s", stayed)
+		x.r.AddSign(synthetic.SignUnshared, "two clients with one identifier stayed connected")
 	default:
 		x.r.ConcludeFor(x.current, err)
 	}
