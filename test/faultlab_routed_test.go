@@ -1,6 +1,7 @@
 package test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"testing"
@@ -12,13 +13,29 @@ import (
 // and the brokers are behind a router. The agent uses a resolver of the test.
 func faultsAcross(t *testing.T) *faultLab {
 	n := lab.NewRoutedNetwork(t)
-	broker := func() (url string, port int) {
+	brokerWith := func(o lab.BrokerOptions) (url string, port int) {
 		l, err := n.Broker.Listen("tcp", net.JoinHostPort(n.Broker.Addr.String(), "0"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := lab.StartBroker(t, lab.BrokerOptions{Listener: l})
+		o.Listener = l
+		b := lab.StartBroker(t, o)
 		return b.URL(), l.Addr().(*net.TCPAddr).Port
+	}
+	broker := func() (url string, port int) { return brokerWith(lab.BrokerOptions{}) }
+	// narrow starts a broker, and makes the router lose large segments to it or from it.
+	ca := lab.NewCA(t)
+	narrow := func(secure bool, which string) place {
+		o := lab.BrokerOptions{}
+		if secure {
+			o.TLS = &tls.Config{Certificates: []tls.Certificate{ca.Server(t, lab.Names(n.Broker.Addr.String())).TLS}}
+		}
+		url, port := brokerWith(o)
+		n.LoseLarge(port, which)
+		if secure {
+			return at(url).with(trust(ca))
+		}
+		return at(url)
 	}
 	// answered starts a broker and makes the router reject the segments to its port.
 	answered := func(by ...string) place {
@@ -51,6 +68,11 @@ func faultsAcross(t *testing.T) *faultLab {
 		"icmp-port":         answered("--reject-with", "icmp-port-unreachable"),
 		"icmp-prohibited":   answered("--reject-with", "icmp-admin-prohibited"),
 		"dropped-syn":       at(dropped),
+
+		"narrow-to-broker":   narrow(true, "--dport"),
+		"narrow-from-broker": narrow(true, "--sport"),
+		"narrow-publish":     narrow(false, "--dport"),
+		"narrow-delivery":    narrow(false, "--sport"),
 
 		"no-route-here":  at("mqtt://" + nowhere),
 		"no-route-there": at("mqtt://" + elsewhere),

@@ -24,22 +24,23 @@ type client struct{ probe, profile string }
 // The clients. A held one does not reconnect during the test, so its session ends once. Those that do
 // are for ends that form a pattern.
 var (
-	connects   = client{"kind: connect, interval: 5s, timeout: 5s", "default"}
-	impatient  = client{"kind: connect, interval: 2s, timeout: 2s", "default"}
-	connects3  = client{"kind: connect, interval: 5s, timeout: 5s", "v311"}
-	sluggish3  = client{"kind: connect, interval: 5s, timeout: 5s", "v311-ka20"}
-	oldTLS     = client{"kind: connect, interval: 5s, timeout: 5s", "tls11"}
-	proxied    = client{"kind: connect, interval: 5s, timeout: 5s", "proxied"}
-	held       = client{"kind: session, timeout: 5s, session: {backoff_min: 10m, backoff_max: 10m}", "default"}
-	neverPings = client{"kind: session, timeout: 5s, session: {backoff_min: 10m, backoff_max: 10m}", "never-pings"}
-	stingy     = client{"kind: session, timeout: 5s, session: {backoff_min: 10m, backoff_max: 10m}", "user-timeout"}
-	twins      = client{"kind: session, timeout: 5s, session: {sessions: 2, backoff_min: 10m, backoff_max: 10m}", "one-id"}
-	mortal     = client{"kind: session, timeout: 5s, session: {max_lifetime: 1s, backoff_min: 10m, backoff_max: 10m}", "default"}
-	echoes     = client{"kind: session, timeout: 5s, session: {backoff_min: 10m, backoff_max: 10m, echo: {interval: 2s, ack_timeout: 900ms}}", "default"}
-	rises      = client{"kind: session, timeout: 5s, session: {backoff_min: 100ms, backoff_max: 200ms}", "default"}
-	idles      = client{"kind: session, timeout: 5s, session: {backoff_min: 100ms, backoff_max: 200ms}", "ka20"}
-	crowd      = client{"kind: session, timeout: 5s, session: {sessions: 3, backoff_min: 300ms, backoff_max: 500ms}", "default"}
-	publishes  = client{"kind: roundtrip, interval: 5s, timeout: 5s, roundtrip: {qos: [1], delivery_timeout: 2s}", "default"}
+	connects      = client{"kind: connect, interval: 5s, timeout: 5s", "default"}
+	impatient     = client{"kind: connect, interval: 2s, timeout: 2s", "default"}
+	connects3     = client{"kind: connect, interval: 5s, timeout: 5s", "v311"}
+	sluggish3     = client{"kind: connect, interval: 5s, timeout: 5s", "v311-ka20"}
+	oldTLS        = client{"kind: connect, interval: 5s, timeout: 5s", "tls11"}
+	proxied       = client{"kind: connect, interval: 5s, timeout: 5s", "proxied"}
+	held          = client{"kind: session, timeout: 5s, session: {backoff_min: 10m, backoff_max: 10m}", "default"}
+	neverPings    = client{"kind: session, timeout: 5s, session: {backoff_min: 10m, backoff_max: 10m}", "never-pings"}
+	stingy        = client{"kind: session, timeout: 5s, session: {backoff_min: 10m, backoff_max: 10m}", "user-timeout"}
+	twins         = client{"kind: session, timeout: 5s, session: {sessions: 2, backoff_min: 10m, backoff_max: 10m}", "one-id"}
+	mortal        = client{"kind: session, timeout: 5s, session: {max_lifetime: 1s, backoff_min: 10m, backoff_max: 10m}", "default"}
+	echoes        = client{"kind: session, timeout: 5s, session: {backoff_min: 10m, backoff_max: 10m, echo: {interval: 2s, ack_timeout: 900ms}}", "default"}
+	rises         = client{"kind: session, timeout: 5s, session: {backoff_min: 100ms, backoff_max: 200ms}", "default"}
+	idles         = client{"kind: session, timeout: 5s, session: {backoff_min: 100ms, backoff_max: 200ms}", "ka20"}
+	crowd         = client{"kind: session, timeout: 5s, session: {sessions: 3, backoff_min: 300ms, backoff_max: 500ms}", "default"}
+	publishesMuch = client{"kind: roundtrip, interval: 15s, timeout: 15s, roundtrip: {qos: [1], messages: 1, size: 3000, delivery_timeout: 3s}", "default"}
+	publishes     = client{"kind: roundtrip, interval: 5s, timeout: 5s, roundtrip: {qos: [1], delivery_timeout: 2s}", "default"}
 )
 
 // faultProfiles are the profiles of the clients.
@@ -184,6 +185,12 @@ var faults = []fault{
 
 	// What a broker refuses, and means.
 	{"protocol_error", "server", "connack", "mqtt", "CONNACK 2, as Mosquitto 2.0.12 answers a keepalive above max_keepalive (3.1.1)", sluggish3, "max-keepalive", "", "client_refused", "or its keepalive of 20s"},
+
+	// Large packets.
+	{"handshake_timeout", "network", "deadline", "tls", "a router loses large packets to the broker (the ClientHello)", connects, "narrow-to-broker", "", "large_packets_lost", "MTU"},
+	{"handshake_timeout", "network", "deadline", "tls", "a router loses large packets from the broker (its certificates)", connects, "narrow-from-broker", "", "large_packets_lost", "MTU"},
+	{"ack_timeout", "network", "deadline", "established", "a router loses large packets to the broker (a PUBLISH of 3 KB)", publishesMuch, "narrow-publish", "", "large_packets_lost", "MTU"},
+	{"pingresp_timeout", "network", "deadline", "established", "a router loses large packets from the broker (the same, delivered)", publishesMuch, "narrow-delivery", "", "large_packets_lost", "MTU"},
 
 	// Certificates.
 	{"certificate_error", "server", "local", "tls", "the server's certificate begins tomorrow", connects, "not-yet-valid", "", "certificate_not_yet_valid", "begins at"},

@@ -60,7 +60,7 @@ func finish(o *Observation, e Ending) Ending {
 	}
 	found := e.When
 	e.When = o.When
-	e.When.Speaks, e.When.Certificate = cmp.Or(found.Speaks, o.When.Speaks), found.Certificate
+	e.When.Speaks, e.When.Certificate, e.When.LargeLost = cmp.Or(found.Speaks, o.When.Speaks), found.Certificate, found.LargeLost
 	e.Detail = cut(clean(e.Detail, maxDetail), maxDetail)
 	return e
 }

@@ -13,7 +13,9 @@ func fromDeadline(o *Observation) (Ending, bool) {
 		return Ending{}, false
 	}
 	missing := func(reason Reason, what string) (Ending, bool) {
-		return ending(reason, owed(o), FromDeadline, what+tcpDetail(o)+lateDetail(o)), true
+		e := ending(reason, owed(o), FromDeadline, what+tcpDetail(o)+lateDetail(o))
+		e.When.LargeLost = !o.LocalFault && largeLost(o)
+		return e, true
 	}
 	switch o.Deadline {
 	case DeadlinePingresp:
@@ -77,7 +79,7 @@ func owed(o *Observation) Initiator {
 		return ByServer // there is no path in between
 	case t == nil:
 		return ByUnknown
-	case t.Unacked > 0 && !underway(o):
+	case t.Unacked > 0 && !underway(o), largeLost(o):
 		return ByNetwork
 	case t.Backoff == 0:
 		return ByServer
@@ -88,6 +90,22 @@ func owed(o *Observation) Initiator {
 	}
 	return ByNetwork // our packet was never sent: its route is gone
 }
+
+// largeLost reports whether large segments of a connection are lost again and again while small ones
+// pass, in either direction: those after the lost one arrived. A link on the way takes no packets as
+// large as both sides believe (an MTU black hole). A random loss is repaired within a deadline.
+func largeLost(o *Observation) bool {
+	t := o.TCP
+	if t == nil {
+		return false
+	}
+	ours := t.Sacked > 0 && (t.Retransmits > 1 || t.Backoff > 1)
+	theirs := t.Unacked == 0 && t.OutOfOrder > 0 && (o.Phase != PhaseEstablished || o.When.Age > 0 && o.When.Age < youngAge)
+	return ours || theirs
+}
+
+// youngAge is the age of a connection up to which a gap in what came is still the one that was seen.
+const youngAge = time.Minute
 
 // underwayTime is the shortest time after which TCP retransmits unacknowledged data (Linux:
 // TCP_RTO_MIN).
@@ -120,6 +138,8 @@ func tcpDetail(o *Observation) string {
 	switch {
 	case t == nil:
 		return ""
+	case largeLost(o):
+		return ": large segments are lost again and again, and small ones after them arrive"
 	case underway(o):
 		return ": everything sent is acknowledged, except what was sent just now"
 	case t.Unacked > 0:

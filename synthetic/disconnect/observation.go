@@ -41,6 +41,10 @@ const (
 type TCPFacts struct {
 	// Unacked is how many segments were sent and not acknowledged (tcpi_unacked).
 	Unacked uint32
+	// Sacked is how many of them arrived, although an earlier one did not (tcpi_sacked).
+	Sacked uint32
+	// OutOfOrder is how many segments came although an earlier one was missing (tcpi_rcv_ooopack).
+	OutOfOrder uint32
 	// Retransmits is how often the oldest of them was retransmitted. Backoff is the exponent of the
 	// retransmission or window probe timer.
 	Retransmits, Backoff uint8

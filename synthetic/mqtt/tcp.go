@@ -21,6 +21,6 @@ func tcpFacts(c net.Conn) *disconnect.TCPFacts {
 	if e := raw.Control(func(fd uintptr) { info, err = tcpinfo.Read(int(fd)) }); e != nil || err != nil {
 		return nil
 	}
-	return &disconnect.TCPFacts{Unacked: info.Unacked, Retransmits: info.Retransmits, Backoff: info.Backoff,
+	return &disconnect.TCPFacts{Unacked: info.Unacked, Sacked: info.Sacked, OutOfOrder: info.OutOfOrder, Retransmits: info.Retransmits, Backoff: info.Backoff,
 		LastDataRecv: info.LastDataReceived, LastAckRecv: info.LastAckReceived, State: info.State}
 }

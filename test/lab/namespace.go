@@ -85,6 +85,19 @@ func (r *RoutedNetwork) Cut(port int) (heal func()) {
 	return func() { there(); back() }
 }
 
+// largePacket is the size in bytes from which a black hole drops packets.
+const largePacket = 1000
+
+// LoseLarge makes the router silently drop large TCP segments to a port ("--dport") or from it
+// ("--sport"), and no small ones, as a link with a small MTU does if ICMP is filtered.
+func (r *RoutedNetwork) LoseLarge(port int, which string) {
+	r.Router.t.Helper()
+	for _, n := range []*Namespace{r.Client, r.Broker} { // or the router would see several segments as one
+		n.Run("ip", "link", "set", "dev", n.Interface, "gso_max_segs", "1")
+	}
+	r.Router.Run("iptables", "-w", "-I", "FORWARD", "-p", "tcp", which, strconv.Itoa(port), "-m", "length", "--length", fmt.Sprintf("%d:65535", largePacket), "-j", "DROP")
+}
+
 // ForgetIdle makes the router forget each TCP connection that carries no segment for some time, in
 // whole seconds. The connection tracking of NATs and firewalls does the same. From then on the
 // router silently drops all segments of the connection, in both directions and for good. New

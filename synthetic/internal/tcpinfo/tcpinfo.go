@@ -11,6 +11,8 @@ type Info struct {
 	MinRTT           time.Duration // the shortest round-trip time seen lately
 	RTO              time.Duration // until the next retransmission; it grows with each one
 	Unacked          uint32        // segments sent and not acknowledged
+	Sacked           uint32        // those of them that arrived after a gap (SACK)
+	OutOfOrder       uint32        // segments that arrived after a gap
 	Retransmits      uint8         // how often the oldest of them was retransmitted
 	Backoff          uint8         // exponent of the retransmission or window probe timer
 	BytesAcked       uint64        // bytes of ours that the peer acknowledged, and one for SYN

@@ -18,7 +18,7 @@ func Read(fd int) (Info, error) {
 	ms := func(v uint32) time.Duration { return time.Duration(v) * time.Millisecond }
 	return Info{
 		State: i.State, RTT: us(i.Rtt), MinRTT: us(i.Min_rtt), RTO: us(i.Rto),
-		Unacked: i.Unacked, Retransmits: i.Retransmits, Backoff: i.Backoff,
+		Unacked: i.Unacked, Sacked: i.Sacked, OutOfOrder: i.Rcv_ooopack, Retransmits: i.Retransmits, Backoff: i.Backoff,
 		BytesAcked: i.Bytes_acked, BytesReceived: i.Bytes_received, SegmentsReceived: i.Segs_in,
 		LastDataReceived: ms(i.Last_data_recv), LastAckReceived: ms(i.Last_ack_recv),
 	}, nil

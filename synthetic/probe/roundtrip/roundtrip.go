@@ -164,6 +164,9 @@ func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Rep
 		p.explain(r, t, pub, sub, end)
 	}
 	switch {
+	case stopped && r.Reason() == string(disconnect.MessageLost) && lostOnTheWay(sub) != nil:
+		r.Finding = ""
+		p.concludeReceiver(r, lostOnTheWay(sub))
 	case stopped && r.Reason() == string(disconnect.MessageLost):
 		r.Conclude(errors.New("messages are missing, but the broker does not answer a PINGREQ either, so it is stopped or stuck, or the path is cut: the run had no time left to tell which"))
 		r.Finding = ""
@@ -254,6 +257,15 @@ func unanswered(sub, pub *mqtt.Session, until time.Time) (silent bool, subErr, p
 	}
 	ok, pubErr = client.Answers(pub, until)
 	return !ok, nil, pubErr
+}
+
+// lostOnTheWay returns the end of a subscriber whose large segments are lost on the way, or nil. A run
+// that has no time left to wait for a PINGRESP can tell that at least.
+func lostOnTheWay(sub *mqtt.Session) error {
+	if end := sub.Fail(disconnect.DeadlinePingresp); end.When.LargeLost {
+		return end
+	}
+	return nil
 }
 
 // concludeReceiver sets the outcome from an error of the subscriber, and names its target if it is
