@@ -344,6 +344,7 @@ func (x *probeState) tls(t *mqtt.TLSFacts) {
 	}
 	if !t.EarliestExpiry.IsZero() {
 		x.take(c.CertExpiry.Of(unix(t.EarliestExpiry)))
+		x.take(c.CertLifetime.Of(t.Lifetime.Seconds()))
 	}
 	if !t.ClientCertExpiry.IsZero() {
 		x.take(c.ClientCertExpiry.Of(unix(t.ClientCertExpiry)))

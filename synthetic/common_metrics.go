@@ -22,13 +22,14 @@ type CommonMetrics struct {
 	TLSInfo          *Metric // labels version, cipher
 	TLSResumed       *Metric
 	CertExpiry       *Metric
+	CertLifetime     *Metric
 	ClientCertExpiry *Metric
 }
 
 // All returns the common families in the order of the documentation.
 func (c *CommonMetrics) All() []*Metric {
 	return []*Metric{c.Info, c.Interval, c.Keepalive, c.Success, c.LastConclusive, c.LastFailure, c.LastFailureInfo, c.Runs, c.Failures,
-		c.RunDuration, c.ConnectDuration, c.PhaseDuration, c.TLSInfo, c.TLSResumed, c.CertExpiry, c.ClientCertExpiry}
+		c.RunDuration, c.ConnectDuration, c.PhaseDuration, c.TLSInfo, c.TLSResumed, c.CertExpiry, c.CertLifetime, c.ClientCertExpiry}
 }
 
 // NewCommonMetrics declares the common families.
@@ -67,7 +68,9 @@ func NewCommonMetrics() *CommonMetrics {
 		TLSResumed: &Metric{Name: "mqtt_probe_tls_resumed", Type: Gauge,
 			Help: "1 if the latest TLS handshake resumed the TLS session of an earlier connection, otherwise 0. Present only if the profile has tls.resumption."},
 		CertExpiry: &Metric{Name: "mqtt_probe_tls_earliest_cert_expiry_timestamp_seconds", Type: Gauge, Unit: "seconds",
-			Help: "Unix time of the earliest expiry in the certificate chain that the broker sent. Present also if the chain did not verify."},
+			Help: "Unix time at which the first certificate expires in the chain of the server that verifies. If several chains verify, it is that of the longest-lived one. If none does, it is that of what the server sent."},
+		CertLifetime: &Metric{Name: "mqtt_probe_tls_cert_lifetime_seconds", Type: Gauge, Unit: "seconds",
+			Help: "How long the certificate that expires first is valid in all, from its beginning to its end. With the expiry it tells which share of its life is left."},
 		ClientCertExpiry: &Metric{Name: "mqtt_probe_tls_client_cert_expiry_timestamp_seconds", Type: Gauge, Unit: "seconds",
 			Help: "Unix time of the expiry of our client certificate. Present only if the broker asked for one."},
 	}

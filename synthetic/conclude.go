@@ -30,6 +30,7 @@ func (r *Report) Conclude(err error) {
 		r.Ending, r.Detail = &end.Ending, end.Detail
 		if r.Phases == nil && r.TLS == nil {
 			r.Phases, r.TLS = end.Phases, end.TLS
+			r.addCertificate(r.TLS)
 		}
 		r.Outcome = Failure
 		if end.Local() || end.Reason == disconnect.ClientDisconnect {
@@ -58,6 +59,17 @@ func (r *Report) AddFact(name, format string, args ...any) {
 	r.Facts = append(r.Facts, Fact{name, fmt.Sprintf(format, args...)})
 }
 
+// addCertificate records what the server's certificate says, and what it sent that clients do not need.
+func (r *Report) addCertificate(t *mqtt.TLSFacts) {
+	if t == nil || t.Certificate == nil {
+		return
+	}
+	r.AddFact("certificate", "%s", t.Certificate)
+	if t.SentExpiry.Before(t.EarliestExpiry) {
+		r.AddFact("certificate sent", "one that clients need not use ends at %s, before the chain that verifies", t.SentExpiry.UTC().Format("2006-01-02"))
+	}
+}
+
 // AddSign adds something that was found besides the outcome, also for humans to read.
 func (r *Report) AddSign(kind SignKind, format string, args ...any) {
 	s := Sign{kind, fmt.Sprintf(format, args...)}
@@ -79,6 +91,7 @@ func (r *Report) SetConnected(s *mqtt.Session) {
 			facts = append(facts, "resumed")
 		}
 		r.AddFact("tls", "%s", strings.Join(facts, ", "))
+		r.addCertificate(t)
 	}
 	if s.PresentThoughClean() {
 		r.AddSign(SignSessionPresent, "the broker says that a session is present, though we asked for a clean start, which the standard forbids: clients that believe it may miss messages")

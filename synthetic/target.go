@@ -49,4 +49,7 @@ type TargetTLS struct {
 	// InsecureSkipVerify accepts every certificate of the broker. Then anyone on the path can
 	// pretend to be the broker.
 	InsecureSkipVerify bool
+	// VerifyCommonName accepts a certificate without Subject Alternative Names if its Common Name is the
+	// name of the server. Old devices do so, and clients of today do not.
+	VerifyCommonName bool
 }

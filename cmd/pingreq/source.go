@@ -17,7 +17,7 @@ import (
 // urlFlags are the flags for targets that are given as URLs.
 type urlFlags struct {
 	username, passwordFile, caFile, certFile, keyFile, serverName, protocol *string
-	insecure                                                                *bool
+	insecure, commonName                                                    *bool
 	keepalive                                                               *time.Duration
 }
 
@@ -31,6 +31,7 @@ func addURLFlags(c *kingpin.CmdClause) urlFlags {
 		keyFile:      c.Flag("key-file", "PEM file with the key of the client certificate.").PlaceHolder("FILE").String(),
 		serverName:   c.Flag("server-name", "Name to verify and to send as SNI. Default: the host of the URL.").String(),
 		insecure:     c.Flag("insecure-skip-verify", "Do not verify the broker's certificate.").Bool(),
+		commonName:   c.Flag("verify-common-name", "Accept a certificate without Subject Alternative Names if its Common Name is right, as old devices do.").Bool(),
 		protocol:     c.Flag("protocol", "MQTT version: 5 or 3.1.1.").Default("5").Enum("5", "3.1.1"),
 		keepalive:    c.Flag("keepalive", "Keepalive, in whole seconds; 0s: the default.").Default("0s").Duration(),
 	}
@@ -41,6 +42,7 @@ func (f urlFlags) options(e environment, catalog synthetic.Catalog, flags map[st
 	o := fileOptions(e, catalog, flags)
 	o.Username, o.PasswordFile, o.Protocol, o.Keepalive = *f.username, *f.passwordFile, *f.protocol, *f.keepalive
 	o.CAFile, o.CertFile, o.KeyFile, o.ServerName, o.InsecureSkipVerify = *f.caFile, *f.certFile, *f.keyFile, *f.serverName, *f.insecure
+	o.VerifyCommonName = *f.commonName
 	return o
 }
 

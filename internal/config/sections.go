@@ -55,6 +55,7 @@ type targetTLSSection struct {
 	KeyFile            string `koanf:"key_file" desc:"PEM file with the key of the client certificate, not encrypted"`
 	ServerName         string `koanf:"server_name" desc:"name to verify and to send as SNI. If empty: the host of the url"`
 	InsecureSkipVerify bool   `koanf:"insecure_skip_verify" desc:"accept any certificate"`
+	VerifyCommonName   bool   `koanf:"verify_common_name" desc:"accept a certificate without Subject Alternative Names if its Common Name is the name to verify, as old devices do"`
 }
 
 type boundsSection struct {

@@ -23,6 +23,7 @@ type URLOptions struct {
 	CertFile, KeyFile  string
 	ServerName         string
 	InsecureSkipVerify bool
+	VerifyCommonName   bool
 	Protocol           string        // "5" or "3.1.1"
 	Keepalive          time.Duration // in whole seconds
 	// Env, Flags, Reserved and Catalog are the same as in [Source].
@@ -47,7 +48,7 @@ func FromURLs(ctx context.Context, urls []string, o URLOptions) (*Config, Warnin
 		targets = append(targets, map[string]any{
 			"name": name, "url": raw, "sys": map[string]any{"enabled": "true"}, "username": o.Username, "password_file": o.PasswordFile,
 			"tls": map[string]any{"ca_file": o.CAFile, "cert_file": o.CertFile, "key_file": o.KeyFile,
-				"server_name": o.ServerName, "insecure_skip_verify": o.InsecureSkipVerify},
+				"server_name": o.ServerName, "insecure_skip_verify": o.InsecureSkipVerify, "verify_common_name": o.VerifyCommonName},
 		})
 	}
 	profile := map[string]any{"name": "default"}

@@ -49,6 +49,8 @@ type Diagnosis struct {
 	Advice string
 	// Remarks are about what is no fault, and should be known.
 	Remarks []string
+	// Certificate is what the server's certificate says, in one line. It is empty without TLS.
+	Certificate string
 	// Probes are the numbers of probes.
 	Probes Counts
 	// Unknown are the probes that have not been able to tell anything for too long.

@@ -133,6 +133,16 @@ func unshared(f *Facts) *finding {
 	return x
 }
 
+// certificate returns what the certificate of the server says.
+func (f *Facts) certificate() string {
+	for i := range f.Probes {
+		if t := f.Probes[i].TLS; t != nil && t.Certificate != nil {
+			return t.Certificate.String()
+		}
+	}
+	return ""
+}
+
 // certificateSoon is how long before its end a certificate is worth a remark.
 const certificateSoon = 14 * 24 * time.Hour
 
@@ -154,8 +164,11 @@ func remarks(f *Facts) (out []string) {
 		}
 		if p.TLS != nil && !p.TLS.EarliestExpiry.IsZero() {
 			switch left := p.TLS.EarliestExpiry.Sub(f.Now); {
-			case left > 0 && left < certificateSoon:
+			case left > 0 && left < certificateSoon && (p.TLS.Lifetime == 0 || left < p.TLS.Lifetime/3):
 				add(fmt.Sprintf("a certificate of the server expires in %s", ago(left)))
+			}
+			if p.TLS.SentExpiry.Before(f.Now) && p.TLS.EarliestExpiry.After(f.Now) {
+				add("the server also sends a certificate that has expired, and that clients need not use")
 			}
 		}
 	}

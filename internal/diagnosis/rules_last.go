@@ -65,7 +65,7 @@ func lastRules() []Rule {
 // healthy returns the diagnosis of a target without a fault.
 func healthy(f *Facts) Diagnosis {
 	c := f.counts()
-	d := Diagnosis{Target: f.Target.Name, About: f.Target, State: Healthy, Cause: CauseHealthy, Probes: c, Remarks: remarks(f)}
+	d := Diagnosis{Target: f.Target.Name, About: f.Target, State: Healthy, Cause: CauseHealthy, Probes: c, Remarks: remarks(f), Certificate: f.certificate()}
 	switch {
 	case c.Succeeding == c.All && c.All == 1:
 		d.Sentence = "its only probe succeeds"

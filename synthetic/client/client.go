@@ -142,6 +142,7 @@ func (c *Client) read(ctx context.Context, o *mqtt.Options) (err error) {
 	}
 	if c.URL.Scheme == "mqtts" || c.URL.Scheme == "wss" {
 		o.TLS, err = c.tls(ctx)
+		o.VerifyCommonName = c.Target.TLS.VerifyCommonName
 	}
 	return err
 }

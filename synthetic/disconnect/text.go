@@ -39,6 +39,10 @@ func clean(s string, limit int) string {
 	return s
 }
 
+// Clean turns a text from a server into one printable line of at most limit characters, without
+// credentials of URLs.
+func Clean(s string, limit int) string { return clean(s, limit) }
+
 // cut shortens a clean line to at most limit bytes.
 func cut(s string, limit int) string {
 	if len(s) <= limit {

@@ -23,9 +23,16 @@ type TLSFacts struct {
 	Curve string
 	// Resumed reports whether the handshake resumed an earlier TLS session.
 	Resumed bool
-	// EarliestExpiry is the earliest NotAfter in the chain that the server sent, even if the chain
-	// did not verify. It is zero if the server sent no certificates, as in a resumed TLS session.
+	// EarliestExpiry is the earliest NotAfter in the chain that verified. If several did, it is that of
+	// the one that lives longest. If none did, it is the earliest in what the server sent. It is zero if
+	// the server sent no certificates, as in a resumed TLS session. Lifetime is how long the certificate
+	// with that NotAfter is valid in all.
 	EarliestExpiry time.Time
+	Lifetime       time.Duration
+	// SentExpiry is the earliest NotAfter in what the server sent, whether clients need it or not.
+	SentExpiry time.Time
+	// Certificate is what the server's own certificate says. It is nil if the server sent none.
+	Certificate *CertificateFacts
 	// ClientCertExpiry is the NotAfter of the client certificate that we sent. It is zero if the
 	// server asked for none or we had none.
 	ClientCertExpiry time.Time

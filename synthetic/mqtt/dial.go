@@ -343,13 +343,25 @@ func (a *attempt) handshake() (*tls.Conn, error) {
 		}
 		return &tls.Certificate{}, nil
 	}
+	var chains [][]*x509.Certificate
+	if a.o.VerifyCommonName && !cfg.InsecureSkipVerify {
+		cfg.InsecureSkipVerify = true // VerifyConnection does it
+		cfg.VerifyConnection = func(st tls.ConnectionState) (err error) {
+			chains, err = verifyCommonName(cfg, st.PeerCertificates)
+			return err
+		}
+	}
 	t := tls.Client(a.stream.wire, cfg)
 	err := t.Handshake()      // HandshakeContext would close the socket, and TCP_INFO would be lost
 	st := t.ConnectionState() // also set if the handshake failed late
-	facts.EarliestExpiry = earliest(st.PeerCertificates)
-	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		facts.EarliestExpiry = earliest(bad.UnverifiedCertificates)
+	if chains == nil {
+		chains = st.VerifiedChains
 	}
+	sent := st.PeerCertificates
+	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		sent, chains = bad.UnverifiedCertificates, nil
+	}
+	facts.noteCertificates(sent, chains)
 	if err != nil {
 		return nil, err
 	}
@@ -358,15 +370,6 @@ func (a *attempt) handshake() (*tls.Conn, error) {
 		facts.Curve = st.CurveID.String()
 	}
 	return t, nil
-}
-
-func earliest(certs []*x509.Certificate) (t time.Time) {
-	for _, c := range certs {
-		if t.IsZero() || c.NotAfter.Before(t) {
-			t = c.NotAfter
-		}
-	}
-	return t
 }
 
 // fail returns the End of an attempt that failed in the running phase.

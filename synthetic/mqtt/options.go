@@ -221,6 +221,9 @@ type Options struct {
 	// Sockets limits the file descriptors of all connections that share it. Dial waits for one
 	// as long as half of its time. nil means no limit.
 	Sockets *Sockets
+	// VerifyCommonName accepts a certificate without Subject Alternative Names if its Common Name is the
+	// name of the server.
+	VerifyCommonName bool
 	// Heard learns when the server sends something. All connections of an agent share it. nil means
 	// that nobody wants to know.
 	Heard *Heard

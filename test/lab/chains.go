@@ -50,3 +50,14 @@ func SelfSigned(t testing.TB) tls.Certificate {
 	cert, der := sign(t, template, template, key, key)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: cert}
 }
+
+// Again returns another certificate of an authority with the same name and key, signed by this one.
+func (ca *CA) Again(t testing.TB, other *CA, options ...CertOption) *x509.Certificate {
+	t.Helper()
+	again := *other.cert
+	for _, option := range options {
+		option(&again)
+	}
+	cert, _ := sign(t, &again, ca.cert, other.key, ca.key)
+	return cert
+}

@@ -174,6 +174,12 @@ func daysLeft(s scope, metric string) string {
 	return "((" + of(`kind="connect"`) + " or " + of(`kind="roundtrip"`) + " or " + of(`kind!~"connect|roundtrip"`) + ") - time()) / 86400"
 }
 
+// lifeLeft returns the share of its life that the broker's certificate has left.
+func lifeLeft(s scope) string {
+	const by = "min by (job, instance, target) ("
+	return `label_replace((` + by + s.of(serverExpiry) + ") - time()) / " + by + s.of("mqtt_probe_tls_cert_lifetime_seconds") + `), "whose", "broker", "", "")`
+}
+
 // expiries returns the days left of the broker's chain and of our own certificate. The label whose
 // distinguishes them.
 func expiries(s scope) string {
