@@ -23,8 +23,8 @@ func TestIncidentsDocument(t *testing.T) {
 	doc := read("../docs/incidents.md")
 
 	configs := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(doc, -1)
-	if stories := strings.Count(doc, "\n## "); len(configs) != stories || stories != 5 {
-		t.Errorf("%d configurations in %d stories, want 5", len(configs), stories)
+	if stories := strings.Count(doc, "\n## "); len(configs) != stories || stories != 9 {
+		t.Errorf("%d configurations in %d stories, want 9", len(configs), stories)
 	}
 	for i, config := range configs {
 		if _, stderr, exit := run(t, "config", "check", writeFile(t, fmt.Sprintf("%d.yaml", i), config[1])); exit != 0 {
