@@ -30,7 +30,7 @@ type known struct {
 
 // Connect is a connect of one of our clients that the target accepted.
 type Connect struct {
-	Who Borrower
+	Who *Borrower
 	// From is when CONNECT was sent, To when CONNACK came.
 	From, To time.Time
 }
@@ -43,7 +43,7 @@ const (
 	// trouble gets every connect twice.
 	checkV5Again = time.Minute
 	// connectsKept is how many connects to a target are remembered.
-	connectsKept = 128
+	connectsKept = 64
 )
 
 // NewKnown returns a Known that knows nothing yet.

@@ -54,7 +54,21 @@ type target struct {
 	// failures of other probes for that reason are no news any more.
 	mended map[fault]time.Time
 	told   []Told
+
+	// changes counts what has changed for a diagnosis. known is the latest diagnosis, made at the time at
+	// after so many changes. calm reports that nothing in it depends on the time.
+	changes, after uint64
+	known          *Diagnosis
+	at             time.Time
+	calm           bool
 }
+
+const (
+	// freshFor is how long a diagnosis holds if nothing happens: some rules look at how long ago
+	// something was. calmFor is the same for a target with which nothing is wrong.
+	freshFor = 5 * time.Second
+	calmFor  = time.Minute
+)
 
 // fault is why connects fail.
 type fault struct {
@@ -88,6 +102,7 @@ func (b *Board) Add(e *synthetic.Entry) {
 		t = &target{probes: map[synthetic.Identity]*probe{}, mended: map[fault]time.Time{}}
 		b.targets[e.ID.Target] = t
 	}
+	t.changes++
 	t.url = e.Target.URL
 	t.about = Target{Name: e.ID.Target, Username: e.Target.Username != "", Insecure: e.Target.TLS.InsecureSkipVerify}
 	t.about.Scheme, t.about.Address = split(e.Target.URL)
@@ -123,6 +138,7 @@ func (b *Board) Forget(id synthetic.Identity) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if t := b.targets[id.Target]; t != nil {
+		t.changes++
 		if delete(t.probes, id); len(t.probes) == 0 {
 			delete(b.targets, id.Target)
 		}
@@ -145,6 +161,9 @@ func (b *Board) Report(id synthetic.Identity, r synthetic.Report) {
 		p.TLS = r.TLS
 	}
 	if r.Outcome.Conclusive() && (!p.Held || len(r.Signs) > 0) { // those of a session come with its events
+		if len(p.Signs) != len(r.Signs) {
+			t.changes++
+		}
 		p.Signs = r.Signs
 	}
 	since := r.Start
@@ -169,6 +188,9 @@ func (b *Board) Event(id synthetic.Identity, e synthetic.Event) {
 		p.TLS = e.TLS
 	}
 	if e.Outcome.Conclusive() {
+		if len(p.Signs) != len(e.Signs) {
+			t.changes++
+		}
 		p.Signs = e.Signs
 	}
 	if e.Outcome != "" {
@@ -189,6 +211,7 @@ func (b *Board) Told(name string, r disconnect.Reason, at time.Time) {
 		t.told = t.told[:toldKept-1]
 	}
 	t.told = append(t.told, Told{at, r})
+	t.changes++
 }
 
 // informative reports whether a reason in the words of a broker says more than that the connection
@@ -224,6 +247,10 @@ func (p *probe) ended(r *synthetic.Report, at time.Time) {
 
 // note records a result of a probe that began and ended at these times.
 func (t *target) note(p *probe, r *synthetic.Report, since, at time.Time) {
+	if _, _, failing := p.slots.Counts(); r.Outcome != synthetic.Success || failing > 0 || p.LastSuccess.IsZero() || p.inconclusive.Count > 0 || p.Unsupported != "" ||
+		t.known != nil && t.known.State == Down {
+		t.changes++
+	}
 	p.slots.Set(r.Slot, r.Outcome)
 	if r.Outcome.Conclusive() {
 		p.Unsupported = ""
@@ -347,13 +374,32 @@ func (t *target) lastMended() (last time.Time) {
 	return last
 }
 
-// Diagnose returns the diagnosis of a target. ok is false if there is no such target.
+// Diagnose returns the diagnosis of a target, which the caller must not change. ok is false if there is
+// no such target.
 func (b *Board) Diagnose(name string, now time.Time) (d Diagnosis, ok bool) {
+	b.mu.Lock()
+	t := b.targets[name]
+	if t != nil && t.known != nil && t.after == t.changes && (now.Sub(t.at) < freshFor || t.calm && now.Sub(t.at) < calmFor) && !now.Before(t.at) {
+		d = *t.known
+		b.mu.Unlock()
+		return d, true
+	}
+	var changes uint64
+	if t != nil {
+		changes = t.changes
+	}
+	b.mu.Unlock()
 	f, ok := b.Facts(name, now)
 	if !ok {
 		return d, false
 	}
-	return diagnose(b.rules, &f), true
+	d = diagnose(b.rules, &f)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.targets[name] == t {
+		t.known, t.at, t.calm, t.after = &d, now, f.calm(&d), changes
+	}
+	return d, true
 }
 
 // All returns the diagnoses of all targets, sorted by name.

@@ -26,6 +26,9 @@ type Facts struct {
 	OneShot bool
 	// Broker is what the broker says of itself. It is nil if nothing is known.
 	Broker *Broker
+
+	failed []failing // of all probes, once they are known
+	looked bool      // they are
 }
 
 // Target is what the configuration says of a target.
@@ -162,12 +165,17 @@ func (f *Facts) unknown(p *Probe) bool {
 }
 
 // failures returns the failures of all probes.
-func (f *Facts) failures() (all []failing) {
+func (f *Facts) failures() []failing {
+	if f.looked {
+		return f.failed
+	}
+	var all []failing
 	for i := range f.Probes {
 		if p := &f.Probes[i]; p.Failure != nil {
 			all = append(all, failing{p, p.Failure})
 		}
 	}
+	f.failed, f.looked = all, true
 	return all
 }
 
@@ -195,6 +203,25 @@ func (f *Facts) succeededSince(t time.Time) (ps []*Probe) {
 		}
 	}
 	return ps
+}
+
+// calm reports whether nothing is wrong, and nothing was lately, so that the diagnosis does not change
+// with time alone.
+func (f *Facts) calm(d *Diagnosis) bool {
+	if d.State != Healthy {
+		return false
+	}
+	for i := range f.Probes {
+		if p := &f.Probes[i]; p.Inconclusive != nil || len(p.Ends) > 0 || p.Pending() {
+			return false
+		}
+	}
+	return true
+}
+
+// Pending reports whether nothing is known of the probe yet.
+func (p *Probe) Pending() bool {
+	return p.Succeeding == 0 && p.Failing == 0 && p.Inconclusive == nil && p.Unsupported == ""
 }
 
 // unknowns returns the probes that have not been able to tell anything for too long.

@@ -23,15 +23,15 @@ const (
 // ended is the end of a session of a probe.
 type ended struct {
 	probe *Probe
-	End
+	*End
 }
 
 // ends returns the ends of sessions within a time, which match if match is not nil.
 func (f *Facts) ends(within time.Duration, match func(*End) bool) (all []ended) {
 	for i := range f.Probes {
 		p := &f.Probes[i]
-		for _, e := range p.Ends {
-			if f.Now.Sub(e.Time) <= within && (match == nil || match(&e)) {
+		for j := range p.Ends {
+			if e := &p.Ends[j]; f.Now.Sub(e.Time) <= within && (match == nil || match(e)) {
 				all = append(all, ended{p, e})
 			}
 		}

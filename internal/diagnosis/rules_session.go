@@ -55,8 +55,9 @@ func (f *Facts) limits() (all []limit) {
 		var l limit
 		var ages, idles []time.Duration
 		l.pinged, l.neverSpoke = true, true
-		for _, e := range p.Ends {
-			if !silentEnd(&e) || !e.Time.After(f.Mended) || f.Now.Sub(e.Time) > recent+3*e.When.Age {
+		for j := range p.Ends {
+			e := &p.Ends[j]
+			if !silentEnd(e) || !e.Time.After(f.Mended) || f.Now.Sub(e.Time) > recent+3*e.When.Age {
 				continue
 			}
 			l.ends = append(l.ends, ended{p, e})

@@ -63,8 +63,9 @@ func targets(all []diagnosis.Diagnosis, now time.Time, version string) []indexTa
 	for i, d := range all {
 		out[i] = indexTarget{Diagnosis: d, verdict: looks[d.State], For: age(now, d.Since)}
 		out[i].Sentence = printable(d.Sentence)
-		for j := range out[i].Evidence {
-			out[i].Evidence[j] = printable(out[i].Evidence[j])
+		out[i].Evidence = slices.Clone(d.Evidence)
+		for j, e := range d.Evidence {
+			out[i].Evidence[j] = printable(e)
 		}
 		if d.State != diagnosis.Healthy {
 			out[i].Page = diagnosis.PageURL(version, d.Cause)

@@ -48,6 +48,23 @@ type Client struct {
 	// begun has the roles that have connected. Before that, the broker may still have a session of an
 	// agent that was killed.
 	begun []string
+	// whos are the clients of the roles.
+	whos map[string]*synthetic.Borrower
+}
+
+// who returns the client of a role, always the same.
+func (c *Client) who(role string) *synthetic.Borrower {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.whos[role]
+	if w == nil {
+		w = &synthetic.Borrower{Probe: c.Env.Identity, Slot: c.Env.Slot, Role: role}
+		if c.whos == nil {
+			c.whos = map[string]*synthetic.Borrower{}
+		}
+		c.whos[role] = w
+	}
+	return w
 }
 
 // New returns a client for the target of env. It checks everything that can be checked without a
@@ -233,8 +250,7 @@ func (c *Client) Dial(ctx context.Context, role string, o mqtt.Options) (*mqtt.S
 	}
 	if err == nil {
 		now := time.Now()
-		c.Env.Known.Connected(c.Target.URL, synthetic.Connect{Who: synthetic.Borrower{Probe: c.Env.Identity, Slot: c.Env.Slot, Role: role},
-			From: now.Add(-MQTTPhase(s)), To: now})
+		c.Env.Known.Connected(c.Target.URL, synthetic.Connect{Who: c.who(role), From: now.Add(-MQTTPhase(s)), To: now})
 	}
 	if err == nil { // a clean session has replaced an older one as well
 		c.setBegun(role)
