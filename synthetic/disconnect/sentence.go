@@ -9,8 +9,8 @@ var reasonSentences = map[Reason]string{
 	AckTimeout:           "The server did not acknowledge a publish or subscribe in time. Look first at the broker's load and storage, then at its log for this moment.",
 	HandshakeTimeout:     "TCP connected, but the TLS or websocket handshake did not finish in time. Look first at the server's load, then at whether that port speaks TLS or websocket at all.",
 	PeerClosed:           "The other side closed the connection and gave no reason. Look first at the server's log for this moment, then at balancers on the path.",
-	ConnectionReset:      "A TCP reset ended the connection. Look first for a broker that crashed or was killed, then for a firewall or balancer that dropped the connection.",
-	ConnectionRefused:    "The server, or a device in front of it, does not accept the connection. Look first at whether the broker runs and listens there, then at its connection limit.",
+	ConnectionReset:      "A TCP reset ended the connection. Look first at what was sent just before, since a server that closes without reading all of it resets the connection; then for a server that crashed, and for a firewall or balancer that dropped the connection.",
+	ConnectionRefused:    "The server, or a device in front of it, does not accept the connection. Look first at whether the broker runs and listens there, then at its log and its connection limit.",
 	NetworkTimeout:       "The server did not answer at the TCP level. Look first at whether its host is up, then at routes and firewalls on the way.",
 	NetworkUnreachable:   "There is no route to the server's address. Look first at the links and routes of this machine, then at the network that the server is in.",
 	DNSError:             "The server's name could not be resolved. Look first at whether the name is right, then at the resolver that this machine uses.",
@@ -97,6 +97,14 @@ func (e Ending) side() string {
 	switch {
 	case e.Local():
 		return "The fault is on this side (late timers, no resources left, its own policy), so it says nothing about the server."
+	case e.When.Speaks != "":
+		return "The port speaks " + e.When.Speaks.Name() + ", and not what the URL demands: look at the scheme and the port of the URL."
+	case e.When.LargeLost:
+		return "Large packets are lost on the way and small ones pass: the MTU of a link is smaller than both sides believe."
+	case e.When.OthersAnswered:
+		return "The host answers our other connections, so it is up: its queue of new connections may be full."
+	case (e.Reason == PeerClosed || e.Reason == ConnectionReset) && e.Phase == PhaseEstablished && e.When.Answers() && (e.When.Sent == Subscribe || e.When.Sent == Publish):
+		return "The end answers our " + e.When.Sent.String() + ": some servers close the connection of a client that does what their access rules or limits forbid."
 	case e.Initiator == ByUnknown:
 		return "The evidence does not show which side caused it."
 	case e.Initiator == ByNetwork && e.Evidence == FromDeadline:
