@@ -43,6 +43,10 @@ func printTable(w io.Writer, results []result, diagnoses []diagnosis.Diagnosis) 
 	}
 	fmt.Fprintln(w)
 	head := []string{"TARGET", "PROBE", "OUTCOME", "TIME", "DETAIL"}
+	first := 0 // column
+	if isTerminal(w) && len(diagnoses) == 1 {
+		first = 1 // the headline has the target
+	}
 	rows := make([][]string, len(results))
 	widths := make([]int, len(head)-1)
 	for i, h := range head[:len(head)-1] {
@@ -63,20 +67,23 @@ func printTable(w io.Writer, results []result, diagnoses []diagnosis.Diagnosis) 
 		}
 	}
 	pad := func(s string, n int) string { return s + strings.Repeat(" ", max(0, n-utf8.RuneCountInString(s))) }
-	for j, h := range head[:len(head)-1] {
-		fmt.Fprint(w, c.bold(pad(h, widths[j]+2)))
+	indent := 0
+	for j := first; j < len(widths); j++ {
+		fmt.Fprint(w, c.bold(pad(head[j], widths[j]+2)))
+		indent += widths[j] + 2
 	}
 	fmt.Fprintln(w, c.bold(head[len(head)-1]))
+	room := max(terminalWidth(w)-indent, 20)
 	told := map[string]bool{}
 	for i, r := range results {
-		for j := range widths {
+		for j := first; j < len(widths); j++ {
 			cell := pad(rows[i][j], widths[j]+2)
 			if j == 2 {
 				cell = c.outcome(r.Outcome, cell)
 			}
 			fmt.Fprint(w, cell)
 		}
-		fmt.Fprintln(w, r.Detail)
+		fmt.Fprintln(w, strings.Join(wrap(r.Detail, room), "\n"+strings.Repeat(" ", indent)))
 		printDetails(w, c, r, told)
 	}
 	return verdict(results)

@@ -28,7 +28,7 @@ var reasonSentences = map[Reason]string{
 	ServerBusy:           "The server announced that it is unavailable or too busy. Look first at its load, memory and connection limit.",
 	RateOrQuota:          "A rate limit or quota of the server was exceeded. Look first at which clients send or connect too much, then at the limit.",
 	Flood:                "The server sent this client more packets or bytes than a client has to accept, so pingreq ended the session to protect itself. Look first at which subscriptions, bridges or access rules of the broker send foreign messages to this client, then at whether the server is the one you expect.",
-	ProtocolError:        "One side found that the other violated the protocol. Look first at whether that port really speaks MQTT, then at recent updates of either side.",
+	ProtocolError:        "One side found that the other violated the protocol. Look first at what the detail names, then at recent updates of either side.",
 	NotSupported:         "The server does not offer what the client asked for, such as a protocol version, a QoS or a keepalive. Look first at the client's settings, then at what the server is configured to allow.",
 	Other:                "The connection ended for a reason that pingreq does not classify. Look first at the detail, then at the server's log for this moment.",
 }
@@ -99,6 +99,8 @@ func (e Ending) side() string {
 		return "The fault is on this side (late timers, no resources left, its own policy), so it says nothing about the server."
 	case e.When.Speaks != "":
 		return "The port speaks " + e.When.Speaks.Name() + ", and not what the URL demands: look at the scheme and the port of the URL."
+	case e.Evidence == FromConnack && (e.Code == 2 || e.Code == 0x85):
+		return "The broker refuses the client identifier, or the keepalive (Mosquitto answers so above max_keepalive): look at its rules for identifiers and at its longest keepalive."
 	case e.When.LargeLost:
 		return "Large packets are lost on the way and small ones pass: the MTU of a link is smaller than both sides believe."
 	case e.When.OthersAnswered:
