@@ -185,3 +185,45 @@ func TestHealthyThroughout(t *testing.T) {
 		t.Errorf("only %v have a result", begun)
 	}
 }
+
+// TestBurstsAboveReceiveMaximum has a broker that drops what exceeds our Receive Maximum, and probes with
+// larger bursts than that. They are neither zombies nor lost.
+func TestBurstsAboveReceiveMaximum(t *testing.T) {
+	t.Parallel()
+	b := lab.StartScriptedBroker(t, lab.Responder{DropAbove: 4}.Serve, lab.ScriptedBrokerOptions{})
+	a := startPlan(t, plan{targets: []string{fmt.Sprintf("{name: plant, url: %q}", b.URL())},
+		profiles: []string{"{name: default, keepalive: 5s, receive_maximum: 4}"},
+		probes:   []string{"{name: echo, kind: session, session: {echo: {interval: 2s, burst: 8, ack_timeout: 900ms}}}"}})
+	m := a.until(atLeast(40, "mqtt_probe_messages_delivered_total{probe=echo}"))
+	for _, family := range []string{"mqtt_probe_failures_total", "mqtt_probe_messages_lost_total", "mqtt_probe_zombies_total"} {
+		if found := m.nonzero(family, "probe"); len(found) > 0 {
+			t.Errorf("%s: %q", family, found)
+		}
+	}
+	a.until(is("plant", "healthy", "healthy"))
+}
+
+// TestUnsharedBrokers has two brokers that share nothing behind one balancer, which takes them in turn.
+func TestUnsharedBrokers(t *testing.T) {
+	t.Parallel()
+	address := hostPort(lab.Port(t))
+	host := func() string { return strings.TrimPrefix(lab.StartMosquitto(t, lab.MosquittoOptions{}).URL, "mqtt://") }
+	lab.StartHAProxy(t, fmt.Sprintf(`listen mqtt
+    mode tcp
+    balance roundrobin
+    timeout connect 1s
+    timeout client 60s
+    timeout server 60s
+    bind %s
+    server a %s
+    server b %s
+`, address, host(), host()))
+	a := startPlan(t, plan{targets: []string{fmt.Sprintf("{name: plant, url: \"mqtt://%s\"}", address)},
+		profiles: []string{"{name: default, keepalive: 5s}"},
+		probes: []string{"{name: echo, kind: session, session: {echo: {interval: 2s, ack_timeout: 900ms}}}", "{name: odd, kind: connect, interval: 3s, timeout: 3s}",
+			"{name: roundtrip, kind: roundtrip, interval: 5s, timeout: 5s, roundtrip: {delivery_timeout: 1s}}", "{name: takeover, kind: takeover, interval: 40s, timeout: 40s, takeover: {victims: [live]}}"}})
+	a.until(is("plant", "degraded", "unshared_brokers"))
+	if page := a.articles()["plant"]; !strings.Contains(page, "several brokers that do not share their sessions") || !strings.Contains(page, "no access rule forbids them") {
+		t.Error(page)
+	}
+}

@@ -29,6 +29,9 @@ type Responder struct {
 	// earlier one are sent this many times. The next such acknowledgement is never sent, and none
 	// after it on the connection. 0: no such fault.
 	Jam int
+	// DropAbove is how many messages above QoS 0 the client has to acknowledge before it gets more. What
+	// exceeds that is dropped, as FlashMQ does, although it should wait [MQTT5-3.3.4-9]. 0: no limit.
+	DropAbove int
 }
 
 // Zombie answers pings and subscriptions but never a PUBLISH, at any QoS.
@@ -53,6 +56,7 @@ type responder struct {
 
 	acked  time.Time // the latest acknowledgement
 	waited int       // those that had to wait
+	open   int       // deliveries without an acknowledgement
 }
 
 // Serve is the responder's script.
@@ -129,6 +133,8 @@ func (s *responder) handle(p Packet) error {
 		return s.conn.send(Frame(byte(UNSUBACK)<<4, id, s.conn.noProperties(), reasons))
 	case PUBLISH:
 		return s.publish(p.First>>1&3, &b)
+	case PUBACK:
+		s.open--
 	case PUBREL:
 		return s.answer(Frame(byte(PUBCOMP)<<4, b.take(2)))
 	case PUBREC:
@@ -158,6 +164,10 @@ func (s *responder) publish(qos byte, b *body) error {
 	qos = min(qos, granted)
 	var id []byte
 	if qos > 0 {
+		if s.open++; s.DropAbove > 0 && s.open > s.DropAbove {
+			s.open--
+			return nil
+		}
 		s.nextID = max(1, s.nextID+1)
 		id = binary.BigEndian.AppendUint16(nil, s.nextID)
 	}
