@@ -11,6 +11,16 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
+// UnreadyError is the error of a run that could not begin, because something of our own side is missing,
+// such as a file.
+type UnreadyError struct{ Err error }
+
+// Error implements error.
+func (e *UnreadyError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is missing.
+func (e *UnreadyError) Unwrap() error { return e.Err }
+
 // ErrStopped is the error of a run that ended because the agent or the command was stopped.
 var ErrStopped = errors.New("the run was stopped")
 
@@ -26,6 +36,7 @@ func (r *Report) Conclude(err error) {
 		r.Outcome, r.Detail = Inconclusive, ErrStopped.Error()
 	case !isEnd:
 		r.Outcome, r.Detail = Inconclusive, err.Error()
+		_, r.Unready = errors.AsType[*UnreadyError](err)
 	default:
 		r.Ending, r.Detail = &end.Ending, end.Detail
 		if r.Phases == nil && r.TLS == nil {

@@ -70,6 +70,8 @@ type Report struct {
 	Detail string
 	// Facts are further details for humans to read, in order.
 	Facts []Fact
+	// Unready reports that the run could not begin, because something of our own side is missing.
+	Unready bool
 	// Signs are what the run found besides its outcome.
 	Signs []Sign
 

@@ -74,13 +74,13 @@ func TestAlerting(t *testing.T) {
 	emergencies = append(emergencies, &emergency{name: "forbidden access granted", group: byTarget("open"), alert: "MQTTForbiddenAccessGranted", says: "anonymous", strike: open.sicken, repair: open.heal})
 
 	ca := lab.NewCA(t)
-	certificate := ca.Server(t, lab.Names("127.0.0.1"), lab.NotAfter(time.Now().Add(20*24*time.Hour)))
+	certificate := ca.Server(t, lab.Names("127.0.0.1"), lab.NotAfter(time.Now().Add(20*24*time.Hour)), lab.Issued(time.Now().AddDate(0, 0, -70)))
 	expiring := lab.StartMosquitto(t, lab.MosquittoOptions{CA: ca, Certificate: certificate})
 	target("expiring", expiring.TLS, trust(ca))
 	p.probes = append(p.probes, "{name: resuming, kind: connect, targets: [expiring], profiles: [resuming], interval: 2s, timeout: 2s}")
 	present := func(left time.Duration) func() {
 		return func() {
-			next := ca.Server(t, lab.Names("127.0.0.1"), lab.NotAfter(time.Now().Add(left)))
+			next := ca.Server(t, lab.Names("127.0.0.1"), lab.NotAfter(time.Now().Add(left)), lab.Issued(time.Now().AddDate(0, 0, -89)))
 			for from, to := range map[string]string{next.CertFile: certificate.CertFile, next.KeyFile: certificate.KeyFile} {
 				if err := os.Rename(from, to); err != nil {
 					t.Fatal(err)

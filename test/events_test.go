@@ -105,7 +105,6 @@ func TestEvents(t *testing.T) {
 		t.Errorf("after the restart (-want +got):\n%s", diff)
 	}
 	a.WaitLog("client events receiving")
-	a.WaitLog("client events disconnected")
 }
 
 // ends returns the counters of client ends that are not 0, by name, reason and initiator.

@@ -155,8 +155,6 @@ func TestSysHostile(t *testing.T) {
 	}
 	for _, target := range []string{"too-long", "no-utf8"} {
 		checkNothingRead(t, m, target)
-		if !strings.Contains(a.Log(), `msg="$SYS disconnected" target=`+target) {
-			t.Errorf("the log does not mention %s:\n%s", target, a.Log())
-		}
+		a.WaitLog(`msg="$SYS disconnected" target=` + target) // the probes are well, so no diagnosis says it
 	}
 }

@@ -12,17 +12,19 @@ import (
 )
 
 // logSink writes the results of the probes to the log, at the level debug: what they mean together is
-// told once for each target. A notable event is a warning, but a probe gets a limited number of lines.
+// told once for each target. What is missing on our own side is a warning, once for each target. A
+// notable event is a warning too, but a probe gets a limited number of lines.
 type logSink struct {
 	log *slog.Logger
 
-	mu   sync.Mutex
-	some map[synthetic.Identity]*rate.Sometimes
+	mu      sync.Mutex
+	some    map[synthetic.Identity]*rate.Sometimes
+	missing map[string]string // by target: what was last told to be missing
 }
 
 // NewLogSink returns a sink that writes results and events to the log.
 func NewLogSink(log *slog.Logger) synthetic.Sink {
-	return &logSink{log: log, some: map[synthetic.Identity]*rate.Sometimes{}}
+	return &logSink{log: log, some: map[synthetic.Identity]*rate.Sometimes{}, missing: map[string]string{}}
 }
 
 // identified returns the attributes that name a session of a probe.
@@ -36,6 +38,10 @@ func identified(id synthetic.Identity, slot int) []slog.Attr {
 
 // Report implements synthetic.Sink.
 func (s *logSink) Report(id synthetic.Identity, r synthetic.Report) {
+	if r.Unready && s.news(id.Target, r.Detail) {
+		s.log.LogAttrs(context.Background(), slog.LevelWarn, "a probe cannot run", append(identified(id, r.Slot), slog.String("detail", r.Detail))...)
+		return
+	}
 	if !s.log.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}
@@ -56,6 +62,15 @@ func (s *logSink) Report(id synthetic.Identity, r synthetic.Report) {
 	}
 	attrs = append(attrs, slog.Duration("elapsed", r.Elapsed.Round(time.Microsecond)))
 	s.log.LogAttrs(context.Background(), slog.LevelDebug, text, attrs...)
+}
+
+// news records what is missing for a target, and reports whether that was not the last thing told.
+func (s *logSink) news(target, what string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.missing[target]
+	s.missing[target] = what
+	return was != what
 }
 
 // Event implements synthetic.Sink.
@@ -89,4 +104,5 @@ func (s *logSink) Forget(id synthetic.Identity) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.some, id)
+	delete(s.missing, id.Target)
 }

@@ -100,8 +100,9 @@ func sysOptions(c *config.Sys) sys.Options {
 }
 
 // newReader returns the reader of a broker and makes its series. own recognises the clients of this
-// agent and of its peers, and ended is told what the broker says of their ends.
-func newReader(spec *readerSpec, env clientEnv, own func(clientID string) bool, fleet *sys.Fleet, clients *events.Collector, watch synthetic.Watch, ended func(events.Event, time.Time), log *slog.Logger) (*reader, error) {
+// agent and of its peers, and ended is told what the broker says of their ends. failing
+// reports whether the diagnosis of the target says that something is wrong.
+func newReader(spec *readerSpec, env clientEnv, own func(clientID string) bool, fleet *sys.Fleet, clients *events.Collector, watch synthetic.Watch, ended func(events.Event, time.Time), failing func() bool, log *slog.Logger) (*reader, error) {
 	log = log.With("target", spec.target.Name)
 	b := &reader{spec: *spec, log: log}
 	if spec.sys != nil {
@@ -109,7 +110,7 @@ func newReader(spec *readerSpec, env clientEnv, own func(clientID string) bool, 
 		if err != nil {
 			return nil, err
 		}
-		b.sys = &sysReader{sys: target, log: partlyRefused{log: log, what: "$SYS"}, panicked: b.panicked(watch, sysRole)}
+		b.sys = &sysReader{sys: target, log: partlyRefused{log: log, what: "$SYS"}, panicked: b.panicked(watch, sysRole), failing: failing}
 		if b.sys.listen, err = b.spec.listener(env, sysRole, target.Filters(), b.sys); err != nil {
 			return nil, err
 		}
@@ -123,7 +124,7 @@ func newReader(spec *readerSpec, env clientEnv, own func(clientID string) bool, 
 		if b.events, err = newEventsReader(spec, o, b.sys, clients, listen, log); err != nil {
 			return nil, err
 		}
-		b.events.panicked = b.panicked(watch, eventsRole)
+		b.events.panicked, b.events.failing = b.panicked(watch, eventsRole), failing
 	}
 	return b, nil
 }

@@ -32,6 +32,9 @@ type eventsReader struct {
 	state events.State
 	since time.Time // of the state
 	told  events.State
+	quiet bool // the lost connection was not told, because the diagnosis of the target says it
+	// failing reports whether the diagnosis of the target says that something is wrong.
+	failing func() bool
 }
 
 var _ client.Handler = (*eventsReader)(nil)
@@ -140,16 +143,16 @@ func (r *eventsReader) tell(now time.Time, log *slog.Logger) {
 		r.state, r.since = state, now
 	}
 	switch {
-	case state == r.told, state == events.Subscribing, state == events.Silent && now.Sub(r.since) < silentFor:
+	case state == r.told, state == events.Subscribing, state == events.Silent && now.Sub(r.since) < silentFor,
+		state == events.Disconnected && now.Sub(r.since) < lostFor:
 		return
 	}
-	was := r.told
 	r.told = state
 	level := slog.LevelInfo
-	switch {
-	case state == events.Disconnected, was == events.Disconnected && state != events.Refused:
-		level = slog.LevelDebug // the diagnosis of the target says it
-	case state == events.Refused:
+	switch quiet := state == events.Disconnected && r.failing(); {
+	case quiet, r.quiet && state != events.Refused && state != events.Disconnected:
+		level, r.quiet = slog.LevelDebug, quiet // the diagnosis of the target says it
+	case state == events.Refused, state == events.Disconnected:
 		level = slog.LevelWarn
 	}
 	log.Log(context.Background(), level, "client events "+string(state), "dialect", r.dialect, "reason", reason)

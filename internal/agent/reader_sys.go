@@ -16,6 +16,10 @@ type sysReader struct {
 	log    partlyRefused
 	listen *client.Listener
 	told   sys.State
+	since  time.Time // of a lost connection that was not told yet
+	quiet  bool      // the lost connection was not told, because the diagnosis of the target says it
+	// failing reports whether the diagnosis of the target says that something is wrong.
+	failing func() bool
 	// panicked is told why a connection was lost, in case that was a panic.
 	panicked func(why error)
 }
@@ -51,21 +55,32 @@ func (r *sysReader) Lost(why error, _ time.Duration) {
 	r.sys.Disconnected(why.Error())
 }
 
+// lostFor is how long a connection is lost before that is told. By then the probes have met the fault
+// too, and the diagnosis of the target says it.
+const lostFor = 20 * time.Second
+
 // tell logs a new state with its reason.
 func (r *sysReader) tell(now time.Time, log *slog.Logger) {
 	s := r.sys.Status(now)
+	lost := s.State == sys.Disconnected
+	if !lost {
+		r.since = time.Time{}
+	} else if r.since.IsZero() {
+		r.since = now
+	}
 	switch {
-	case s.State == r.told, s.State == sys.Subscribing, s.State == sys.Disconnected && s.Reason == "": // not connected yet
+	case s.State == r.told, s.State == sys.Subscribing, lost && s.Reason == "": // not connected yet
+		return
+	case lost && now.Sub(r.since) < lostFor:
 		return
 	}
-	was := r.told
-	r.told = s.State
 	level := slog.LevelWarn
-	switch {
-	case s.State == sys.Disconnected, s.State == sys.Fresh && was == sys.Disconnected:
-		level = slog.LevelDebug // the diagnosis of the target says it
+	switch quiet := lost && r.failing(); {
+	case quiet, s.State == sys.Fresh && r.quiet:
+		level, r.quiet = slog.LevelDebug, quiet
 	case s.State == sys.Fresh:
 		level = slog.LevelInfo
 	}
+	r.told = s.State
 	log.Log(context.Background(), level, "$SYS "+string(s.State), "dialect", s.Dialect, "reason", s.Reason)
 }

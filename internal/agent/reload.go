@@ -272,7 +272,8 @@ func (x *running) startReaders(s *state) error {
 			continue
 		}
 		b, err := newReader(spec, s.env, s.ids.IsOwn, x.fleet, x.clients, x.self,
-			func(e events.Event, at time.Time) { x.diagnoses.Told(name, e.Reason, at) }, x.log)
+			func(e events.Event, at time.Time) { x.diagnoses.Told(name, e.Reason, at) },
+			func() bool { d, _ := x.diagnoses.Diagnose(name, time.Now()); return d.Failing() }, x.log)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("reading $SYS and client events of target %s: %w", name, err))
 			continue

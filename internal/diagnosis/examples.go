@@ -89,7 +89,12 @@ var examples = map[string]func(*Facts){
 	},
 	"closed_before_tls": func(f *Facts) {
 		f.Target.Scheme, f.Target.Address = "mqtts", "broker.example:8883"
-		f.all(ends(disconnect.ConnectionRefused, disconnect.ByServer, disconnect.FromFIN, disconnect.PhaseTLS, "FIN before any answer to the TLS ClientHello, after 0.5 ms"))
+		f.all(closedTLS())
+	},
+	"tls_hello_refused": func(f *Facts) {
+		f.Target.Scheme, f.Target.Address = "mqtts", "broker.example:8883"
+		f.well("connect-classic").failing("connect", closedTLS())
+		f.probe("connect-classic").TLS = &mqtt.TLSFacts{Version: "TLS 1.3"}
 	},
 	"closed_before_answer": func(f *Facts) {
 		f.all(ends(disconnect.ConnectionRefused, disconnect.ByServer, disconnect.FromFIN, disconnect.PhaseMQTT, "FIN before any answer to CONNECT, after 0.5 ms"))
@@ -252,6 +257,13 @@ var examples = map[string]func(*Facts){
 // ends is an ending of an example.
 func ends(r disconnect.Reason, i disconnect.Initiator, e disconnect.Evidence, p disconnect.Phase, detail string) disconnect.Ending {
 	return disconnect.Ending{Reason: r, Initiator: i, Evidence: e, Phase: p, Code: -1, Detail: detail}
+}
+
+// closedTLS is a close before TLS began.
+func closedTLS() disconnect.Ending {
+	e := ends(disconnect.TLSError, disconnect.ByServer, disconnect.FromFIN, disconnect.PhaseTLS, "FIN before any answer to the TLS ClientHello, after 0.5 ms")
+	e.When.Age = 500 * time.Microsecond
+	return e
 }
 
 // refusal is a CONNACK of an example.

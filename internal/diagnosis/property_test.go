@@ -71,9 +71,10 @@ var needs = map[string]func(*Facts) bool{
 	"closed_after_wait": endingIs(func(e *disconnect.Ending) bool {
 		return e.Evidence != "deadline" && (e.Reason == "connack_timeout" || e.Reason == "handshake_timeout")
 	}),
-	"closed_before_tls": endingIs(func(e *disconnect.Ending) bool { return e.Reason == "connection_refused" && e.Phase == "tls" }),
+	"closed_before_tls": endingIs(func(e *disconnect.Ending) bool { return e.Phase == "tls" && e.Evidence != "deadline" }),
+	"tls_hello_refused": endingIs(func(e *disconnect.Ending) bool { return e.Phase == "tls" && e.Evidence != "deadline" }),
 	"closed_before_answer": endingIs(func(e *disconnect.Ending) bool {
-		return e.Reason == "connection_refused" && (e.Phase == "mqtt" || e.Phase == "websocket")
+		return e.Evidence != "deadline" && (e.Phase == "mqtt" || e.Phase == "websocket")
 	}),
 	"large_packets_lost": endingIs(func(e *disconnect.Ending) bool { return e.When.LargeLost }),
 	"path_lost":          endingIs(func(e *disconnect.Ending) bool { return e.Initiator == "network" }),

@@ -2,6 +2,7 @@ package diagnosis
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
@@ -23,15 +24,24 @@ func owedByServer(x failing) bool {
 
 // connectRules are about connections that are opened and not answered.
 func connectRules() []Rule {
+	// closedFirst matches connections that were closed at once, before anything came.
 	closedFirst := func(phases ...disconnect.Phase) func(*Facts, failing) bool {
-		return func(f *Facts, x failing) bool {
-			for _, p := range phases {
-				if is(disconnect.ConnectionRefused, p, append(closes, disconnect.FromDisconnectPacket)...)(f, x) {
-					return true
-				}
+		return func(_ *Facts, x failing) bool {
+			e := x.Ending
+			if e == nil || x.Speaks() != "" || !slices.Contains(phases, x.Phase) || !slices.Contains(append(closes, disconnect.FromDisconnectPacket), e.Evidence) {
+				return false
 			}
-			return false
+			return e.Reason == disconnect.ConnectionRefused || (e.Reason == disconnect.TLSError || e.Reason == disconnect.WebsocketError) && e.When.NothingCame()
 		}
+	}
+	// otherTLS returns a probe that does TLS with the target.
+	otherTLS := func(f *Facts) *Probe {
+		for i := range f.Probes {
+			if p := &f.Probes[i]; p.TLS != nil && p.TLS.Version != "" && p.Failure == nil && p.Succeeding > 0 {
+				return p
+			}
+		}
+		return nil
 	}
 	return []Rule{
 		{
@@ -53,7 +63,16 @@ func connectRules() []Rule {
 			Advice:       "Check whether a broker is behind the balancer at %s, and whether this port ends TLS.",
 			Steps:        []string{"A balancer without a healthy broker behind it accepts and closes.", "A port that expects the PROXY protocol closes what comes without it.", "A plain MQTT port closes on a TLS ClientHello."},
 			Alternatives: []string{"no broker behind the balancer", "a port without TLS", "a port that expects the PROXY protocol", "a connection limit"},
-			judge:        failureRule(closedFirst(disconnect.PhaseTLS), says("%s takes the connection and closes it before TLS begins: nothing is behind the balancer, or the port does not speak TLS")),
+			judge:        failureRule(func(f *Facts, x failing) bool { return closedFirst(disconnect.PhaseTLS)(f, x) && otherTLS(f) == nil }, says("%s takes the connection and closes it before TLS begins: nothing is behind the balancer, or the port does not speak TLS")),
+		},
+		{
+			Cause: "tls_hello_refused", Title: "The server closes the TLS handshake of one profile, and not of others",
+			Shows:  "The server closed the connection right after the ClientHello of a profile, before it sent a byte of TLS. Another profile gets a TLS session there.",
+			Advice: "Compare what the profiles offer: TLS versions, and tls.curves. A ClientHello with a post-quantum key share (X25519MLKEM768) needs two packets, which some old servers and middleboxes cannot take.",
+			judge: failureRule(func(f *Facts, x failing) bool { return closedFirst(disconnect.PhaseTLS)(f, x) && otherTLS(f) != nil },
+				func(f *Facts, x failing) string {
+					return fmt.Sprintf("%s closes on the TLS ClientHello of %s, and serves %s", f.Target.Address, x.probe.name(), otherTLS(f).name())
+				}),
 		},
 		{
 			Cause: "closed_before_answer", Title: "The connection is closed before any answer",
@@ -110,7 +129,9 @@ func connectRules() []Rule {
 			Shows:  "The TLS handshake failed with an alert, or one side found what the other sent unacceptable.",
 			Advice: "Compare the TLS versions and cipher suites of the profile with those of the server.",
 			Steps:  []string{"openssl s_client -connect ADDRESS shows what the server offers.", "Alert 70 is a disagreement on the version, alert 40 one on ciphers, or a demand for a client certificate."},
-			judge: failureRule(is(disconnect.TLSError, ""), func(f *Facts, x failing) string {
+			judge: failureRule(func(f *Facts, x failing) bool {
+				return is(disconnect.TLSError, "")(f, x) && !closedFirst(disconnect.PhaseTLS)(f, x)
+			}, func(f *Facts, x failing) string {
 				return fmt.Sprintf("TLS with %s cannot be set up (%s)", f.Target.Address, x.Detail)
 			}),
 		},
@@ -118,7 +139,9 @@ func connectRules() []Rule {
 			Cause: "websocket_fails", Title: "The websocket cannot be opened",
 			Shows:  "The web server answers the request for a websocket with an error, or the websocket failed later.",
 			Advice: "Check the path in the URL (many brokers use /mqtt), then the web server or proxy in front of the broker.",
-			judge: failureRule(is(disconnect.WebsocketError, ""), func(f *Facts, x failing) string {
+			judge: failureRule(func(f *Facts, x failing) bool {
+				return is(disconnect.WebsocketError, "")(f, x) && !closedFirst(disconnect.PhaseWebsocket)(f, x)
+			}, func(f *Facts, x failing) string {
 				return fmt.Sprintf("%s does not open a websocket (%s)", f.Target.Address, x.Detail)
 			}),
 		},

@@ -136,7 +136,7 @@ func (c *Client) Options(ctx context.Context, role string) (mqtt.Options, error)
 		KeepaliveMin: t.KeepaliveBounds.Min, KeepaliveMax: t.KeepaliveBounds.Max, Ping: p.Ping,
 		ReceiveMaximum: p.ReceiveMaximum, TCP: p.TCP, Proxy: c.proxy, Source: c.source, IPFamily: p.IPFamily, Sockets: c.Env.Sockets, DialSocket: c.Env.Dial, Open: c.Env.Open, Budget: c.Env.Budget, Late: c.Env.Late, Heard: c.Env.Heard}
 	if o.ClientID == "" && len(p.ClientIDs) > 0 {
-		return o, fmt.Errorf("client_ids of profile %s: all %d are in use at target %s: add some (see `pingreq config check`)", p.Name, len(p.ClientIDs), t.Name)
+		return o, &synthetic.UnreadyError{Err: fmt.Errorf("client_ids of profile %s: all %d are in use at target %s: add some (see `pingreq config check`)", p.Name, len(p.ClientIDs), t.Name)}
 	}
 	if len(p.Websocket.Headers) > 0 {
 		o.WSHeader = http.Header{}
@@ -145,7 +145,11 @@ func (c *Client) Options(ctx context.Context, role string) (mqtt.Options, error)
 		}
 	}
 	if err := retryRead(ctx, func() error { return c.read(ctx, &o) }); err != nil {
-		return o, fmt.Errorf("target %s: %w", t.Name, err)
+		err = fmt.Errorf("target %s: %w", t.Name, err)
+		if errors.Is(err, context.Canceled) {
+			return o, err
+		}
+		return o, &synthetic.UnreadyError{Err: err}
 	}
 	return o, nil
 }

@@ -42,6 +42,9 @@ const (
 	promptAnswer = time.Second
 )
 
+// NothingCame reports whether a connection was open and nothing came on it.
+func (c *Circumstances) NothingCame() bool { return c.Age > 0 && c.Received == 0 }
+
 // Answers reports whether the end came so soon after our last packet that it can be the answer to it.
 func (c *Circumstances) Answers() bool { return c.Sent != 0 && c.SentAgo < promptAnswer }
 

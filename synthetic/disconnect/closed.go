@@ -41,20 +41,20 @@ func closed(o *Observation, evidence Evidence, detail string) Ending {
 	when := &o.When
 	switch o.Phase {
 	case PhaseTLS:
-		if when.Age > 0 && when.Received == 0 {
-			return unanswered(o, HandshakeTimeout, evidence, detail+" before any answer to the TLS ClientHello")
+		if when.NothingCame() {
+			return unanswered(o, TLSError, HandshakeTimeout, evidence, detail+" before any answer to the TLS ClientHello")
 		}
 		return ending(TLSError, ByServer, evidence, detail+" during the TLS handshake")
 	case PhaseWebsocket:
-		if when.Age > 0 && when.Received == 0 {
-			return unanswered(o, HandshakeTimeout, evidence, detail+" before any answer to the HTTP request")
+		if when.NothingCame() {
+			return unanswered(o, WebsocketError, HandshakeTimeout, evidence, detail+" before any answer to the HTTP request")
 		}
 		return ending(WebsocketError, ByServer, evidence, detail+" during the websocket handshake")
 	case PhaseResolve, PhaseTCP, PhaseProxy:
 		return ending(ConnectionRefused, ByServer, evidence, detail)
 	case PhaseMQTT:
 		if o.BytesReceived == 0 {
-			return unanswered(o, ConnackTimeout, evidence, detail+" before any answer to CONNECT")
+			return unanswered(o, ConnectionRefused, ConnackTimeout, evidence, detail+" before any answer to CONNECT")
 		}
 	default:
 		if o.Keepalive > 0 && o.SendIdle >= time.Duration(leastGrace*float64(o.Keepalive)) {
@@ -85,12 +85,12 @@ const leastGrace = 1.2
 // unanswered is the ending of a connection that was closed before any answer to what we sent first. A
 // server that refuses a client closes at once. One that closes after seconds wanted to answer and
 // could not, as RabbitMQ in a resource alarm, so the reason is that of an answer that does not come.
-func unanswered(o *Observation, late Reason, evidence Evidence, detail string) Ending {
+func unanswered(o *Observation, prompt, late Reason, evidence Evidence, detail string) Ending {
 	if o.When.SentAgo > 0 || o.When.Age > 0 {
 		detail += ", after " + brief(cmp.Or(o.When.SentAgo, o.When.Age))
 	}
 	if cmp.Or(o.When.SentAgo, o.When.Age) >= patientWait {
 		return ending(late, ByServer, evidence, detail)
 	}
-	return ending(ConnectionRefused, ByServer, evidence, detail)
+	return ending(prompt, ByServer, evidence, detail)
 }

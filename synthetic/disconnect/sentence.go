@@ -101,6 +101,8 @@ func (e Ending) side() string {
 		return "The port speaks " + e.When.Speaks.Name() + ", and not what the URL demands: look at the scheme and the port of the URL."
 	case e.Evidence == FromConnack && (e.Code == 2 || e.Code == 0x85):
 		return "The broker refuses the client identifier, or the keepalive (Mosquitto answers so above max_keepalive): look at its rules for identifiers and at its longest keepalive."
+	case e.Phase == PhaseTLS && e.When.NothingCame() && e.Evidence != FromDeadline:
+		return "Nothing of TLS came before the close, so this is no disagreement on versions: nothing is behind the balancer, or the port does not speak TLS."
 	case e.When.LargeLost:
 		return "Large packets are lost on the way and small ones pass: the MTU of a link is smaller than both sides believe."
 	case e.When.OthersAnswered:

@@ -314,10 +314,10 @@ func TestEnd(t *testing.T) {
 		}, 0, ending{disconnect.TLSError, byServer, disconnect.FromLocal, phaseTLS}, nil},
 		{"FIN in the TLS handshake", func(t *testing.T) Options {
 			return Options{URL: &url.URL{Scheme: "mqtts", Host: listen(t, afterConnect("", finish)).String()}}
-		}, 0, ending{disconnect.ConnectionRefused, byServer, disconnect.FromFIN, phaseTLS}, nil},
+		}, 0, ending{disconnect.TLSError, byServer, disconnect.FromFIN, phaseTLS}, nil},
 		{"RST in the TLS handshake", func(t *testing.T) Options {
 			return Options{URL: &url.URL{Scheme: "mqtts", Host: listen(t, afterConnect("", hangUp)).String()}}
-		}, 0, ending{disconnect.ConnectionRefused, byServer, disconnect.FromRST, phaseTLS}, nil},
+		}, 0, ending{disconnect.TLSError, byServer, disconnect.FromRST, phaseTLS}, nil},
 		{"expired certificate", certificate(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour).Truncate(time.Second) }, true), 0,
 			ending{disconnect.CertificateError, byServer, disconnect.FromLocal, phaseTLS}, func(t *testing.T, e *End) {
 				if d := time.Since(e.TLS.EarliestExpiry); d < time.Hour || d > 2*time.Hour {
@@ -352,7 +352,7 @@ func TestEnd(t *testing.T) {
 		}, 0, ending{disconnect.WebsocketError, byServer, disconnect.FromLocal, ws}, nil},
 		{"FIN in the upgrade", func(t *testing.T) Options {
 			return Options{URL: &url.URL{Scheme: "ws", Host: listen(t, afterConnect("", finish)).String()}}
-		}, 0, ending{disconnect.ConnectionRefused, byServer, disconnect.FromFIN, ws}, nil},
+		}, 0, ending{disconnect.WebsocketError, byServer, disconnect.FromFIN, ws}, nil},
 		{"not HTTP", func(t *testing.T) Options {
 			return Options{URL: &url.URL{Scheme: "ws", Host: listen(t, afterConnect(connack311+"0d0a", finish)).String()}}
 		}, 0, ending{disconnect.WebsocketError, byServer, disconnect.FromLocal, ws}, nil},

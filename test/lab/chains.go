@@ -12,6 +12,11 @@ func NotBefore(begin time.Time) CertOption {
 	return func(c *x509.Certificate) { c.NotBefore, c.NotAfter = begin, begin.Add(24*time.Hour) }
 }
 
+// Issued sets the beginning of a certificate's validity, and nothing else.
+func Issued(at time.Time) CertOption {
+	return func(c *x509.Certificate) { c.NotBefore = at }
+}
+
 // NoNames makes a certificate valid for no name: it only has a common name.
 func NoNames() CertOption {
 	return func(c *x509.Certificate) { c.DNSNames, c.IPAddresses = nil, nil }
