@@ -127,6 +127,20 @@ func (k *Known) LacksV5(url string, check func() (lacks, ok bool)) bool {
 	return t.v5Lacks
 }
 
+// JustFound returns what a port was found to speak within the last seconds.
+func (k *Known) JustFound(url string) disconnect.Protocol {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if t := k.targets[url]; t != nil && time.Since(t.asked) < justFound {
+		return t.speaks
+	}
+	return ""
+}
+
+// justFound is how long what a port speaks is believed without patience: other clients of a target fail
+// faster meanwhile, and a port that was repaired is soon given its time again.
+const justFound = 10 * time.Second
+
 // Speaks returns what a port speaks that does not answer as its URL says. If that was not asked a
 // while ago, ask asks it, or Speaks waits for who asks it now. A target that has sent a CONNACK lately
 // is not asked.

@@ -263,7 +263,7 @@ func (c *Client) Dial(ctx context.Context, role string, o mqtt.Options) (*mqtt.S
 		if o.Version == mqtt.V5 {
 			c.judgeV5(ctx, o, end)
 		}
-		if lasts && !leftover && (end.Evidence == disconnect.FromConnack || end.Reason == disconnect.NotSupported) {
+		if lasts && !leftover && (end.Evidence == disconnect.FromConnack || end.Reason == disconnect.NotSupported || end.When.Speaks != "") {
 			c.setLeftover(role, false) // refused, so there is no session
 		}
 	}

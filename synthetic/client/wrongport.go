@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/internal/guard"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
@@ -16,6 +15,9 @@ import (
 // protocol may wait for ever for the end of our first line.
 const silentFor = 1500 * time.Millisecond
 
+// silentAgain is the same for a port that has just been found to speak another protocol.
+const silentAgain = 300 * time.Millisecond
+
 // dial connects. If the port does not answer, or not as its URL says, dial finds out what the port
 // speaks. If that is another protocol, it does not wait for an answer any longer.
 func (c *Client) dial(ctx context.Context, o mqtt.Options) (*mqtt.Session, error) {
@@ -23,7 +25,11 @@ func (c *Client) dial(ctx context.Context, o mqtt.Options) (*mqtt.Session, error
 	defer cancel()
 	var asking guard.Group
 	asked := make(chan struct{})
-	timer := time.AfterFunc(silentFor, func() {
+	patience := silentFor
+	if c.Env.Known.JustFound(c.Target.URL) != "" {
+		patience = silentAgain
+	}
+	timer := time.AfterFunc(patience, func() {
 		asking.Go(func() {
 			if c.speaks(o, false) != "" {
 				short.end()
@@ -76,16 +82,15 @@ func ambiguous(end *mqtt.End) bool {
 	return end.Phase == disconnect.PhaseTLS || end.Phase == disconnect.PhaseWebsocket || end.Phase == disconnect.PhaseMQTT
 }
 
-// speaks asks what the port speaks, unless that is known. secured reports that a connect has got
+// speaks asks what the port speaks, unless that is known. The question does not wait for the connect rate
+// limit, because it is asked so rarely, and every probe of the target waits for the answer. secured
+// reports that a connect has got
 // beyond the TLS handshake, if the URL demands one.
 func (c *Client) speaks(o mqtt.Options, secured bool) disconnect.Protocol {
 	// The time of the attempt may be over, and the answer is for all probes of the target.
-	ctx, cancel := context.WithTimeout(c.Env.Open.Context(), mqtt.AskTime)
+	ctx, cancel := context.WithTimeout(c.Env.Open.Context(), 2*mqtt.AskTime) // who waits for another's question needs more than that takes
 	defer cancel()
 	return c.Env.Known.Speaks(ctx, c.Target.URL, func() disconnect.Protocol {
-		if c.wait(ctx, synthetic.TurnRun) != nil {
-			return ""
-		}
 		return mqtt.AskPort(ctx, o, secured)
 	})
 }
