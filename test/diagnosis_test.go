@@ -227,3 +227,36 @@ func TestUnsharedBrokers(t *testing.T) {
 		t.Error(page)
 	}
 }
+
+// TestFirstLine probes ports that speak something else than the URL says, with the whole default suite.
+// The first line says what the port speaks, and the second what to type instead, soon.
+func TestFirstLine(t *testing.T) {
+	t.Parallel()
+	b := lab.StartMosquitto(t, lab.MosquittoOptions{})
+	scripted := func(s lab.Script) string {
+		return lab.StartScriptedBroker(t, s, lab.ScriptedBrokerOptions{}).Addr().String()
+	}
+	address := func(url string) string { return url[strings.Index(url, "://")+3:] }
+	for _, tt := range []struct{ name, url, first, second string }{
+		{"a TLS listener", "mqtt://" + address(b.TLS), "speaks TLS, not MQTT without TLS", "Use mqtts://" + address(b.TLS)},
+		{"an HTTP server", "mqtt://" + lab.StartWebServer(t), "speaks HTTP, not MQTT", "Give the URL of the MQTT listener"},
+		{"Redis", "mqtt://" + scripted(lab.Redis()), "speaks Redis, not MQTT", "Give the URL of the MQTT listener"},
+		{"a websocket listener", "mqtt://" + address(b.WS), "speaks websocket, not MQTT without TLS", "Use ws://" + address(b.WS)},
+		{"SSH", "mqtt://" + scripted(lab.Says("SSH-2.0-OpenSSH_9.2p1\r\n")), "speaks SSH, not MQTT", "Give the URL of the MQTT listener"},
+		{"a listener without TLS", "mqtts://" + address(b.URL), "speaks MQTT without TLS, not MQTT over TLS", "Use mqtt://" + address(b.URL)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			timers := watchTimers(t)
+			start := time.Now()
+			stdout, _, exit := run(t, "probe", tt.url)
+			took := time.Since(start)
+			lines := append(strings.Split(stdout, "\n"), "", "")
+			if exit != 1 || !strings.Contains(lines[0], " is down: ") || !strings.Contains(lines[0], tt.first) || !strings.Contains(lines[1], tt.second) {
+				t.Errorf("exit %d:\n%s", exit, stdout)
+			}
+			if took > 5*time.Second && timers.Since(start) == 0 { // 2.5 s on a machine that is not busy
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
+}
