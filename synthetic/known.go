@@ -118,8 +118,10 @@ func (k *Known) LacksV5(url string, check func() (lacks, ok bool)) bool {
 	}
 	t.v5Asked = time.Now()
 	k.mu.Unlock()
-	lacks, ok := check()
-	k.mu.Lock()
+	lacks, ok := func() (bool, bool) {
+		defer k.mu.Lock() // also if it panics
+		return check()
+	}()
 	if !ok {
 		t.v5Asked = time.Time{}
 	}
@@ -158,11 +160,16 @@ func (k *Known) Speaks(ctx context.Context, url string, ask func() disconnect.Pr
 			asking := make(chan struct{})
 			t.asking = asking
 			k.mu.Unlock()
-			speaks := ask()
-			k.mu.Lock()
-			t.asking, t.asked, t.speaks = nil, time.Now(), speaks
-			close(asking)
-			return speaks
+			func() {
+				var speaks disconnect.Protocol
+				defer func() { // also if it panics
+					k.mu.Lock()
+					t.asking, t.asked, t.speaks = nil, time.Now(), speaks
+					close(asking)
+				}()
+				speaks = ask()
+			}()
+			return t.speaks
 		}
 		asking := t.asking
 		k.mu.Unlock()
