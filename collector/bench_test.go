@@ -39,7 +39,7 @@ func BenchmarkGather(b *testing.B) {
 	for _, f := range p.families {
 		reg.MustRegister(f.vec)
 	}
-	withLabels := WithTargetLabels(p, func() map[string]map[string]string { return labels })
+	withLabels := WithLabels(p, func() ExtraLabels { return ExtraLabels{Agent: "a1", Targets: labels} })
 	gather := func(g prometheus.Gatherer) func(*testing.B) {
 		return func(b *testing.B) {
 			b.ReportAllocs()

@@ -64,7 +64,7 @@ func checkDeclaration(m *synthetic.Metric) error {
 		switch {
 		case !isName(l):
 			fault("label %q is not a label name", l)
-		case slices.Contains(probeLabels, l), slices.Contains(foreignLabels, l):
+		case l == agentLabel, slices.Contains(probeLabels, l), slices.Contains(foreignLabels, l):
 			fault("label %q is reserved", l)
 		case slices.Contains(m.Labels[:i], l):
 			fault("label %q is declared twice", l)
@@ -125,10 +125,10 @@ func declared(common *synthetic.CommonMetrics, kinds []synthetic.Kind) ([]*synth
 }
 
 // ReservedLabels returns the label names that a target's own labels must not have, sorted. They are
-// the common labels, every label that a kind declares, and the labels that Prometheus sets itself.
+// the label agent, the common labels, every label that a kind declares, and the labels that Prometheus sets itself.
 // Names that begin with "__" are also reserved to Prometheus, but they are not in the list.
 func ReservedLabels(kinds []synthetic.Kind) []string {
-	names := slices.Concat(probeLabels, foreignLabels)
+	names := slices.Concat([]string{agentLabel}, probeLabels, foreignLabels)
 	metrics := synthetic.NewCommonMetrics().All()
 	for _, k := range kinds {
 		metrics = append(metrics, k.Metrics...)

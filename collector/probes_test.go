@@ -80,10 +80,10 @@ func TestExposition(t *testing.T) {
 	script(t, p, periodic, held)
 	golden(t, "probes.prom", exposition(t, g))
 
-	withTargets := WithTargetLabels(g, func() map[string]map[string]string {
-		return map[string]map[string]string{"plant": {"site": "fra", "area": "hall 3"}}
+	withTargets := WithLabels(g, func() ExtraLabels {
+		return ExtraLabels{Agent: "a1", Targets: map[string]map[string]string{"plant": {"site": "fra", "area": "hall 3"}}}
 	})
-	golden(t, "targetlabels.prom", exposition(t, withTargets, "mqtt_probe_success", "mqtt_probe_last_failure_timestamp_seconds"))
+	golden(t, "labels.prom", exposition(t, withTargets, "mqtt_probe_success", "mqtt_probe_last_failure_timestamp_seconds"))
 }
 
 func TestPromtoolAcceptsExposition(t *testing.T) {
@@ -94,7 +94,7 @@ func TestPromtoolAcceptsExposition(t *testing.T) {
 		}
 		t.Skip("promtool is not installed (Debian: prometheus)")
 	}
-	for _, name := range []string{"planned.prom", "probes.prom", "targetlabels.prom", "agent.prom"} {
+	for _, name := range []string{"planned.prom", "probes.prom", "labels.prom", "agent.prom"} {
 		text, err := os.ReadFile("testdata/" + name)
 		if err != nil {
 			t.Fatal(err)
@@ -452,7 +452,9 @@ func TestForget(t *testing.T) {
 // TestConcurrency calls every method from many goroutines, for the race detector.
 func TestConcurrency(t *testing.T) {
 	g, p, periodic, held := newTestProbes(t)
-	labelled := WithTargetLabels(g, func() map[string]map[string]string { return map[string]map[string]string{"plant": {"site": "fra"}} })
+	labelled := WithLabels(g, func() ExtraLabels {
+		return ExtraLabels{Agent: "a1", Targets: map[string]map[string]string{"plant": {"site": "fra"}}}
+	})
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {

@@ -60,9 +60,9 @@ type Agent struct {
 	diagnoses *diagnosis.Board
 
 	requests chan *request
-	stopped  chan struct{}                                // closed when no more requests are accepted
-	state    *state                                       // in use; only the goroutine of runPlan changes it
-	labels   atomic.Pointer[map[string]map[string]string] // of the targets, by name
+	stopped  chan struct{} // closed when no more requests are accepted
+	state    *state        // in use; only the goroutine of runPlan changes it
+	labels   atomic.Pointer[collector.ExtraLabels]
 }
 
 // New builds everything that can fail, and starts nothing. The error says which parts of the
@@ -98,7 +98,7 @@ func New(o Options) (*Agent, error) {
 	if err := a.announce(a.state); err != nil {
 		return nil, err
 	}
-	a.gatherer = collector.WithTargetLabels(collector.Join(a.registry, a.probes, a.fleet), func() map[string]map[string]string { return *a.labels.Load() })
+	a.gatherer = collector.WithLabels(collector.Join(a.registry, a.probes, a.fleet), func() collector.ExtraLabels { return *a.labels.Load() })
 	a.self.Reloaded(true, time.Now())
 	a.tellRisks(o.Config)
 	a.warn(o.Config, o.Warnings)

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/pingreq/pingreq/collector"
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/synthetic"
 )
@@ -39,13 +40,13 @@ func prepare(cfg *config.Config, before *state) (*state, error) {
 	return s, errors.Join(errs[:]...)
 }
 
-// labels returns the targets' own labels, by target.
-func (s *state) labels() map[string]map[string]string {
-	labels := map[string]map[string]string{}
+// labels returns the labels to add to what is exported.
+func (s *state) labels() collector.ExtraLabels {
+	targets := map[string]map[string]string{}
 	for _, t := range s.cfg.Targets {
-		labels[t.Name] = t.Labels
+		targets[t.Name] = t.Labels
 	}
-	return labels
+	return collector.ExtraLabels{Agent: s.cfg.Agent.ID, Targets: targets}
 }
 
 // urls returns the URLs of the targets.

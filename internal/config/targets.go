@@ -87,6 +87,13 @@ func (l *loader) url(path string, s *targetSection) {
 
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
+var (
+	// alertLabels are set by rules: https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules.
+	alertLabels = []string{"alertname", "alertstate", "severity"}
+	// scrapeLabels are set by the Prometheus operator and by common scrape configurations for pods.
+	scrapeLabels = []string{"container", "endpoint", "namespace", "pod", "service"}
+)
+
 // labels checks the names of the labels that a target adds to its series.
 func (l *loader) labels(path string, labels map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(labels)) {
@@ -99,6 +106,11 @@ func (l *loader) labels(path string, labels map[string]string) {
 			l.badKey(p, "the label %s is reserved, because pingreq's own series have it", name).hint("choose another")
 		case !utf8.ValidString(labels[name]):
 			l.bad(p, "is not UTF-8")
+		case slices.Contains(alertLabels, name):
+			l.warn(p, "every alert sets the label %s itself, so this value is lost in alerts", name).hint("choose another name, such as importance")
+		case slices.Contains(scrapeLabels, name):
+			l.warn(p, "Prometheus in Kubernetes sets the label %s of whatever it scrapes, so this one becomes exported_%s", name, name).
+				hint("choose another name, or scrape with honor_labels: true")
 		}
 	}
 }

@@ -84,12 +84,17 @@ func New() (*Schema, error) {
 	if err := b.gathered(); err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling", "scrape_series_added"} {
+	for _, name := range scraped() {
 		b.add(Series{Name: name, Type: Gauge})
 	}
 	b.add(Series{Name: "ALERTS", Type: Gauge, Labels: Labels{"alertname": nil, "severity": nil, "alertstate": {"pending", "firing"},
 		"target": nil, "kind": kindNames(kinds), "probe": nil, "profile": nil}})
 	return s, errors.Join(b.errs...)
+}
+
+// scraped returns the names of what Prometheus adds to each scrape.
+func scraped() []string {
+	return []string{"up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling", "scrape_series_added"}
 }
 
 // With returns a schema that also has the series of recording rules.
@@ -215,6 +220,9 @@ func (b *builder) add(s Series) {
 		s.Labels = make(Labels)
 	}
 	s.Labels["job"], s.Labels["instance"] = nil, nil
+	if !slices.Contains(scraped(), s.Name) {
+		s.Labels["agent"] = nil
+	}
 	if known, ok := b.schema.series[s.Name]; ok {
 		if known.Type != s.Type || !slices.Equal(slices.Sorted(maps.Keys(known.Labels)), slices.Sorted(maps.Keys(s.Labels))) {
 			b.errs = append(b.errs, fmt.Errorf("%s is declared in two different ways", s.Name))

@@ -43,8 +43,8 @@ func probeMetrics(t *testing.T) prometheus.Gatherer {
 	}
 	p.Report(id, synthetic.Report{Start: epoch, Elapsed: time.Second, Outcome: synthetic.Success, Connected: true,
 		Phases: []mqtt.PhaseTime{{Phase: disconnect.PhaseMQTT, Duration: time.Millisecond}}})
-	return collector.WithTargetLabels(collector.Join(reg, p), func() map[string]map[string]string {
-		return map[string]map[string]string{"plant": {"site": "fra"}}
+	return collector.WithLabels(collector.Join(reg, p), func() collector.ExtraLabels {
+		return collector.ExtraLabels{Agent: "a1", Targets: map[string]map[string]string{"plant": {"site": "fra"}}}
 	})
 }
 
@@ -53,7 +53,7 @@ func TestFormats(t *testing.T) {
 	o.Registry = probeMetrics(t)
 	h := New(o)
 
-	const series = `mqtt_probe_runs_total{kind="connect",outcome="success",probe="connect",profile="default",site="fra",target="plant"} `
+	const series = `mqtt_probe_runs_total{agent="a1",kind="connect",outcome="success",probe="connect",profile="default",site="fra",target="plant"} `
 	text := do(h, "GET", "/metrics")
 	if got := text.Header().Get("Content-Type"); !strings.HasPrefix(got, "text/plain; version=0.0.4") {
 		t.Errorf("without Accept the type is %q", got)

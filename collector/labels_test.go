@@ -31,10 +31,10 @@ func labelled(t *testing.T, labels map[string]map[string]string) (inner, outer p
 	agent := prometheus.NewRegistry()
 	agent.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "pingreq_alone", Help: "No target."}))
 	g = Join(g, agent)
-	return g, WithTargetLabels(g, func() map[string]map[string]string { return labels })
+	return g, WithLabels(g, func() ExtraLabels { return ExtraLabels{Agent: "a1", Targets: labels} })
 }
 
-func TestTargetLabels(t *testing.T) {
+func TestLabels(t *testing.T) {
 	inner, outer := labelled(t, map[string]map[string]string{
 		"plant":   {"site": "fra", "area": "hall \"3\"\n", "zone": ""},
 		"nowhere": {"site": "atlantis"},
@@ -53,6 +53,7 @@ func TestTargetLabels(t *testing.T) {
 	for i, f := range families {
 		for j, m := range f.Metric {
 			want := labelMap(before[i].Metric[j])
+			want["agent"] = "a1"
 			if want["target"] == "plant" {
 				want["site"], want["area"], want["zone"] = "fra", "hall \"3\"\n", ""
 			}
@@ -94,7 +95,7 @@ func texts(families []*dto.MetricFamily) (out []string) {
 }
 
 // TestTargetLabelsInEveryFormat reads back the result of a scrape.
-func TestTargetLabelsInEveryFormat(t *testing.T) {
+func TestLabelsInEveryFormat(t *testing.T) {
 	_, outer := labelled(t, map[string]map[string]string{"plant": {"site": "fra"}})
 	families, err := outer.Gather()
 	if err != nil {
@@ -139,8 +140,8 @@ func TestTargetLabelsInEveryFormat(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`mqtt_probe_runs_total{kind="connect",outcome="success",probe="connect",profile="default",site="fra",target="plant"} 1.0` + "\n",
-		`mqtt_probe_runs_total{kind="connect",outcome="success",probe="connect",profile="default",target="depot"} 0.0` + "\n",
+		`mqtt_probe_runs_total{agent="a1",kind="connect",outcome="success",probe="connect",profile="default",site="fra",target="plant"} 1.0` + "\n",
+		`mqtt_probe_runs_total{agent="a1",kind="connect",outcome="success",probe="connect",profile="default",target="depot"} 0.0` + "\n",
 		"# UNIT mqtt_probe_run_duration_seconds seconds\n", "# EOF\n",
 	} {
 		if !strings.Contains(b.String(), want) {
@@ -151,8 +152,8 @@ func TestTargetLabelsInEveryFormat(t *testing.T) {
 
 // TestTargetLabelsNeverCollide uses labels that the configuration should have refused. The metric's
 // own labels must stay.
-func TestTargetLabelsNeverCollide(t *testing.T) {
-	_, outer := labelled(t, map[string]map[string]string{"plant": {"target": "x", "kind": "y", "outcome": "z", "site": "fra"}})
+func TestLabelsNeverCollide(t *testing.T) {
+	_, outer := labelled(t, map[string]map[string]string{"plant": {"agent": "w", "target": "x", "kind": "y", "outcome": "z", "site": "fra"}})
 	families, err := (prometheus.Gatherers{outer}).Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +163,7 @@ func TestTargetLabelsNeverCollide(t *testing.T) {
 			continue
 		}
 		for _, m := range f.Metric {
-			if l := labelMap(m); l["target"] == "x" || l["kind"] == "y" || l["outcome"] == "z" {
+			if l := labelMap(m); l["agent"] == "w" || l["target"] == "x" || l["kind"] == "y" || l["outcome"] == "z" {
 				t.Errorf("a target's label replaced the metric's: %v", l)
 			}
 		}
@@ -170,11 +171,11 @@ func TestTargetLabelsNeverCollide(t *testing.T) {
 }
 
 // TestTargetLabelsHandOnErrors gathers from a collector that fails and one that does not.
-func TestTargetLabelsHandOnErrors(t *testing.T) {
+func TestLabelsHandOnErrors(t *testing.T) {
 	failed := errors.New("failed")
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "fine", Help: "Fine."}), faulty{failed})
-	families, err := WithTargetLabels(reg, func() map[string]map[string]string { return nil }).Gather()
+	families, err := WithLabels(reg, func() ExtraLabels { return ExtraLabels{Agent: "a1"} }).Gather()
 	if err == nil || len(families) != 1 {
 		t.Errorf("error %v with %d families, want the error and the other family", err, len(families))
 	}
@@ -190,7 +191,7 @@ func (f faulty) Collect(ch chan<- prometheus.Metric) {
 func TestReservedLabels(t *testing.T) {
 	_, _, kinds := testKinds()
 	got := ReservedLabels(kinds)
-	for _, want := range []string{"target", "kind", "probe", "profile", "le", "quantile", "job", "instance", "outcome", "phase", "qos", "verdict", "state"} {
+	for _, want := range []string{"agent", "target", "kind", "probe", "profile", "le", "quantile", "job", "instance", "outcome", "phase", "qos", "verdict", "state"} {
 		if !slices.Contains(got, want) {
 			t.Errorf("%q is not reserved", want)
 		}
