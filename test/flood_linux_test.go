@@ -40,7 +40,7 @@ func TestFloodsOnOneProcessor(t *testing.T) {
 			"{name: hold, kind: session, session: {sessions: 3, backoff_max: 5s}}",
 			"{name: echo, kind: session, session: {echo: {interval: 2s, ack_timeout: 900ms}, backoff_max: 5s}}",
 			"{name: roundtrip, kind: roundtrip, interval: 4s, timeout: 4s}",
-			"{name: takeover, kind: takeover, interval: 3m}",
+			"{name: takeover, kind: takeover, interval: 90s}",
 			"{name: resume, kind: resume, interval: 3m, resume: {ordered: false}}",
 			"{name: idle, kind: idle, interval: 3m, idle: {ladder: [2s, 4s]}}",
 			"{name: halfopen, kind: halfopen, interval: 3m, halfopen: {mode: silent}}",
