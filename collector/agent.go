@@ -36,8 +36,8 @@ func newAgentMetrics(kinds []synthetic.Kind) *agentMetrics {
 		causes = append(causes, []string{string(c)})
 	}
 	return &agentMetrics{
-		Lag: &synthetic.Metric{Name: "pingreq_run_start_lag_seconds", Type: synthetic.Histogram, Unit: "seconds", Native: true,
-			Buckets: []float64{100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5, 10, 30, 60},
+		Lag: &synthetic.Metric{Name: "pingreq_run_start_lag_seconds", Type: synthetic.Histogram, Unit: "seconds",
+			Buckets: []float64{1e-3, 5e-3, 10e-3, 50e-3, 100e-3, 500e-3, 1, 5, 30},
 			Help:    "How late runs began because of delays in the agent."},
 		Late: &synthetic.Metric{Name: "pingreq_lateness_seconds_total", Type: synthetic.Counter, Unit: "seconds", Labels: []string{"cause"}, Zero: causes,
 			Help: "How long the agent's own process was late, by what showed it: timers, reads of a local socket, parts that were ready to run (scheduler), garbage_collection. What was measured meanwhile is inconclusive."},
@@ -69,10 +69,10 @@ func rejectedMetric() *synthetic.Metric {
 
 // NewAgent registers the metrics about the agent: its delays, its faults, its configuration, its
 // build, the Go runtime and the process. The error names the metric that reg refused.
-func NewAgent(reg prometheus.Registerer, kinds []synthetic.Kind) (*Agent, error) {
+func NewAgent(reg prometheus.Registerer, kinds []synthetic.Kind, form Histograms) (*Agent, error) {
 	a := &Agent{metrics: newAgentMetrics(kinds), series: map[*synthetic.Metric]*seriesSet{}}
 	for _, decl := range a.metrics.all() {
-		s := &seriesSet{family: newFamily(decl)}
+		s := &seriesSet{family: newFamily(decl, form)}
 		if err := reg.Register(s.vec); err != nil {
 			return nil, fmt.Errorf("registering metric %s: %w", decl.Name, err)
 		}

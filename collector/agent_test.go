@@ -15,7 +15,7 @@ import (
 func TestAgent(t *testing.T) {
 	_, _, kinds := testKinds()
 	reg := prometheus.NewPedanticRegistry()
-	a, err := NewAgent(reg, kinds)
+	a, err := NewAgent(reg, kinds, Both)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestAgent(t *testing.T) {
 	if problems, err := testutil.GatherAndLint(reg, append(own, "pingreq_build_info")...); err != nil || len(problems) > 0 {
 		t.Errorf("lint: %v %v", problems, err)
 	}
-	if _, err := NewAgent(reg, kinds); err == nil || !strings.Contains(err.Error(), "pingreq_run_start_lag_seconds") {
+	if _, err := NewAgent(reg, kinds, Both); err == nil || !strings.Contains(err.Error(), "pingreq_run_start_lag_seconds") {
 		t.Errorf("a second agent in one registry: error %v", err)
 	}
 }

@@ -99,7 +99,7 @@ func (d *discard) Write(p []byte) (int, error) {
 // fleet returns the metrics and labels of targets that each have the probes of a default suite.
 // Every metric has a value.
 func fleet(b *testing.B, targets int) (*Probes, map[string]map[string]string) {
-	p, err := NewProbes(prometheus.NewRegistry(), probe.Catalog().Kinds)
+	p, err := NewProbes(prometheus.NewRegistry(), probe.Catalog().Kinds, Both)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -130,11 +130,14 @@ func fleet(b *testing.B, targets int) (*Probes, map[string]map[string]string) {
 // 0. For each metric whose label values are only known at run time it returns many samples.
 func someSamples(metrics []*synthetic.Metric, many int) (out []synthetic.Sample) {
 	for _, m := range metrics {
-		combinations := m.Zero
+		combinations := m.Known
+		if combinations == nil {
+			combinations = m.Zero
+		}
 		switch {
 		case len(m.Labels) == 0:
 			combinations = [][]string{{}}
-		case len(m.Zero) == 0:
+		case len(combinations) == 0:
 			for i := range many {
 				combinations = append(combinations, slices.Repeat([]string{fmt.Sprint(i)}, len(m.Labels)))
 			}

@@ -44,7 +44,7 @@ func checkDeclaration(m *synthetic.Metric) error {
 	}
 	switch m.Type {
 	case synthetic.Counter, synthetic.Gauge:
-		if len(m.Buckets) > 0 || m.Native {
+		if len(m.Buckets) > 0 {
 			fault("a %s has no buckets", m.Type)
 		}
 	case synthetic.Histogram:
@@ -70,9 +70,9 @@ func checkDeclaration(m *synthetic.Metric) error {
 			fault("label %q is declared twice", l)
 		}
 	}
-	for _, z := range m.Zero {
-		if len(z) != len(m.Labels) {
-			fault("zero %q does not fit the labels %q", z, m.Labels)
+	for _, values := range slices.Concat(m.Zero, m.Known) {
+		if len(values) != len(m.Labels) {
+			fault("values %q do not fit the labels %q", values, m.Labels)
 		}
 	}
 	return errors.Join(errs...)

@@ -31,17 +31,19 @@ func WriteDocs(w io.Writer, kinds []synthetic.Kind) error {
 	d.line("has in the configuration are added to all of its series. The lists below contain only other labels.")
 	d.line("")
 	d.line("Times are in seconds. A scraper that requests the protobuf format gets native histograms in")
-	d.line("addition to the classic ones. A series that starts at 0 exists as soon as the probe is in the plan.")
-	d.line("Every other series begins with its first value. When a probe leaves the plan, its series are")
-	d.line("deleted.")
+	d.line("addition to the classic ones; `metrics: {histograms: …}` chooses. A series that starts at 0 exists as")
+	d.line("soon as the probe is in the plan. Every other series begins with its first value, so that what never")
+	d.line("happens costs nothing. When a probe leaves the plan, its series are deleted.")
+	d.line("")
+	d.line("The first value of a counter is no increase for Prometheus. To count the first failure of a reason")
+	d.line("too, use `mqtt_probe_runs_total{outcome=\"failure\"}`, which starts at 0, or add what is new, as the")
+	d.line("rules of pingreq do: `x unless x offset 1h and on (agent, target, probe, profile)")
+	d.line("mqtt_probe_runs_total{outcome=\"success\"} offset 1h or increase(x[1h])`.")
 
 	d.section("Every probe")
 	common := synthetic.NewCommonMetrics()
 	for _, m := range common.All() {
 		d.metric(m, nil)
-		if m == common.Failures {
-			d.item("starts at 0 for the reasons of the kind")
-		}
 	}
 	seen := make(map[string]bool)
 	for _, m := range common.All() {
@@ -78,9 +80,9 @@ func WriteDocs(w io.Writer, kinds []synthetic.Kind) error {
 	d.section("What brokers publish about their clients")
 	d.paragraph("These metrics come from the client events or the log of targets with")
 	d.line("`sys: {enabled: true, events: true}`. They are about real clients, unless the text says otherwise.")
-	d.line("The counters of a target appear with the first message of its broker about a client. They start at")
-	d.line("0 for everything that this kind of broker can report. Every metric has the label `target`. The")
-	d.line("lists below contain only other labels.")
+	d.line("The counter of connects appears with the first message of its broker about a client, those with a")
+	d.line("reason with the first client of that reason. Every metric has the label `target`. The lists below")
+	d.line("contain only other labels.")
 	for _, m := range events.Metrics() {
 		d.metric(m, nil)
 	}
@@ -144,9 +146,6 @@ func (d *docs) metric(m *synthetic.Metric, kinds []string) {
 	d.paragraph("%s", m.Help)
 	d.line("")
 	what := string(m.Type)
-	if m.Native {
-		what += ", classic and native"
-	}
 	if m.Unit != "" {
 		what += ", in " + m.Unit
 	}
@@ -164,17 +163,24 @@ func (d *docs) metric(m *synthetic.Metric, kinds []string) {
 		}
 		d.item("buckets %s", strings.Join(bounds, ", "))
 	}
-	if len(m.Zero) > 0 {
-		if len(m.Labels) == 0 {
-			d.item("starts at 0")
-			return
-		}
-		combinations := make([]string, len(m.Zero))
-		for i, z := range m.Zero {
-			combinations[i] = strings.Join(z, " ")
-		}
-		d.item("starts at 0 for %s", quoted(combinations))
+	if len(m.Known) > 0 {
+		d.item("values %s", quoted(combinations(m.Known)))
 	}
+	switch {
+	case len(m.Zero) > 0 && len(m.Labels) == 0:
+		d.item("starts at 0")
+	case len(m.Zero) > 0:
+		d.item("starts at 0 for %s", quoted(combinations(m.Zero)))
+	}
+}
+
+// combinations returns each list of label values as one text.
+func combinations(values [][]string) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = strings.Join(v, " ")
+	}
+	return out
 }
 
 // quoted returns names as Markdown code, separated by commas.

@@ -56,8 +56,18 @@ type series struct {
 	gone   bool
 }
 
+// Histograms are the forms in which histograms are exported.
+type Histograms string
+
+// The forms. A scraper gets native histograms only over protobuf.
+const (
+	Classic Histograms = "classic"
+	Native  Histograms = "native"
+	Both    Histograms = "both"
+)
+
 // newFamily returns the family of a declaration, with more labels before the declared ones.
-func newFamily(m *synthetic.Metric, before ...string) *family {
+func newFamily(m *synthetic.Metric, form Histograms, before ...string) *family {
 	labels := slices.Concat(before, m.Labels)
 	f := &family{Metric: m, order: make([]int, len(labels))}
 	for i := range labels {
@@ -70,8 +80,11 @@ func newFamily(m *synthetic.Metric, before ...string) *family {
 	case synthetic.Gauge:
 		f.vec = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: m.Name, Help: m.Help, Unit: m.Unit}, labels).MetricVec
 	case synthetic.Histogram:
-		opts := prometheus.HistogramOpts{Name: m.Name, Help: m.Help, Unit: m.Unit, Buckets: m.Buckets}
-		if m.Native {
+		opts := prometheus.HistogramOpts{Name: m.Name, Help: m.Help, Unit: m.Unit}
+		if form != Native {
+			opts.Buckets = m.Buckets
+		}
+		if form != Classic {
 			opts.NativeHistogramBucketFactor = nativeFactor
 			opts.NativeHistogramMaxBucketNumber = nativeMaxBuckets
 			opts.NativeHistogramMinResetDuration = nativeMinReset

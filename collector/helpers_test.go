@@ -46,7 +46,7 @@ type testMetrics struct {
 func newTestMetrics() testMetrics {
 	return testMetrics{
 		ping: &synthetic.Metric{Name: "mqtt_probe_ping_duration_seconds", Type: synthetic.Histogram, Unit: "seconds", Help: "Time from PINGREQ to PINGRESP.",
-			Buckets: []float64{.001, .01, .1}, Native: true},
+			Buckets: []float64{.001, .01, .1}},
 		published: &synthetic.Metric{Name: "mqtt_probe_messages_published_total", Type: synthetic.Counter, Help: "Messages published.",
 			Labels: []string{"qos"}, Zero: [][]string{{"0"}, {"1"}}},
 		sessions: &synthetic.Metric{Name: "mqtt_probe_sessions", Type: synthetic.Gauge, Help: "Sessions by state.",
@@ -62,7 +62,7 @@ func testKinds() (periodic, held testMetrics, kinds []synthetic.Kind) {
 	periodic, held = newTestMetrics(), newTestMetrics()
 	return periodic, held, []synthetic.Kind{
 		{Name: "connect", Help: "Can a device connect?", Reasons: []string{"connack_timeout", "not_authorized"},
-			Metrics: []*synthetic.Metric{periodic.ping, periodic.published, periodic.recommended, periodic.verdict}},
+			Metrics: append(synthetic.NewCommonMetrics().OfConnects(), periodic.ping, periodic.published, periodic.recommended, periodic.verdict)},
 		{Name: "session", Help: "Do connections stay up?", Reasons: []string{"pingresp_timeout", "zombie"},
 			Metrics: []*synthetic.Metric{held.ping, held.sessions}},
 	}
@@ -94,7 +94,7 @@ func newTestProbes(t testing.TB) (prometheus.Gatherer, *Probes, testMetrics, tes
 	t.Helper()
 	periodic, held, kinds := testKinds()
 	reg := prometheus.NewPedanticRegistry()
-	p, err := NewProbes(reg, kinds)
+	p, err := NewProbes(reg, kinds, Both)
 	if err != nil {
 		t.Fatal(err)
 	}

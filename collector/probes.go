@@ -46,7 +46,7 @@ type kindFamilies struct {
 // NewProbes makes the families that the kinds declare. If several kinds declare the same metric, it
 // is one family. NewProbes registers the names in reg, but reg does not gather the families: [Join]
 // reg with the Probes. The error names every wrong declaration, or the metric that reg refused.
-func NewProbes(reg prometheus.Registerer, kinds []synthetic.Kind) (*Probes, error) {
+func NewProbes(reg prometheus.Registerer, kinds []synthetic.Kind, form Histograms) (*Probes, error) {
 	p := &Probes{
 		common:   synthetic.NewCommonMetrics(),
 		kinds:    make(map[string]*kindFamilies),
@@ -58,7 +58,7 @@ func NewProbes(reg prometheus.Registerer, kinds []synthetic.Kind) (*Probes, erro
 		return nil, err
 	}
 	for _, m := range metrics {
-		f := newFamily(m, probeLabels...)
+		f := newFamily(m, form, probeLabels...)
 		if err := reg.Register(described{f}); err != nil {
 			return nil, fmt.Errorf("registering metric %s: %w", m.Name, err)
 		}
@@ -72,7 +72,7 @@ func NewProbes(reg prometheus.Registerer, kinds []synthetic.Kind) (*Probes, erro
 		}
 		p.kinds[k.Name] = kf
 	}
-	rejected := newFamily(rejectedMetric())
+	rejected := newFamily(rejectedMetric(), form)
 	if err := reg.Register(rejected.vec); err != nil {
 		return nil, fmt.Errorf("registering metric %s: %w", rejected.Name, err)
 	}
@@ -104,8 +104,7 @@ func (p *Probes) Gather() ([]*dto.MetricFamily, error) {
 	return out, errors.Join(errs...)
 }
 
-// Add makes the series of a probe that enters the plan: outcomes, the reasons of its kind, other
-// series that start at 0, and the values that come from the plan itself. For a probe that was added
+// Add makes the series of a probe that enters the plan: those that start at 0, and the values that come from the plan itself. For a probe that was added
 // before, it updates the values from the plan and keeps all others. On error the probe is not
 // added. The error says which kind is unknown or which label value is not UTF-8.
 func (p *Probes) Add(e synthetic.Entry) error {
@@ -250,9 +249,6 @@ func (x *probeState) plan(e *synthetic.Entry, fresh bool) error {
 	x.slots.Resize(max(1, e.Sessions()))
 	x.success()
 	if fresh {
-		for _, reason := range x.kind.Reasons {
-			x.zero(c.Failures, reason)
-		}
 		for _, f := range x.kind.byName {
 			for _, labels := range f.Zero {
 				x.zero(f.Metric, labels...)
@@ -318,10 +314,10 @@ func (x *probeState) event(e *synthetic.Event) {
 
 // connected records the phases of a successful connect, if there are any.
 func (x *probeState) connected(phases []mqtt.PhaseTime) {
-	if len(phases) == 0 {
+	c := x.owner.common
+	if len(phases) == 0 || x.kind.byName[c.ConnectDuration.Name] == nil {
 		return
 	}
-	c := x.owner.common
 	var total time.Duration
 	for _, p := range phases {
 		total += p.Duration
@@ -380,18 +376,21 @@ func (x *probeState) conclude(r *synthetic.Report, at time.Time) {
 	}
 }
 
-// success sets mqtt_probe_success to the worst of the slots. It removes the series while no slot
-// has a result.
+// success sets mqtt_probe_success to the worst of the slots, and how often it failed in a row. It
+// removes the series while no slot has a result.
 func (x *probeState) success() {
-	m := x.owner.common.Success
+	m, row := x.owner.common.Success, x.owner.common.ConsecutiveFailures
 	switch x.slots.Worst() {
 	case synthetic.Success:
 		x.take(m.Of(1))
 	case synthetic.Failure:
 		x.take(m.Of(0))
 	default:
-		x.take(synthetic.Sample{Metric: m, Op: synthetic.Forget})
+		x.take(m.Forgetting())
+		x.take(row.Forgetting())
+		return
 	}
+	x.take(row.Of(float64(x.slots.ConsecutiveFailures())))
 }
 
 // take applies a sample. It counts a sample that cannot be used.

@@ -516,11 +516,11 @@ func TestDeclarationsAreChecked(t *testing.T) {
 		"label of ours":    {counter(synthetic.Metric{Name: "mqtt_probe_a_total", Help: "h", Labels: []string{"probe"}}), "reserved"},
 		"label of theirs":  {counter(synthetic.Metric{Name: "mqtt_probe_a_total", Help: "h", Labels: []string{"le"}}), "reserved"},
 		"label twice":      {counter(synthetic.Metric{Name: "mqtt_probe_a_total", Help: "h", Labels: []string{"qos", "qos"}}), "twice"},
-		"zero":             {counter(synthetic.Metric{Name: "mqtt_probe_a_total", Help: "h", Labels: []string{"qos"}, Zero: [][]string{{}}}), "does not fit"},
+		"zero":             {counter(synthetic.Metric{Name: "mqtt_probe_a_total", Help: "h", Labels: []string{"qos"}, Zero: [][]string{{}}}), "do not fit"},
 		"another meaning":  {counter(synthetic.Metric{Name: "mqtt_probe_runs_total", Help: "h"}), "a different declaration"},
 	} {
 		second := counter(synthetic.Metric{Name: "mqtt_probe_second_total"}) // has no help
-		_, err := NewProbes(prometheus.NewRegistry(), []synthetic.Kind{{Name: "k", Metrics: []*synthetic.Metric{c.metric, second}}})
+		_, err := NewProbes(prometheus.NewRegistry(), []synthetic.Kind{{Name: "k", Metrics: []*synthetic.Metric{c.metric, second}}}, Both)
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "kind k") {
 			t.Errorf("%s: error %v, want one of kind k with %q", name, err, c.want)
 		} else if !strings.Contains(err.Error(), "mqtt_probe_second_total") {
@@ -532,10 +532,10 @@ func TestDeclarationsAreChecked(t *testing.T) {
 func TestNewProbesTwice(t *testing.T) {
 	_, _, kinds := testKinds()
 	reg := prometheus.NewRegistry()
-	if _, err := NewProbes(reg, kinds); err != nil {
+	if _, err := NewProbes(reg, kinds, Both); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewProbes(reg, kinds); err == nil || !strings.Contains(err.Error(), "mqtt_probe_info") {
+	if _, err := NewProbes(reg, kinds, Both); err == nil || !strings.Contains(err.Error(), "mqtt_probe_info") {
 		t.Errorf("error %v, want one that names the metric", err)
 	}
 }
@@ -559,11 +559,11 @@ func everything(t *testing.T) prometheus.Gatherer {
 	t.Helper()
 	kinds := probe.Catalog().Kinds
 	reg := prometheus.NewPedanticRegistry()
-	p, err := NewProbes(reg, kinds)
+	p, err := NewProbes(reg, kinds, Both)
 	if err != nil {
 		t.Fatal(err)
 	}
-	agent, err := NewAgent(reg, kinds)
+	agent, err := NewAgent(reg, kinds, Both)
 	if err != nil {
 		t.Fatal(err)
 	}

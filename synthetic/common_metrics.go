@@ -13,12 +13,14 @@ type CommonMetrics struct {
 	LastFailure    *Metric // labels reason, phase; only the latest
 	// LastFailureInfo has the labels reason, phase, initiator and evidence; only the latest failure
 	// has a series.
-	LastFailureInfo  *Metric
-	Runs             *Metric // label outcome
-	Failures         *Metric // label reason
-	RunDuration      *Metric
+	LastFailureInfo     *Metric
+	ConsecutiveFailures *Metric
+	Runs                *Metric // label outcome
+	Failures            *Metric // label reason
+	RunDuration         *Metric
+	// ConnectDuration and PhaseDuration (label phase) are only for kinds that declare them.
 	ConnectDuration  *Metric
-	PhaseDuration    *Metric // label phase
+	PhaseDuration    *Metric
 	TLSInfo          *Metric // labels version, cipher
 	TLSResumed       *Metric
 	CertExpiry       *Metric
@@ -28,15 +30,19 @@ type CommonMetrics struct {
 
 // All returns the common families in the order of the documentation.
 func (c *CommonMetrics) All() []*Metric {
-	return []*Metric{c.Info, c.Interval, c.Keepalive, c.Success, c.LastConclusive, c.LastFailure, c.LastFailureInfo, c.Runs, c.Failures,
-		c.RunDuration, c.ConnectDuration, c.PhaseDuration, c.TLSInfo, c.TLSResumed, c.CertExpiry, c.CertLifetime, c.ClientCertExpiry}
+	return []*Metric{c.Info, c.Interval, c.Keepalive, c.Success, c.ConsecutiveFailures, c.LastConclusive, c.LastFailure, c.LastFailureInfo, c.Runs, c.Failures,
+		c.RunDuration, c.TLSInfo, c.TLSResumed, c.CertExpiry, c.CertLifetime, c.ClientCertExpiry}
 }
+
+// OfConnects returns the families that time connects. A kind that declares them has them filled.
+// One kind is enough: every kind connects in the same way.
+func (c *CommonMetrics) OfConnects() []*Metric { return []*Metric{c.ConnectDuration, c.PhaseDuration} }
 
 // NewCommonMetrics declares the common families.
 func NewCommonMetrics() *CommonMetrics {
-	outcomes := make([][]string, 0, 4)
+	known := make([][]string, 0, 4)
 	for _, o := range Outcomes() {
-		outcomes = append(outcomes, []string{string(o)})
+		known = append(known, []string{string(o)})
 	}
 	return &CommonMetrics{
 		Info: &Metric{Name: "mqtt_probe_info", Type: Gauge, Labels: []string{"protocol", "transport", "tls_min", "tls_max"},
@@ -47,21 +53,23 @@ func NewCommonMetrics() *CommonMetrics {
 			Help: "Keepalive of the latest connection: the Server Keep Alive of the CONNACK, or that of the profile within keepalive_bounds of the target."},
 		Success: &Metric{Name: "mqtt_probe_success", Type: Gauge,
 			Help: "1 if the latest conclusive run succeeded, 0 if it failed. For held sessions, 1 while all of them are proven alive. Absent before the first conclusive result."},
+		ConsecutiveFailures: &Metric{Name: "mqtt_probe_consecutive_failures", Type: Gauge,
+			Help: "How many of the latest conclusive runs failed one after the other, 0 after a success. For held sessions it is that of the session with the most. Two mean that it was no accident. Absent before the first conclusive result."},
 		LastConclusive: &Metric{Name: "mqtt_probe_last_conclusive_timestamp_seconds", Type: Gauge, Unit: "seconds",
 			Help: "Unix time of the latest conclusive result."},
 		LastFailure: &Metric{Name: "mqtt_probe_last_failure_timestamp_seconds", Type: Gauge, Unit: "seconds", Labels: []string{"reason", "phase"},
 			Help: "Unix time of the latest failure, with its reason and the phase in which it happened. Each probe has at most one series."},
 		LastFailureInfo: &Metric{Name: "mqtt_probe_last_failure_info", Type: Gauge, Labels: []string{"reason", "phase", "initiator", "evidence"},
 			Help: "Always 1. The labels have the reason and phase of the latest failure. If a connection was refused or ended, they also say who did it (initiator) and how we know (evidence). Each probe has at most one series."},
-		Runs: &Metric{Name: "mqtt_probe_runs_total", Type: Counter, Labels: []string{"outcome"}, Zero: outcomes,
+		Runs: &Metric{Name: "mqtt_probe_runs_total", Type: Counter, Labels: []string{"outcome"}, Zero: [][]string{{string(Success)}, {string(Failure)}}, Known: known,
 			Help: "Runs by outcome. The whole life of a held session is one run."},
 		Failures: &Metric{Name: "mqtt_probe_failures_total", Type: Counter, Labels: []string{"reason"},
 			Help: "Failed runs by reason."},
 		RunDuration: &Metric{Name: "mqtt_probe_run_duration_seconds", Type: Histogram, Unit: "seconds", Buckets: runBuckets(),
 			Help: "Duration of conclusive runs."},
-		ConnectDuration: &Metric{Name: "mqtt_probe_connect_duration_seconds", Type: Histogram, Unit: "seconds", Buckets: PhaseBuckets(), Native: true,
+		ConnectDuration: &Metric{Name: "mqtt_probe_connect_duration_seconds", Type: Histogram, Unit: "seconds", Buckets: PhaseBuckets(),
 			Help: "Time from the start of a successful connect to its CONNACK. It is the sum of the phases."},
-		PhaseDuration: &Metric{Name: "mqtt_probe_connect_phase_duration_seconds", Type: Histogram, Unit: "seconds", Labels: []string{"phase"}, Buckets: PhaseBuckets(), Native: true,
+		PhaseDuration: &Metric{Name: "mqtt_probe_connect_phase_duration_seconds", Type: Histogram, Unit: "seconds", Labels: []string{"phase"}, Buckets: PhaseBuckets(),
 			Help: "Duration of one phase of a successful connect. A phase that did not run has no value."},
 		TLSInfo: &Metric{Name: "mqtt_probe_tls_info", Type: Gauge, Labels: []string{"version", "cipher"},
 			Help: "Always 1. The labels have the TLS version and the cipher suite of the latest handshake."},
@@ -78,5 +86,5 @@ func NewCommonMetrics() *CommonMetrics {
 
 // runBuckets returns buckets for the duration of whole runs.
 func runBuckets() []float64 {
-	return []float64{1e-3, 5e-3, 10e-3, 50e-3, 100e-3, 500e-3, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600}
+	return []float64{1, 10, 60, 600}
 }

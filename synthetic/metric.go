@@ -24,14 +24,16 @@ type Metric struct {
 	// Labels are the names of the labels besides target, kind, probe and profile.
 	Labels []string
 	// Buckets are the upper bounds of a classic histogram, in Unit. They are set only for
-	// histograms. More buckets give a finer resolution, and each is one more series.
+	// histograms. More buckets give a finer resolution, and each is one more series. The native form
+	// of the histogram needs none.
 	Buckets []float64
-	// Native adds a native histogram to the classic one.
-	Native bool
 	// Zero lists the label values, in the order of Labels, of series that start at 0. Because these
 	// series exist from the start, rate() and increase() see the first occurrence. A metric without
-	// labels starts at 0 if Zero is [][]string{{}}.
+	// labels starts at 0 if Zero is [][]string{{}}. Every series costs the same, whether something
+	// happened or not, so only few start at 0.
 	Zero [][]string
+	// Known lists all label values that occur, if they are a closed set that Zero does not list.
+	Known [][]string
 }
 
 // SampleOp says what a sample does to its series.
@@ -81,14 +83,14 @@ func (m *Metric) Replacing(value float64, labels ...string) Sample {
 
 // The buckets are functions, so that nobody can change a shared slice.
 
-// RTTBuckets returns buckets in seconds for pings, from one on loopback (50 µs) to one that is
-// nearly overdue (10 s).
+// RTTBuckets returns buckets in seconds for the time to an answer: in a rack (0.5 ms), a region (20 ms;
+// Nagle's algorithm adds 40 ms), around the world (250 ms), and over a broker that is overloaded.
 func RTTBuckets() []float64 {
-	return []float64{50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5, 10}
+	return []float64{0.5e-3, 2e-3, 5e-3, 20e-3, 50e-3, 100e-3, 250e-3, 1, 5}
 }
 
-// PhaseBuckets returns buckets in seconds for one phase of a connect, from a handshake on loopback
-// to a SYN that was sent again four times.
+// PhaseBuckets returns buckets in seconds for a connect and its phases, from one in a rack to a SYN
+// that was sent again, which takes 1, 3 and 7 s.
 func PhaseBuckets() []float64 {
-	return []float64{100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2, 3, 5, 10, 15, 30}
+	return []float64{5e-3, 20e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 3, 10}
 }

@@ -1,9 +1,15 @@
 package synthetic
 
+import (
+	"math"
+	"slices"
+)
+
 // Slots keeps the latest conclusive outcome of each session that a probe keeps alive. The zero
 // value has no slots. It is not safe for concurrent use.
 type Slots struct {
 	latest             []Outcome
+	streak             []uint16 // failures of each slot since its latest success
 	succeeding, failed int
 }
 
@@ -14,7 +20,9 @@ func (s *Slots) Resize(n int) {
 	}
 	latest := make([]Outcome, n)
 	copy(latest, s.latest)
-	s.latest = latest
+	streak := make([]uint16, n)
+	copy(streak, s.streak)
+	s.latest, s.streak = latest, streak
 }
 
 // Set records the outcome of a slot. It ignores an inconclusive outcome and a slot that does not
@@ -26,6 +34,19 @@ func (s *Slots) Set(slot int, o Outcome) {
 	s.count(s.latest[slot], -1)
 	s.latest[slot] = o
 	s.count(o, 1)
+	if o == Success {
+		s.streak[slot] = 0
+	} else if s.streak[slot] < math.MaxUint16 {
+		s.streak[slot]++
+	}
+}
+
+// ConsecutiveFailures returns how often the slot with the most failures has failed since its latest success.
+func (s *Slots) ConsecutiveFailures() int {
+	if s.failed == 0 {
+		return 0
+	}
+	return int(slices.Max(s.streak))
 }
 
 func (s *Slots) count(o Outcome, by int) {

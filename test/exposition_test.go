@@ -149,3 +149,42 @@ func TestPrometheus(t *testing.T) {
 		})
 	}
 }
+
+// TestSeriesOfATarget counts what a plain target costs with every kind of the default suite, $SYS and
+// client events: at most 400 series with classic histograms and 200 with native ones.
+func TestSeriesOfATarget(t *testing.T) {
+	t.Parallel()
+	broker := lab.StartMosquitto(t, lab.MosquittoOptions{Config: []string{"log_dest topic", "sys_interval 1"}})
+	a := startPlan(t, plan{
+		targets:  []string{fmt.Sprintf("{name: plant, url: %q, connect_rate: 100, sys: {enabled: true, events: true}}", broker.URL)},
+		profiles: []string{"{name: default, keepalive: 2s}"},
+		probes: []string{
+			"{name: connect, kind: connect, interval: 2s, timeout: 2s}",
+			"{name: hold, kind: session}",
+			"{name: echo, kind: session, session: {echo: {interval: 2s, ack_timeout: 900ms}}}",
+			"{name: roundtrip, kind: roundtrip, interval: 4s, timeout: 4s}",
+			"{name: takeover, kind: takeover, interval: 3m}",
+			"{name: resume, kind: resume, interval: 3m, resume: {ordered: false, away: 1s, settle: 1s}}",
+			"{name: idle, kind: idle, interval: 3m, idle: {ladder: [2s, 4s]}}",
+			"{name: halfopen, kind: halfopen, interval: 3m, halfopen: {mode: silent}}",
+		},
+	})
+	var done []string
+	for _, probe := range []string{"connect", "roundtrip", "takeover", "resume", "idle", "halfopen"} {
+		done = append(done, "mqtt_probe_runs_total{outcome=success,probe="+probe+"}")
+	}
+	m := a.until(all(atLeast(1, done...), atLeast(1, "mqtt_broker_own_client_events_total", "mqtt_broker_uptime_seconds", "mqtt_probe_pings_total")))
+	var native, classic int
+	for name, f := range m {
+		for _, s := range m.series(name + "{target=plant}") {
+			native++
+			if classic++; f.GetType() == dto.MetricType_HISTOGRAM {
+				classic += len(s.GetHistogram().GetBucket()) + 2 // +Inf, _sum and _count instead of one
+			}
+		}
+	}
+	t.Logf("%d series, %d with native histograms", classic, native)
+	if classic > 400 || native > 200 {
+		t.Errorf("a target costs %d series, or %d with native histograms", classic, native)
+	}
+}

@@ -57,8 +57,9 @@ type Options struct {
 // [Broker.Handle] for each message, in their order, and [Broker.Disconnected] when the connection
 // is gone.
 //
-// The counters of a target appear with the first message about a client. Zeros for a broker that
-// sends no events would be wrong.
+// The counters of connects and of our own clients appear with the first message about a client. Zeros
+// for a broker that sends no events would be wrong. Those of failures and disconnects appear with the
+// first one of each reason.
 type Broker struct {
 	collector *Collector
 	name      string
@@ -175,7 +176,9 @@ func (t *Broker) zero() {
 		t.own[k] = t.counter(m.own, k.String())
 	}
 	for _, e := range t.dialect.Outcomes {
-		t.of(e)
+		if e.Kind == Connect { // a series for each reason would cost more than the rest of the target
+			t.of(e)
+		}
 	}
 }
 

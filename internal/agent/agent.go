@@ -80,10 +80,11 @@ func New(o Options) (*Agent, error) {
 	if _, err = collector.NewTargets(a.registry, stateNames(), a.targetStates); err != nil {
 		return nil, err
 	}
-	if a.probes, err = collector.NewProbes(a.registry, o.Kinds); err != nil {
+	form := collector.Histograms(o.Config.Metrics.Histograms)
+	if a.probes, err = collector.NewProbes(a.registry, o.Kinds, form); err != nil {
 		return nil, err
 	}
-	if a.self, err = collector.NewAgent(a.registry, o.Kinds); err != nil {
+	if a.self, err = collector.NewAgent(a.registry, o.Kinds, form); err != nil {
 		return nil, err
 	}
 	a.state.late.Notify = a.self.Delayed

@@ -129,6 +129,9 @@ func (x *running) reload() error {
 	if cfg.Agent.OldNames != x.state.cfg.Agent.OldNames {
 		x.log.Warn("configuration", "warning", "a reload does not change agent.old_sys_names: restart the agent")
 	}
+	if cfg.Metrics != x.state.cfg.Metrics {
+		x.log.Warn("configuration", "warning", "a reload does not change metrics.histograms: restart the agent")
+	}
 	if err := x.use(next); err != nil { // no configuration can cause this
 		x.log.Error("parts of the new configuration do not run: please report this", "err", err)
 	}

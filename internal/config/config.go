@@ -14,6 +14,7 @@ import (
 // Config is a complete configuration without faults.
 type Config struct {
 	Agent    Agent
+	Metrics  Metrics
 	Targets  []synthetic.Target
 	Profiles []synthetic.Profile // always contains the profile named default
 
@@ -93,8 +94,11 @@ func (c *Config) sysSection(target string) sysSection {
 // config turns the merged layers into a Config.
 func (l *loader) config(raw map[string]any) *Config {
 	l.unknownKeys("", raw, keysOf(reflect.TypeFor[sections]()))
-	c := &Config{sections: sections{Agent: l.agent(raw)}}
-	c.Agent = c.sections.Agent
+	c := &Config{sections: sections{Agent: l.agent(raw), Metrics: defaultMetrics()}}
+	if v, ok := raw["metrics"]; ok {
+		l.decode("metrics", v, &c.sections.Metrics)
+	}
+	c.Agent, c.Metrics = c.sections.Agent, c.sections.Metrics
 	l.targets(raw, c)
 	l.profiles(raw, c)
 	l.probes(raw, c)

@@ -31,6 +31,9 @@ func Reference(catalog synthetic.Catalog) []byte {
 		case "agent":
 			w.b.WriteString("#agent:\n")
 			w.section("  ", "  ", reflect.ValueOf(defaultAgent()), nil)
+		case "metrics":
+			w.b.WriteString("#metrics:\n")
+			w.section("  ", "  ", reflect.ValueOf(defaultMetrics()), nil)
 		case "targets":
 			t := defaultTarget()
 			t.Name, t.URL = "broker", "mqtt://broker.example:1883"

@@ -25,7 +25,7 @@ const (
 func Schema(catalog synthetic.Catalog) ([]byte, error) {
 	texts := descriptions(catalog)
 	root := schemaOf(reflect.ValueOf(sections{
-		Agent: defaultAgent(), Targets: []targetSection{defaultTarget()}, Profiles: []profileSection{defaultProfile()}, Probes: []probeSection{{}},
+		Agent: defaultAgent(), Metrics: defaultMetrics(), Targets: []targetSection{defaultTarget()}, Profiles: []profileSection{defaultProfile()}, Probes: []probeSection{{}},
 	}), texts)
 	root.Version, root.ID, root.Title = jsonschema.Version, schemaID, "Configuration of pingreq"
 	targets := property(root, "targets").Items

@@ -12,6 +12,7 @@ import (
 // sections is the shape of the file.
 type sections struct {
 	Agent    Agent            `koanf:"agent" desc:"the agent itself"`
+	Metrics  Metrics          `koanf:"metrics" desc:"what is exported"`
 	Targets  []targetSection  `koanf:"targets" validate:"required,min=1" desc:"the brokers to watch"`
 	Profiles []profileSection `koanf:"profiles" desc:"how clients behave. The profile named default always exists; an entry of that name changes it"`
 	Probes   []probeSection   `koanf:"probes" validate:"omitempty,min=1" desc:"what to do and how often. If absent: {suite}"`
@@ -25,6 +26,13 @@ type Agent struct {
 	ClientIDPrefix string   `koanf:"client_id_prefix" validate:"clientid,max=10" desc:"a client id is this prefix, a hyphen and a hash, unless the profile has a client_id"`
 	OldNames       bool     `koanf:"old_sys_names" desc:"export what Mosquitto publishes about itself a second time, with the metric names of mosquitto-exporter"`
 }
+
+// Metrics has the settings of what the agent exports.
+type Metrics struct {
+	Histograms string `koanf:"histograms" validate:"oneof=classic native both" desc:"form of the histograms: classic (a series for each bucket), native (one series each, but only for a Prometheus that scrapes native histograms), both (each scraper gets what it understands)"`
+}
+
+func defaultMetrics() Metrics { return Metrics{Histograms: "both"} }
 
 func defaultAgent() Agent { return Agent{TopicPrefix: "pingreq", ClientIDPrefix: "pingreq"} }
 

@@ -112,9 +112,6 @@ func (c *checker) selector(e *parser.VectorSelector) result {
 	case !ok:
 		c.fault("%s: no such metric", e.Name)
 		return result{}
-	case x.classicOnly:
-		c.fault("%s: this histogram has no native form, only %s_bucket, _sum and _count", e.Name, e.Name)
-		return result{}
 	}
 	for _, m := range e.LabelMatchers {
 		if m.Name == model.MetricNameLabel {

@@ -41,8 +41,7 @@ type Series struct {
 	Labels Labels // including job and instance
 	// reasons holds the reasons that each kind of probe can report, if the series has the label
 	// reason.
-	reasons     map[string][]string
-	classicOnly bool // the name of a histogram without a native form: never a series itself
+	reasons map[string][]string
 }
 
 // Schema describes everything that can be selected. Make one with [New].
@@ -108,14 +107,7 @@ func (s *Schema) With(recorded ...Series) *Schema {
 
 // Names lists the names of everything that can be selected, sorted.
 func (s *Schema) Names() []string {
-	var names []string
-	for name, x := range s.series {
-		if !x.classicOnly {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(s.series))
 }
 
 // closedValues returns the values of labels with a closed vocabulary, in addition to those of the
@@ -168,10 +160,14 @@ func (b *builder) declared(m *synthetic.Metric, before []string, values Labels) 
 			labels[l] = b.values[l]
 		}
 	}
-	for i, l := range m.Labels { // the values declared to start at 0 are all values, except for reasons
-		if len(m.Zero) > 0 && l != "reason" {
+	known := m.Known
+	if known == nil {
+		known = m.Zero
+	}
+	for i, l := range m.Labels { // the declared values are all values, except for reasons
+		if len(known) > 0 && l != "reason" {
 			labels[l] = nil
-			for _, z := range m.Zero {
+			for _, z := range known {
 				if !slices.Contains(labels[l], z[i]) {
 					labels[l] = append(labels[l], z[i])
 				}
@@ -191,17 +187,17 @@ func (b *builder) declared(m *synthetic.Metric, before []string, values Labels) 
 	case synthetic.Gauge:
 		s.Type = Gauge
 	case synthetic.Histogram:
-		b.histogram(s, m.Native)
+		b.histogram(s)
 		return
 	}
 	b.add(s)
 }
 
 // histogram adds the series of a histogram.
-func (b *builder) histogram(s Series, native bool) {
-	s.Type, s.classicOnly = Native, !native
+func (b *builder) histogram(s Series) {
+	s.Type = Native
 	b.add(s)
-	s.Type, s.classicOnly = Counter, false
+	s.Type = Counter
 	name := s.Name
 	for _, suffix := range []string{"_sum", "_count", "_bucket"} {
 		s.Name = name + suffix
@@ -235,7 +231,7 @@ func (b *builder) add(s Series) {
 // gathered adds the metrics of libraries: the build, the Go runtime, the process and the scrapes.
 func (b *builder) gathered() error {
 	reg := prometheus.NewRegistry()
-	if _, err := collector.NewAgent(reg, b.kinds); err != nil {
+	if _, err := collector.NewAgent(reg, b.kinds, collector.Both); err != nil {
 		return err
 	}
 	promhttp.InstrumentMetricHandler(reg, promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
@@ -258,7 +254,7 @@ func (b *builder) gathered() error {
 		case dto.MetricType_COUNTER:
 			s.Type = Counter
 		case dto.MetricType_HISTOGRAM:
-			b.histogram(s, false)
+			b.histogram(s)
 			continue
 		case dto.MetricType_SUMMARY:
 			b.add(Series{Name: s.Name + "_sum", Type: Counter, Labels: labels})

@@ -30,11 +30,11 @@ import (
 func probeMetrics(t *testing.T) prometheus.Gatherer {
 	t.Helper()
 	reg := prometheus.NewPedanticRegistry()
-	p, err := collector.NewProbes(reg, probe.Catalog().Kinds)
+	p, err := collector.NewProbes(reg, probe.Catalog().Kinds, collector.Both)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := collector.NewAgent(reg, probe.Catalog().Kinds); err != nil {
+	if _, err := collector.NewAgent(reg, probe.Catalog().Kinds, collector.Both); err != nil {
 		t.Fatal(err)
 	}
 	id := synthetic.Identity{Target: "plant", Kind: "connect", Probe: "connect", Profile: "default"}

@@ -24,21 +24,21 @@ type Metrics struct {
 // NewMetrics declares the families.
 func NewMetrics() *Metrics {
 	qos := []string{"qos"}
-	zero := [][]string{{"0"}, {"1"}, {"2"}}
+	known := [][]string{{"0"}, {"1"}, {"2"}}
 	count := func(name, help string) *synthetic.Metric {
-		return &synthetic.Metric{Name: "mqtt_probe_messages_" + name + "_total", Type: synthetic.Counter, Labels: qos, Zero: zero, Help: help}
+		return &synthetic.Metric{Name: "mqtt_probe_messages_" + name + "_total", Type: synthetic.Counter, Labels: qos, Known: known, Help: help}
 	}
 	return &Metrics{
-		AckDuration: &synthetic.Metric{Name: "mqtt_probe_publish_ack_duration_seconds", Type: synthetic.Histogram, Unit: "seconds", Labels: qos, Buckets: synthetic.RTTBuckets(), Native: true,
+		AckDuration: &synthetic.Metric{Name: "mqtt_probe_publish_ack_duration_seconds", Type: synthetic.Histogram, Unit: "seconds", Labels: qos, Buckets: synthetic.RTTBuckets(),
 			Help: "Time from writing a PUBLISH to its PUBACK (QoS 1) or PUBCOMP (QoS 2)."},
-		DeliveryDuration: &synthetic.Metric{Name: "mqtt_probe_delivery_duration_seconds", Type: synthetic.Histogram, Unit: "seconds", Labels: qos, Buckets: synthetic.RTTBuckets(), Native: true,
+		DeliveryDuration: &synthetic.Metric{Name: "mqtt_probe_delivery_duration_seconds", Type: synthetic.Histogram, Unit: "seconds", Labels: qos, Buckets: synthetic.RTTBuckets(),
 			Help: "Time from writing a PUBLISH to its arrival at the subscriber."},
 		Published:  count("published", "Messages published, by the QoS at which they were published."),
 		Delivered:  count("delivered", "Messages that arrived. Each counts once, also if it was late."),
 		Lost:       count("lost", "Messages that had not arrived when the run or the connection ended."),
 		Late:       count("late", "Messages that arrived after the delivery timeout."),
 		Duplicated: count("duplicated", "Further arrivals of messages that had already arrived. At QoS 1 the standard allows them."),
-		Foreign: &synthetic.Metric{Name: "mqtt_probe_messages_foreign_total", Type: synthetic.Counter, Zero: [][]string{{}},
+		Foreign: &synthetic.Metric{Name: "mqtt_probe_messages_foreign_total", Type: synthetic.Counter,
 			Help: "Messages on a probe's own topic that its run did not publish, which are ignored. Others can write to topics below agent.topic_prefix, or the broker still had messages of an earlier run."},
 		DelayedAck: &synthetic.Metric{Name: "mqtt_probe_messages_delayed_ack", Type: synthetic.Gauge,
 			Help: "1 if Nagle's algorithm at the broker delays acknowledgements or deliveries until our delayed TCP acknowledgements: they come about 40 ms late, and on time with TCP_QUICKACK. The latencies then include up to 40 ms that are not work of the broker. Otherwise 0. Absent if the probe cannot find out: without TCP_INFO, which only Linux has, and in profiles with tcp.quickack."},

@@ -217,9 +217,9 @@ func newHeat(title, text string, h histogram, s scope, more ...string) *panel {
 		CellValues(heatmap.NewCellValuesBuilder().Unit("short")).
 		YAxis(heatmap.NewYAxisConfigBuilder().Unit("s").AxisPlacement(common.AxisPlacementLeft).Reverse(false)).
 		Tooltip(heatmap.NewHeatmapTooltipBuilder().Mode(common.TooltipDisplayModeSingle).YHistogram(true).ShowColorScale(false))
-	queries := []query{q("sum by (le) (increase("+s.of(h.name+"_bucket", more...)+"[$__rate_interval]))", "{{le}}")}
-	if h.native {
-		queries = append(queries, q("sum(increase("+s.of(h.name, more...)+"[$__rate_interval]))", ""))
+	queries := []query{
+		q("sum by (le) (increase("+s.of(h.name+"_bucket", more...)+"[$__rate_interval]))", "{{le}}"),
+		q("sum(increase("+s.of(h.name, more...)+"[$__rate_interval]))", ""),
 	}
 	return &panel{title: title, text: text, unit: "s", width: 12, height: 8, queries: queries, format: prometheus.PromQueryFormatHeatmap, builder: b}
 }

@@ -11,28 +11,25 @@ import (
 // identity lists the labels that identify a probe of an agent.
 const identity = "job, instance, target, kind, probe, profile"
 
-// histogram is a histogram that the agent exports: with classic buckets and, if native is set, also
-// in the native form. Prometheus may have only the native form.
-type histogram struct {
-	name   string
-	native bool
-}
+// histogram is a histogram that the agent exports. Prometheus may have its classic buckets, its native
+// form, or both.
+type histogram struct{ name string }
 
 // The histograms.
 var (
-	connectDuration   = histogram{"mqtt_probe_connect_duration_seconds", true}
-	phaseDuration     = histogram{"mqtt_probe_connect_phase_duration_seconds", true}
-	pingDuration      = histogram{"mqtt_probe_ping_duration_seconds", true}
-	ackDuration       = histogram{"mqtt_probe_publish_ack_duration_seconds", true}
-	deliveryDuration  = histogram{"mqtt_probe_delivery_duration_seconds", true}
-	detectionDuration = histogram{"mqtt_probe_halfopen_detection_seconds", true}
-	closeDuration     = histogram{"mqtt_probe_halfopen_close_seconds", true}
-	takeoverDuration  = histogram{"mqtt_probe_takeover_duration_seconds", true}
-	resumeDuration    = histogram{"mqtt_probe_resume_duration_seconds", true}
-	startLag          = histogram{"pingreq_run_start_lag_seconds", true}
-	runDuration       = histogram{"mqtt_probe_run_duration_seconds", false}
-	lifetime          = histogram{"mqtt_probe_session_lifetime_seconds", false}
-	blind             = histogram{"mqtt_probe_session_blind_seconds", false}
+	connectDuration   = histogram{"mqtt_probe_connect_duration_seconds"}
+	phaseDuration     = histogram{"mqtt_probe_connect_phase_duration_seconds"}
+	pingDuration      = histogram{"mqtt_probe_ping_duration_seconds"}
+	ackDuration       = histogram{"mqtt_probe_publish_ack_duration_seconds"}
+	deliveryDuration  = histogram{"mqtt_probe_delivery_duration_seconds"}
+	detectionDuration = histogram{"mqtt_probe_halfopen_detection_seconds"}
+	closeDuration     = histogram{"mqtt_probe_halfopen_close_seconds"}
+	takeoverDuration  = histogram{"mqtt_probe_takeover_duration_seconds"}
+	resumeDuration    = histogram{"mqtt_probe_resume_duration_seconds"}
+	startLag          = histogram{"pingreq_run_start_lag_seconds"}
+	runDuration       = histogram{"mqtt_probe_run_duration_seconds"}
+	lifetime          = histogram{"mqtt_probe_session_lifetime_seconds"}
+	blind             = histogram{"mqtt_probe_session_blind_seconds"}
 )
 
 // The windows of rates: one step of a graph, and the whole time range.
@@ -44,10 +41,7 @@ const (
 // quantile uses the classic buckets or, if they are missing, the native ones.
 func (h histogram) quantile(quantile float64, window, by string, s scope, more ...string) string {
 	out := fmt.Sprintf("histogram_quantile(%g, sum by (le%s) (rate(%s[%s])))", quantile, comma(by), s.of(h.name+"_bucket", more...), window)
-	if h.native {
-		out += fmt.Sprintf(" or histogram_quantile(%g, sum%s (rate(%s[%s])))", quantile, grouped(by), s.of(h.name, more...), window)
-	}
-	return out
+	return out + fmt.Sprintf(" or histogram_quantile(%g, sum%s (rate(%s[%s])))", quantile, grouped(by), s.of(h.name, more...), window)
 }
 
 // mean uses both forms, like quantile.
@@ -55,11 +49,7 @@ func (h histogram) mean(window, by string, s scope, more ...string) string {
 	rate := func(suffix string) string {
 		return fmt.Sprintf("sum%s (rate(%s[%s]))", grouped(by), s.of(h.name+suffix, more...), window)
 	}
-	out := rate("_sum") + " / " + rate("_count")
-	if h.native {
-		out += " or histogram_sum(" + rate("") + ") / histogram_count(" + rate("") + ")"
-	}
-	return out
+	return rate("_sum") + " / " + rate("_count") + " or histogram_sum(" + rate("") + ") / histogram_count(" + rate("") + ")"
 }
 
 func comma(by string) string {

@@ -37,7 +37,7 @@ func Kind() synthetic.Kind {
 		Help:     "Can a device connect right now, and which step is slow or failing?",
 		Schedule: synthetic.Schedule{Every: 15 * time.Second, Timeout: 10 * time.Second},
 		Options:  DefaultOptions,
-		Metrics:  []*synthetic.Metric{delayed},
+		Metrics:  append(synthetic.NewCommonMetrics().OfConnects(), delayed),
 		Reasons:  client.ConnectReasons(),
 		Cost:     func(synthetic.Profile, *Options) synthetic.Cost { return synthetic.Cost{ConnectsPerRun: 1} },
 		New: func(env synthetic.Env, p *synthetic.Profile, o *Options) (synthetic.Probe, error) {

@@ -134,9 +134,9 @@ func newMetrics() *metrics {
 	mode := []string{"mode"}
 	m := &metrics{
 		keepalive: synthetic.NewCommonMetrics().Keepalive,
-		detection: &synthetic.Metric{Name: "mqtt_probe_halfopen_detection_seconds", Type: synthetic.Histogram, Unit: "seconds", Labels: mode, Buckets: detectionBuckets(), Native: true,
+		detection: &synthetic.Metric{Name: "mqtt_probe_halfopen_detection_seconds", Type: synthetic.Histogram, Unit: "seconds", Labels: mode, Buckets: detectionBuckets(),
 			Help: "Time from the last packet of a client that vanished to the arrival of its Will at another client."},
-		closed: &synthetic.Metric{Name: "mqtt_probe_halfopen_close_seconds", Type: synthetic.Histogram, Unit: "seconds", Labels: mode, Buckets: detectionBuckets(), Native: true,
+		closed: &synthetic.Metric{Name: "mqtt_probe_halfopen_close_seconds", Type: synthetic.Histogram, Unit: "seconds", Labels: mode, Buckets: detectionBuckets(),
 			Help: "Time from the last packet of a client that vanished until the broker closed its connection. Not seen in mode deaf."},
 		last: &synthetic.Metric{Name: "mqtt_probe_halfopen_last_detection_seconds", Type: synthetic.Gauge, Unit: "seconds", Labels: mode,
 			Help: "Detection time of the latest run. Absent if the broker did not notice."},
@@ -149,7 +149,7 @@ func newMetrics() *metrics {
 	}
 	for _, mode := range []netfault.Mode{netfault.Deaf, netfault.Mute, netfault.Silent} {
 		for _, v := range []verdict{verdictOnTime, verdictEarly, verdictLate, verdictUndetected, verdictPathCut, verdictWillMissing} {
-			m.runs.Zero = append(m.runs.Zero, []string{string(mode), string(v)})
+			m.runs.Known = append(m.runs.Known, []string{string(mode), string(v)})
 		}
 	}
 	return m
@@ -162,5 +162,5 @@ func (m *metrics) all() []*synthetic.Metric {
 // detectionBuckets returns buckets for the time in which brokers notice a dead client, at
 // keepalives from one second to ten minutes. They include the multiples of the usual keepalives.
 func detectionBuckets() []float64 {
-	return []float64{1, 2, 3, 5, 7.5, 10, 15, 20, 22.5, 30, 37.5, 45, 52.5, 60, 67.5, 75, 90, 97.5, 112.5, 135, 180, 270, 450, 600, 900, 1800}
+	return []float64{5, 15, 22.5, 30, 45, 60, 90, 135, 270, 900}
 }

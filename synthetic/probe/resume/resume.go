@@ -88,7 +88,7 @@ func newMetrics() *metrics {
 	m := &metrics{
 		keepalive: synthetic.NewCommonMetrics().Keepalive,
 		foreign:   message.NewMetrics().Foreign,
-		duration: &synthetic.Metric{Name: "mqtt_probe_resume_duration_seconds", Type: synthetic.Histogram, Unit: "seconds", Buckets: synthetic.PhaseBuckets(), Native: true, Zero: [][]string{{}},
+		duration: &synthetic.Metric{Name: "mqtt_probe_resume_duration_seconds", Type: synthetic.Histogram, Unit: "seconds", Buckets: synthetic.PhaseBuckets(),
 			Help: "Time from the CONNACK of a client that came back to the last of the messages that were waiting for it. Only runs in which all messages arrived have a value."},
 		messages: &synthetic.Metric{Name: "mqtt_probe_resume_messages_total", Type: synthetic.Counter, Labels: []string{"result"},
 			Help: "Messages that the broker acknowledged to their publisher while the client was gone, by what happened to them: delivered or lost. A message that arrives again also counts as duplicated. A message that arrives after a later one also counts as reordered."},
@@ -96,7 +96,7 @@ func newMetrics() *metrics {
 			Help: "1 if the broker had kept the session when the client came back, otherwise 0. From the latest run that could check it."},
 	}
 	for _, r := range []result{resultDelivered, resultLost, resultDuplicated, resultReordered} {
-		m.messages.Zero = append(m.messages.Zero, []string{string(r)})
+		m.messages.Known = append(m.messages.Known, []string{string(r)})
 	}
 	return m
 }

@@ -77,9 +77,9 @@ type metrics struct{ keepalive, duration *synthetic.Metric }
 func newMetrics() *metrics {
 	return &metrics{
 		keepalive: synthetic.NewCommonMetrics().Keepalive,
-		duration: &synthetic.Metric{Name: "mqtt_probe_takeover_duration_seconds", Type: synthetic.Histogram, Unit: "seconds", Labels: []string{"victim"}, Buckets: synthetic.PhaseBuckets(), Native: true,
-			Zero: [][]string{{victimLive}, {victimHalfOpen}},
-			Help: "Time from CONNECT to CONNACK of a second client with the same client id, by whether the first client is alive or half-open."},
+		duration: &synthetic.Metric{Name: "mqtt_probe_takeover_duration_seconds", Type: synthetic.Histogram, Unit: "seconds", Labels: []string{"victim"}, Buckets: synthetic.PhaseBuckets(),
+			Known: [][]string{{victimLive}, {victimHalfOpen}},
+			Help:  "Time from CONNECT to CONNACK of a second client with the same client id, by whether the first client is alive or half-open."},
 	}
 }
 
