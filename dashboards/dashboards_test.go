@@ -189,6 +189,48 @@ func TestGrafanaSchema(t *testing.T) {
 	}
 }
 
+// TestNothingIsNull finds values that the SDK writes as null, such as a list that was never set.
+// Grafana reads lists and objects without asking whether they are there. It also finds overrides
+// that change nothing. Only the lowest threshold has no value, which means minus infinity.
+func TestNothingIsNull(t *testing.T) {
+	base := regexp.MustCompile(`\.steps\.0\.value$`)
+	override := regexp.MustCompile(`\.overrides\.\d+\.properties$`)
+	var faults func(path string, v any) []string
+	faults = func(path string, v any) (found []string) {
+		switch v := v.(type) {
+		case nil:
+			if !base.MatchString(path) {
+				found = append(found, path+" is null")
+			}
+		case map[string]any:
+			for _, k := range slices.Sorted(maps.Keys(v)) {
+				found = append(found, faults(path+"."+k, v[k])...)
+			}
+		case []any:
+			if len(v) == 0 && override.MatchString(path) {
+				found = append(found, path+" is empty")
+			}
+			for i, e := range v {
+				found = append(found, faults(fmt.Sprint(path, ".", i), e)...)
+			}
+		}
+		return found
+	}
+	for _, b := range load(t) {
+		text, err := fs.ReadFile(Files(), b.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all any
+		if err := json.Unmarshal(text, &all); err != nil {
+			t.Fatal(err)
+		}
+		for _, fault := range faults(strings.TrimSuffix(b.file, ".json"), all) {
+			t.Error(fault)
+		}
+	}
+}
+
 func TestExpressions(t *testing.T) {
 	s := schema(t)
 	data(t, func(b *board, p *boardPanel, fault func(string, ...any)) {

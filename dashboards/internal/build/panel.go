@@ -195,15 +195,22 @@ func (p *panel) points() *panel {
 
 // dashed draws the series of a query as a limit.
 func (p *panel) dashed(refID, color string) *panel {
-	p.overrides = append(p.overrides, dashboard.DashboardFieldConfigSourceOverrides{
-		Matcher: dashboard.MatcherConfig{Id: "byFrameRefID", Options: refID},
-		Properties: []dashboard.DynamicConfigValue{
-			{Id: "custom.lineStyle", Value: map[string]any{"fill": "dash", "dash": []int{10, 10}}},
-			{Id: "custom.fillOpacity", Value: 0},
-			{Id: "custom.showPoints", Value: "never"},
-			{Id: "color", Value: map[string]any{"mode": "fixed", "fixedColor": color}},
-		},
+	return p.override("byFrameRefID", refID, []dashboard.DynamicConfigValue{
+		{Id: "custom.lineStyle", Value: map[string]any{"fill": "dash", "dash": []int{10, 10}}},
+		{Id: "custom.fillOpacity", Value: 0},
+		{Id: "custom.showPoints", Value: "never"},
+		{Id: "color", Value: map[string]any{"mode": "fixed", "fixedColor": color}},
 	})
+}
+
+// override shows the fields that the matcher selects in another way. Without properties it adds
+// nothing, because Grafana cannot load an override that has none.
+func (p *panel) override(matcher, options string, properties []dashboard.DynamicConfigValue) *panel {
+	if len(properties) > 0 {
+		p.overrides = append(p.overrides, dashboard.DashboardFieldConfigSourceOverrides{
+			Matcher: dashboard.MatcherConfig{Id: matcher, Options: options}, Properties: properties,
+		})
+	}
 	return p
 }
 
@@ -260,7 +267,7 @@ func newTable(title, text, sort string, columns []column, queries ...query) *pan
 	index, rename := make(map[string]int), make(map[string]string)
 	for i, c := range columns {
 		names[i], index[c.field], rename[c.field] = c.field, i, c.title
-		p.overrides = append(p.overrides, c.override())
+		p.override("byName", c.title, c.properties())
 	}
 	if len(queries) > 1 { // Grafana uses this name for the values if only one query has any
 		names = append(names, "Value")
@@ -276,9 +283,8 @@ func newTable(title, text, sort string, columns []column, queries ...query) *pan
 	return p
 }
 
-// override returns how Grafana shows the column.
-func (c column) override() dashboard.DashboardFieldConfigSourceOverrides {
-	var properties []dashboard.DynamicConfigValue
+// properties returns how Grafana shows the column, if not as every other.
+func (c column) properties() (properties []dashboard.DynamicConfigValue) {
 	set := func(id string, value any) {
 		properties = append(properties, dashboard.DynamicConfigValue{Id: id, Value: value})
 	}
@@ -313,7 +319,7 @@ func (c column) override() dashboard.DashboardFieldConfigSourceOverrides {
 		}
 		set("links", links)
 	}
-	return dashboard.DashboardFieldConfigSourceOverrides{Matcher: dashboard.MatcherConfig{Id: "byName", Options: c.title}, Properties: properties}
+	return properties
 }
 
 // state is a number and the word that it stands for.
