@@ -2,6 +2,7 @@ package dashboards
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"go.yaml.in/yaml/v3"
@@ -187,6 +189,27 @@ func TestGrafanaSchema(t *testing.T) {
 			t.Errorf("%s: %v", b.file, err)
 		}
 	}
+	data(t, func(b *board, p *boardPanel, fault func(string, ...any)) {
+		config, _ := cog.NewRuntime().ConfigForPanelcfgVariant(p.Type)
+		for _, o := range p.FieldConfig.Overrides {
+			for _, property := range o.Properties {
+				name, custom := strings.CutPrefix(property.ID, "custom.")
+				if !custom {
+					continue
+				}
+				_, err := config.StrictFieldConfigUnmarshaler(fmt.Appendf(nil, "{%q: %s}", name, property.Value))
+				var errs cog.BuildErrors
+				if !errors.As(err, &errs) && err != nil {
+					fault("the override of %s %q: %v", o.Matcher.ID, o.Matcher.Options, err)
+				}
+				for _, err := range errs {
+					if missing := strings.HasPrefix(err.Message, "required field") && !strings.Contains(err.Path, "."); !missing { // an override sets one field
+						fault("the override of %s %q: %v", o.Matcher.ID, o.Matcher.Options, err)
+					}
+				}
+			}
+		}
+	})
 }
 
 // TestNothingIsNull finds values that the SDK writes as null, such as a list that was never set.
