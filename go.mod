@@ -2,6 +2,9 @@ module github.com/pingreq/pingreq
 
 go 1.26.0
 
+// What npm installs for tests.
+ignore node_modules
+
 require (
 	github.com/alecthomas/kingpin/v2 v2.4.0
 	github.com/eclipse/paho.golang v0.23.0
