@@ -28,11 +28,7 @@ type Aedes struct {
 // survives a restart.
 func StartAedes(t testing.TB, o AedesOptions) *Aedes {
 	t.Helper()
-	node := Require(t, "node")
-	dir := filepath.Join(moduleRoot(t), "test", "lab", "aedes")
-	if !fileExists(filepath.Join(dir, "node_modules", "aedes")) {
-		unavailable(t, "aedes is not installed; `make deps` installs it (npm package aedes)")
-	}
+	node, dir := RequireNode(t, "test/lab/aedes", "aedes")
 	a := &Aedes{}
 	a.Daemon = startWithPorts(t, func() Command {
 		a.Port = Port(t)

@@ -57,6 +57,17 @@ func Require(t testing.TB, program string) string {
 	return ""
 }
 
+// RequireNode returns the path of Node.js, and that of a folder of the project in which npm has
+// installed a package. If either is missing, the test is skipped or fails, as with [Require].
+func RequireNode(t testing.TB, folder, pkg string) (node, dir string) {
+	t.Helper()
+	node, dir = Require(t, "node"), filepath.Join(moduleRoot(t), folder)
+	if !fileExists(filepath.Join(dir, "node_modules", pkg)) {
+		unavailable(t, "%s is not installed; `make deps` installs it (npm package)", pkg)
+	}
+	return node, dir
+}
+
 func missing(program string) string {
 	if pkg, ok := packages[program]; ok {
 		return fmt.Sprintf("%s is not installed; `make deps` installs it (Debian package %s)", program, pkg)
