@@ -82,7 +82,7 @@ func layers() []layer {
 		{packages: []string{"dashboards/internal/build"}, may: []string{"internal/thresholds", "internal/diagnosis", "synthetic/disconnect"}, tests: []string{"internal/grafana"}},
 		{packages: []string{"dashboards/internal/generate"}, may: []string{"dashboards/internal/build"}},
 		{packages: []string{"dashboards"}, may: []string{"internal/grafana"},
-			tests: with(slices.Concat(contract, collectors), "synthetic/probe", "dashboards/internal/build", "internal/exported", "internal/thresholds")},
+			tests: with(slices.Concat(contract, collectors), "synthetic/probe", "dashboards/internal/build", "internal/exported", "internal/thresholds", "test/lab")},
 		{packages: []string{"internal/exported"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/grafana")},
 		{packages: []string{"alerts"}, tests: []string{"internal/exported", "internal/thresholds", "synthetic/probe", "test/lab"}},
 		{packages: []string{"cmd/pingreq"}, may: with(contract, "synthetic/probe", "collector", "internal/agent", "internal/config", "internal/diagnosis", "internal/web", "internal/demo", "internal/descriptors", "internal/files",
