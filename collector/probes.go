@@ -156,7 +156,7 @@ func (p *Probes) Renew(id synthetic.Identity) {
 			}
 		}
 	}
-	x.slots, x.keepalive, x.lastConclusive, x.lastFailure = synthetic.Slots{}, -1, time.Time{}, time.Time{}
+	x.slots, x.keepalive, x.lastConclusive, x.lastFailure, x.failingSince = synthetic.Slots{}, -1, time.Time{}, time.Time{}, time.Time{}
 }
 
 // Forget implements [synthetic.Sink]. It deletes every series of a probe that has left the plan.
@@ -224,6 +224,7 @@ type probeState struct {
 	resumes        bool          // the profile offers to resume TLS sessions
 	lastConclusive time.Time
 	lastFailure    time.Time
+	failingSince   time.Time // zero: it does not fail
 }
 
 // plan sets the values that come from the plan. For a new probe it makes the series that start at
@@ -364,6 +365,11 @@ func (x *probeState) conclude(r *synthetic.Report, at time.Time) {
 	c := x.owner.common
 	x.slots.Set(r.Slot, r.Outcome)
 	x.success()
+	if x.slots.Worst() == synthetic.Failure {
+		x.failing(at)
+	} else {
+		x.failing(time.Time{})
+	}
 	if !at.Before(x.lastConclusive) {
 		x.lastConclusive = at
 		x.take(c.LastConclusive.Of(unix(at)))
@@ -388,9 +394,24 @@ func (x *probeState) success() {
 	default:
 		x.take(m.Forgetting())
 		x.take(row.Forgetting())
+		x.failing(time.Time{})
 		return
 	}
 	x.take(row.Of(float64(x.slots.ConsecutiveFailures())))
+}
+
+// failing records since when the probe fails. The zero time means that it does not.
+func (x *probeState) failing(since time.Time) {
+	m := x.owner.common.FailingSince
+	switch {
+	case since.IsZero():
+		x.take(m.Forgetting())
+	case x.failingSince.IsZero():
+		x.take(m.Of(unix(since)))
+	default:
+		return
+	}
+	x.failingSince = since
 }
 
 // take applies a sample. It counts a sample that cannot be used.

@@ -571,7 +571,7 @@ func everything(t *testing.T) prometheus.Gatherer {
 	agent.Insecure([]TargetRisk{{"plant", "weak_tls"}})
 	agent.StartLag(periodicID, time.Millisecond)
 	if _, err := NewTargets(reg, []string{"healthy", "down"}, func() []TargetState {
-		return []TargetState{{Target: "plant", State: "down", Cause: "port_closed", Failing: true, Since: epoch, Host: "broker.example", Port: "1883", Transport: "mqtt"}}
+		return []TargetState{{Target: "plant", State: "down", Cause: "port_closed", Failing: true, Since: epoch, Host: "broker.example", Port: "1883", Transport: "mqtt", FailingKinds: map[string]int{"connect": 1}}}
 	}); err != nil {
 		t.Fatal(err)
 	}

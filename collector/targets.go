@@ -15,12 +15,14 @@ type TargetState struct {
 	// Failing reports whether something is wrong with the target, since that time.
 	Failing bool
 	Since   time.Time
+	// FailingKinds are the numbers of probes that fail now, by kind.
+	FailingKinds map[string]int
 	// Host, Port and Transport are those of its URL. They contain no credentials.
 	Host, Port, Transport string
 }
 
 // targetMetrics declare the families about targets.
-type targetMetrics struct{ Info, State, Diagnosis, Since *synthetic.Metric }
+type targetMetrics struct{ Info, State, Diagnosis, Since, Probes *synthetic.Metric }
 
 func newTargetMetrics() *targetMetrics {
 	return &targetMetrics{
@@ -32,11 +34,13 @@ func newTargetMetrics() *targetMetrics {
 			Help: "Always 1. The label has the cause of the state of the target; docs/diagnoses explains each. Each target has one series."},
 		Since: &synthetic.Metric{Name: "mqtt_target_failing_since_timestamp_seconds", Type: synthetic.Gauge, Unit: "seconds", Labels: []string{"target"},
 			Help: "Unix time at which the fault of the target began. Absent while the target is neither degraded nor down."},
+		Probes: &synthetic.Metric{Name: "mqtt_target_failing_probes", Type: synthetic.Gauge, Labels: []string{"target", "kind"},
+			Help: "Probes of the target that fail now, by kind. If a later result of another probe shows that the fault of a run is mended, its probe is not counted, although its next run may be far. There is no series for kinds that do not fail."},
 	}
 }
 
 func (m *targetMetrics) all() []*synthetic.Metric {
-	return []*synthetic.Metric{m.Info, m.State, m.Diagnosis, m.Since}
+	return []*synthetic.Metric{m.Info, m.State, m.Diagnosis, m.Since, m.Probes}
 }
 
 // Targets exports how the targets are.
@@ -44,7 +48,7 @@ type Targets struct {
 	states  []string
 	current func() []TargetState
 
-	info, state, diagnosis, since *prometheus.Desc
+	info, state, diagnosis, since, probes *prometheus.Desc
 }
 
 // NewTargets registers the metrics about targets. states are all states, and current returns the
@@ -52,7 +56,7 @@ type Targets struct {
 func NewTargets(reg prometheus.Registerer, states []string, current func() []TargetState) (*Targets, error) {
 	m := newTargetMetrics()
 	desc := func(m *synthetic.Metric) *prometheus.Desc { return prometheus.NewDesc(m.Name, m.Help, m.Labels, nil) }
-	t := &Targets{states: states, current: current, info: desc(m.Info), state: desc(m.State), diagnosis: desc(m.Diagnosis), since: desc(m.Since)}
+	t := &Targets{states: states, current: current, info: desc(m.Info), state: desc(m.State), diagnosis: desc(m.Diagnosis), since: desc(m.Since), probes: desc(m.Probes)}
 	if err := reg.Register(t); err != nil {
 		return nil, fmt.Errorf("registering the metrics about targets: %w", err)
 	}
@@ -61,7 +65,7 @@ func NewTargets(reg prometheus.Registerer, states []string, current func() []Tar
 
 // Describe implements [prometheus.Collector].
 func (t *Targets) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{t.info, t.state, t.diagnosis, t.since} {
+	for _, d := range []*prometheus.Desc{t.info, t.state, t.diagnosis, t.since, t.probes} {
 		ch <- d
 	}
 }
@@ -83,6 +87,9 @@ func (t *Targets) Collect(ch chan<- prometheus.Metric) {
 		gauge(t.diagnosis, 1, s.Target, s.Cause)
 		if s.Failing {
 			gauge(t.since, unix(s.Since), s.Target)
+		}
+		for kind, n := range s.FailingKinds {
+			gauge(t.probes, float64(n), s.Target, kind)
 		}
 	}
 }

@@ -697,12 +697,12 @@ func TestQueries(t *testing.T) {
 			fault("not among the queries")
 		}
 	})
-	i := slices.IndexFunc(queries, func(q Query) bool { return q.Dashboard == "target.json" && q.Panel == "Messages lost" })
+	i := slices.IndexFunc(queries, func(q Query) bool { return q.Dashboard == "target.json" && q.Panel == "Session time connected" })
 	if i < 0 {
-		t.Fatal("no query of lost messages")
+		t.Fatal("no query of the time of sessions")
 	}
-	want := Query{Dashboard: "target.json", Panel: "Messages lost", RefID: "A", Instant: true,
-		Expr: `sum(increase(mqtt_probe_messages_lost_total{job=~".+", instance=~".+", target=~"plant", probe=~".+", profile=~".+"}[10m]))`}
+	want := Query{Dashboard: "target.json", Panel: "Session time connected", RefID: "A", Instant: true,
+		Expr: `sum(increase(mqtt_probe_session_state_seconds_total{agent=~".+", target=~"plant", probe=~".+", profile=~".+", state="connected"}[10m])) / sum(increase(mqtt_probe_session_state_seconds_total{agent=~".+", target=~"plant", probe=~".+", profile=~".+"}[10m]))`}
 	if diff := cmp.Diff(want, queries[i]); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

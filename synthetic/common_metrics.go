@@ -15,6 +15,7 @@ type CommonMetrics struct {
 	// has a series.
 	LastFailureInfo     *Metric
 	ConsecutiveFailures *Metric
+	FailingSince        *Metric
 	Runs                *Metric // label outcome
 	Failures            *Metric // label reason
 	RunDuration         *Metric
@@ -30,7 +31,7 @@ type CommonMetrics struct {
 
 // All returns the common families in the order of the documentation.
 func (c *CommonMetrics) All() []*Metric {
-	return []*Metric{c.Info, c.Interval, c.Keepalive, c.Success, c.ConsecutiveFailures, c.LastConclusive, c.LastFailure, c.LastFailureInfo, c.Runs, c.Failures,
+	return []*Metric{c.Info, c.Interval, c.Keepalive, c.Success, c.ConsecutiveFailures, c.FailingSince, c.LastConclusive, c.LastFailure, c.LastFailureInfo, c.Runs, c.Failures,
 		c.RunDuration, c.TLSInfo, c.TLSResumed, c.CertExpiry, c.CertLifetime, c.ClientCertExpiry}
 }
 
@@ -55,6 +56,8 @@ func NewCommonMetrics() *CommonMetrics {
 			Help: "1 if the latest conclusive run succeeded, 0 if it failed. For held sessions, 1 while all of them are proven alive. Absent before the first conclusive result."},
 		ConsecutiveFailures: &Metric{Name: "mqtt_probe_consecutive_failures", Type: Gauge,
 			Help: "How many of the latest conclusive runs failed one after the other, 0 after a success. For held sessions it is that of the session with the most. Two mean that it was no accident. Absent before the first conclusive result."},
+		FailingSince: &Metric{Name: "mqtt_probe_failing_since_timestamp_seconds", Type: Gauge, Unit: "seconds",
+			Help: "Unix time of the first of the failures that have come one after the other. Absent while the probe does not fail."},
 		LastConclusive: &Metric{Name: "mqtt_probe_last_conclusive_timestamp_seconds", Type: Gauge, Unit: "seconds",
 			Help: "Unix time of the latest conclusive result."},
 		LastFailure: &Metric{Name: "mqtt_probe_last_failure_timestamp_seconds", Type: Gauge, Unit: "seconds", Labels: []string{"reason", "phase"},
@@ -86,5 +89,5 @@ func NewCommonMetrics() *CommonMetrics {
 
 // runBuckets returns buckets for the duration of whole runs.
 func runBuckets() []float64 {
-	return []float64{1, 10, 60, 600}
+	return []float64{1, 10, 60}
 }

@@ -86,11 +86,11 @@ func (m *Metric) Replacing(value float64, labels ...string) Sample {
 // RTTBuckets returns buckets in seconds for the time to an answer: in a rack (0.5 ms), a region (20 ms;
 // Nagle's algorithm adds 40 ms), around the world (250 ms), and over a broker that is overloaded.
 func RTTBuckets() []float64 {
-	return []float64{0.5e-3, 2e-3, 5e-3, 20e-3, 50e-3, 100e-3, 250e-3, 1, 5}
+	return []float64{0.5e-3, 2e-3, 5e-3, 20e-3, 50e-3, 250e-3, 2}
 }
 
 // PhaseBuckets returns buckets in seconds for a connect and its phases, from one in a rack to a SYN
 // that was sent again, which takes 1, 3 and 7 s.
 func PhaseBuckets() []float64 {
-	return []float64{5e-3, 20e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 3, 10}
+	return []float64{5e-3, 20e-3, 50e-3, 100e-3, 250e-3, 1, 3, 10}
 }

@@ -20,7 +20,7 @@ func stateNames() (names []string) {
 func (a *Agent) targetStates() (all []collector.TargetState) {
 	for _, d := range a.diagnoses.All(time.Now()) {
 		host, port := d.About.HostPort()
-		all = append(all, collector.TargetState{Target: d.Target, State: string(d.State), Cause: d.Cause, Failing: d.Failing(), Since: d.Since,
+		all = append(all, collector.TargetState{Target: d.Target, State: string(d.State), Cause: d.Cause, Failing: d.Failing(), Since: d.Since, FailingKinds: d.FailingKinds,
 			Host: host, Port: port, Transport: d.About.Scheme})
 	}
 	return all

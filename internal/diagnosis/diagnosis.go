@@ -53,6 +53,9 @@ type Diagnosis struct {
 	Certificate string
 	// Probes are the numbers of probes.
 	Probes Counts
+	// FailingKinds are the numbers of failing probes by kind. A failure is not among them if its fault
+	// was mended since, and the next run of its probe is only far.
+	FailingKinds map[string]int
 	// Unknown are the probes that have not been able to tell anything for too long.
 	Unknown map[synthetic.Identity]Inconclusive
 }

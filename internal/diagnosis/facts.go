@@ -238,6 +238,17 @@ func (f *Facts) unknowns() map[synthetic.Identity]Inconclusive {
 	return all
 }
 
+// failingKinds returns the numbers of failing probes by kind.
+func (f *Facts) failingKinds() map[string]int {
+	kinds := map[string]int{}
+	for i := range f.Probes {
+		if f.Probes[i].Failing > 0 {
+			kinds[f.Probes[i].ID.Kind]++
+		}
+	}
+	return kinds
+}
+
 // counts counts the probes.
 func (f *Facts) counts() (c Counts) {
 	for i := range f.Probes {

@@ -136,7 +136,7 @@ func without(fs, others []failing) (left []failing) {
 // diagnosis returns the diagnosis with the cause of the rule.
 func (c candidate) diagnosis(f *Facts) Diagnosis {
 	d := Diagnosis{Target: f.Target.Name, About: f.Target, Cause: c.Cause, Sentence: c.sentence, Since: c.since, Evidence: c.evidence, State: c.state,
-		Alternatives: c.alternatives, Advice: cmp.Or(c.advice, c.Rule.Advice), Probes: f.counts(), Unknown: f.unknowns(), Remarks: remarks(f), Certificate: f.certificate()}
+		Alternatives: c.alternatives, Advice: cmp.Or(c.advice, c.Rule.Advice), Probes: f.counts(), FailingKinds: f.failingKinds(), Unknown: f.unknowns(), Remarks: remarks(f), Certificate: f.certificate()}
 	if d.Alternatives == nil {
 		d.Alternatives = c.Rule.Alternatives
 	}

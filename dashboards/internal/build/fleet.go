@@ -8,9 +8,9 @@ func fleet() page {
 		success = "mqtt_probe_success"
 		connect = `kind="connect"`
 	)
-	reached := "max by (job, instance, target) (" + targets.of(success, connect) + ")"
+	reached := "max by (agent, target) (" + targets.of(success, connect) + ")"
 	lost := func(window string) string {
-		return "sum by (target) (increase(" + targets.of("mqtt_probe_messages_lost_total") + "[" + window + "]))"
+		return orNone("target", events(window, targets.of("mqtt_probe_messages_lost_total")), targets.of("mqtt_probe_messages_published_total"))
 	}
 	sessions := "sum by (target) (" + targets.of("mqtt_probe_sessions", `state="connected"`) + ") / sum by (target) (" + targets.of("mqtt_probe_sessions") + ")"
 	expiry := "min by (target) (" + daysLeft(targets, serverExpiry) + ")"
@@ -36,7 +36,7 @@ func fleet() page {
 				newStat("Sessions connected", "percentunit", "sum("+targets.of("mqtt_probe_sessions", `state="connected"`)+") / sum("+targets.of("mqtt_probe_sessions")+")", "no session",
 					"Share of the held sessions that are proven alive now. The others reconnect, wait to reconnect, are blind (a ping has had no answer for half of its timeout) or are zombies (the broker answers pings but not publishes).").
 					colored(below(thresholds.SessionObjective, 0.9)).digits(1),
-				newStat("Agents down", "none", "sum("+agents.of("up")+" == bool 0)", "no agent",
+				newStat("Agents down", "none", "sum("+scraped(shown, "up")+" == bool 0)", "no agent",
 					"Agents that Prometheus cannot scrape. They deliver no results, so green values here may be old.").colored(over(0.5)),
 			}},
 			{"What is broken", []*panel{
@@ -83,7 +83,7 @@ func fleet() page {
 			{"History", []*panel{
 				newSeries("Failures by reason", "short",
 					"Failed runs of all kinds in each step, by reason. Empty: no run failed. If many targets have the same reason at once, the cause is most likely the agent's own network, or a balancer, name server or certificate authority that they share.",
-					q("sum by (reason) (increase("+targets.of("mqtt_probe_failures_total")+"[$__rate_interval])) > 0", "{{reason}}")).bars().every("1m"),
+					q("sum by (reason) ("+events(step, targets.of("mqtt_probe_failures_total"))+") > 0", "{{reason}}")).bars().every("1m"),
 				newSeries("Connects that succeed, by target", "percentunit",
 					"Share of conclusive connects that succeeded, for all agents and profiles together. The line is the objective, {objective}.",
 					q(ratio(step, "target", targets, connect), "{{target}}")).colored(below(objective, 1-10*(1-objective))).within(0, 1).every("1m"),
@@ -100,8 +100,8 @@ func fleet() page {
 					points().colored(above(thresholds.KeepaliveGrace, thresholds.HalfopenLateRatio)).from(0).linked(to(halfopenUID, "Half-open of ${__field.labels.target}", seriesTarget)),
 				newSeries("Zombies and messages lost, by target", "short",
 					"Sessions on which the broker answered pings but not publishes (zombies), and messages that never arrived, in each step. Devices do not notice that their session is a zombie, and stay in it until they reconnect. Restart the broker or fail over.",
-					q("sum by (target) (increase("+targets.of("mqtt_probe_zombies_total")+"[$__rate_interval])) > 0", "zombies {{target}}"),
-					q("sum by (target) (increase("+targets.of("mqtt_probe_messages_lost_total")+"[$__rate_interval])) > 0", "lost {{target}}")).bars().every("1m"),
+					q("sum by (target) ("+events(step, targets.of("mqtt_probe_zombies_total"))+") > 0", "zombies {{target}}"),
+					q("sum by (target) ("+events(step, targets.of("mqtt_probe_messages_lost_total"))+") > 0", "lost {{target}}")).bars().every("1m"),
 			}},
 			{"Certificates and keepalives", []*panel{
 				newTable("Certificates",
@@ -123,7 +123,7 @@ func fleet() page {
 						{field: "profile", title: "Profile", width: 160},
 						{field: "Value", title: "Too long by", unit: "s", width: 140, steps: over(0)},
 					},
-					q("max by (target, profile) ("+targets.of("mqtt_probe_keepalive_seconds", `kind="session"`)+" - on (job, instance, target) group_left min by (job, instance, target) ("+targets.of("mqtt_probe_recommended_keepalive_seconds")+")) > 0", "")).sized(12, 8),
+					q("max by (target, profile) ("+targets.of("mqtt_probe_keepalive_seconds", `kind="session"`)+" - on (agent, target) group_left min by (agent, target) ("+targets.of("mqtt_probe_recommended_keepalive_seconds")+")) > 0", "")).sized(12, 8),
 			}},
 		},
 	}

@@ -6,7 +6,8 @@ import "github.com/pingreq/pingreq/internal/thresholds"
 // path allows.
 func halfopen() page {
 	verdicts := func(window, matchers string) string {
-		return "sum(increase(" + probes.of("mqtt_probe_halfopen_verdicts_total", matchers) + "[" + window + "]))"
+		const all = "mqtt_probe_halfopen_verdicts_total"
+		return orNone("", events(window, probes.of(all, matchers)), probes.of(all))
 	}
 	keepalive := probes.of("mqtt_probe_keepalive_seconds", `kind="halfopen"`)
 	limit := func(bound string) string {
@@ -39,25 +40,28 @@ func halfopen() page {
 			{"When is a vanished client noticed?", []*panel{
 				newSeries("Detection ÷ keepalive", "none",
 					"T ÷ K of the latest run: the time from the last packet of a client that vanished to the arrival of its Will, as a multiple of the effective keepalive. The line is at {grace}, as the standard says. The dashed lines are the limits of each probe for late ({late} K + 10 s, or as configured) and early. There is no value if the broker did not notice at all.",
-					q(probes.of("mqtt_probe_halfopen_grace_ratio"), who+" {{mode}} · {{instance}}"),
+					q(probes.of("mqtt_probe_halfopen_grace_ratio"), who+" {{mode}} · {{agent}}"),
 					q(limit("late"), "late: "+who),
 					q(limit("early"), "early: "+who)).
 					points().dashed("B", bad).dashed("C", warning).colored(over(thresholds.KeepaliveGrace)).from(0).sized(24, 10),
 				newSeries("Verdicts", "short",
 					"Conclusive runs in each step. On time: from {grace} K − 1 s to the late limit. Early: clients that are alive lose their connection. Late or undetected: dead clients stay connected for too long. Path cut: a balancer, firewall or NAT ended the connection first. Will missing: the Will was not published.",
-					q("sum by (verdict) (increase("+probes.of("mqtt_probe_halfopen_verdicts_total")+"[$__rate_interval])) > 0", "{{verdict}}")).bars().every("10m").sized(8, 8),
+					q("sum by (verdict) ("+events(step, probes.of("mqtt_probe_halfopen_verdicts_total"))+") > 0", "{{verdict}}")).bars().every("10m").sized(8, 8),
 				newHeat("Detection times", "Time from the last packet of a client that vanished to the arrival of its Will, for all selected runs.", detectionDuration, probes).every("10m").sized(8, 8),
 				newHeat("Times to the broker's close", "Time from the last packet of a client that vanished until the broker closed its connection. Only the modes mute and silent can see the close. If it is much later than the detection, the broker kept the connection after it had published the Will.", closeDuration, probes).every("10m").sized(8, 8),
+				newSeries("Latest three verdicts", "short",
+					"The latest three verdicts of each probe on the broker. Two bad ones of three raise an alert.",
+					q("max by ("+identity+", verdict) ("+probes.of("mqtt_probe_halfopen_recent_verdicts")+")", who+" {{verdict}} · {{agent}}")).points().from(0).digits(0).sized(24, 6),
 				newSeries("Detection time and its limits", "s",
 					"The latest detection time, and the late limit (dashed), in seconds. Until the detection, a device looks online, its messages queue, and commands to it are lost.",
-					q(probes.of("mqtt_probe_halfopen_last_detection_seconds"), who+" {{mode}} · {{instance}}"),
+					q(probes.of("mqtt_probe_halfopen_last_detection_seconds"), who+" {{mode}} · {{agent}}"),
 					q("max by (target, probe, profile) ("+probes.of("mqtt_probe_halfopen_limit_seconds", `bound="late"`)+")", "late: "+who)).
 					points().dashed("B", bad).from(0),
 				newTable("Latest runs",
 					"One row for each half-open probe: how the client vanished (mode), T ÷ K, the detection time T, the effective keepalive K, and the late limit. Deaf and mute are like a pulled cable. Silent is like a device that hangs while its TCP still answers.",
 					"T ÷ K",
 					[]column{
-						{field: "target", title: "Target", links: row}, {field: "profile", title: "Profile"}, {field: "instance", title: "Agent"}, {field: "mode", title: "Mode", width: 80},
+						{field: "target", title: "Target", links: row}, {field: "profile", title: "Profile"}, {field: "agent", title: "Agent"}, {field: "mode", title: "Mode", width: 80},
 						{field: "Value #A", title: "T ÷ K", width: 80, unit: "none", steps: above(thresholds.HalfopenLateRatio, 3)},
 						{field: "Value #B", title: "T", unit: "s", width: 80},
 						{field: "Value #C", title: "K", unit: "s", width: 80},
@@ -74,35 +78,35 @@ func halfopen() page {
 					q(takeoverDuration.quantile(0.99, step, "target, victim", probes), "{{target}} {{victim}}")).points().from(0).every("10m"),
 				newSeries("Failed takeovers, by reason", "short",
 					"Takeover runs that failed in each step. With connack_timeout or not_authorized, the device cannot connect until the broker notices the dead connection. With not_taken_over, two clients with the same id are connected.",
-					q(`sum by (target, reason) (increase(`+probes.of("mqtt_probe_failures_total", `kind="takeover"`)+`[$__rate_interval])) > 0`, "{{target}}: {{reason}}")).bars().every("10m"),
+					q(`sum by (target, reason) (`+events(step, probes.of("mqtt_probe_failures_total", `kind="takeover"`))+`) > 0`, "{{target}}: {{reason}}")).bars().every("10m"),
 				newSeries("Resume: time to the last message", "s",
 					"Time from the CONNACK of a client that came back until it had all QoS 1 messages that waited for it (p99). Runs in which messages are missing are left out. NATS takes 30 s for messages that it had already sent to the dead connection.",
 					q(resumeDuration.quantile(0.99, step, "target", probes), "{{target}}")).points().from(0).every("10m"),
 				newSeries("Resume: results of the messages", "short",
 					"Messages that the broker acknowledged to their publisher while the client was gone, by what happened to them, in each step. Duplicates are allowed at QoS 1.",
-					q("sum by (result) (increase("+probes.of("mqtt_probe_resume_messages_total")+"[$__rate_interval]))", "{{result}}")).bars().every("10m"),
+					q("sum by (result) ("+events(step, probes.of("mqtt_probe_resume_messages_total"))+")", "{{result}}")).bars().every("10m"),
 				newTimeline("Resume: was the session kept?",
 					"Whether the broker still had the session when the client came back. If it did not, the client's messages and subscriptions are lost. Look for a restart without persistence, a limit on sessions, or a balancer that chose another node.",
 					[]state{{"0", "lost", bad}, {"1", "kept", good}},
-					q("min by (target, profile, instance) (min_over_time("+probes.of("mqtt_probe_resume_session_present")+"[$__rate_interval]))", who+" · {{instance}}")).sized(24, 5),
+					q("min by (target, profile, agent) (min_over_time("+probes.of("mqtt_probe_resume_session_present")+"[$__rate_interval]))", who+" · {{agent}}")).sized(24, 5),
 			}},
 			{"Which keepalive does the path allow?", []*panel{
 				newTable("Keepalive and idle limit",
 					"One row for each agent and target with an idle probe: the longest idle time that a connection survived, the shortest idle time after which one was cut, and the keepalive to use. \"In use\" is the longest effective keepalive of the held sessions to the same target. \"Too long by\" is red if that keepalive is longer than the path allows.",
 					"Too long by",
 					[]column{
-						{field: "target", title: "Target", links: row}, {field: "instance", title: "Agent"},
+						{field: "target", title: "Target", links: row}, {field: "agent", title: "Agent"},
 						{field: "Value #A", title: "Keepalive to use", unit: "s", width: 140},
 						{field: "Value #B", title: "In use, at most", unit: "s", width: 130},
 						{field: "Value #C", title: "Too long by", unit: "s", width: 110, steps: over(1e-9)},
 						{field: "Value #D", title: "Survived", unit: "s", width: 100},
 						{field: "Value #E", title: "Cut", unit: "s", width: 100},
 					},
-					q("min by (job, instance, target) ("+probes.of("mqtt_probe_recommended_keepalive_seconds")+")", ""),
-					q("max by (job, instance, target) ("+targets.of("mqtt_probe_keepalive_seconds", `kind="session"`)+")", ""),
-					q("max by (job, instance, target) ("+targets.of("mqtt_probe_keepalive_seconds", `kind="session"`)+") - min by (job, instance, target) ("+probes.of("mqtt_probe_recommended_keepalive_seconds")+")", ""),
-					q("max by (job, instance, target) ("+probes.of("mqtt_probe_idle_survived_seconds")+")", ""),
-					q("min by (job, instance, target) ("+probes.of("mqtt_probe_idle_cut_seconds")+")", "")).sized(24, 7),
+					q("min by (agent, target) ("+probes.of("mqtt_probe_recommended_keepalive_seconds")+")", ""),
+					q("max by (agent, target) ("+targets.of("mqtt_probe_keepalive_seconds", `kind="session"`)+")", ""),
+					q("max by (agent, target) ("+targets.of("mqtt_probe_keepalive_seconds", `kind="session"`)+") - min by (agent, target) ("+probes.of("mqtt_probe_recommended_keepalive_seconds")+")", ""),
+					q("max by (agent, target) ("+probes.of("mqtt_probe_idle_survived_seconds")+")", ""),
+					q("min by (agent, target) ("+probes.of("mqtt_probe_idle_cut_seconds")+")", "")).sized(24, 7),
 				newSeries("Idle times survived and cut", "s",
 					"The idle limit of the path lies between the two lines. If it changes, a balancer, firewall or NAT on the path changed. A line is missing if no connection survived, or if none was cut.",
 					q("max by (target, profile) ("+probes.of("mqtt_probe_idle_survived_seconds")+")", "survived: "+who),

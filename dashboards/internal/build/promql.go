@@ -9,7 +9,7 @@ import (
 )
 
 // identity lists the labels that identify a probe of an agent.
-const identity = "job, instance, target, kind, probe, profile"
+const identity = "agent, target, kind, probe, profile"
 
 // histogram is a histogram that the agent exports. Prometheus may have its classic buckets, its native
 // form, or both.
@@ -68,9 +68,19 @@ func grouped(by string) string {
 
 // events counts the events in a window, for a counter whose series may appear only with the first
 // event. increase() would not see that event. So if a series did not exist a window ago, but its
-// agent did, the whole value of the series counts.
+// agent did, or started since, the whole value of the series counts.
 func events(window, selector string) string {
-	return fmt.Sprintf("((%[1]s unless %[1]s offset %[2]s and on (job, instance) up offset %[2]s == 1) or increase(%[1]s[%[2]s]))", selector, window)
+	watched := "up offset " + window + " == 1"
+	if window == shown {
+		watched = "(" + watched + " or process_start_time_seconds > time() - $__range_s)"
+	}
+	return fmt.Sprintf("((%[1]s unless %[1]s offset %[2]s and on (job, instance) %[3]s) or increase(%[1]s[%[2]s]))", selector, window, watched)
+}
+
+// scraped returns what Prometheus says of the scrapes of the agents. It has no label agent, so the
+// agent comes from what it exported, also when it is down.
+func scraped(window, metric string) string {
+	return metric + " * on (job, instance) group_left (agent) max by (job, instance, agent) (last_over_time(" + agents.of("pingreq_build_info") + "[" + window + "]))"
 }
 
 // happened counts events by labels, and leaves out counts of 0.
@@ -78,10 +88,16 @@ func happened(window, by, selector string) string {
 	return fmt.Sprintf("sum by (%s) (%s) > 0", by, events(window, selector))
 }
 
+// orNone returns the sum of counts, which have no series as long as nothing happens. While there is a
+// series of what could have happened, it is 0 then.
+func orNone(by, counts, could string) string {
+	return fmt.Sprintf("(sum%[1]s (%[2]s) or 0 * sum%[1]s (%[3]s))", grouped(by), counts, could)
+}
+
 // told counts the client events that a broker reported, by labels. Each agent that subscribes
 // receives all of them, so it returns the largest count of any agent.
 func told(window, by, metric string) string {
-	return "max by (" + by + ") (sum by (job, instance, " + by + ") (" + events(window, targets.of(metric)) + ")) > 0"
+	return "max by (" + by + ") (sum by (agent, " + by + ") (" + events(window, targets.of(metric)) + ")) > 0"
 }
 
 // ratio returns the share of conclusive runs that succeeded.
@@ -93,24 +109,28 @@ func ratio(window, by string, s scope, more ...string) string {
 }
 
 // failing returns for how many seconds each failing probe has been failing, with the labels of its
-// latest failure. No metric has the time of the last success, so the query looks for it minute by
-// minute, for a day. If there was none, it takes the time when the probe was first seen failing.
+// latest failure.
 func failing(s scope) string {
-	success := s.of("mqtt_probe_success")
 	return "max by (" + identity + ", reason, phase, initiator, evidence, hint) (label_replace(" +
-		"((time() - max_over_time(timestamp(" + success + " == 1)[1d:1m]) or time() - min_over_time(timestamp(" + success + " == 0)[1d:1m])) and " + success + " == 0)" +
-		" * on (" + identity + ") group_left (reason, phase, initiator, evidence) " + s.of("mqtt_probe_last_failure_info") +
+		"(time() - max by (" + identity + ") (" + s.of("mqtt_probe_failing_since_timestamp_seconds") + "))" +
+		" * on (" + identity + ") group_left (reason, phase, initiator, evidence) " + latest(identity, "reason, phase, initiator, evidence", s.of("mqtt_probe_last_failure_info")) +
 		`, "hint", "$1", "reason", "(.*)"))`
+}
+
+// latest returns one series of an info metric for each value of the labels by. While an agent is
+// replaced, the old and the new process both export one.
+func latest(by, info, selector string) string {
+	return "topk by (" + by + ") (1, max by (" + by + ", " + info + ") (" + selector + "))"
 }
 
 // diagnosed returns for how many seconds each target has been failing, with its cause and address. For a
 // target whose state is not known, it returns 0.
 func diagnosed(s scope) string {
-	const target = "job, instance, target"
+	const target = "agent, target"
 	return "max by (" + target + ", cause, url_host, port, transport, hint) (label_replace(" +
-		"((time() - " + s.of("mqtt_target_failing_since_timestamp_seconds") + ") or (" + s.of("mqtt_target_state", `state="unknown"`) + " == 1) * 0)" +
-		" * on (" + target + ") group_left (cause) " + s.of("mqtt_target_diagnosis_info") +
-		" * on (" + target + ") group_left (url_host, port, transport) " + s.of("mqtt_target_info") +
+		"(max by (" + target + ") (time() - " + s.of("mqtt_target_failing_since_timestamp_seconds") + ") or max by (" + target + ") (" + s.of("mqtt_target_state", `state="unknown"`) + " == 1) * 0)" +
+		" * on (" + target + ") group_left (cause) " + latest(target, "cause", s.of("mqtt_target_diagnosis_info")) +
+		" * on (" + target + ") group_left (url_host, port, transport) " + latest(target, "url_host, port, transport", s.of("mqtt_target_info")) +
 		`, "hint", "$1", "cause", "(.*)"))`
 }
 
@@ -159,14 +179,14 @@ const (
 // which it connected.
 func daysLeft(s scope, metric string) string {
 	of := func(kind string) string {
-		return "min by (job, instance, target) (" + s.of(metric, kind) + ")"
+		return "min by (agent, target) (" + s.of(metric, kind) + ")"
 	}
 	return "((" + of(`kind="connect"`) + " or " + of(`kind="roundtrip"`) + " or " + of(`kind!~"connect|roundtrip"`) + ") - time()) / 86400"
 }
 
 // lifeLeft returns the share of its life that the broker's certificate has left.
 func lifeLeft(s scope) string {
-	const by = "min by (job, instance, target) ("
+	const by = "min by (agent, target) ("
 	return `label_replace((` + by + s.of(serverExpiry) + ") - time()) / " + by + s.of("mqtt_probe_tls_cert_lifetime_seconds") + `), "whose", "broker", "", "")`
 }
 

@@ -42,7 +42,7 @@ func TestQueriesInPrometheus(t *testing.T) {
 		t.Skip("promtool is not installed (Debian: prometheus)")
 	}
 	variables := grafana.Intervals()
-	variables["__rate_interval"], variables["__range"] = "5m", "10m"
+	variables["__rate_interval"], variables["__range"], variables["__range_s"] = "5m", "10m", "600"
 	expr := func(expr string) string {
 		return grafana.Substitute(expr, func(name string) string {
 			if v, ok := variables[name]; ok {
@@ -55,12 +55,13 @@ func TestQueriesInPrometheus(t *testing.T) {
 		})
 	}
 	const (
-		a     = `job="p", instance="a"`
+		a     = `agent="a", job="p", instance="a"`
 		probe = a + `, target="t", kind="session", probe="hold", profile="default"`
 	)
 	ended := func(reason string) string {
 		return `mqtt_probe_session_disconnects_total{` + probe + `, initiator="server", evidence="fin", reason="` + reason + `"}`
 	}
+	everEnded := expr(happened(shown, "reason", targets.of("mqtt_probe_session_disconnects_total")))
 	happened := expr(happened(step, "reason", targets.of("mqtt_probe_session_disconnects_total", `initiator!="client"`)))
 	failing := expr(failing(targets))
 	states := expr(worst("probe", sessionStates(), func(s string) string { return targets.of("mqtt_probe_sessions", matcher("state", s)) }))
@@ -74,7 +75,7 @@ func TestQueriesInPrometheus(t *testing.T) {
 				{`up{` + a + `}`, "1x40"},
 				{ended("first"), "_x10 1 1 2x20"},
 				{`up{job="p", instance="b"}`, "_x10 1x30"},
-				{`mqtt_probe_session_disconnects_total{job="p", instance="b", target="t", initiator="server", reason="old"}`, "_x10 70x30"},
+				{`mqtt_probe_session_disconnects_total{job="p", agent="b", instance="b", target="t", initiator="server", reason="old"}`, "_x10 70x30"},
 			},
 			Moments: []moment{
 				{happened, "9m", nil},
@@ -94,23 +95,31 @@ func TestQueriesInPrometheus(t *testing.T) {
 				{`up{` + a + `}`, "1x40"}, {`up{job="p", instance="b"}`, "1x40"},
 				{`mqtt_broker_client_disconnects_total{` + a + `, target="t", reason="keepalive_timeout", initiator="server"}`, "_x10 3x30"},
 				{`mqtt_broker_client_disconnects_total{` + a + `, target="t", reason="keepalive_timeout", initiator="network"}`, "_x10 1x30"},
-				{`mqtt_broker_client_disconnects_total{job="p", instance="b", target="t", reason="keepalive_timeout", initiator="server"}`, "_x11 3x29"},
+				{`mqtt_broker_client_disconnects_total{job="p", agent="b", instance="b", target="t", reason="keepalive_timeout", initiator="server"}`, "_x11 3x29"},
 			},
 			Moments: []moment{{told, "12m", []sample{{`{reason="keepalive_timeout"}`, 4}}}},
 		},
 		{
+			Name: "what happened since an agent started counts, although it is younger than the range", Interval: "1m",
+			Input: []series{
+				{`up{job="p", instance="c"}`, "_x20 1x20"},
+				{`process_start_time_seconds{agent="c", job="p", instance="c"}`, "_x20 1190x20"},
+				{`mqtt_probe_session_disconnects_total{agent="c", job="p", instance="c", target="t", initiator="server", reason="young"}`, "_x22 8x18"},
+			},
+			Moments: []moment{{everEnded, "28m", []sample{{`{reason="young"}`, 8}}}},
+		},
+		{
 			Name: "how long, and why", Interval: "1m",
 			Input: []series{
-				{`mqtt_probe_success{` + probe + `}`, "1x10 0x50"},
+				{`mqtt_probe_failing_since_timestamp_seconds{` + probe + `}`, "_x10 600x50"},
 				{`mqtt_probe_last_failure_info{` + probe + `, reason="zombie", phase="established"}`, "_x10 1x50"},
-				{`mqtt_probe_success{` + a + `, target="never", kind="connect", probe="c", profile="p"}`, "_x5 0x50"},
+				{`mqtt_probe_failing_since_timestamp_seconds{` + a + `, target="never", kind="connect", probe="c", profile="p"}`, "_x5 300x50"},
 				{`mqtt_probe_last_failure_info{` + a + `, target="never", kind="connect", probe="c", profile="p", reason="dns_error", phase="resolve", initiator="network", evidence="resolver"}`, "_x5 1x50"},
-				{`mqtt_probe_success{` + a + `, target="well", kind="connect", probe="c", profile="p"}`, "1x60"},
 				{`mqtt_probe_last_failure_info{` + a + `, target="well", kind="connect", probe="c", profile="p", reason="dns_error", phase="resolve"}`, "1x60"},
 			},
 			Moments: []moment{{failing, "30m", []sample{
-				{`{` + probe + `, reason="zombie", phase="established", hint="zombie"}`, 20 * 60},
-				{`{` + a + `, target="never", kind="connect", probe="c", profile="p", reason="dns_error", phase="resolve", initiator="network", evidence="resolver", hint="dns_error"}`, 25 * 60},
+				{`{agent="a", target="t", kind="session", probe="hold", profile="default", reason="zombie", phase="established", hint="zombie"}`, 20 * 60},
+				{`{agent="a", target="never", kind="connect", probe="c", profile="p", reason="dns_error", phase="resolve", initiator="network", evidence="resolver", hint="dns_error"}`, 25 * 60},
 			}}},
 		},
 		{

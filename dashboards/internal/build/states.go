@@ -44,7 +44,7 @@ func diagnosisTable(s scope) *panel {
 		"Failing for",
 		[]column{
 			{field: "target", title: "Target", width: 150, links: []link{to(targetUID, "Target ${__data.fields.target}", rowTarget)}},
-			{field: "instance", title: "Agent", width: 150},
+			{field: "agent", title: "Agent", width: 150},
 			{field: "url_host", title: "Host", width: 160},
 			{field: "port", title: "Port", width: 80},
 			{field: "transport", title: "Transport", width: 100},
@@ -68,7 +68,7 @@ func failingTable(s scope) *panel {
 			{field: "kind", title: "Kind", width: 100},
 			{field: "probe", title: "Probe", width: 140},
 			{field: "profile", title: "Profile", width: 110},
-			{field: "instance", title: "Agent", width: 150},
+			{field: "agent", title: "Agent", width: 150},
 			{field: "Value", title: "Failing for", unit: "dtdurations", width: 170, steps: above(0, 300)},
 			{field: "reason", title: "Reason", width: 170},
 			{field: "phase", title: "Phase", width: 100},

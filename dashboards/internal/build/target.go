@@ -14,9 +14,9 @@ func target() page {
 	fates := func(window, by string) []query {
 		var out []query
 		for _, f := range []string{"lost", "late", "duplicated", "reordered"} {
-			out = append(out, q("sum by ("+by+") (increase("+probes.of("mqtt_probe_messages_"+f+"_total")+"["+window+"])) > 0", f+" QoS {{qos}}"))
+			out = append(out, q("sum by ("+by+") ("+events(window, probes.of("mqtt_probe_messages_"+f+"_total"))+") > 0", f+" QoS {{qos}}"))
 		}
-		return append(out, q("sum(increase("+probes.of("mqtt_probe_messages_foreign_total")+"["+window+"])) > 0", "foreign"))
+		return append(out, q("sum("+events(window, probes.of("mqtt_probe_messages_foreign_total"))+") > 0", "foreign"))
 	}
 	objective := thresholds.ConnectObjective
 
@@ -36,7 +36,7 @@ func target() page {
 				newStat("Session time connected", "percentunit", sessionTime(`state="connected"`)+" / "+sessionTime(), "no session",
 					"Share of the time range in which held sessions were proven alive. If a session turns out to be dead, the time since it was last proven alive counts as blind or zombie, not as connected.").
 					colored(below(thresholds.SessionObjective, 0.9)).digits(3),
-				newStat("Messages lost", "short", "sum(increase("+probes.of("mqtt_probe_messages_lost_total")+"[$__range]))", "none sent",
+				newStat("Messages lost", "short", orNone("", events(shown, probes.of("mqtt_probe_messages_lost_total")), probes.of("mqtt_probe_messages_published_total")), "none sent",
 					"Messages in the time range that never arrived.").colored(from(0.5)).digits(0),
 				newStat("Certificate expires in", "d", "min("+expiries(probes)+")", "no TLS",
 					"The earliest expiry of any certificate in the chain that the broker sends, or of our own client certificate. Orange at {cert warning}, red at {cert critical}.").
@@ -48,13 +48,16 @@ func target() page {
 				newTimeline("Probes",
 					"Result of each probe over time, by agent. A step with any failure is shown as failing. Missing: no conclusive run yet. Compare the agents. If only one of them sees a fault, the fault is on its path to the broker.",
 					successColors(),
-					q("min by ("+identity+") (min_over_time("+probes.of(success)+"[$__rate_interval]))", "{{kind}} {{probe}} {{profile}} · {{instance}}")).sized(24, 10),
+					q("min by ("+identity+") (min_over_time("+probes.of(success)+"[$__rate_interval]))", "{{kind}} {{probe}} {{profile}} · {{agent}}")).sized(24, 10),
+				newSeries("Probes that fail, by kind", "short",
+					"Probes that fail now. A run that failed during an outage is not counted after it, although the next run of its probe may be far.",
+					q("max by (agent, kind) ("+targets.of("mqtt_target_failing_probes")+")", "{{kind}} · {{agent}}")).bars().every("1m"),
 				newSeries("Failures in a row", "short",
 					"How many of the latest runs of a probe failed one after the other. From two on it is no accident.",
-					q("max by (kind, probe, profile) ("+probes.of("mqtt_probe_consecutive_failures")+") > 0", "{{kind}} {{probe}} {{profile}}")).bars().every("1m").sized(24, 6),
+					q("max by (kind, probe, profile) ("+probes.of("mqtt_probe_consecutive_failures")+") > 0", "{{kind}} {{probe}} {{profile}}")).bars().every("1m"),
 				newSeries("Failures by reason", "short",
 					"Failed runs in each step, by kind of probe and reason. Empty: no run failed.",
-					q("sum by (kind, reason) (increase("+probes.of("mqtt_probe_failures_total")+"[$__rate_interval])) > 0", "{{kind}}: {{reason}}")).bars().every("1m"),
+					q("sum by (kind, reason) ("+events(step, probes.of("mqtt_probe_failures_total"))+") > 0", "{{kind}}: {{reason}}")).bars().every("1m"),
 				newSeries("Runs by outcome", "short",
 					"Runs in each step. Inconclusive: usually a problem on the agent's own side. The run says nothing about the broker. Unsupported: the broker announced that it does not support what the run needs. A held session counts as one run, from its connect to its end.",
 					q("sum by (outcome) (increase("+probes.of("mqtt_probe_runs_total")+"[$__rate_interval]))", "{{outcome}}")).bars().every("1m"),
@@ -68,16 +71,16 @@ func target() page {
 					connectDuration, probes, connect).every("1m"),
 				newSeries("Slow connects (p99), by profile and agent", "s",
 					"99 of 100 connects took less time than this. The lines are at {slow} and {very slow}. Profiles differ in keepalive, TLS and protocol. Agents differ in their path to the broker.",
-					q(connectDuration.quantile(thresholds.ConnectQuantile, step, "profile, instance", probes, connect), "{{profile}} · {{instance}}")).
+					q(connectDuration.quantile(thresholds.ConnectQuantile, step, "profile, agent", probes, connect), "{{profile}} · {{agent}}")).
 					colored(above(thresholds.ConnectSlowSeconds, thresholds.ConnectVerySlowSeconds)).from(0).every("1m"),
 				newSeries("Connects that succeed, by profile and agent", "percentunit",
 					"Share of conclusive connects that succeeded. The line is the objective, {objective}.",
-					q(ratio(step, "profile, instance", probes, connect), "{{profile}} · {{instance}}")).colored(below(objective, 1-10*(1-objective))).within(0, 1).every("1m"),
+					q(ratio(step, "profile, agent", probes, connect), "{{profile}} · {{agent}}")).colored(below(objective, 1-10*(1-objective))).within(0, 1).every("1m"),
 				newTable("Protocols and TLS in use",
 					"Protocol and transport of each probe, and the TLS version and cipher of the latest handshake. The keepalive is the one in effect: that of the profile, or the Server Keep Alive of the broker.",
 					"Keepalive",
 					[]column{
-						{field: "kind", title: "Kind", width: 110}, {field: "probe", title: "Probe"}, {field: "profile", title: "Profile"}, {field: "instance", title: "Agent"},
+						{field: "kind", title: "Kind", width: 110}, {field: "probe", title: "Probe"}, {field: "profile", title: "Profile"}, {field: "agent", title: "Agent"},
 						{field: "protocol", title: "MQTT", width: 80}, {field: "transport", title: "Transport", width: 100},
 						{field: "version", title: "TLS", width: 80}, {field: "cipher", title: "Cipher"},
 						{field: "Value", title: "Keepalive", unit: "s", width: 110},
@@ -89,17 +92,17 @@ func target() page {
 						" unless on ("+identity+") "+probes.of("mqtt_probe_tls_info")+")", "")).sized(24, 8),
 				newSeries("CONNACK delayed by Nagle's algorithm", "short",
 					"1: the CONNACK comes about 40 ms late, because the broker first waits for our delayed TCP acknowledgement (Nagle's algorithm). If we acknowledge at once, it is not late. Real devices are delayed too. Set TCP_NODELAY at the broker. In Mosquitto, set set_tcp_nodelay true.",
-					q("max by (profile, instance) ("+probes.of("mqtt_probe_connect_delayed_ack")+")", "{{profile}} · {{instance}}"),
-					q("max by (probe, profile, instance) ("+probes.of("mqtt_probe_messages_delayed_ack")+")", "messages of {{probe}} {{profile}} · {{instance}}")).from(0).digits(0),
+					q("max by (profile, agent) ("+probes.of("mqtt_probe_connect_delayed_ack")+")", "{{profile}} · {{agent}}"),
+					q("max by (probe, profile, agent) ("+probes.of("mqtt_probe_messages_delayed_ack")+")", "messages of {{probe}} {{profile}} · {{agent}}")).from(0).digits(0),
 				newSeries("TLS sessions resumed", "percentunit",
 					"Share of the probes whose latest TLS handshake resumed an earlier TLS session. Only profiles with tls.resumption offer this. If the share stays 0, the broker sends no tickets, or its nodes do not share their keys.",
-					q("avg by (profile, instance) ("+probes.of("mqtt_probe_tls_resumed")+")", "{{profile}} · {{instance}}")).within(0, 1),
+					q("avg by (profile, agent) ("+probes.of("mqtt_probe_tls_resumed")+")", "{{profile}} · {{agent}}")).within(0, 1),
 			}},
 			{"Held sessions", []*panel{
 				newTimeline("Session states",
 					"The worst state of the sessions of each probe. Connected: proven alive. Connecting: not yet connected. Waiting: between two connections. Blind: a ping has had no answer for half of its timeout, so commands to a device would be lost. Zombie: the broker answers pings but not publishes. The session of a device stays a zombie until the device reconnects.",
 					sessionColors(),
-					q(worst("job, instance, target, probe, profile", sessionStates(), func(s string) string { return probes.of("mqtt_probe_sessions", matcher("state", s)) }), "{{probe}} {{profile}} · {{instance}}")).sized(24, 7),
+					q(worst("agent, target, probe, profile", sessionStates(), func(s string) string { return probes.of("mqtt_probe_sessions", matcher("state", s)) }), "{{probe}} {{profile}} · {{agent}}")).sized(24, 7),
 				newSeries("Ends of sessions, by reason and initiator", "short",
 					"Ends of held sessions in each step. Sessions that pingreq itself ended are left out. Empty: no session ended. Initiator server: the broker closed the connection. Network: the path or the whole host is dead. Unknown: for example a FIN without DISCONNECT, which may come from the broker, its kernel or a balancer. If the ends are regular, look for an idle limit or a restart.",
 					q(happened(step, "reason, initiator", probes.of("mqtt_probe_session_disconnects_total", `initiator!="client"`)), "{{reason}} ({{initiator}})")).bars().every("1m"),
@@ -108,13 +111,13 @@ func target() page {
 					"Ends",
 					[]column{
 						{field: "reason", title: "Reason"}, {field: "initiator", title: "Initiator", width: 100}, {field: "evidence", title: "Evidence", width: 140},
-						{field: "probe", title: "Probe", width: 120}, {field: "instance", title: "Agent", width: 140}, {field: "Value", title: "Ends", unit: "short", width: 80},
+						{field: "probe", title: "Probe", width: 120}, {field: "agent", title: "Agent", width: 140}, {field: "Value", title: "Ends", unit: "short", width: 80},
 					},
-					q(happened(shown, "instance, probe, reason, initiator, evidence", probes.of("mqtt_probe_session_disconnects_total")), "")).sized(12, 8),
+					q(happened(shown, "agent, probe, reason, initiator, evidence", probes.of("mqtt_probe_session_disconnects_total")), "")).sized(12, 8),
 				newHeat("Ping round trips", "Time from sending a PINGREQ to receiving its PINGRESP. It is the simplest measure of the path and the broker. If it grows, all other times grow too.", pingDuration, probes).every("1m"),
 				newSeries("Slow pings (p99)", "s",
 					"99 of 100 pings were answered within this time, by profile and agent. The line is at {slow ping}.",
-					q(pingDuration.quantile(thresholds.PingQuantile, step, "profile, instance", probes), "{{profile}} · {{instance}}")).
+					q(pingDuration.quantile(thresholds.PingQuantile, step, "profile, agent", probes), "{{profile}} · {{agent}}")).
 					colored(over(thresholds.PingSlowSeconds)).from(0).every("1m"),
 				newHeat("Lives of sessions", "How long sessions lived before they ended. Sessions that pingreq itself ended are left out. If many end at the same age, there is a limit: an idle limit of a balancer, the lifetime of a token, or a regular restart.", lifetime, probes).every("5m"),
 				newHeat("Blind times", "Time from the broker's last byte until a deadline showed that the session was dead. A device would have trusted a dead connection for this long. The keepalive and the ping timeout determine the maximum.", blind, probes).every("5m"),
@@ -127,9 +130,9 @@ func target() page {
 					q("sum by (probe, profile) (increase("+probes.of("mqtt_probe_session_connects_total")+"[$__rate_interval]))", "{{probe}} {{profile}}")).bars().every("1m").sized(8, 8),
 				newSeries("Zombies, and pings without answer", "short",
 					"Zombies in each step: the broker answered the session's pings, but acknowledgements or deliveries were missing. \"Cured\" shows whether a reconnect helped. If it did, devices in the field need a reconnect too: their sessions stay zombies until something makes them reconnect. \"Timeout\" counts pings without an answer in time.",
-					q("sum by (outcome) (increase("+probes.of("mqtt_probe_pings_total", `outcome="timeout"`)+"[$__rate_interval]))", "pings: {{outcome}}"),
-					q("sum by (missing) (increase("+probes.of("mqtt_probe_zombies_total")+"[$__rate_interval]))", "missing: {{missing}}"),
-					q("sum by (cured) (increase("+probes.of("mqtt_probe_zombie_reconnects_total")+"[$__rate_interval]))", "cured: {{cured}}")).bars().every("1m").sized(8, 8),
+					q("sum by (outcome) ("+events(step, probes.of("mqtt_probe_pings_total", `outcome="timeout"`))+")", "pings: {{outcome}}"),
+					q("sum by (missing) ("+events(step, probes.of("mqtt_probe_zombies_total"))+")", "missing: {{missing}}"),
+					q("sum by (cured) ("+events(step, probes.of("mqtt_probe_zombie_reconnects_total"))+")", "cured: {{cured}}")).bars().every("1m").sized(8, 8),
 			}},
 			{"Messages", []*panel{
 				newHeat("Delivery times", "Time from writing a PUBLISH to its arrival at the subscriber, for round trips and echoes, and for every QoS.", deliveryDuration, probes).every("1m"),
@@ -151,14 +154,14 @@ func target() page {
 			{"Vanished clients", []*panel{
 				newSeries("Half-open detection ÷ keepalive", "none",
 					"How long the broker treated a vanished client as connected, as a multiple of its keepalive. There is no value if it did not notice at all. The lines are at {grace}, as the standard says, and at {late}. During this time a device looks online, and commands to it are lost.",
-					q(probes.of("mqtt_probe_halfopen_grace_ratio"), "{{profile}} {{mode}} · {{instance}}")).
+					q(probes.of("mqtt_probe_halfopen_grace_ratio"), "{{profile}} {{mode}} · {{agent}}")).
 					points().colored(above(thresholds.KeepaliveGrace, thresholds.HalfopenLateRatio)).from(0).linked(to(halfopenUID, "Half-open and keepalive", seriesTarget)).sized(8, 8),
 				newSeries("Takeovers (p99)", "s",
 					"Time from CONNECT to CONNACK of a client whose id another connection already uses. That connection (the victim) is alive or half-open. A device that comes back waits this long.",
 					q(takeoverDuration.quantile(0.99, step, "victim", probes), "{{victim}}")).points().from(0).every("10m").sized(8, 8),
 				newSeries("Resumed sessions: messages", "short",
 					"QoS 1 messages that waited for a client while it was gone, by what happened to them, in each step.",
-					q("sum by (result) (increase("+probes.of("mqtt_probe_resume_messages_total")+"[$__rate_interval]))", "{{result}}")).bars().every("10m").sized(8, 8),
+					q("sum by (result) ("+events(step, probes.of("mqtt_probe_resume_messages_total"))+")", "{{result}}")).bars().every("10m").sized(8, 8),
 			}},
 		},
 	}

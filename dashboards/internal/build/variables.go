@@ -20,7 +20,7 @@ type scope string
 
 // The scopes, each within the one before.
 const (
-	agents  scope = `job=~"$job", instance=~"$agent"`
+	agents  scope = `agent=~"$agent"`
 	targets scope = agents + `, target=~"$target"`
 	probes  scope = targets + `, probe=~"$probe", profile=~"$profile"`
 )
@@ -70,8 +70,7 @@ func labelVariable(name, label, text, of string, s scope, many bool) variable {
 func agentVariables() []variable {
 	return []variable{
 		datasourceVariable(),
-		labelVariable("job", "job", "Job", "pingreq_build_info", "", true),
-		labelVariable("agent", "instance", "Agent", "pingreq_build_info", `job=~"$job"`, true),
+		labelVariable("agent", "agent", "Agent", "pingreq_build_info", "", true),
 	}
 }
 
@@ -97,7 +96,7 @@ func others() link {
 // to makes a link from a value to a dashboard, for the target that the value belongs to.
 func to(uid, title, target string) link {
 	return dashboard.NewDashboardLinkBuilder(title).Type(dashboard.DashboardLinkTypeLink).
-		Url("/d/" + uid + "?${datasource:queryparam}&${job:queryparam}&${agent:queryparam}&var-target=" + target + "&${__url_time_range}")
+		Url("/d/" + uid + "?${datasource:queryparam}&${agent:queryparam}&var-target=" + target + "&${__url_time_range}")
 }
 
 // Where a link finds the target: in the row of a table, or in the labels of a series.
@@ -119,13 +118,13 @@ func agentAnnotations() []annotation {
 	return []annotation{
 		mark("Configuration reloaded", "blue",
 			"changes("+agents.of("pingreq_config_last_reload_success_timestamp_seconds")+"[2m]) > 0",
-			"Configuration reloaded", "{{instance}}"),
+			"Configuration reloaded", "{{agent}}"),
 		mark("Configuration refused", "red",
 			agents.of("pingreq_config_last_reload_successful")+" == 0",
-			"Configuration refused, the previous one is in use", "{{instance}}"),
+			"Configuration refused, the previous one is in use", "{{agent}}"),
 		mark("Agent started", "purple",
 			"time() - "+agents.of("process_start_time_seconds")+" < 120",
-			"Agent started", "{{instance}}"),
+			"Agent started", "{{agent}}"),
 	}
 }
 

@@ -127,7 +127,7 @@ func limitsOf(k time.Duration, o *Options) limits {
 
 // metrics are the families of kind halfopen.
 type metrics struct {
-	keepalive, detection, closed, last, ratio, limit, runs *synthetic.Metric
+	keepalive, detection, closed, last, ratio, limit, runs, recent *synthetic.Metric
 }
 
 func newMetrics() *metrics {
@@ -146,6 +146,11 @@ func newMetrics() *metrics {
 			Help: "Limits of the detection time. A broker that detects before the early limit disconnects clients that are slow but alive. A detection after the late limit is too late."},
 		runs: &synthetic.Metric{Name: "mqtt_probe_halfopen_verdicts_total", Type: synthetic.Counter, Labels: []string{"mode", "verdict"},
 			Help: "Conclusive runs by how the client vanished (deaf, mute, silent) and by verdict."},
+		recent: &synthetic.Metric{Name: "mqtt_probe_halfopen_recent_verdicts", Type: synthetic.Gauge, Labels: []string{"verdict"},
+			Help: "How many of the latest three verdicts on the broker were of this kind. Verdicts that blame the path or the Will are not among the three."},
+	}
+	for _, v := range onBroker() {
+		m.recent.Known = append(m.recent.Known, []string{string(v)})
 	}
 	for _, mode := range []netfault.Mode{netfault.Deaf, netfault.Mute, netfault.Silent} {
 		for _, v := range []verdict{verdictOnTime, verdictEarly, verdictLate, verdictUndetected, verdictPathCut, verdictWillMissing} {
@@ -156,11 +161,11 @@ func newMetrics() *metrics {
 }
 
 func (m *metrics) all() []*synthetic.Metric {
-	return []*synthetic.Metric{m.detection, m.closed, m.last, m.ratio, m.limit, m.runs}
+	return []*synthetic.Metric{m.detection, m.closed, m.last, m.ratio, m.limit, m.runs, m.recent}
 }
 
 // detectionBuckets returns buckets for the time in which brokers notice a dead client, at
 // keepalives from one second to ten minutes. They include the multiples of the usual keepalives.
 func detectionBuckets() []float64 {
-	return []float64{5, 15, 22.5, 30, 45, 60, 90, 135, 270, 900}
+	return []float64{5, 15, 30, 45, 60, 90, 180, 600}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic"
@@ -24,6 +25,39 @@ type probe struct {
 	opts   Options
 	m      *metrics
 	faller *client.Faller
+	// recent are the latest verdicts on the broker, at most recentKept, the latest last.
+	recent []verdict
+}
+
+// recentKept is how many verdicts on the broker are remembered: two bad ones of three are no accident.
+const recentKept = 3
+
+// onBroker returns the verdicts on the broker. The others are about the path or the Will.
+func onBroker() []verdict {
+	return []verdict{verdictOnTime, verdictEarly, verdictLate, verdictUndetected}
+}
+
+// remember adds a verdict to the recent ones and returns the samples that tell them.
+func (p *probe) remember(v verdict) (samples []synthetic.Sample) {
+	if !slices.Contains(onBroker(), v) {
+		return nil
+	}
+	p.recent = append(p.recent, v)
+	p.recent = p.recent[max(0, len(p.recent)-recentKept):]
+	for _, o := range onBroker() {
+		n := 0
+		for _, r := range p.recent {
+			if r == o {
+				n++
+			}
+		}
+		if n == 0 {
+			samples = append(samples, p.m.recent.Forgetting(string(o)))
+			continue
+		}
+		samples = append(samples, p.m.recent.Of(float64(n), string(o)))
+	}
+	return samples
 }
 
 // run is one run of the probe.
@@ -513,6 +547,7 @@ func (x *run) verdict(v verdict, format string, args ...any) {
 		mode = x.fallen.Mode
 	}
 	x.r.Samples = append(x.r.Samples, x.m.runs.Of(1, string(mode), string(v)))
+	x.r.Samples = append(x.r.Samples, x.remember(v)...)
 	if v == verdictOnTime {
 		x.r.Outcome, x.r.Detail = synthetic.Success, fmt.Sprintf(format, args...)
 		return
