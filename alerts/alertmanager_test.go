@@ -49,7 +49,7 @@ func TestRoutes(t *testing.T) {
 	for _, r := range rules(t, alertsFile) {
 		want := map[string]string{"critical": "pager", "warning": "tickets"}[r.Labels["severity"]]
 		if got := amtool(t, "config", "routes", "test", "--config.file="+alertmanagerFile,
-			"alertname="+r.Alert, "severity="+r.Labels["severity"], "target=plant", "job=pingreq", "instance=a"); got != want {
+			"alertname="+r.Alert, "severity="+r.Labels["severity"], "target=plant", "agent=a"); got != want {
 			t.Errorf("%s goes to %q, want %q", r.Alert, got, want)
 		}
 	}
@@ -66,7 +66,7 @@ type inhibition struct {
 
 // TestInhibition checks which alerts each rule silences.
 func TestInhibition(t *testing.T) {
-	text, err := files.ReadFile(alertmanagerFile)
+	text, err := os.ReadFile(alertmanagerFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,11 +95,11 @@ func TestInhibition(t *testing.T) {
 		source, equal string
 		want          []string
 	}{
-		{"MQTTBrokerUnreachable", "target", append(slices.Clone(consequences), "PingreqProbesInconclusive")},
-		{"PingreqAgentUplinkDead", "job,instance", mqtt},
-		{"PingreqAgentDown", "job,instance", append(slices.Clone(mqtt), "PingreqAgentUplinkDead", "PingreqAgentLate", "PingreqConfigReloadFailed", "PingreqInternalError", "PingreqProbesInconclusive")},
+		{"MQTTBrokerUnreachable", "env,target", append(slices.Clone(consequences), "PingreqProbesInconclusive")},
+		{"PingreqAgentUplinkDead", "agent", mqtt},
+		{"PingreqAgentDown", "agent", append(slices.Clone(mqtt), "PingreqAgentUplinkDead", "PingreqAgentLate", "PingreqConfigReloadFailed", "PingreqInternalError", "PingreqProbesInconclusive")},
 		{"PingreqAgentDown", "", []string{"PingreqAgentsAbsent"}},
-		{"MQTTServerCertificateExpiresSoon", "job,instance,target", []string{"MQTTServerCertificateExpiring"}},
+		{"MQTTServerCertificateExpiresSoon", "agent,env,target", []string{"MQTTServerCertificateExpiring"}},
 	} {
 		var got []string
 		for _, i := range config.Inhibit {

@@ -1,5 +1,5 @@
-// Package alerts embeds the Prometheus rules of pingreq and an example of a configuration for
-// Alertmanager. They are plain files that users copy:
+// Package alerts renders the Prometheus rules of pingreq and an example of a configuration for
+// Alertmanager. The files with the defaults are committed, so that users can copy them:
 //
 //	rules/pingreq-recording.yaml   inputs of the alerts, service levels, quantiles
 //	rules/pingreq-alerts.yaml      the alerts
@@ -10,38 +10,99 @@
 package alerts
 
 import (
+	"bytes"
 	"embed"
 	"fmt"
 	"io/fs"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/prometheus/common/model"
 )
 
-//go:embed rules/*.yaml alertmanager.yaml
-var files embed.FS
+//go:generate go run ./internal/generate
 
-// Files returns the files as they are committed, by the paths above.
-func Files() fs.FS { return files }
+//go:embed templates
+var templates embed.FS
+
+// scrape returns the labels that a scrape adds to what an agent exports. They change when an agent
+// moves to another machine or pod, so the rules drop them.
+func scrape() []string {
+	return []string{"job", "instance", "namespace", "pod", "service", "container", "endpoint"}
+}
 
 // Render returns the files by path, with every time in them divided by scale, so that tests and
 // demonstrations take less time. With 60 a minute becomes a second. With 1 the files are byte for
-// byte those of [Files]. Render returns an error if scale is not a number above 0, or if a file has
-// a time that cannot be divided.
+// byte those that are committed. Render returns an error if scale is not a number above 0, or if a
+// file has a time that cannot be divided.
 func Render(scale float64) (map[string][]byte, error) {
 	out := make(map[string][]byte)
-	err := fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		text, err := files.ReadFile(path)
+	for path, source := range map[string]string{
+		"rules/pingreq-recording.yaml": "pingreq-recording.yaml",
+		"rules/pingreq-alerts.yaml":    "pingreq-alerts.yaml",
+		"alertmanager.yaml":            "alertmanager.yaml",
+	} {
+		text, err := render(source)
 		if err != nil {
-			return err
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		if out[path], err = rescale(text, scale); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
 	return out, nil
 }
+
+// render fills in a template. Its delimiters are [[ and ]], because Prometheus has templates of its
+// own in the rules.
+func render(name string) ([]byte, error) {
+	source, err := fs.ReadFile(templates, "templates/"+name)
+	if err != nil {
+		return nil, err
+	}
+	t, err := template.New(name).Delims("[[", "]]").Option("missingkey=error").Funcs(template.FuncMap{
+		"list": func(words ...string) []string { return words },
+		"grew": grew, "ask": ask, "base": base, "verdict": func(pattern string) string { return strings.Split(pattern, "|")[0] }, "window": func(d string) string { return "[" + d + "]" },
+	}).Parse(string(source))
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, struct{ Scrape string }{strings.Join(scrape(), ", ")}); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// grew returns the growth of a counter of a target in a window. Most of these counters appear with
+// the first event, which increase() does not see. So if the agent watched the target before the
+// window, or started in it, and the counter did not exist then, its whole value counts.
+func grew(counter, window string) (string, error) {
+	d, err := model.ParseDuration(window)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("((%[1]s unless %[1]s offset %[2]s and on (agent, target) (mqtt_target_info offset %[2]s or mqtt_target_info and on (agent) process_start_time_seconds > time() - %[3]g)) or increase(%[1]s[%[2]s]))",
+		counter, window, time.Duration(d).Seconds()), nil
+}
+
+// ask returns the query of a text: the growth of a counter by a label, for the alert's own values of
+// the labels of. more are further matchers.
+func ask(of, by, counter, more, window string) (string, error) {
+	var matchers, values []string
+	for _, l := range strings.Fields(of) {
+		matchers = append(matchers, l+"=%q")
+		values = append(values, "$labels."+l)
+	}
+	if more != "" {
+		matchers = append(matchers, strings.ReplaceAll(more, `"`, `\"`))
+	}
+	selector := counter + "{" + strings.Join(matchers, ", ") + "}"
+	expr, err := grew(selector, window)
+	args := strings.Repeat(" "+strings.Join(values, " "), 3)
+	return fmt.Sprintf(`printf "sum by (%s) (%s) >= 1"%s | query | sortByLabel "%s"`, by, expr, args, by), err
+}
+
+// base returns the metric in the name of a recording rule, level:metric:operation.
+func base(record string) string { return strings.Split(record, ":")[1] }

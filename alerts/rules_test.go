@@ -53,7 +53,7 @@ func decode(t *testing.T, text []byte, into any) {
 // rules returns the rules of a file in order.
 func rules(t *testing.T, path string) (all []rule) {
 	t.Helper()
-	text, err := fs.ReadFile(Files(), path)
+	text, err := fs.ReadFile(os.DirFS("."), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func rules(t *testing.T, path string) (all []rule) {
 func groups(t *testing.T) (names []string) {
 	t.Helper()
 	for _, path := range []string{recordingFile, alertsFile} {
-		text, err := fs.ReadFile(Files(), path)
+		text, err := fs.ReadFile(os.DirFS("."), path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,6 +94,9 @@ func schema(t *testing.T) *exported.Schema {
 		t.Fatal(err)
 	}
 	for _, r := range rules(t, recordingFile) {
+		if strings.Contains(r.Expr, r.Record) { // it looks at its own past, which has the labels of any state of a target
+			s = s.With(exported.Series{Name: r.Record, Type: exported.Gauge, Labels: exported.Labels{"agent": nil, "target": nil}})
+		}
 		recorded, err := s.Recorded(r.Record, r.Expr, r.Labels)
 		if err != nil {
 			t.Errorf("%s: %v", r.Record, err)
@@ -210,10 +213,10 @@ func TestThresholds(t *testing.T) {
 		t.Error("the rules have one objective for connect and roundtrip")
 	}
 	for _, c := range []struct{ rule, want string }{
-		{"MQTTErrorBudgetBurn", fmt.Sprintf("ratio5m{kind!=\"session\"} > %v * %s\n", thresholds.BurnFast, budget)},
-		{"MQTTErrorBudgetBurn", fmt.Sprintf("ratio1h > %v * %s\n", thresholds.BurnFast, budget)},
-		{"MQTTErrorBudgetBurn", fmt.Sprintf("ratio30m{kind!=\"session\"} > %v * %s\n", thresholds.BurnSlow, budget)},
-		{"MQTTErrorBudgetBurn", fmt.Sprintf("ratio6h > %v * %s\n", thresholds.BurnSlow, budget)},
+		{"MQTTErrorBudgetBurn", fmt.Sprintf("reachable_ratio5m > %v * %s\n", thresholds.BurnFast, budget)},
+		{"MQTTErrorBudgetBurn", fmt.Sprintf("reachable_ratio1h > %v * %s\n", thresholds.BurnFast, budget)},
+		{"MQTTErrorBudgetBurn", fmt.Sprintf("reachable_ratio30m > %v * %s\n", thresholds.BurnSlow, budget)},
+		{"MQTTErrorBudgetBurn", fmt.Sprintf("reachable_ratio6h > %v * %s\n", thresholds.BurnSlow, budget)},
 		{"MQTTErrorBudgetBurn", fmt.Sprintf("increase1h >= %v\n", thresholds.BurnMinimumFailures)},
 		{"MQTTErrorBudgetBurn", fmt.Sprintf("increase6h >= %v\n", thresholds.BurnMinimumFailures)},
 		{"MQTTErrorBudgetBurnSlow", fmt.Sprintf("increase6h >= %v\n", thresholds.BurnMinimumFailures)},
@@ -221,13 +224,12 @@ func TestThresholds(t *testing.T) {
 		{"MQTTServerCertificateExpiring", fmt.Sprintf("< %d * 86400", thresholds.CertWarningDays)},
 		{"MQTTClientCertificateExpiring", fmt.Sprintf("< %d * 86400", thresholds.CertWarningDays)},
 		{"MQTTServerCertificateExpiresSoon", fmt.Sprintf("< %d * 86400", thresholds.CertCriticalDays)},
-		{"MQTTClientDisconnectSpike", fmt.Sprintf("[10m])) >= %v\n", thresholds.ClientDisconnectSpikeMinimum)},
+		{"MQTTClientDisconnectSpike", fmt.Sprintf("[10m]))) >= %v\n", thresholds.ClientDisconnectSpikeMinimum)},
 		{"MQTTClientDisconnectSpike", fmt.Sprintf("<= %v * avg_over_time", thresholds.ClientDisconnectSpikeRatio)},
 		{"PingreqAgentLate", fmt.Sprintf("histogram_quantile(%v, ", thresholds.StartLagQuantile)},
 		{"PingreqAgentLate", fmt.Sprintf(") > %v\n", thresholds.StartLagSeconds)},
 		{"PingreqProbesInconclusive", fmt.Sprintf("> %v * mqtt_probe_interval_seconds", thresholds.SuccessAgeIntervals)},
-		{"probe:mqtt_probe_halfopen_late:two_of_three", fmt.Sprintf("[16m])) >= %v)", thresholds.HalfopenBadVerdicts)},
-		{"probe:mqtt_probe_halfopen_late:two_of_three", fmt.Sprintf("increase16m >= %v)", thresholds.HalfopenVerdicts)},
+		{"probe:mqtt_probe_halfopen_late:two_of_three", fmt.Sprintf(") >= %v", thresholds.HalfopenBadVerdicts)},
 	} {
 		if !strings.Contains(expr[c.rule]+"\n", c.want) {
 			t.Errorf("%s does not have %q:\n%s", c.rule, c.want, expr[c.rule])

@@ -139,24 +139,24 @@ func TestAlerting(t *testing.T) {
 	// would rightly report that. Another agent is cut off from everything that it watches.
 	lonely := lab.StartMosquitto(t, lab.MosquittoOptions{})
 	fallen, _ := serving("fallen", plan{targets: []string{fmt.Sprintf("{name: lonely, url: %q}", lonely.WS)}, probes: []string{everySecond}})
-	far := lab.NewNamespace(t)
+	far := []*lab.Namespace{lab.NewNamespace(t), lab.NewNamespace(t)} // a single host would say nothing about the agent
 	var beyond plan
-	for i := range 2 {
-		b := lab.StartMosquitto(t, lab.MosquittoOptions{Namespace: far})
+	for i, ns := range far {
+		b := lab.StartMosquitto(t, lab.MosquittoOptions{Namespace: ns})
 		beyond.targets = append(beyond.targets, fmt.Sprintf("{name: beyond-%d, url: %q}", i, b.URL))
 	}
 	beyond.probes = []string{everySecond}
 	cutOff, _ := serving("cut", beyond)
 	emergencies = append(emergencies,
-		&emergency{name: "agent killed", group: map[string]string{"instance": addressOf(fallen)}, alert: "PingreqAgentDown", says: "lonely", strike: fallen.Kill, repair: fallen.Restart},
-		&emergency{name: "agent cut off", group: map[string]string{"instance": addressOf(cutOff)}, alert: "PingreqAgentUplinkDead", says: "network_", strike: far.LinkDown, repair: far.LinkUp})
+		&emergency{name: "agent killed", group: map[string]string{"agent": "fallen"}, alert: "PingreqAgentDown", says: "lonely", strike: fallen.Kill, repair: fallen.Restart},
+		&emergency{name: "agent cut off", group: map[string]string{"agent": "cut"}, alert: "PingreqAgentUplinkDead", says: "network_", strike: func() { far[0].LinkDown(); far[1].LinkDown() }, repair: func() { far[0].LinkUp(); far[1].LinkUp() }})
 
 	healthy, healthyFile := serving("healthy", allIsWell(t))
 	good, err := os.ReadFile(healthyFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	emergencies = append(emergencies, &emergency{name: "bad configuration", group: map[string]string{"instance": addressOf(healthy)}, alert: "PingreqConfigReloadFailed", says: "config check",
+	emergencies = append(emergencies, &emergency{name: "bad configuration", group: map[string]string{"agent": "healthy"}, alert: "PingreqConfigReloadFailed", says: "config check",
 		strike: func() { replace(t, healthyFile, "targets: none\n") }, repair: func() { replace(t, healthyFile, string(good)) }})
 
 	a, file = serving("main", p)

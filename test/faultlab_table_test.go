@@ -179,7 +179,7 @@ var faults = []fault{
 	{"peer_closed", "unknown", "fin", "established", "the broker closes after our PUBLISH, as ThingsBoard does", publishes, "no-publish", "", "closed_after_publish", "after our PUBLISH"},
 	{"connection_reset", "unknown", "rst", "established", "the broker closes without reading our PUBLISH, so its kernel resets", publishes, "unread-publish", "", "closed_after_publish", "after our PUBLISH"},
 	{"protocol_error", "server", "disconnect_packet", "established", "DISCONNECT 0x95, packet too large", publishes, "says-0x95", "", "packet_too_large", "0x95"},
-	{"peer_closed", "unknown", "fin", "established", "the broker closes 1.0 K after our last packet, which no keepalive explains", neverPings, "one-keepalive", "", "sessions_end", "2 s after our CONNECT"},
+	{"peer_closed", "unknown", "fin", "established", "the broker closes 1.0 K after our last packet, which no keepalive explains", neverPings, "one-keepalive", "", "sessions_end", "s after our CONNECT"},
 	{"peer_closed", "unknown", "fin", "established", "the broker ends each connection at an age of 3.5 s, while it answers pings", rises, "one-age", "", "connection_age_limit", "after 3.5 s"},
 	{"peer_closed", "unknown", "fin", "established", "a balancer (HAProxy) cuts each connection that idles for 3 s", idles, "one-idle-time", "", "idle_limit", "idled for 3.0 s"},
 

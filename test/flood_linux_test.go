@@ -81,10 +81,8 @@ func TestFloodsOnOneProcessor(t *testing.T) {
 			}
 			return ""
 		}))
-	if slowest > time.Second {
-		if a.stalled() == 0 {
-			t.Errorf("a scrape took %s", slowest)
-		}
+	if slowest > 5*time.Second && a.stalled() == 0 { // 50 ms on a machine that is not busy
+		t.Errorf("a scrape took %s", slowest)
 	}
 	from := time.Now()
 	a.Signal(syscall.SIGTERM)

@@ -170,12 +170,22 @@ func (c *checker) value(metric string, m *labels.Matcher, values []string) {
 	}
 }
 
+// scrapeLabels returns the labels that the Prometheus operator and common scrape configurations for
+// pods add.
+func scrapeLabels() []string {
+	return []string{"namespace", "pod", "service", "container", "endpoint"}
+}
+
 func (c *checker) aggregate(e *parser.AggregateExpr) result {
 	if e.Param != nil {
 		c.of(e.Param)
 	}
 	r := c.of(e.Expr)
-	c.known("by or without", e.Grouping, r.labels)
+	grouping := e.Grouping
+	if e.Without { // labels that only some scrapes add may be dropped
+		grouping = slices.DeleteFunc(slices.Clone(grouping), func(l string) bool { return slices.Contains(scrapeLabels(), l) })
+	}
+	c.known("by or without", grouping, r.labels)
 	switch e.Op {
 	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO:
 		return r
