@@ -85,6 +85,7 @@ func layers() []layer {
 			tests: with(slices.Concat(contract, collectors), "synthetic/probe", "dashboards/internal/build", "internal/exported", "internal/thresholds", "test/lab")},
 		{packages: []string{"internal/exported"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/grafana")},
 		{packages: []string{"alerts"}, tests: []string{"internal/exported", "internal/thresholds", "synthetic/probe", "test/lab"}},
+		{packages: []string{"alerts/internal/generate"}, may: []string{"alerts"}},
 		{packages: []string{"cmd/pingreq"}, may: with(contract, "synthetic/probe", "collector", "internal/agent", "internal/config", "internal/diagnosis", "internal/web", "internal/demo", "internal/descriptors", "internal/files",
 			"dashboards", "alerts")},
 

@@ -30,7 +30,7 @@ func agent() page {
 					"How late runs start because of the agent itself: 99 of 100 runs in the time range started at most this long after their planned time. Above {lag} the agent is short of CPU.").colored(over(thresholds.StartLagSeconds)),
 				newStat("Runs skipped", "short", "sum(increase("+agents.of("pingreq_runs_skipped_total")+"[$__range]))", "no agent",
 					"Runs in the time range that were skipped because the previous run was still running.").colored(from(0.5)).digits(0),
-				newStat("Inconclusive runs", "percentunit", "sum(increase("+agents.of("mqtt_probe_runs_total", `outcome="inconclusive"`)+"[$__range])) / sum(increase("+agents.of("mqtt_probe_runs_total")+"[$__range]))", "no run",
+				newStat("Inconclusive runs", "percentunit", orNone("", events(shown, agents.of("mqtt_probe_runs_total", `outcome="inconclusive"`)), agents.of("mqtt_probe_runs_total"))+" / sum(increase("+agents.of("mqtt_probe_runs_total")+"[$__range]))", "no run",
 					"Share of the runs in the time range that have no result, usually because of a problem on pingreq's own side: late timers, no file descriptors left, or an observer whose connection ended. These runs say nothing about the brokers.").colored(above(0.01, 0.1)).digits(2),
 				newStat("Faults of pingreq", "short", "sum(increase("+agents.of("pingreq_probe_panics_total")+"[$__range])) + (sum("+events(shown, agents.of("pingreq_samples_rejected_total"))+") or vector(0))", "no agent",
 					"Panics of probes, and samples that could not be turned into metrics, in the time range. Each of them is a fault of pingreq. The agent's log has the stack trace. Please report it.").colored(over(0.5)).digits(0),
