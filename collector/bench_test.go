@@ -130,10 +130,7 @@ func fleet(b *testing.B, targets int) (*Probes, map[string]map[string]string) {
 // 0. For each metric whose label values are only known at run time it returns many samples.
 func someSamples(metrics []*synthetic.Metric, many int) (out []synthetic.Sample) {
 	for _, m := range metrics {
-		combinations := m.Known
-		if combinations == nil {
-			combinations = m.Zero
-		}
+		combinations := m.Values()
 		switch {
 		case len(m.Labels) == 0:
 			combinations = [][]string{{}}

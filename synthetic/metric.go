@@ -32,8 +32,16 @@ type Metric struct {
 	// labels starts at 0 if Zero is [][]string{{}}. Every series costs the same, whether something
 	// happened or not, so only few start at 0.
 	Zero [][]string
-	// Known lists all label values that occur, if they are a closed set that Zero does not list.
+	// Known lists all label values that occur, if they are a closed set and not those of Zero.
 	Known [][]string
+}
+
+// Values returns all label values that occur. It is empty if they are no closed set.
+func (m *Metric) Values() [][]string {
+	if m.Known != nil {
+		return m.Known
+	}
+	return m.Zero
 }
 
 // SampleOp says what a sample does to its series.

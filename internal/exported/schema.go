@@ -160,10 +160,7 @@ func (b *builder) declared(m *synthetic.Metric, before []string, values Labels) 
 			labels[l] = b.values[l]
 		}
 	}
-	known := m.Known
-	if known == nil {
-		known = m.Zero
-	}
+	known := m.Values()
 	for i, l := range m.Labels { // the declared values are all values, except for reasons
 		if len(known) > 0 && l != "reason" {
 			labels[l] = nil
