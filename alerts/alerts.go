@@ -13,24 +13,20 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
-	"io/fs"
+	"path"
 	"strings"
 	"text/template"
 	"time"
 
 	"github.com/prometheus/common/model"
+
+	"github.com/pingreq/pingreq/internal/scrape"
 )
 
 //go:generate go run ./internal/generate
 
-//go:embed templates
-var templates embed.FS
-
-// scrape returns the labels that a scrape adds to what an agent exports. They change when an agent
-// moves to another machine or pod, so the rules drop them.
-func scrape() []string {
-	return []string{"job", "instance", "namespace", "pod", "service", "container", "endpoint"}
-}
+//go:embed templates/*.yaml alertmanager.yaml
+var sources embed.FS
 
 // Render returns the files by path, with every time in them divided by scale, so that tests and
 // demonstrations take less time. With 60 a minute becomes a second. With 1 the files are byte for
@@ -39,8 +35,8 @@ func scrape() []string {
 func Render(scale float64) (map[string][]byte, error) {
 	out := make(map[string][]byte)
 	for path, source := range map[string]string{
-		"rules/pingreq-recording.yaml": "pingreq-recording.yaml",
-		"rules/pingreq-alerts.yaml":    "pingreq-alerts.yaml",
+		"rules/pingreq-recording.yaml": "templates/pingreq-recording.yaml",
+		"rules/pingreq-alerts.yaml":    "templates/pingreq-alerts.yaml",
 		"alertmanager.yaml":            "alertmanager.yaml",
 	} {
 		text, err := render(source)
@@ -56,23 +52,22 @@ func Render(scale float64) (map[string][]byte, error) {
 
 // render fills in a template. Its delimiters are [[ and ]], because Prometheus has templates of its
 // own in the rules.
-func render(name string) ([]byte, error) {
-	source, err := fs.ReadFile(templates, "templates/"+name)
+func render(source string) ([]byte, error) {
+	t, err := template.New(path.Base(source)).Delims("[[", "]]").Funcs(template.FuncMap{
+		"grew": grew, "ask": ask,
+		"list":    func(words ...string) []string { return words },
+		"base":    func(record string) string { return strings.Split(record, ":")[1] }, // of level:metric:operation
+		"verdict": func(pattern string) string { return strings.Split(pattern, "|")[0] },
+		"window":  func(d string) string { return "[" + d + "]" },
+	}).ParseFS(sources, source)
 	if err != nil {
 		return nil, err
 	}
-	t, err := template.New(name).Delims("[[", "]]").Option("missingkey=error").Funcs(template.FuncMap{
-		"list": func(words ...string) []string { return words },
-		"grew": grew, "ask": ask, "base": base, "verdict": func(pattern string) string { return strings.Split(pattern, "|")[0] }, "window": func(d string) string { return "[" + d + "]" },
-	}).Parse(string(source))
-	if err != nil {
-		return nil, err
-	}
+	// Labels that change when an agent moves to another machine or pod. The rules drop them.
+	scraped := append([]string{"job", "instance"}, scrape.PodLabels()...)
 	var b bytes.Buffer
-	if err := t.Execute(&b, struct{ Scrape string }{strings.Join(scrape(), ", ")}); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+	err = t.Execute(&b, struct{ Scrape string }{strings.Join(scraped, ", ")})
+	return b.Bytes(), err
 }
 
 // grew returns the growth of a counter of a target in a window. Most of these counters appear with
@@ -103,6 +98,3 @@ func ask(of, by, counter, more, window string) (string, error) {
 	args := strings.Repeat(" "+strings.Join(values, " "), 3)
 	return fmt.Sprintf(`printf "sum by (%s) (%s) >= 1"%s | query | sortByLabel "%s"`, by, expr, args, by), err
 }
-
-// base returns the metric in the name of a recording rule, level:metric:operation.
-func base(record string) string { return strings.Split(record, ":")[1] }

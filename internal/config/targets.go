@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pingreq/pingreq/internal/dialects"
+	"github.com/pingreq/pingreq/internal/scrape"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
@@ -87,12 +88,8 @@ func (l *loader) url(path string, s *targetSection) {
 
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
-var (
-	// alertLabels are set by rules: https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules.
-	alertLabels = []string{"alertname", "alertstate", "severity"}
-	// scrapeLabels are set by the Prometheus operator and by common scrape configurations for pods.
-	scrapeLabels = []string{"container", "endpoint", "namespace", "pod", "service"}
-)
+// alertLabels are set by rules: https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules.
+var alertLabels = []string{"alertname", "alertstate", "severity"}
 
 // labels checks the names of the labels that a target adds to its series.
 func (l *loader) labels(path string, labels map[string]string) {
@@ -108,7 +105,7 @@ func (l *loader) labels(path string, labels map[string]string) {
 			l.bad(p, "is not UTF-8")
 		case slices.Contains(alertLabels, name):
 			l.warn(p, "every alert sets the label %s itself, so this value is lost in alerts", name).hint("choose another name, such as importance")
-		case slices.Contains(scrapeLabels, name):
+		case slices.Contains(scrape.PodLabels(), name):
 			l.warn(p, "Prometheus in Kubernetes sets the label %s of whatever it scrapes, so this one becomes exported_%s", name, name).
 				hint("choose another name, or scrape with honor_labels: true")
 		}

@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/pingreq/pingreq/internal/scrape"
 )
 
 // Check parses an expression, which may contain Grafana's variables, and finds everything that does
@@ -170,12 +172,6 @@ func (c *checker) value(metric string, m *labels.Matcher, values []string) {
 	}
 }
 
-// scrapeLabels returns the labels that the Prometheus operator and common scrape configurations for
-// pods add.
-func scrapeLabels() []string {
-	return []string{"namespace", "pod", "service", "container", "endpoint"}
-}
-
 func (c *checker) aggregate(e *parser.AggregateExpr) result {
 	if e.Param != nil {
 		c.of(e.Param)
@@ -183,7 +179,7 @@ func (c *checker) aggregate(e *parser.AggregateExpr) result {
 	r := c.of(e.Expr)
 	grouping := e.Grouping
 	if e.Without { // labels that only some scrapes add may be dropped
-		grouping = slices.DeleteFunc(slices.Clone(grouping), func(l string) bool { return slices.Contains(scrapeLabels(), l) })
+		grouping = slices.DeleteFunc(slices.Clone(grouping), func(l string) bool { return slices.Contains(scrape.PodLabels(), l) })
 	}
 	c.known("by or without", grouping, r.labels)
 	switch e.Op {

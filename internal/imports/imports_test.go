@@ -62,7 +62,7 @@ func layers() []layer {
 		{packages: []string{"synthetic/probe"}, may: with(contract, "synthetic/probe/*"), tests: []string{"test/lab"}},
 
 		// Small things that several parts share.
-		{packages: []string{"internal/dialects", "internal/thresholds", "internal/grafana", "internal/descriptors"}, tests: []string{"collector/*"}},
+		{packages: []string{"internal/dialects", "internal/thresholds", "internal/grafana", "internal/descriptors", "internal/scrape"}, tests: []string{"collector/*"}},
 
 		// The metrics know reports and events, and no single kind.
 		{packages: []string{"collector/sys", "collector/events"}, may: with(contract, "internal/dialects"), tests: []string{"test/lab"}},
@@ -72,7 +72,7 @@ func layers() []layer {
 		{packages: []string{"internal/diagnosis"}, may: contract, tests: []string{"synthetic/probe", "synthetic/internal/probetest"}},
 
 		// The configuration and the pages know neither a kind nor the metrics.
-		{packages: []string{"internal/config"}, may: with(contract, "internal/dialects"), tests: []string{"synthetic/probe", "synthetic/probe/*"}},
+		{packages: []string{"internal/config"}, may: with(contract, "internal/dialects", "internal/scrape"), tests: []string{"synthetic/probe", "synthetic/probe/*"}},
 		{packages: []string{"internal/web"}, may: with(contract, "internal/descriptors", "internal/files", "internal/diagnosis"), tests: []string{"collector", "synthetic/probe", "test/lab"}},
 
 		// The agent joins them. The commands choose what it is made of.
@@ -83,8 +83,8 @@ func layers() []layer {
 		{packages: []string{"dashboards/internal/generate"}, may: []string{"dashboards/internal/build"}},
 		{packages: []string{"dashboards"}, may: []string{"internal/grafana"},
 			tests: with(slices.Concat(contract, collectors), "synthetic/probe", "dashboards/internal/build", "internal/exported", "internal/thresholds", "test/lab")},
-		{packages: []string{"internal/exported"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/grafana")},
-		{packages: []string{"alerts"}, tests: []string{"internal/exported", "internal/thresholds", "synthetic/probe", "test/lab"}},
+		{packages: []string{"internal/exported"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/grafana", "internal/scrape")},
+		{packages: []string{"alerts"}, may: []string{"internal/scrape"}, tests: []string{"internal/exported", "internal/thresholds", "synthetic/probe", "test/lab"}},
 		{packages: []string{"alerts/internal/generate"}, may: []string{"alerts"}},
 		{packages: []string{"cmd/pingreq"}, may: with(contract, "synthetic/probe", "collector", "internal/agent", "internal/config", "internal/diagnosis", "internal/web", "internal/demo", "internal/descriptors", "internal/files",
 			"dashboards", "alerts")},
