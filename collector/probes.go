@@ -104,9 +104,10 @@ func (p *Probes) Gather() ([]*dto.MetricFamily, error) {
 	return out, errors.Join(errs...)
 }
 
-// Add makes the series of a probe that enters the plan: those that start at 0, and the values that come from the plan itself. For a probe that was added
-// before, it updates the values from the plan and keeps all others. On error the probe is not
-// added. The error says which kind is unknown or which label value is not UTF-8.
+// Add makes the series of a probe that enters the plan: those that start at 0, and the values that
+// come from the plan itself. For a probe that was added before, it updates the values from the plan
+// and keeps all others. On error the probe is not added. The error says which kind is unknown or
+// which label value is not UTF-8.
 func (p *Probes) Add(e synthetic.Entry) error {
 	id := e.ID
 	kind, ok := p.kinds[id.Kind]
@@ -248,7 +249,7 @@ func (x *probeState) plan(e *synthetic.Entry, fresh bool) error {
 		x.take(c.Keepalive.Of(e.Profile.Keepalive.Seconds()))
 	}
 	x.slots.Resize(max(1, e.Sessions()))
-	x.success()
+	x.success(time.Now())
 	if fresh {
 		for _, f := range x.kind.byName {
 			for _, labels := range f.Zero {
@@ -364,12 +365,7 @@ func (x *probeState) conclude(r *synthetic.Report, at time.Time) {
 	}
 	c := x.owner.common
 	x.slots.Set(r.Slot, r.Outcome)
-	x.success()
-	if x.slots.Worst() == synthetic.Failure {
-		x.failing(at)
-	} else {
-		x.failing(time.Time{})
-	}
+	x.success(at)
 	if !at.Before(x.lastConclusive) {
 		x.lastConclusive = at
 		x.take(c.LastConclusive.Of(unix(at)))
@@ -382,36 +378,25 @@ func (x *probeState) conclude(r *synthetic.Report, at time.Time) {
 	}
 }
 
-// success sets mqtt_probe_success to the worst of the slots, and how often it failed in a row. It
-// removes the series while no slot has a result.
-func (x *probeState) success() {
-	m, row := x.owner.common.Success, x.owner.common.ConsecutiveFailures
-	switch x.slots.Worst() {
-	case synthetic.Success:
-		x.take(m.Of(1))
-	case synthetic.Failure:
-		x.take(m.Of(0))
-	default:
-		x.take(m.Forgetting())
-		x.take(row.Forgetting())
-		x.failing(time.Time{})
-		return
+// success records the worst of the slots at a time: whether it succeeds, how often it failed in a row,
+// and since when. It removes the series while no slot has a result.
+func (x *probeState) success(at time.Time) {
+	c, worst := x.owner.common, x.slots.Worst()
+	if worst == "" {
+		x.take(c.Success.Forgetting())
+		x.take(c.ConsecutiveFailures.Forgetting())
+	} else {
+		x.take(c.Success.Of(truth(worst == synthetic.Success)))
+		x.take(c.ConsecutiveFailures.Of(float64(x.slots.ConsecutiveFailures())))
 	}
-	x.take(row.Of(float64(x.slots.ConsecutiveFailures())))
-}
-
-// failing records since when the probe fails. The zero time means that it does not.
-func (x *probeState) failing(since time.Time) {
-	m := x.owner.common.FailingSince
-	switch {
-	case since.IsZero():
-		x.take(m.Forgetting())
-	case x.failingSince.IsZero():
-		x.take(m.Of(unix(since)))
-	default:
-		return
+	switch fails := worst == synthetic.Failure; {
+	case fails && x.failingSince.IsZero():
+		x.failingSince = at
+		x.take(c.FailingSince.Of(unix(at)))
+	case !fails && !x.failingSince.IsZero():
+		x.failingSince = time.Time{}
+		x.take(c.FailingSince.Forgetting())
 	}
-	x.failingSince = since
 }
 
 // take applies a sample. It counts a sample that cannot be used.

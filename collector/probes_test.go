@@ -337,6 +337,38 @@ func TestTimesDoNotGoBack(t *testing.T) {
 	}
 }
 
+// TestFailingSince has one of two slots fail again and again. The other one succeeds, and is alone at
+// last.
+func TestFailingSince(t *testing.T) {
+	g, p, _, _ := newTestProbes(t)
+	mustAdd(t, p, heldPlan(2))
+	expect := func(row, since float64, there bool) {
+		t.Helper()
+		got := seriesOf(t, g)
+		at, ok := got["mqtt_probe_failing_since_timestamp_seconds{probe=hold}"]
+		if n := got["mqtt_probe_consecutive_failures{probe=hold}"]; n != row || at != since || ok != there {
+			t.Errorf("%v failures in a row since %v (there: %t), want %v since %v (%t)", n, at, ok, row, since, there)
+		}
+	}
+	at := func(seconds int, slot int, o synthetic.Outcome) {
+		p.Event(heldID, synthetic.Event{Slot: slot, Outcome: o, Time: epoch.Add(time.Duration(seconds) * time.Second)})
+	}
+	at(0, 0, synthetic.Success)
+	expect(0, 0, false)
+	at(1, 1, synthetic.Failure)
+	at(2, 1, synthetic.Failure)
+	at(3, 0, synthetic.Failure)
+	expect(2, unix(epoch.Add(time.Second)), true)
+	at(4, 0, synthetic.Success)
+	expect(2, unix(epoch.Add(time.Second)), true)
+	mustAdd(t, p, heldPlan(1))
+	expect(0, 0, false)
+	at(5, 0, synthetic.Failure)
+	expect(1, unix(epoch.Add(5*time.Second)), true)
+	at(6, 0, synthetic.Success)
+	expect(0, 0, false)
+}
+
 func TestConnectDuration(t *testing.T) {
 	for name, c := range map[string]struct {
 		report synthetic.Report
