@@ -125,8 +125,9 @@ func declared(common *synthetic.CommonMetrics, kinds []synthetic.Kind) ([]*synth
 }
 
 // ReservedLabels returns the label names that a target's own labels must not have, sorted. They are
-// the label agent, the common labels, every label that a kind declares, and the labels that Prometheus sets itself.
-// Names that begin with "__" are also reserved to Prometheus, but they are not in the list.
+// the label agent, the common labels, every label that a kind declares, and the labels that
+// Prometheus sets itself. Names that begin with "__" are also reserved to Prometheus, but they are
+// not in the list.
 func ReservedLabels(kinds []synthetic.Kind) []string {
 	names := slices.Concat([]string{agentLabel}, probeLabels, foreignLabels)
 	metrics := synthetic.NewCommonMetrics().All()

@@ -36,9 +36,9 @@ func WriteDocs(w io.Writer, kinds []synthetic.Kind) error {
 	d.line("happens costs nothing. When a probe leaves the plan, its series are deleted.")
 	d.line("")
 	d.line("The first value of a counter is no increase for Prometheus. To count the first failure of a reason")
-	d.line("too, use `mqtt_probe_runs_total{outcome=\"failure\"}`, which starts at 0, or add what is new, as the")
-	d.line("rules of pingreq do: `x unless x offset 1h and on (agent, target, probe, profile)")
-	d.line("mqtt_probe_runs_total{outcome=\"success\"} offset 1h or increase(x[1h])`.")
+	d.line("too, use `mqtt_probe_runs_total{outcome=\"failure\"}`, which starts at 0, or count a series that is")
+	d.line("new as a whole, if its target was watched before, as the rules of pingreq do:")
+	d.line("`(x unless x offset 1h and on (agent, target) mqtt_target_info offset 1h) or increase(x[1h])`.")
 
 	d.section("Every probe")
 	common := synthetic.NewCommonMetrics()

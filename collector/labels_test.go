@@ -94,7 +94,7 @@ func texts(families []*dto.MetricFamily) (out []string) {
 	return out
 }
 
-// TestTargetLabelsInEveryFormat reads back the result of a scrape.
+// TestLabelsInEveryFormat reads back the result of a scrape.
 func TestLabelsInEveryFormat(t *testing.T) {
 	_, outer := labelled(t, map[string]map[string]string{"plant": {"site": "fra"}})
 	families, err := outer.Gather()
@@ -150,7 +150,7 @@ func TestLabelsInEveryFormat(t *testing.T) {
 	}
 }
 
-// TestTargetLabelsNeverCollide uses labels that the configuration should have refused. The metric's
+// TestLabelsNeverCollide uses labels that the configuration should have refused. The metric's
 // own labels must stay.
 func TestLabelsNeverCollide(t *testing.T) {
 	_, outer := labelled(t, map[string]map[string]string{"plant": {"agent": "w", "target": "x", "kind": "y", "outcome": "z", "site": "fra"}})
@@ -170,7 +170,7 @@ func TestLabelsNeverCollide(t *testing.T) {
 	}
 }
 
-// TestTargetLabelsHandOnErrors gathers from a collector that fails and one that does not.
+// TestLabelsHandOnErrors gathers from a collector that fails and one that does not.
 func TestLabelsHandOnErrors(t *testing.T) {
 	failed := errors.New("failed")
 	reg := prometheus.NewRegistry()

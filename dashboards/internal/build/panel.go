@@ -225,8 +225,8 @@ func newHeat(title, text string, h histogram, s scope, more ...string) *panel {
 		YAxis(heatmap.NewYAxisConfigBuilder().Unit("s").AxisPlacement(common.AxisPlacementLeft).Reverse(false)).
 		Tooltip(heatmap.NewHeatmapTooltipBuilder().Mode(common.TooltipDisplayModeSingle).YHistogram(true).ShowColorScale(false))
 	queries := []query{
-		q("sum by (le) (increase("+s.of(h.name+"_bucket", more...)+"[$__rate_interval]))", "{{le}}"),
-		q("sum(increase("+s.of(h.name, more...)+"[$__rate_interval]))", ""),
+		q("sum by (le) (increase("+s.of(string(h)+"_bucket", more...)+"[$__rate_interval]))", "{{le}}"),
+		q("sum(increase("+s.of(string(h), more...)+"[$__rate_interval]))", ""),
 	}
 	return &panel{title: title, text: text, unit: "s", width: 12, height: 8, queries: queries, format: prometheus.PromQueryFormatHeatmap, builder: b}
 }

@@ -13,23 +13,23 @@ const identity = "agent, target, kind, probe, profile"
 
 // histogram is a histogram that the agent exports. Prometheus may have its classic buckets, its native
 // form, or both.
-type histogram struct{ name string }
+type histogram string
 
 // The histograms.
-var (
-	connectDuration   = histogram{"mqtt_probe_connect_duration_seconds"}
-	phaseDuration     = histogram{"mqtt_probe_connect_phase_duration_seconds"}
-	pingDuration      = histogram{"mqtt_probe_ping_duration_seconds"}
-	ackDuration       = histogram{"mqtt_probe_publish_ack_duration_seconds"}
-	deliveryDuration  = histogram{"mqtt_probe_delivery_duration_seconds"}
-	detectionDuration = histogram{"mqtt_probe_halfopen_detection_seconds"}
-	closeDuration     = histogram{"mqtt_probe_halfopen_close_seconds"}
-	takeoverDuration  = histogram{"mqtt_probe_takeover_duration_seconds"}
-	resumeDuration    = histogram{"mqtt_probe_resume_duration_seconds"}
-	startLag          = histogram{"pingreq_run_start_lag_seconds"}
-	runDuration       = histogram{"mqtt_probe_run_duration_seconds"}
-	lifetime          = histogram{"mqtt_probe_session_lifetime_seconds"}
-	blind             = histogram{"mqtt_probe_session_blind_seconds"}
+const (
+	connectDuration   histogram = "mqtt_probe_connect_duration_seconds"
+	phaseDuration     histogram = "mqtt_probe_connect_phase_duration_seconds"
+	pingDuration      histogram = "mqtt_probe_ping_duration_seconds"
+	ackDuration       histogram = "mqtt_probe_publish_ack_duration_seconds"
+	deliveryDuration  histogram = "mqtt_probe_delivery_duration_seconds"
+	detectionDuration histogram = "mqtt_probe_halfopen_detection_seconds"
+	closeDuration     histogram = "mqtt_probe_halfopen_close_seconds"
+	takeoverDuration  histogram = "mqtt_probe_takeover_duration_seconds"
+	resumeDuration    histogram = "mqtt_probe_resume_duration_seconds"
+	startLag          histogram = "pingreq_run_start_lag_seconds"
+	runDuration       histogram = "mqtt_probe_run_duration_seconds"
+	lifetime          histogram = "mqtt_probe_session_lifetime_seconds"
+	blind             histogram = "mqtt_probe_session_blind_seconds"
 )
 
 // The windows of rates: one step of a graph, and the whole time range.
@@ -40,14 +40,14 @@ const (
 
 // quantile uses the classic buckets or, if they are missing, the native ones.
 func (h histogram) quantile(quantile float64, window, by string, s scope, more ...string) string {
-	out := fmt.Sprintf("histogram_quantile(%g, sum by (le%s) (rate(%s[%s])))", quantile, comma(by), s.of(h.name+"_bucket", more...), window)
-	return out + fmt.Sprintf(" or histogram_quantile(%g, sum%s (rate(%s[%s])))", quantile, grouped(by), s.of(h.name, more...), window)
+	out := fmt.Sprintf("histogram_quantile(%g, sum by (le%s) (rate(%s[%s])))", quantile, comma(by), s.of(string(h)+"_bucket", more...), window)
+	return out + fmt.Sprintf(" or histogram_quantile(%g, sum%s (rate(%s[%s])))", quantile, grouped(by), s.of(string(h), more...), window)
 }
 
 // mean uses both forms, like quantile.
 func (h histogram) mean(window, by string, s scope, more ...string) string {
 	rate := func(suffix string) string {
-		return fmt.Sprintf("sum%s (rate(%s[%s]))", grouped(by), s.of(h.name+suffix, more...), window)
+		return fmt.Sprintf("sum%s (rate(%s[%s]))", grouped(by), s.of(string(h)+suffix, more...), window)
 	}
 	return rate("_sum") + " / " + rate("_count") + " or histogram_sum(" + rate("") + ") / histogram_count(" + rate("") + ")"
 }

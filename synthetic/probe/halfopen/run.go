@@ -44,18 +44,16 @@ func (p *probe) remember(v verdict) (samples []synthetic.Sample) {
 	}
 	p.recent = append(p.recent, v)
 	p.recent = p.recent[max(0, len(p.recent)-recentKept):]
+	counts := map[verdict]float64{}
+	for _, r := range p.recent {
+		counts[r]++
+	}
 	for _, o := range onBroker() {
-		n := 0
-		for _, r := range p.recent {
-			if r == o {
-				n++
-			}
+		s := p.m.recent.Of(counts[o], string(o))
+		if counts[o] == 0 {
+			s = p.m.recent.Forgetting(string(o))
 		}
-		if n == 0 {
-			samples = append(samples, p.m.recent.Forgetting(string(o)))
-			continue
-		}
-		samples = append(samples, p.m.recent.Of(float64(n), string(o)))
+		samples = append(samples, s)
 	}
 	return samples
 }
