@@ -71,8 +71,9 @@ func WriteDocs(w io.Writer, kinds []synthetic.Kind) error {
 
 	d.section("What brokers publish about themselves")
 	d.paragraph("These metrics come from the `$SYS` topics of targets with `sys: {enabled: true}`. A value is")
-	d.line("exported while it is fresh, and is absent otherwise. Every metric has the label `target`. The lists")
-	d.line("below contain only other labels.")
+	d.line("exported while it is fresh, and is absent otherwise. If the broker's access rules hide the topics")
+	d.line("that prove that it is fresh, the state is `partial`, and a value is exported until the connection")
+	d.line("ends. Every metric has the label `target`. The lists below contain only other labels.")
 	for _, m := range sys.Metrics() {
 		d.metric(m, nil)
 	}

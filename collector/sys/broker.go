@@ -84,8 +84,9 @@ type Broker struct {
 	reason     string
 	since      time.Duration // of the subscription
 	lastUpdate time.Time
-	preferred  string // node
-	own        string // node exported last
+	preferred  string   // node
+	own        string   // node exported last
+	ticked     *dialect // of the last topic that ticks, on this connection or an earlier one
 	unparsed   uint64
 	discarded  uint64
 
@@ -129,7 +130,8 @@ type node struct {
 	name    string
 	last    time.Duration // live message of any topic; 0 = none
 	order   int           // in which the nodes published first
-	tickers []*entry
+	known   []*entry      // in the dialect
+	tickers []*entry      // of these, the topics that tick
 	version *entry
 }
 
@@ -381,8 +383,12 @@ func (t *Broker) place(topic string, retained bool, now time.Duration) *entry {
 	case r.label:
 		t.labels[r]++
 	}
-	if r != nil && r.Tick {
-		n.tickers = append(n.tickers, e)
+	if r != nil {
+		n.known = append(n.known, e)
+		if r.Tick {
+			n.tickers = append(n.tickers, e)
+			t.ticked = t.dialect
+		}
 	}
 	if r == nil || r.Metric == "" {
 		i, _ := slices.BinarySearchFunc(t.values, topic, func(e *entry, topic string) int { return cmp.Compare(e.topic, topic) })
@@ -442,7 +448,7 @@ func (t *Broker) node(name string, retained bool, now time.Duration) *node {
 		}
 		var silent *node
 		for _, n := range t.nodes {
-			if n.name != "" && !n.fresh(now) && (silent == nil || cmp.Or(cmp.Compare(n.last, silent.last), cmp.Compare(n.name, silent.name)) < 0) {
+			if n.name != "" && !t.fresh(n, now) && (silent == nil || cmp.Or(cmp.Compare(n.last, silent.last), cmp.Compare(n.name, silent.name)) < 0) {
 				silent = n
 			}
 		}

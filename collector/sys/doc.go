@@ -9,7 +9,8 @@
 // The package uses no network and starts no goroutine. The owner of a connection reports each
 // change of the connection to its Broker and passes the messages on.
 //
-// A value is fresh or absent. A payload that cannot be parsed is counted and left out, and never
-// becomes 0. A counter is exported as the broker counts it. It restarts with the broker, and rate()
-// handles that.
+// A value is fresh or absent. The exception is a broker whose access rules hide the topics that would
+// tell: its values count until the connection ends. A payload that cannot be parsed is counted and
+// left out, and never becomes 0. A counter is exported as the broker counts it. It restarts with the
+// broker, and rate() handles that.
 package sys

@@ -166,7 +166,7 @@ func (g *gathering) target(t *Broker, now time.Time) {
 	}
 	g.add(g.unparsed, own, float64(t.unparsed))
 	g.add(g.discarded, own, float64(t.discarded))
-	if state != Fresh {
+	if state != Fresh && state != Partial {
 		return
 	}
 	g.infos(t, &v)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -19,7 +20,11 @@ const (
 	Subscribing State = "subscribing"
 	// Fresh: the broker published within the last three of its intervals.
 	Fresh State = "fresh"
-	// Stale: the last message is older than three intervals.
+	// Partial: values came on this connection, but none of those that would prove that the broker
+	// still publishes. Its silence says nothing, so what came counts until the connection ends.
+	Partial State = "partial"
+	// Stale: the last message of what the broker publishes at every interval is older than three
+	// intervals.
 	Stale State = "stale"
 	// Refused: the broker refused the subscription, or accepted it and sent nothing for two
 	// intervals.
@@ -27,7 +32,7 @@ const (
 )
 
 // States lists the states.
-func States() []State { return []State{Subscribing, Fresh, Stale, Refused, Disconnected} }
+func States() []State { return []State{Subscribing, Fresh, Partial, Stale, Refused, Disconnected} }
 
 const (
 	// unknownInterval is assumed as a broker's interval until two of its ticks have come. It is the
@@ -39,6 +44,9 @@ const (
 	staleIntervals   = 3
 	silentIntervals  = 2
 	silentSlack      = 10 * time.Second
+	// partialAfter is how long the topics that tick may take to come after the subscription. A
+	// broker that has just started publishes them only at the end of its first interval.
+	partialAfter = unknownInterval + silentSlack
 	// sameTick is the longest time between two messages of a topic that count as one tick. They
 	// come twice because of two subscriptions, or late because of the network.
 	sameTick = 100 * time.Millisecond
@@ -79,6 +87,18 @@ func (t *ticker) fresh(now time.Duration) bool {
 	return t.last > 0 && now-t.last <= staleIntervals*d
 }
 
+// repeated reports whether the topic came three times after that time.
+func (t *ticker) repeated(after time.Duration) bool {
+	first := t.last
+	for i := 1; i < 3; i++ {
+		if i > t.n {
+			return false
+		}
+		first -= t.gaps[(t.n-i)%len(t.gaps)]
+	}
+	return first > after
+}
+
 // live records that the node published.
 func (t *Broker) live(n *node, at time.Duration) {
 	if n.last == 0 {
@@ -88,11 +108,44 @@ func (t *Broker) live(n *node, at time.Duration) {
 	n.last = max(n.last, at)
 }
 
-// fresh reports whether the node is alive. The topics that tick decide. As long as none of them has
-// come, any topic counts.
-func (n *node) fresh(now time.Duration) bool {
-	if len(n.tickers) > 0 {
-		return slices.ContainsFunc(n.tickers, func(e *entry) bool { return e.fresh(now) })
+// proof returns the topics that the broker publishes at every interval: while they come, the node is
+// alive, and if they stop, it is not. Access rules may hide those that tick whatever happens. Then a
+// broker that repeats its values proves it by any of them. Of another broker proof returns nothing:
+// its silence may mean that no value changed.
+func (t *Broker) proof(n *node, now time.Duration) []*entry {
+	switch {
+	case len(n.tickers) > 0 && !t.hidden(n, now):
+		return n.tickers
+	case t.dialect != nil && t.dialect.Repeats:
+		return n.known
+	}
+	return nil
+}
+
+// overdue returns when the topics of the node that tick were overdue, or 0 if none has come.
+func (t *Broker) overdue(n *node) (at time.Duration) {
+	if len(n.tickers) == 0 {
+		return 0
+	}
+	for _, e := range n.tickers {
+		if d, _ := e.interval(); e.last > 0 {
+			at = max(at, e.last+staleIntervals*d)
+		}
+	}
+	return cmp.Or(at, t.since+staleIntervals*unknownInterval) // they were only retained
+}
+
+// hidden reports whether other topics of the node go on while those that tick have stopped. The
+// access rules were changed on this connection.
+func (t *Broker) hidden(n *node, now time.Duration) bool {
+	overdue := t.overdue(n)
+	return now > overdue && slices.ContainsFunc(n.known, func(e *entry) bool { return !e.row.Tick && e.repeated(overdue) })
+}
+
+// fresh reports whether the node is alive. Without a proof, any topic counts.
+func (t *Broker) fresh(n *node, now time.Duration) bool {
+	if proof := t.proof(n, now); len(proof) > 0 {
+		return slices.ContainsFunc(proof, func(e *entry) bool { return e.fresh(now) })
 	}
 	whatever := ticker{last: n.last}
 	return whatever.fresh(now)
@@ -100,8 +153,8 @@ func (n *node) fresh(now time.Duration) bool {
 
 // interval returns the shortest interval of the topics that prove that the node is alive, or 0 if
 // it is not known.
-func (n *node) interval() (shortest time.Duration) {
-	for _, e := range n.tickers {
+func (t *Broker) interval(n *node, now time.Duration) (shortest time.Duration) {
+	for _, e := range t.proof(n, now) {
 		if d, ok := e.interval(); ok && (shortest == 0 || d < shortest) {
 			shortest = d
 		}
@@ -109,20 +162,37 @@ func (n *node) interval() (shortest time.Duration) {
 	return shortest
 }
 
+// partial reports whether values came, but none that proves that the broker still publishes, although
+// there was time.
+func (t *Broker) partial(now time.Duration) bool {
+	if len(t.topics) == 0 || now-t.since <= partialAfter {
+		return false
+	}
+	for _, n := range t.nodes {
+		if len(t.proof(n, now)) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // view is the fresh part of a target at one moment.
 type view struct {
 	now   time.Duration
 	nodes []*node // exported, sorted by name
-	all   []*node // fresh
+	all   []*node // fresh, or all if nothing proves that any is
+	// partial is set if nothing proves that the broker still publishes.
+	partial bool
 }
 
 // look finds the nodes that are fresh and those that are exported.
 func (t *Broker) look(at time.Time) (v view) {
 	v.now = t.clock(at)
+	v.partial = t.partial(v.now)
 	named := false
 	for _, n := range t.nodes {
 		named = named || n.name != ""
-		if n.fresh(v.now) {
+		if v.partial || t.fresh(n, v.now) {
 			v.all = append(v.all, n)
 		}
 	}
@@ -202,10 +272,12 @@ func (t *Broker) status(v *view) (State, string) {
 		return t.state, t.reason
 	}
 	age := v.now - t.since
-	published := func(n *node) bool { return n.last > 0 }
+	stopped := func(n *node) bool { return n.last > 0 && v.now > t.overdue(n) }
 	switch {
 	case t.dialect != nil && t.dialect.Quiet && t.accepted:
 		return Fresh, t.dialect.Title + " publishes no values in $SYS."
+	case v.partial:
+		return Partial, t.whyPartial()
 	case len(v.nodes) > 0 && t.dialect == nil:
 		return Fresh, "No dialect matches what the broker publishes."
 	case len(v.nodes) > 0:
@@ -213,7 +285,7 @@ func (t *Broker) status(v *view) (State, string) {
 	// A node other than ours.
 	case slices.ContainsFunc(v.all, func(n *node) bool { return n.name != "" }):
 		return Subscribing, ""
-	case slices.ContainsFunc(slices.Collect(maps.Values(t.nodes)), published):
+	case slices.ContainsFunc(slices.Collect(maps.Values(t.nodes)), stopped):
 		return Stale, fmt.Sprintf("The broker has published nothing in $SYS for %d of its intervals.", staleIntervals)
 	case len(t.topics) > 0 && age > staleIntervals*unknownInterval:
 		return Stale, "Only retained values came. The broker has published nothing since."
@@ -221,6 +293,24 @@ func (t *Broker) status(v *view) (State, string) {
 		return Refused, "The broker accepted the subscription but published nothing: its access rules forbid reading $SYS silently, or $SYS is switched off."
 	}
 	return Subscribing, ""
+}
+
+// whyPartial returns a sentence that says why the state is Partial, and what to do.
+func (t *Broker) whyPartial() string {
+	if t.dialect == nil {
+		return "No dialect matches what the broker publishes, so its silence says nothing. If you know the broker, set sys.dialect."
+	}
+	var ticks []string
+	for _, r := range t.dialect.Rows {
+		if r.Tick {
+			ticks = append(ticks, t.dialect.Topic(r.Topic))
+		}
+	}
+	topics := strings.Join(ticks, " or ")
+	if t.ticked == t.dialect {
+		return "Values came, but no longer on " + topics + ", which proves that the broker still publishes. Most likely its access rules were changed: allow reading it."
+	}
+	return "Values came, but not on " + topics + ", which would prove that the broker still publishes. Most likely its access rules forbid reading it: allow it."
 }
 
 // Status returns the status at that time.
@@ -238,7 +328,7 @@ func (t *Broker) Status(at time.Time) Status {
 		s.Node = t.own
 	}
 	for _, n := range v.nodes {
-		if d := n.interval(); d > 0 && (s.Interval == 0 || d < s.Interval) {
+		if d := t.interval(n, v.now); d > 0 && (s.Interval == 0 || d < s.Interval) {
 			s.Interval = d
 		}
 	}

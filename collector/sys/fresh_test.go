@@ -98,7 +98,7 @@ func TestOneStateAtATime(t *testing.T) {
 	x := mustAdd(t, fleet, "plant", Options{})
 	x.Refused("SUBACK 0x87, not authorized")
 	want := map[string]float64{
-		sysState + "{state=subscribing}": 0, sysState + "{state=fresh}": 0, sysState + "{state=stale}": 0, sysState + "{state=refused}": 1,
+		sysState + "{state=subscribing}": 0, sysState + "{state=fresh}": 0, sysState + "{state=partial}": 0, sysState + "{state=stale}": 0, sysState + "{state=refused}": 1,
 		sysState + "{state=disconnected}": 0, sysUnparsed: 0, sysDiscarded: 0,
 	}
 	if diff := cmp.Diff(want, allSeries(t, fleet)); diff != "" {
@@ -141,14 +141,18 @@ func TestSilence(t *testing.T) {
 		kept := subscribed(t, fleet, "kept", Options{})
 		// Of a broker that is gone.
 		hear(kept, true, "$SYS/a1/uptime=5", "$SYS/a1/memory/heap/current=5")
+		stuck := subscribed(t, fleet, "stuck", Options{})
+		newBroker(stuck)
 		quiet := subscribed(t, fleet, "quiet", Options{Dialect: "nanomq"})
 		time.Sleep(2 * time.Minute)
 		wantState(t, x, Subscribing)
 		wantState(t, kept, Subscribing)
+		wantState(t, stuck, Subscribing)
 		wantState(t, quiet, Fresh)
 		time.Sleep(time.Minute + time.Millisecond)
 		wantState(t, x, Refused)
 		wantState(t, kept, Stale)
+		wantState(t, stuck, Stale)
 		wantState(t, quiet, Fresh)
 		if s := x.Status(time.Now()); !strings.Contains(s.Reason, "published nothing") {
 			t.Errorf("reason %q", s.Reason)
@@ -228,8 +232,15 @@ func TestUnknownBroker(t *testing.T) {
 		if s := x.Status(time.Now()); s.Dialect != "" || !strings.Contains(s.Reason, "No dialect") {
 			t.Errorf("status %+v", s)
 		}
+		// Nobody knows which of the topics have to come again.
 		time.Sleep(time.Hour)
-		wantState(t, x, Stale)
+		wantState(t, x, Partial)
+		if diff := cmp.Diff(want, values(t, fleet)); diff != "" {
+			t.Error(diff)
+		}
+		if s := x.Status(time.Now()); !strings.Contains(s.Reason, "set sys.dialect") {
+			t.Errorf("status %+v", s)
+		}
 	})
 }
 

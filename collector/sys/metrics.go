@@ -78,7 +78,7 @@ func Metrics() []*synthetic.Metric {
 	own := func(typ synthetic.MetricType, name, unit, help string, labels ...string) *synthetic.Metric {
 		return &synthetic.Metric{Name: name, Help: help, Type: typ, Unit: unit, Labels: labels}
 	}
-	states := make([][]string, 0, 5)
+	states := make([][]string, 0, len(States()))
 	for _, s := range States() {
 		states = append(states, []string{string(s)})
 	}

@@ -90,9 +90,9 @@ func freshness(d sys.Dialect, rows []sys.Row) string {
 	}
 	s := "pingreq exports these values while the latest message of " + strings.Join(ticks, " or ") + " is no older than three intervals of that topic."
 	if d.Repeats {
-		return s + " The value's own topic must be fresh too: its latest message is no older than three of its own intervals."
+		return s + " The value's own topic must be fresh too: its latest message is no older than three of its own intervals. If access rules hide " + strings.Join(ticks, " and ") + ", the value's own topic alone decides."
 	}
-	return s
+	return s + " If access rules hide " + strings.Join(ticks, " and ") + ", the state is `partial`, and each value that came is exported until the connection ends."
 }
 
 // leftOut lists the topics that do not become metrics.
