@@ -21,10 +21,10 @@ func broker() page {
 		sections: []section{
 			{"", []*panel{
 				newStat("$SYS", "none", worst("target", sysStates(), func(s string) string { return targets.of("mqtt_broker_sys_state", matcher("state", s)) }), "not read",
-					"Whether the agents can read the broker's $SYS topics. If their states differ, the worst is shown. Refused: the broker refuses the subscription, or accepts it but sends nothing. Stale: the broker published nothing for three of its intervals and may hang. Values are shown only while the state is fresh.").
+					"Whether the agents can read the broker's $SYS topics. If their states differ, the worst is shown. Refused: the broker refuses the subscription, or accepts it but sends nothing. Stale: the broker published nothing for three of its intervals and may hang. Partial: access rules hide what would prove that it does not. Values are shown only while the state is fresh or partial.").
 					mapped(stateMapping(sysColors())),
 				newStat("Last update", "s", "time() - max("+targets.of("mqtt_broker_sys_last_update_timestamp_seconds")+")", "never",
-					"Time since the broker last published in $SYS. Most brokers publish every 10 to 60 s.").colored(above(90, 300)).digits(0),
+					"Time since the broker last published in $SYS. Most brokers publish every 10 to 60 s. In the state partial, a long time means nothing.").colored(above(90, 300)).digits(0),
 				newStat("Software", "none", "max by (software, version) ("+targets.of("mqtt_broker_info")+")", "not known",
 					"The broker's software and version, as it reports them.").named("{{software}} {{version}}"),
 				newStat("Running for", "dtdurations", "min(max by (target, node) ("+targets.of("mqtt_broker_uptime_seconds")+" or time() - "+targets.of("mqtt_broker_start_time_seconds")+"))", "not reported",
@@ -66,7 +66,7 @@ func broker() page {
 			}},
 			{"Are the broker's reports fresh?", []*panel{
 				newTimeline("State of $SYS, by agent",
-					"Fresh: values are exported. Stale: the broker published nothing for three of its intervals, so no values are exported. Refused: allow the agent's user to subscribe to $SYS/#, or switch $SYS on. Disconnected: the agent's own connection is down.",
+					"Fresh: values are exported. Partial: values are exported, but access rules hide the topic that proves that the broker still publishes. Stale: the broker published nothing for three of its intervals, so no values are exported. Refused: allow the agent's user to subscribe to $SYS/#, or switch $SYS on. Disconnected: the agent's own connection is down.",
 					sysColors(),
 					q(worst("agent, target", sysStates(), func(s string) string { return targets.of("mqtt_broker_sys_state", matcher("state", s)) }), "{{agent}}")).sized(12, 6),
 				newTimeline("State of client events, by agent",

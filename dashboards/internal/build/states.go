@@ -11,11 +11,11 @@ func sessionColors() []state {
 
 // sysStates lists the states of reading $SYS, from the best to the worst.
 func sysStates() []string {
-	return []string{"fresh", "subscribing", "disconnected", "stale", "refused"}
+	return []string{"fresh", "partial", "subscribing", "disconnected", "stale", "refused"}
 }
 
 func sysColors() []state {
-	return []state{{"1", "fresh", good}, {"2", "subscribing", passing}, {"3", "disconnected", warning}, {"4", "stale", bad}, {"5", "refused", odd}}
+	return []state{{"1", "fresh", good}, {"2", "partial", grey}, {"3", "subscribing", passing}, {"4", "disconnected", warning}, {"5", "stale", bad}, {"6", "refused", odd}}
 }
 
 // eventStates lists the states of receiving client events, from the best to the worst.
