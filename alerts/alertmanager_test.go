@@ -80,7 +80,7 @@ func TestInhibition(t *testing.T) {
 		all = append(all, r.Alert)
 	}
 	// Every name in the file is an alert that exists.
-	for _, name := range regexp.MustCompile(`\b(?:MQTT|Pingreq)[A-Z]\w+`).FindAllString(string(text), -1) {
+	for _, name := range regexp.MustCompile(`\b(?:MQTT|Pingreq)[A-Z]\w+`).FindAllString(string(text), -1) { // MQTT.+ is none
 		if !slices.Contains(all, name) {
 			t.Errorf("%s names %s, which is not an alert", alertmanagerFile, name)
 		}
@@ -88,7 +88,7 @@ func TestInhibition(t *testing.T) {
 
 	mqtt := slices.DeleteFunc(slices.Clone(all), func(n string) bool { return !strings.HasPrefix(n, "MQTT") })
 	// Alerts that a dead broker does not explain.
-	independent := []string{"MQTTBrokerUnreachable", "MQTTKeepaliveAbovePathLimit", "MQTTServerCertificateExpiring", "MQTTServerCertificateExpiresSoon",
+	independent := []string{"MQTTBrokerUnreachable", "MQTTManyBrokersUnreachable", "MQTTKeepaliveAbovePathLimit", "MQTTServerCertificateExpiring", "MQTTServerCertificateExpiresSoon",
 		"MQTTClientCertificateExpiring", "MQTTForbiddenAccessGranted"}
 	consequences := slices.DeleteFunc(slices.Clone(mqtt), func(n string) bool { return slices.Contains(independent, n) })
 	for _, c := range []struct {
@@ -99,6 +99,8 @@ func TestInhibition(t *testing.T) {
 		{"PingreqAgentUplinkDead", "agent", mqtt},
 		{"PingreqAgentDown", "agent", append(slices.Clone(mqtt), "PingreqAgentUplinkDead", "PingreqAgentLate", "PingreqConfigReloadFailed", "PingreqInternalError", "PingreqProbesInconclusive")},
 		{"PingreqAgentDown", "", []string{"PingreqAgentsAbsent"}},
+		{"MQTTManyBrokersUnreachable", "env,cause", []string{"MQTTBrokerUnreachable"}},
+		{"MQTTBrokerRestarted", "env,target", []string{"MQTTClientDisconnectSpike"}},
 		{"MQTTServerCertificateExpiresSoon", "agent,env,target", []string{"MQTTServerCertificateExpiring"}},
 	} {
 		var got []string
@@ -120,7 +122,7 @@ func TestInhibition(t *testing.T) {
 	}
 }
 
-var matcher = regexp.MustCompile(`^(\w+)(=~|=)"(.*)"$`)
+var matcher = regexp.MustCompile(`^(\w+)(=~|!~|=)"(.*)"$`)
 
 // matches reports whether matchers select an alert by its name. It assumes that other labels match.
 func matches(t *testing.T, matchers []string, alert string) bool {
@@ -131,7 +133,7 @@ func matches(t *testing.T, matchers []string, alert string) bool {
 		case parts == nil:
 			t.Fatalf("a matcher that this test does not understand: %s", m)
 		case parts[1] != "alertname":
-		case parts[2] == "=" && parts[3] != alert, parts[2] == "=~" && !regexp.MustCompile("^(?:"+parts[3]+")$").MatchString(alert):
+		case parts[2] == "=" && parts[3] != alert, parts[2] != "=" && regexp.MustCompile("^(?:"+parts[3]+")$").MatchString(alert) != (parts[2] == "=~"):
 			return false
 		}
 	}

@@ -54,7 +54,7 @@ func Render(scale float64) (map[string][]byte, error) {
 // own in the rules.
 func render(source string) ([]byte, error) {
 	t, err := template.New(path.Base(source)).Delims("[[", "]]").Funcs(template.FuncMap{
-		"grew": grew, "ask": ask,
+		"grew": grew, "ask": ask, "query": query, "failing": failing, "diagnosis": diagnosis, "host": host, "scrape": scraped,
 		"list":    func(words ...string) []string { return words },
 		"base":    func(record string) string { return strings.Split(record, ":")[1] }, // of level:metric:operation
 		"verdict": func(pattern string) string { return strings.Split(pattern, "|")[0] },
@@ -63,11 +63,15 @@ func render(source string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Labels that change when an agent moves to another machine or pod. The rules drop them.
-	scraped := append([]string{"job", "instance"}, scrape.PodLabels()...)
 	var b bytes.Buffer
-	err = t.Execute(&b, struct{ Scrape string }{strings.Join(scraped, ", ")})
+	err = t.Execute(&b, nil)
 	return b.Bytes(), err
+}
+
+// scraped returns the labels that change when an agent moves to another machine or pod. The rules
+// drop them.
+func scraped() string {
+	return strings.Join(append([]string{"job", "instance"}, scrape.PodLabels()...), ", ")
 }
 
 // grew returns the growth of a counter of a target in a window. Most of these counters appear with
@@ -82,19 +86,43 @@ func grew(counter, window string) (string, error) {
 		counter, window, time.Duration(d).Seconds()), nil
 }
 
-// ask returns the query of a text: the growth of a counter by a label, for the alert's own values of
-// the labels of. more are further matchers.
-func ask(of, by, counter, more, window string) (string, error) {
+// query returns the query of a text as Prometheus's templates have it. Each %s of the expression is a
+// selector: the alert's own values of the labels of, and more matchers.
+func query(expr, of, more string) string {
 	var matchers, values []string
-	for _, l := range strings.Fields(of) {
+	for _, l := range strings.Fields(strings.ReplaceAll(of, "target", "target env")) { // a target is its name and its environment
 		matchers = append(matchers, l+"=%q")
-		values = append(values, "$labels."+l)
+		values = append(values, " $labels."+l)
 	}
 	if more != "" {
-		matchers = append(matchers, strings.ReplaceAll(more, `"`, `\"`))
+		matchers = append(matchers, more)
 	}
-	selector := counter + "{" + strings.Join(matchers, ", ") + "}"
-	expr, err := grew(selector, window)
-	args := strings.Repeat(" "+strings.Join(values, " "), 3)
-	return fmt.Sprintf(`printf "sum by (%s) (%s) >= 1"%s | query | sortByLabel "%s"`, by, expr, args, by), err
+	text := strings.ReplaceAll(strings.ReplaceAll(expr, "%s", strings.Join(matchers, ", ")), `"`, `\"`)
+	return fmt.Sprintf(`printf "%s"%s | query`, text, strings.Repeat(strings.Join(values, ""), strings.Count(expr, "%s")))
+}
+
+// ask returns the query of a text for the growth of a counter by a label, in the order of its values.
+func ask(of, by, counter, more, window string) (string, error) {
+	expr, err := grew(counter+"{%s}", window)
+	return query("sum by ("+by+") ("+expr+") >= 1", of, more) + ` | sortByLabel "` + by + `"`, err
+}
+
+// failing returns the sentence of a text that lists what fails, without its full stop.
+func failing(of, more string) string {
+	return `Failing, as kind / reason / phase:{{ range $i, $x := ` + query("sum by (why) (agent_target_reason:mqtt_probe_failing:count{%s})", of, more) +
+		` | sortByLabel "why" }}{{ if $i }},{{ end }} {{ $x.Labels.why }}{{ end }}`
+}
+
+// diagnosis returns the sentence of a text with what all that is known of a target means together,
+// after a space. It is empty if nothing is wrong.
+func diagnosis(of string) string {
+	return `{{ range $i, $x := ` + query("count by (cause) (mqtt_target_diagnosis_info{%s})", of, `cause!="healthy"`) +
+		` | sortByLabel "cause" }}{{ if $i }} Or:{{ else }} Diagnosis:{{ end }} {{ $x.Labels.cause }} (docs/diagnoses/{{ $x.Labels.cause }}.md).{{ end }}`
+}
+
+// host returns the value of the label url_host of an alert, so that all targets of one host can be
+// one group.
+func host() string {
+	return `'{{ with ` + query("count by (url_host) (last_over_time(agent_target:mqtt_target_info:host{%s}[1h]))", "target", "") +
+		` | sortByLabel "url_host" }}{{ . | first | label "url_host" }}{{ end }}'`
 }

@@ -87,7 +87,7 @@ func New() (*Schema, error) {
 		b.add(Series{Name: name, Type: Gauge})
 	}
 	b.add(Series{Name: "ALERTS", Type: Gauge, Labels: Labels{"alertname": nil, "severity": nil, "alertstate": {"pending", "firing"},
-		"target": nil, "kind": kindNames(kinds), "probe": nil, "profile": nil}})
+		"target": nil, "kind": kindNames(kinds), "probe": nil, "profile": nil, "url_host": nil, "cause": nil}})
 	return s, errors.Join(b.errs...)
 }
 
@@ -100,9 +100,17 @@ func scraped() []string {
 func (s *Schema) With(recorded ...Series) *Schema {
 	all := maps.Clone(s.series)
 	for _, r := range recorded {
+		ofTarget(r.Labels)
 		all[r.Name] = r
 	}
 	return &Schema{series: all}
+}
+
+// ofTarget adds the label of targets that the rules know of to labels of a target.
+func ofTarget(labels Labels) {
+	if _, ok := labels["target"]; ok {
+		labels["env"] = nil
+	}
 }
 
 // Names lists the names of everything that can be selected, sorted.
@@ -216,6 +224,7 @@ func (b *builder) add(s Series) {
 	if !slices.Contains(scraped(), s.Name) {
 		s.Labels["agent"] = nil
 	}
+	ofTarget(s.Labels)
 	if known, ok := b.schema.series[s.Name]; ok {
 		if known.Type != s.Type || !slices.Equal(slices.Sorted(maps.Keys(known.Labels)), slices.Sorted(maps.Keys(s.Labels))) {
 			b.errs = append(b.errs, fmt.Errorf("%s is declared in two different ways", s.Name))
