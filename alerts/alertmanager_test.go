@@ -9,10 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pingreq/pingreq/internal/monitoring"
 	"github.com/pingreq/pingreq/test/lab"
 )
-
-const alertmanagerFile = "alertmanager.yaml"
 
 func amtool(t *testing.T, args ...string) string {
 	t.Helper()
@@ -30,7 +29,7 @@ func amtool(t *testing.T, args ...string) string {
 // times.
 func TestAlertmanagerAccepts(t *testing.T) {
 	amtool(t, "check-config", alertmanagerFile)
-	rendered, err := Render(60)
+	rendered, err := Render(monitoring.Default(), 60)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +54,51 @@ func TestRoutes(t *testing.T) {
 	}
 	if got := amtool(t, "config", "routes", "test", "--config.file="+alertmanagerFile, "alertname=Other", "severity=critical"); got != "tickets" {
 		t.Errorf("an alert of another origin goes to %q", got)
+	}
+}
+
+// TestRouteByEnvironment expects that the route of the documentation keeps the alerts about targets in
+// development from the pager, and no others. Such alerts have every label of their target.
+func TestRouteByEnvironment(t *testing.T) {
+	page, err := os.ReadFile("../docs/monitoring.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, route, _ := strings.Cut(string(page), "```yaml\nroutes:\n")
+	route, _, _ = strings.Cut(route, "```")
+	example, err := os.ReadFile(alertmanagerFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const routes = "\n  routes:\n"
+	text := strings.Replace(string(example), routes, routes+regexp.MustCompile("(?m)^").ReplaceAllString(strings.TrimSuffix(route, "\n"), "  ")+"\n", 1)
+	path := place(t, t.TempDir(), alertmanagerFile, []byte(text))
+	amtool(t, "check-config", path)
+
+	s := schema(t)
+	pages := 0
+	for _, r := range rules(t, alertsFile) {
+		of, err := s.Labels(r.Expr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ofTarget := of["target"]; !ofTarget {
+			continue
+		}
+		if _, ok := of["env"]; !ok {
+			t.Errorf("%s loses the labels of its target", r.Alert)
+		}
+		for env, want := range map[string]string{"dev": "tickets", "prod": map[string]string{"critical": "pager", "warning": "tickets"}[r.Labels["severity"]]} {
+			if got := amtool(t, "config", "routes", "test", "--config.file="+path, "alertname="+r.Alert, "severity="+r.Labels["severity"], "target=plant", "agent=a", "env="+env); got != want {
+				t.Errorf("%s in %s goes to %q, want %q", r.Alert, env, got, want)
+			}
+			if want == "pager" {
+				pages++
+			}
+		}
+	}
+	if pages < 10 {
+		t.Errorf("only %d alerts about targets page", pages)
 	}
 }
 
@@ -121,8 +165,6 @@ func TestInhibition(t *testing.T) {
 		}
 	}
 }
-
-var matcher = regexp.MustCompile(`^(\w+)(=~|!~|=)"(.*)"$`)
 
 // matches reports whether matchers select an alert by its name. It assumes that other labels match.
 func matches(t *testing.T, matchers []string, alert string) bool {

@@ -14,12 +14,14 @@ import (
 	"embed"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
 
 	"github.com/prometheus/common/model"
 
+	"github.com/pingreq/pingreq/internal/monitoring"
 	"github.com/pingreq/pingreq/internal/scrape"
 )
 
@@ -28,33 +30,61 @@ import (
 //go:embed templates/*.yaml alertmanager.yaml
 var sources embed.FS
 
-// Render returns the files by path, with every time in them divided by scale, so that tests and
-// demonstrations take less time. With 60 a minute becomes a second. With 1 the files are byte for
-// byte those that are committed. Render returns an error if scale is not a number above 0, or if a
-// file has a time that cannot be divided.
-func Render(scale float64) (map[string][]byte, error) {
+// Render returns the files by path, for a configuration. Every time in them is divided by scale, so
+// that tests and demonstrations take less time. With 60 a minute becomes a second. With the default
+// configuration and 1 the files are byte for byte those that are committed. The error is a
+// [ScaleError] if scale is not a number above 0, or if a file has a time that cannot be divided.
+func Render(c monitoring.Config, scale float64) (map[string][]byte, error) {
 	out := make(map[string][]byte)
-	for path, source := range map[string]string{
-		"rules/pingreq-recording.yaml": "templates/pingreq-recording.yaml",
-		"rules/pingreq-alerts.yaml":    "templates/pingreq-alerts.yaml",
-		"alertmanager.yaml":            "alertmanager.yaml",
+	for path, render := range map[string]func(monitoring.Config) ([]byte, error){
+		recordingFile:    func(c monitoring.Config) ([]byte, error) { return renderRules(c, "templates/pingreq-recording.yaml") },
+		alertsFile:       func(c monitoring.Config) ([]byte, error) { return renderRules(c, "templates/pingreq-alerts.yaml") },
+		alertmanagerFile: alertmanager,
 	} {
-		text, err := render(source)
+		text, err := render(c)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		if out[path], err = rescale(text, scale); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, ScaleError{fmt.Errorf("%s: %w", path, err)}
 		}
 	}
 	return out, nil
 }
 
+// ScaleError says that the times of a file cannot be divided by the scale.
+type ScaleError struct{ error }
+
+// Unwrap returns the fault itself.
+func (e ScaleError) Unwrap() error { return e.error }
+
+// The paths of the files.
+const (
+	recordingFile    = "rules/pingreq-recording.yaml"
+	alertsFile       = "rules/pingreq-alerts.yaml"
+	alertmanagerFile = "alertmanager.yaml"
+)
+
+// renderRules returns a file of rules. The template has what belongs to single rules: it names the
+// thresholds, which are fields of [monitoring.Thresholds], and the objective. What concerns every rule,
+// such as the selector or the name of a severity, is changed in the text of the rules then, so that a new
+// rule needs nothing for it.
+func renderRules(c monitoring.Config, source string) ([]byte, error) {
+	text, err := render(c, source)
+	if err != nil {
+		return nil, err
+	}
+	return configure(text, c)
+}
+
 // render fills in a template. Its delimiters are [[ and ]], because Prometheus has templates of its
 // own in the rules.
-func render(source string) ([]byte, error) {
+func render(c monitoring.Config, source string) ([]byte, error) {
 	t, err := template.New(path.Base(source)).Delims("[[", "]]").Funcs(template.FuncMap{
-		"grew": grew, "ask": ask, "query": query, "failing": failing, "diagnosis": diagnosis, "host": host, "scrape": scraped,
+		"grew": grew, "ask": ask, "query": query, "failing": failing, "diagnosis": diagnosis, "host": host, "words": words, "percent": percent,
+		"scrape":  func() string { return scraped(c) },
+		"by":      func(more string) string { return by(c, more) },
+		"burns":   func(series string, factor float64) string { return burns(c.Objective, series, factor) },
 		"list":    func(words ...string) []string { return words },
 		"base":    func(record string) string { return strings.Split(record, ":")[1] }, // of level:metric:operation
 		"verdict": func(pattern string) string { return strings.Split(pattern, "|")[0] },
@@ -64,14 +94,31 @@ func render(source string) ([]byte, error) {
 		return nil, err
 	}
 	var b bytes.Buffer
-	err = t.Execute(&b, nil)
+	err = t.Execute(&b, struct {
+		monitoring.Config
+		Budget float64
+	}{c, budget(c.Objective.Default)})
 	return b.Bytes(), err
 }
 
 // scraped returns the labels that change when an agent moves to another machine or pod. The rules
-// drop them.
-func scraped() string {
-	return strings.Join(append([]string{"job", "instance"}, scrape.PodLabels()...), ", ")
+// drop them, unless the configuration says that they stay.
+func scraped(c monitoring.Config) string {
+	return strings.Join(slices.DeleteFunc(append([]string{"job", "instance"}, scrape.PodLabels()...), c.Keeps), ", ")
+}
+
+// by returns the labels that tell targets of one name apart, and more.
+func by(c monitoring.Config, more string) string {
+	labels := environment(c)
+	if more != "" {
+		labels = append(labels, more)
+	}
+	return strings.Join(labels, ", ")
+}
+
+// environment returns the labels of targets that tell targets of one name apart.
+func environment(c monitoring.Config) []string {
+	return slices.DeleteFunc(slices.Clone(c.Identity), func(l string) bool { return l == "target" })
 }
 
 // grew returns the growth of a counter of a target in a window. Most of these counters appear with
@@ -90,7 +137,7 @@ func grew(counter, window string) (string, error) {
 // selector: the alert's own values of the labels of, and more matchers.
 func query(expr, of, more string) string {
 	var matchers, values []string
-	for _, l := range strings.Fields(strings.ReplaceAll(of, "target", "target env")) { // a target is its name and its environment
+	for _, l := range strings.FieldsFunc(of, func(r rune) bool { return r == ' ' || r == ',' }) {
 		matchers = append(matchers, l+"=%q")
 		values = append(values, " $labels."+l)
 	}

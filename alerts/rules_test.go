@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/pingreq/pingreq/internal/exported"
+	"github.com/pingreq/pingreq/internal/monitoring"
 	"github.com/pingreq/pingreq/internal/thresholds"
 	"github.com/pingreq/pingreq/synthetic/probe"
 	"github.com/pingreq/pingreq/test/lab"
@@ -32,7 +33,8 @@ type rule struct {
 
 // texts returns the annotations and the labels. Both are templates.
 func (r rule) texts() map[string]string {
-	all := maps.Clone(r.Annotations)
+	all := make(map[string]string)
+	maps.Copy(all, r.Annotations)
 	for name, text := range r.Labels {
 		all["label "+name] = text
 	}
@@ -46,11 +48,6 @@ type ruleFile struct {
 		Rules    []rule `yaml:"rules"`
 	} `yaml:"groups"`
 }
-
-const (
-	recordingFile = "rules/pingreq-recording.yaml"
-	alertsFile    = "rules/pingreq-alerts.yaml"
-)
 
 func decode(t *testing.T, text []byte, into any) {
 	t.Helper()
@@ -102,6 +99,7 @@ func schema(t *testing.T) *exported.Schema {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s = s.WithTargetLabels(monitoring.Default().Identity...)
 	for _, r := range rules(t, recordingFile) {
 		if strings.Contains(r.Expr, r.Record) { // it looks at its own past, which has the labels of any state of a target
 			labels := exported.Labels{"agent": nil, "target": nil}
@@ -130,10 +128,8 @@ func TestExpressions(t *testing.T) {
 }
 
 var (
-	// queryCall matches a query in a template: its text and its arguments.
-	queryCall = regexp.MustCompile(`printf ("(?:[^"\\]|\\.)*")((?: \$labels\.\w+)*) \| query`)
-	own       = regexp.MustCompile(`\$labels\.(\w+)`)
-	result    = regexp.MustCompile(`(?:\$x|[ (])\.Labels\.(\w+)|sortByLabel "(\w+)"`)
+	own    = regexp.MustCompile(`\$labels\.(\w+)`)
+	result = regexp.MustCompile(`(?:\$x|[ (])\.Labels\.(\w+)|sortByLabel "(\w+)"`)
 )
 
 // TestTemplates expects the texts to name only existing labels, and their queries only exported or

@@ -13,12 +13,13 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/pingreq/pingreq/internal/monitoring"
 	"github.com/pingreq/pingreq/test/lab"
 )
 
 // TestRenderUnchanged expects the files as they are committed.
 func TestRenderUnchanged(t *testing.T) {
-	got, err := Render(1)
+	got, err := Render(monitoring.Default(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,11 +39,11 @@ func TestRenderUnchanged(t *testing.T) {
 
 func TestRenderScale(t *testing.T) {
 	for _, scale := range []float64{0, -1, math.NaN(), math.Inf(1)} {
-		if _, err := Render(scale); err == nil {
+		if _, err := Render(monitoring.Default(), scale); err == nil {
 			t.Errorf("scale %v was accepted", scale)
 		}
 	}
-	if _, err := Render(1e-12); err == nil {
+	if _, err := Render(monitoring.Default(), 1e-12); err == nil {
 		t.Error("times of millions of years were accepted")
 	}
 }
@@ -51,7 +52,7 @@ func TestRenderScale(t *testing.T) {
 // it.
 func TestRescaled(t *testing.T) {
 	for _, scale := range []float64{60, 7, 0.5} {
-		rendered, err := Render(scale)
+		rendered, err := Render(monitoring.Default(), scale)
 		if err != nil {
 			t.Fatal(err)
 		}

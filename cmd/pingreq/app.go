@@ -105,7 +105,7 @@ func runCommand(ctx context.Context, args, env []string, stdout *output, stderr 
 
 	runs := map[string]func(context.Context, environment) error{}
 	catalog := probe.Catalog()
-	all := []subcommand{serveCommand(app, catalog), probeCommand(app, catalog), demoCommand(app, catalog), dashboardsCommand(app), alertsCommand(app), versionCommand(app)}
+	all := []subcommand{serveCommand(app, catalog), probeCommand(app, catalog), demoCommand(app, catalog), dashboardsCommand(app, catalog), alertsCommand(app, catalog), versionCommand(app)}
 	for _, c := range append(all, configCommands(app, catalog)...) {
 		runs[c.name] = c.run
 	}

@@ -8,9 +8,11 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/pingreq/pingreq/alerts"
 	"github.com/pingreq/pingreq/internal/agent"
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/internal/descriptors"
+	"github.com/pingreq/pingreq/internal/monitoring"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -22,7 +24,9 @@ func configCommands(app *kingpin.Application, catalog synthetic.Catalog) []subco
 	print := c.Command("print", "Print the effective configuration with every default. Secrets are masked.")
 	printFile := configFile(print)
 	schema := c.Command("schema", "Print the JSON Schema of the configuration, for editors.")
+	schemaOf := configKind(schema)
 	reference := c.Command("reference", "Print a configuration file with every key and its documentation.")
+	referenceOf := configKind(reference)
 	load := func(ctx context.Context, e environment, file string) (*config.Config, error) {
 		return loadConfig(ctx, e, file, nil, fileOptions(e, catalog, nil))
 	}
@@ -45,17 +49,45 @@ func configCommands(app *kingpin.Application, catalog synthetic.Catalog) []subco
 			return cfg.Print(e.stdout)
 		}},
 		{schema.FullCommand(), func(_ context.Context, e environment) error {
-			b, err := config.Schema(catalog)
-			if err == nil {
-				_, err = e.stdout.Write(b)
-			}
-			return err
+			return printDocument(e, *schemaOf,
+				func() ([]byte, error) { return config.Schema(catalog) }, config.MonitoringSchema)
 		}},
 		{reference.FullCommand(), func(_ context.Context, e environment) error {
-			_, err := e.stdout.Write(config.Reference(catalog))
-			return err
+			return printDocument(e, *referenceOf,
+				func() ([]byte, error) { return config.Reference(catalog), nil },
+				func(all map[string]monitoring.Alert) ([]byte, error) { return config.MonitoringReference(all), nil })
 		}},
 	}
+}
+
+// The configurations that pingreq knows.
+const (
+	kindAgent      = "agent"
+	kindMonitoring = "monitoring"
+)
+
+// configKind lets a command take the name of a configuration.
+func configKind(c *kingpin.CmdClause) *string {
+	return c.Arg("of", "Which configuration: agent, or monitoring (of the commands alerts and dashboards).").Default(kindAgent).Enum(kindAgent, kindMonitoring)
+}
+
+// printDocument prints a document about a configuration.
+func printDocument(e environment, kind string, agent func() ([]byte, error), rules func(map[string]monitoring.Alert) ([]byte, error)) error {
+	make := agent
+	if kind == kindMonitoring {
+		make = func() ([]byte, error) {
+			all, err := alerts.Defaults()
+			if err != nil {
+				return nil, err
+			}
+			return rules(all)
+		}
+	}
+	b, err := make()
+	if err == nil {
+		_, err = e.stdout.Write(b)
+	}
+	return err
 }
 
 // configFile lets a command take the file as an argument, or as the flag that serve has.

@@ -16,46 +16,81 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/pingreq/pingreq/alerts"
+	"github.com/pingreq/pingreq/collector"
 	"github.com/pingreq/pingreq/dashboards"
+	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/internal/files"
+	"github.com/pingreq/pingreq/internal/monitoring"
+	"github.com/pingreq/pingreq/synthetic"
 )
 
 // dashboardsCommand writes the dashboards for Grafana.
-func dashboardsCommand(app *kingpin.Application) subcommand {
+func dashboardsCommand(app *kingpin.Application, catalog synthetic.Catalog) subcommand {
 	c := app.Command("dashboards", "Write the dashboards for Grafana and their provisioning file to a directory.")
-	return exportCommand(c, func() (map[string][]byte, error) { return contents(dashboards.Files()) })
+	configured := monitoringFlag(c, catalog)
+	return exportCommand(c, func(ctx context.Context, e environment) (map[string][]byte, error) {
+		cfg, err := configured(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		return dashboards.Render(cfg)
+	})
 }
 
 // alertsCommand writes the rules for Prometheus and an example for Alertmanager.
-func alertsCommand(app *kingpin.Application) subcommand {
+func alertsCommand(app *kingpin.Application, catalog synthetic.Catalog) subcommand {
 	c := app.Command("alerts", "Write the recording rules and alerts for Prometheus and an example configuration of Alertmanager to a directory.")
+	configured := monitoringFlag(c, catalog)
+	format := c.Flag("format", "Form of the rules: rules (files for Prometheus), prometheusrule (objects for the Prometheus operator).").Default(formatRules).Enum(formatRules, formatObjects)
 	scale := c.Flag("time-scale", "Divide all times in the files by this number, to try the rules out. With 60, a minute becomes a second.").Default("1").Float64()
-	return exportCommand(c, func() (map[string][]byte, error) {
-		rendered, err := alerts.Render(*scale)
+	return exportCommand(c, func(ctx context.Context, e environment) (map[string][]byte, error) {
+		cfg, err := configured(ctx, e)
 		if err != nil {
+			return nil, err
+		}
+		rendered, err := alerts.Render(cfg, *scale)
+		if _, ok := errors.AsType[alerts.ScaleError](err); ok {
 			return nil, usageError{fmt.Errorf("--time-scale: %w", err)}
+		} else if err != nil {
+			return nil, err
+		}
+		if *format == formatObjects {
+			return alerts.PrometheusRules(rendered, cfg)
 		}
 		return rendered, nil
 	})
 }
 
-// contents returns the contents of all files, by path.
-func contents(from fs.FS) (map[string][]byte, error) {
-	all := map[string][]byte{}
-	return all, fs.WalkDir(from, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() {
-			all[name], err = fs.ReadFile(from, name)
+// The forms of the rules.
+const (
+	formatRules   = "rules"
+	formatObjects = "prometheusrule"
+)
+
+// monitoringFlag adds the flag for the configuration of rules and dashboards to a command. Without a
+// file, the configuration is the default.
+func monitoringFlag(c *kingpin.CmdClause, catalog synthetic.Catalog) func(context.Context, environment) (monitoring.Config, error) {
+	file := c.Flag("config", "Configuration of rules and dashboards; `pingreq config reference monitoring` prints one with every key. Default: none.").PlaceHolder("FILE").String()
+	return func(ctx context.Context, e environment) (monitoring.Config, error) {
+		if *file == "" {
+			return monitoring.Default(), nil
 		}
-		return err
-	})
+		all, err := alerts.Defaults()
+		if err != nil {
+			return monitoring.Config{}, err
+		}
+		cfg, warnings, err := config.LoadMonitoring(ctx, config.MonitoringSource{Path: *file, Alerts: all, Reserved: collector.ReservedLabels(catalog.Kinds)})
+		printWarnings(e, warnings)
+		return cfg, err
+	}
 }
 
 // exportCommand writes files that are part of the program, by path, to a directory.
-func exportCommand(c *kingpin.CmdClause, render func() (map[string][]byte, error)) subcommand {
+func exportCommand(c *kingpin.CmdClause, render func(context.Context, environment) (map[string][]byte, error)) subcommand {
 	output := c.Flag("output", "Directory to write to. It is created if it does not exist.").Required().PlaceHolder("DIR").String()
 	force := c.Flag("force", "Replace existing files that differ.").Bool()
 	return subcommand{c.FullCommand(), func(ctx context.Context, e environment) error {
-		from, err := render()
+		from, err := render(ctx, e)
 		if err != nil {
 			return err
 		}

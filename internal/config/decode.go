@@ -202,18 +202,21 @@ func numeral(text string) string {
 
 // undecodable reports the faults that the hook found.
 func (l *loader) undecodable(path string, err error) {
-	var at *mapstructure.DecodeError
-	if all, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, e := range all.Unwrap() {
-			l.undecodable(path, e)
-		}
-	} else if errors.As(err, &at) {
-		if _, ok := at.Unwrap().(mapstructure.Error); ok {
-			l.bad(join(path, at.Name()), "has the wrong type") // the library's text may contain values
+	switch e := err.(type) {
+	case nil:
+	case *mapstructure.DecodeError:
+		if _, ok := e.Unwrap().(mapstructure.Error); ok {
+			l.bad(join(path, e.Name()), "has the wrong type") // the library's text may contain values
 			return
 		}
-		l.bad(join(path, at.Name()), "%s", at.Unwrap())
-	} else if err != nil {
+		l.bad(join(path, e.Name()), "%s", e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			l.undecodable(path, one)
+		}
+	case interface{ Unwrap() error }:
+		l.undecodable(path, e.Unwrap())
+	default:
 		l.bad(path, "cannot be decoded")
 	}
 }

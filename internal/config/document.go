@@ -19,8 +19,9 @@ import (
 // does not become 1.1.
 type document struct {
 	*findings
-	budget   int  // number of values that may still come, counting those that aliases repeat
-	unusable bool // not YAML, not a mapping, or too large: no other fault is reported
+	examples string // of keys at the top, for a message
+	budget   int    // number of values that may still come, counting those that aliases repeat
+	unusable bool   // not YAML, not a mapping, or too large: no other fault is reported
 }
 
 // Limits of the expansion of a file.
@@ -43,7 +44,7 @@ func (d *document) Unmarshal(b []byte) (map[string]any, error) {
 	m, ok := v.(map[string]any)
 	if v != nil && !ok {
 		d.unusable = true
-		d.bad("", "needs keys such as targets and probes at the top, not %s", shapeOf(v))
+		d.bad("", "needs keys such as %s at the top, not %s", d.examples, shapeOf(v))
 	}
 	return m, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/pingreq/pingreq/internal/monitoring"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
@@ -127,6 +128,8 @@ func TestRulesHaveWords(t *testing.T) {
 		}
 	}
 	walk(reflect.TypeFor[sections]())
+	walk(reflect.TypeFor[monitoring.Config]())
+	walk(reflect.TypeFor[monitoring.Alert]())
 	for _, k := range probe.Catalog().Kinds {
 		walk(reflect.TypeOf(k.Options()))
 	}
@@ -197,15 +200,20 @@ func compiled(t *testing.T) *jsonschema.Schema {
 	if err != nil {
 		t.Fatal(err)
 	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	return compile(t, b, schemaID)
+}
+
+func compile(t *testing.T, text []byte, id string) *jsonschema.Schema {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := jsonschema.NewCompiler()
-	if err := c.AddResource(schemaID, doc); err != nil {
+	if err := c.AddResource(id, doc); err != nil {
 		t.Fatal(err)
 	}
-	s, err := c.Compile(schemaID)
+	s, err := c.Compile(id)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,9 @@ func testEnv() []string {
 	return []string{"BROKER_PASSWORD=" + canary + "env-password", "TOKEN=" + canary + "token", "PROXY_PASSWORD=" + canary + "p@ss/word"}
 }
 
-func testReserved() []string { return []string{"target", "kind", "probe", "profile", "le", "quantile"} }
+func testReserved() []string {
+	return []string{"agent", "target", "kind", "probe", "profile", "le", "quantile"}
+}
 
 // fixtures returns a directory with the files that the configurations in testdata name.
 func fixtures(t testing.TB) string {

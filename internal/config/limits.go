@@ -36,6 +36,12 @@ var rules = map[string]rule{
 		hint: `do not use "+" or "#", and do not begin with "$" or "/"`},
 	"envref": {pattern: envOnly, problem: "a password must not be written here",
 		hint: `use password_file, or "${NAME}" with the environment variable that holds the password`},
+	"label": {pattern: labelName, problem: "is not a label name", hint: "use letters, digits and underscores, and do not begin with a digit"},
+	"matcher": {pattern: regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*\s*(=|!=|=~|!~)\s*"([^"\\]|\\.)*"$`),
+		problem: "is not a matcher of one label", hint: `write one such as 'cluster="eu"', with both kinds of quotes`},
+	"weburl": {pattern: regexp.MustCompile(`^https?://[^\s/@]+(/\S*)?$`), problem: "is not an address without credentials that begins with http:// or https://"},
+	"dnsname": {pattern: regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$`),
+		problem: `may contain only small letters, digits and "-" between them, at most 50 of them`},
 	"cipher":  {words: cipherSuites, problem: "cipher suite"},
 	"dialect": {words: dialectNames, problem: "value"},
 }

@@ -57,27 +57,12 @@ const (
 // a fault, because the probes measure that. If ctx is done while a file is read, the error is that of
 // ctx.
 func Load(ctx context.Context, src Source) (*Config, Warnings, error) {
-	name := src.Name
-	if src.Path != "" {
-		name = src.Path
-		b, err := readConfig(ctx, src.Path)
-		switch {
-		case ctx.Err() != nil:
-			return nil, nil, fmt.Errorf("the configuration was not read to its end: %w", err)
-		case err != nil:
-			return nil, nil, Errors{{File: src.Path, Problem: err.Error()}}
-		}
-		src.Bytes = b
-	}
-	dir, err := filepath.Abs(filepath.Dir(name))
+	l, text, err := open(ctx, src.Path, src.Bytes, src.Name)
 	if err != nil {
-		return nil, nil, Errors{{File: name, Problem: "the working directory does not exist any more"}}
+		return nil, nil, err
 	}
-	l := &loader{
-		ctx:      ctx,
-		findings: newFindings(name), dir: dir, env: environment(src.Env), referenced: map[string]bool{}, profilePath: map[string]string{},
-		reserved: src.Reserved, catalog: src.Catalog, validate: newValidator(),
-	}
+	src.Bytes = text
+	l.env, l.reserved, l.catalog = environment(src.Env), src.Reserved, src.Catalog
 	raw, ok := l.layers(src)
 	if !ok {
 		return nil, nil, l.sorted()
@@ -91,6 +76,29 @@ func Load(ctx context.Context, src Source) (*Config, Warnings, error) {
 		return nil, l.remarks(), l.sorted()
 	}
 	return c, l.remarks(), nil
+}
+
+// open returns a loader and the text of a file, or of bytes that stand for a file of this name.
+func open(ctx context.Context, path string, text []byte, name string) (*loader, []byte, error) {
+	if path != "" {
+		name = path
+		b, err := readConfig(ctx, path)
+		switch {
+		case ctx.Err() != nil:
+			return nil, nil, fmt.Errorf("the configuration was not read to its end: %w", err)
+		case err != nil:
+			return nil, nil, Errors{{File: path, Problem: err.Error()}}
+		}
+		text = b
+	}
+	dir, err := filepath.Abs(filepath.Dir(name))
+	if err != nil {
+		return nil, nil, Errors{{File: name, Problem: "the working directory does not exist any more"}}
+	}
+	return &loader{
+		ctx:      ctx,
+		findings: newFindings(name), dir: dir, referenced: map[string]bool{}, profilePath: map[string]string{}, validate: newValidator(),
+	}, text, nil
 }
 
 // readConfig reads the configuration file, which may be a pipe. Its errors do not contain the path.
@@ -122,10 +130,8 @@ type loader struct {
 // layers merges file, environment and flags. The defaults are already in the structs that the
 // values are decoded into. It returns false if the file is not YAML or cannot be used as a whole.
 func (l *loader) layers(src Source) (map[string]any, bool) {
-	k := koanf.New(".")
-	doc := &document{findings: l.findings}
-	text := bytes.TrimPrefix(src.Bytes, []byte("\xef\xbb\xbf"))
-	if err := k.Load(rawbytes.Provider(text), doc); err != nil || doc.unusable {
+	k, ok := l.parsed(src.Bytes, "targets and probes")
+	if !ok {
 		return nil, false
 	}
 	if v := k.Get("agent"); k.Exists("agent") && shapeOf(v) != "a mapping" {
@@ -137,6 +143,15 @@ func (l *loader) layers(src Source) (map[string]any, bool) {
 		return nil, false
 	}
 	return k.Raw(), true
+}
+
+// parsed returns the layer of the file. keys are examples of its keys, for a message. It returns false
+// if the file is not YAML or cannot be used as a whole.
+func (l *loader) parsed(text []byte, keys string) (*koanf.Koanf, bool) {
+	k := koanf.New(".")
+	doc := &document{findings: l.findings, examples: keys}
+	err := k.Load(rawbytes.Provider(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))), doc)
+	return k, err == nil && !doc.unusable
 }
 
 // environment returns the environment as a map.

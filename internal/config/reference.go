@@ -94,9 +94,14 @@ func (w *referenceWriter) section(first, rest string, v reflect.Value, live map[
 		spaces := strings.TrimSuffix(indent, hyphen)
 		w.explain(spaces, f)
 		line := spaces + mark + hyphen + key + ":"
-		if field.Kind() == reflect.Struct {
+		switch {
+		case field.Kind() == reflect.Struct:
 			w.b.WriteString(line + "\n")
 			w.section(rest+"  ", rest+"  ", field, nil)
+			continue
+		case field.Kind() == reflect.Slice && field.Type().Elem().Kind() == reflect.Struct: // with an example
+			w.b.WriteString(line + "\n")
+			w.section(rest+"  - ", rest+"    ", field.Index(0), nil)
 			continue
 		}
 		w.b.WriteString(line + " " + inline(field) + "\n")
@@ -105,7 +110,11 @@ func (w *referenceWriter) section(first, rest string, v reflect.Value, live map[
 
 // inline returns a value on one line.
 func inline(v reflect.Value) string {
-	b, err := yaml.Marshal(encode(v))
+	n := encode(v)
+	if n.Kind == yaml.MappingNode {
+		n.Style = yaml.FlowStyle
+	}
+	b, err := yaml.Marshal(n)
 	if err != nil {
 		panic(err) // encode returns only nodes that can be written
 	}

@@ -1,6 +1,5 @@
 // Package exported describes every metric family and label that the agent exports, and checks
-// expressions in PromQL against them. Tests and generators import it. The program does not, because
-// the parser is large.
+// expressions in PromQL against them. Tests and generators import it.
 package exported
 
 import (
@@ -100,17 +99,28 @@ func scraped() []string {
 func (s *Schema) With(recorded ...Series) *Schema {
 	all := maps.Clone(s.series)
 	for _, r := range recorded {
-		ofTarget(r.Labels)
 		all[r.Name] = r
 	}
 	return &Schema{series: all}
 }
 
-// ofTarget adds the label of targets that the rules know of to labels of a target.
-func ofTarget(labels Labels) {
-	if _, ok := labels["target"]; ok {
-		labels["env"] = nil
+// WithTargetLabels returns a schema in which every series of a target may have these labels too, as
+// the configuration of a target adds them.
+func (s *Schema) WithTargetLabels(names ...string) *Schema {
+	all := maps.Clone(s.series)
+	for name, x := range all {
+		if _, ok := x.Labels["target"]; !ok {
+			continue
+		}
+		x.Labels = maps.Clone(x.Labels)
+		for _, l := range names {
+			if _, ok := x.Labels[l]; !ok {
+				x.Labels[l] = nil
+			}
+		}
+		all[name] = x
 	}
+	return &Schema{series: all}
 }
 
 // Names lists the names of everything that can be selected, sorted.
@@ -224,7 +234,6 @@ func (b *builder) add(s Series) {
 	if !slices.Contains(scraped(), s.Name) {
 		s.Labels["agent"] = nil
 	}
-	ofTarget(s.Labels)
 	if known, ok := b.schema.series[s.Name]; ok {
 		if known.Type != s.Type || !slices.Equal(slices.Sorted(maps.Keys(known.Labels)), slices.Sorted(maps.Keys(s.Labels))) {
 			b.errs = append(b.errs, fmt.Errorf("%s is declared in two different ways", s.Name))

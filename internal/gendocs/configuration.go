@@ -5,14 +5,15 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/pingreq/pingreq/alerts"
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
 //go:generate go run . -configuration ../../docs
 
-// writeConfiguration writes the schema and the reference of the configuration to a directory, and
-// fills in the regions of its pages.
+// writeConfiguration writes the schemas and the references of the configurations of the agent, and of
+// rules and dashboards, to a directory, and fills in the regions of its pages.
 func writeConfiguration(dir string) error {
 	catalog := probe.Catalog()
 	schema, err := config.Schema(catalog)
@@ -20,7 +21,19 @@ func writeConfiguration(dir string) error {
 		return err
 	}
 	reference := config.Reference(catalog)
-	for name, content := range map[string][]byte{"config.schema.json": schema, "reference.yaml": reference} {
+	all, err := alerts.Defaults()
+	if err != nil {
+		return err
+	}
+	monitoringSchema, err := config.MonitoringSchema(all)
+	if err != nil {
+		return err
+	}
+	monitoringReference := config.MonitoringReference(all)
+	for name, content := range map[string][]byte{
+		"config.schema.json": schema, "reference.yaml": reference,
+		"monitoring.schema.json": monitoringSchema, "monitoring.yaml": monitoringReference,
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			return err
 		}
@@ -29,6 +42,8 @@ func writeConfiguration(dir string) error {
 		switch name {
 		case "reference":
 			return codeBlock("yaml", reference), nil
+		case "monitoring reference":
+			return codeBlock("yaml", monitoringReference), nil
 		case "overview":
 			return fileBlock("yaml", filepath.Join(dir, "../internal/config/testdata/good/overview.yaml"))
 		case "example":

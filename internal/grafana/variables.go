@@ -8,10 +8,15 @@ var variable = regexp.MustCompile(`\$\{(\w+)(?::\w+)?\}|\$([A-Za-z_]\w*)|\[\[(\w
 // Substitute replaces each variable ($name, ${name}, ${name:format}, [[name]]) in a text with the
 // result of value.
 func Substitute(text string, value func(name string) string) string {
+	return Replace(text, func(_, name string) string { return value(name) })
+}
+
+// Replace is like [Substitute], but value also gets the variable as it is written.
+func Replace(text string, value func(written, name string) string) string {
 	return variable.ReplaceAllStringFunc(text, func(match string) string {
 		for _, name := range variable.FindStringSubmatch(match)[1:] {
 			if name != "" {
-				return value(name)
+				return value(match, name)
 			}
 		}
 		return match

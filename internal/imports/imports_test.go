@@ -64,6 +64,9 @@ func layers() []layer {
 		// Small things that several parts share.
 		{packages: []string{"internal/dialects", "internal/thresholds", "internal/grafana", "internal/descriptors", "internal/scrape"}, tests: []string{"collector/*"}},
 
+		{packages: []string{"internal/promql"}, may: []string{"internal/grafana"}},
+		{packages: []string{"internal/monitoring"}, may: []string{"internal/promql", "internal/thresholds"}},
+
 		// The metrics know reports and events, and no single kind.
 		{packages: []string{"collector/sys", "collector/events"}, may: with(contract, "internal/dialects"), tests: []string{"test/lab"}},
 		{packages: []string{"collector"}, may: with(contract, "collector/*"), tests: []string{"synthetic/probe"}},
@@ -72,7 +75,7 @@ func layers() []layer {
 		{packages: []string{"internal/diagnosis"}, may: contract, tests: []string{"synthetic/probe", "synthetic/internal/probetest"}},
 
 		// The configuration and the pages know neither a kind nor the metrics.
-		{packages: []string{"internal/config"}, may: with(contract, "internal/dialects", "internal/scrape"), tests: []string{"synthetic/probe", "synthetic/probe/*"}},
+		{packages: []string{"internal/config"}, may: with(contract, "internal/dialects", "internal/scrape", "internal/thresholds", "internal/promql", "internal/monitoring"), tests: []string{"synthetic/probe", "synthetic/probe/*"}},
 		{packages: []string{"internal/web"}, may: with(contract, "internal/descriptors", "internal/files", "internal/diagnosis"), tests: []string{"collector", "synthetic/probe", "test/lab"}},
 
 		// The agent joins them. The commands choose what it is made of.
@@ -81,16 +84,16 @@ func layers() []layer {
 		{packages: []string{"internal/demo"}, may: engine},
 		{packages: []string{"dashboards/internal/build"}, may: []string{"internal/thresholds", "internal/diagnosis", "synthetic/disconnect"}, tests: []string{"internal/grafana"}},
 		{packages: []string{"dashboards/internal/generate"}, may: []string{"dashboards/internal/build"}},
-		{packages: []string{"dashboards"}, may: []string{"internal/grafana"},
+		{packages: []string{"dashboards"}, may: []string{"internal/grafana", "internal/promql", "internal/monitoring"},
 			tests: with(slices.Concat(contract, collectors), "synthetic/probe", "dashboards/internal/build", "internal/exported", "internal/thresholds", "test/lab")},
 		{packages: []string{"internal/exported"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/grafana", "internal/scrape")},
-		{packages: []string{"alerts"}, may: []string{"internal/scrape"}, tests: []string{"internal/exported", "internal/thresholds", "synthetic/probe", "test/lab"}},
-		{packages: []string{"alerts/internal/generate"}, may: []string{"alerts"}},
+		{packages: []string{"alerts"}, may: []string{"internal/scrape", "internal/monitoring"}, tests: []string{"internal/exported", "internal/thresholds", "internal/promql", "synthetic/probe", "test/lab"}},
+		{packages: []string{"alerts/internal/generate"}, may: []string{"alerts", "internal/monitoring"}},
 		{packages: []string{"cmd/pingreq"}, may: with(contract, "synthetic/probe", "collector", "internal/agent", "internal/config", "internal/diagnosis", "internal/web", "internal/demo", "internal/descriptors", "internal/files",
-			"dashboards", "alerts")},
+			"internal/monitoring", "dashboards", "alerts")},
 
 		// What only generates or tests.
-		{packages: []string{"internal/gendocs"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/dialects", "internal/config", "internal/diagnosis")},
+		{packages: []string{"internal/gendocs"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/dialects", "internal/config", "internal/diagnosis", "alerts")},
 		{packages: []string{"internal/imports"}},
 		{packages: []string{"deploy"}, tests: []string{"internal/config", "synthetic/probe", "test/lab"}},
 		{packages: []string{"test", "test/bench"}, tests: []string{"*", "*/*", "*/*/*"}},

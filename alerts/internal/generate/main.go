@@ -8,10 +8,11 @@ import (
 	"path/filepath"
 
 	"github.com/pingreq/pingreq/alerts"
+	"github.com/pingreq/pingreq/internal/monitoring"
 )
 
 func main() {
-	files, err := alerts.Render(1)
+	files, err := alerts.Render(monitoring.Default(), 1)
 	if err != nil {
 		log.Fatal(err)
 	}
