@@ -39,7 +39,7 @@ func BenchmarkGather(b *testing.B) {
 	for _, f := range p.families {
 		reg.MustRegister(f.vec)
 	}
-	withLabels := WithLabels(p, func() ExtraLabels { return ExtraLabels{Agent: "a1", Targets: labels} })
+	withLabels := p.WithLabels(always(NewLabels("a1", labels)))
 	gather := func(g prometheus.Gatherer) func(*testing.B) {
 		return func(b *testing.B) {
 			b.ReportAllocs()

@@ -54,6 +54,11 @@ type series struct {
 	values []string // of all labels
 	metric prometheus.Metric
 	gone   bool
+
+	// labelled are the labels of the series with those that were added last, which are those of by. To
+	// merge them at every scrape would take longer than the rest.
+	labelled []*dto.LabelPair
+	by       *Labels
 }
 
 // Histograms are the forms in which histograms are exported.
@@ -127,9 +132,16 @@ func (f *family) compact() {
 	f.gone = 0
 }
 
-// gather returns the family in the form of the exposition, with its series in order. It returns nil
-// if there are no series.
-func (f *family) gather() (*dto.MetricFamily, error) {
+// gathered is a family in the form of the exposition, with the series of its metrics.
+type gathered struct {
+	*dto.MetricFamily
+	of     *family
+	series []*series
+}
+
+// gather returns the family in the form of the exposition, with its series in order. ok is false if
+// there are no series.
+func (f *family) gather() (g gathered, ok bool, err error) {
 	f.mu.Lock()
 	if !f.tidy {
 		f.compact()
@@ -147,7 +159,7 @@ func (f *family) gather() (*dto.MetricFamily, error) {
 	f.mu.Unlock()
 
 	if len(all) == 0 {
-		return nil, nil
+		return g, false, nil
 	}
 	out := &dto.MetricFamily{Name: &f.Name, Help: &f.Help, Type: f.dtoType(), Metric: make([]*dto.Metric, 0, len(all))}
 	if f.Unit != "" {
@@ -157,11 +169,24 @@ func (f *family) gather() (*dto.MetricFamily, error) {
 	for i, s := range all {
 		m := &metrics[i]
 		if err := s.metric.Write(m); err != nil {
-			return nil, fmt.Errorf("gathering metric %s: %w", f.Name, err)
+			return g, false, fmt.Errorf("gathering metric %s: %w", f.Name, err)
 		}
 		out.Metric = append(out.Metric, m)
 	}
-	return out, nil
+	return gathered{out, f, all}, true, nil
+}
+
+// label adds labels to the metrics. The first label of the family is target.
+func (g *gathered) label(l *Labels) {
+	g.of.mu.Lock()
+	defer g.of.mu.Unlock()
+	for i, s := range g.series {
+		m := g.Metric[i]
+		if s.by != l {
+			s.labelled, s.by = merged(m.Label, l.of(s.values[0])), l
+		}
+		m.Label = s.labelled
+	}
 }
 
 func (f *family) dtoType() *dto.MetricType {

@@ -9,58 +9,58 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// ExtraLabels are the labels that are added to what the agent exports.
-type ExtraLabels struct {
-	// Agent is the id of the agent, for the label agent of every series.
-	Agent string
-	// Targets are the labels of each target by its name, for every series that has the label target.
-	Targets map[string]map[string]string
-}
-
 // agentLabel is the label of every series that says which agent exports it. Prometheus' own label
 // instance changes when an agent moves; this one does not.
 const agentLabel = "agent"
 
+// Labels are the labels that are added to what the agent exports. They do not change.
+type Labels struct {
+	agent   []*dto.LabelPair
+	targets map[string][]*dto.LabelPair // with that of the agent
+}
+
+// NewLabels returns the labels of an agent: its id, for the label agent of every series, and the labels
+// of each target by its name, for every series that has the label target.
+func NewLabels(agent string, targets map[string]map[string]string) *Labels {
+	l := &Labels{agent: pairs(map[string]string{agentLabel: agent}), targets: make(map[string][]*dto.LabelPair, len(targets))}
+	for target, labels := range targets {
+		l.targets[target] = merge(nil, l.agent, pairs(labels))
+	}
+	return l
+}
+
+// of returns the labels for the series of a target; "" is none.
+func (l *Labels) of(target string) []*dto.LabelPair {
+	if add, ok := l.targets[target]; ok {
+		return add
+	}
+	return l.agent
+}
+
 // WithLabels gathers from g and adds labels. This is needed because client_golang does not allow
-// changes to the label set of a registered metric. extra is called once for each Gather. A label that
-// a metric already has does not change.
+// changes to the label set of a registered metric. current returns the labels in use. It is called
+// when g has been gathered, so that it knows every target that is new. A label that a metric already
+// has does not change.
 //
 // g must return metrics that nobody else uses, as a [prometheus.Registry] does. Only their label
-// pairs may be shared, because WithLabels does not change these.
-func WithLabels(g prometheus.Gatherer, extra func() ExtraLabels) prometheus.Gatherer {
-	return &withLabels{g: g, extra: extra}
-}
-
-type withLabels struct {
-	g     prometheus.Gatherer
-	extra func() ExtraLabels
-}
-
-// Gather implements [prometheus.Gatherer].
-func (t *withLabels) Gather() ([]*dto.MetricFamily, error) {
-	families, err := t.g.Gather()
-	extra := t.extra()
-	agent := pairs(map[string]string{agentLabel: extra.Agent})
-	targets := make(map[string][]*dto.LabelPair, len(extra.Targets))
-	for target, labels := range extra.Targets {
-		targets[target] = merge(nil, agent, pairs(labels))
-	}
-	for _, f := range families {
-		var room []*dto.LabelPair // shared memory for the label pairs of many metrics
-		for _, m := range f.Metric {
-			add := targets[targetOf(m)]
-			if add == nil {
-				add = agent
+// pairs may be shared, because WithLabels does not change these. For the series of probes,
+// [Probes.WithLabels] needs less time.
+func WithLabels(g prometheus.Gatherer, current func() *Labels) prometheus.Gatherer {
+	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		families, err := g.Gather()
+		l := current()
+		for _, f := range families {
+			for _, m := range f.Metric {
+				m.Label = merged(m.Label, l.of(targetOf(m)))
 			}
-			need := len(m.Label) + len(add)
-			if cap(room) < need {
-				room = make([]*dto.LabelPair, 0, max(need, 1024))
-			}
-			m.Label = merge(room[:0:need], m.Label, add)
-			room = room[need:need]
 		}
-	}
-	return families, err
+		return families, err
+	})
+}
+
+// merged returns the pairs of a and b in a slice of its own, as merge does.
+func merged(a, b []*dto.LabelPair) []*dto.LabelPair {
+	return slices.Clip(merge(make([]*dto.LabelPair, 0, len(a)+len(b)), a, b))
 }
 
 // pairs returns labels in the form of the exposition, sorted.

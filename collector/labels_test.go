@@ -19,6 +19,9 @@ import (
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
+// always returns the same labels at every gathering.
+func always(l *Labels) func() *Labels { return func() *Labels { return l } }
+
 // labelled returns gatherers of two targets and one metric of the agent: inner without target
 // labels, outer with them.
 func labelled(t *testing.T, labels map[string]map[string]string) (inner, outer prometheus.Gatherer) {
@@ -30,8 +33,8 @@ func labelled(t *testing.T, labels map[string]map[string]string) (inner, outer p
 	mustAdd(t, p, other)
 	agent := prometheus.NewRegistry()
 	agent.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "pingreq_alone", Help: "No target."}))
-	g = Join(g, agent)
-	return g, WithLabels(g, func() ExtraLabels { return ExtraLabels{Agent: "a1", Targets: labels} })
+	current := always(NewLabels("a1", labels))
+	return Join(g, agent), Join(p.WithLabels(current), WithLabels(agent, current))
 }
 
 func TestLabels(t *testing.T) {
@@ -92,6 +95,47 @@ func texts(families []*dto.MetricFamily) (out []string) {
 		}
 	}
 	return out
+}
+
+// TestLabelsOfReload gathers while a reload replaces the labels.
+func TestLabelsOfReload(t *testing.T) {
+	g, p, periodic, held := newTestProbes(t)
+	script(t, p, periodic, held)
+	at := func(site string) *Labels {
+		return NewLabels("a1", map[string]map[string]string{"plant": {"site": site}})
+	}
+	fra, ams := at("fra"), at("ams")
+	for _, of := range []func(prometheus.Gatherer, func() *Labels) prometheus.Gatherer{
+		func(_ prometheus.Gatherer, l func() *Labels) prometheus.Gatherer { return p.WithLabels(l) }, WithLabels,
+	} {
+		for _, x := range []struct {
+			labels *Labels
+			want   string
+		}{{fra, "fra"}, {fra, "fra"}, {ams, "ams"}, {fra, "fra"}, {NewLabels("a1", nil), ""}} {
+			families, err := of(g, always(x.labels)).Gather()
+			if err != nil || len(families) == 0 {
+				t.Fatal(len(families), err)
+			}
+			for _, f := range families {
+				for _, m := range f.Metric {
+					if l := labelMap(m); l["site"] != x.want || l["agent"] != "a1" {
+						t.Errorf("%s has the labels %v, want site %q", f.GetName(), l, x.want)
+					}
+				}
+			}
+		}
+	}
+	// The labels are asked for when everything is gathered, so that they know what is new.
+	gathered := false
+	late := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { gathered = true; return g.Gather() })
+	if _, err := WithLabels(late, func() *Labels {
+		if !gathered {
+			t.Error("the labels are those from before the gathering")
+		}
+		return fra
+	}).Gather(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestLabelsInEveryFormat reads back the result of a scrape.
@@ -175,7 +219,7 @@ func TestLabelsHandOnErrors(t *testing.T) {
 	failed := errors.New("failed")
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "fine", Help: "Fine."}), faulty{failed})
-	families, err := WithLabels(reg, func() ExtraLabels { return ExtraLabels{Agent: "a1"} }).Gather()
+	families, err := WithLabels(reg, always(NewLabels("a1", nil))).Gather()
 	if err == nil || len(families) != 1 {
 		t.Errorf("error %v with %d families, want the error and the other family", err, len(families))
 	}

@@ -91,17 +91,44 @@ func (d described) Collect(chan<- prometheus.Metric)    {}
 // Gather implements [prometheus.Gatherer]. It returns all families of the probes, in the order of a
 // registry.
 func (p *Probes) Gather() ([]*dto.MetricFamily, error) {
-	out := make([]*dto.MetricFamily, 0, len(p.ordered))
+	all, err := p.gather()
+	return exposed(all), err
+}
+
+// WithLabels gathers the families of the probes and adds labels, as the function [WithLabels] does.
+// Label pairs must not be changed, because the next gathering uses them again.
+func (p *Probes) WithLabels(current func() *Labels) prometheus.Gatherer {
+	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		all, err := p.gather()
+		l := current()
+		for i := range all {
+			all[i].label(l)
+		}
+		return exposed(all), err
+	})
+}
+
+func (p *Probes) gather() (all []gathered, err error) {
 	var errs []error
 	for _, f := range p.ordered {
-		switch mf, err := f.gather(); {
-		case err != nil:
+		g, ok, err := f.gather()
+		if err != nil {
 			errs = append(errs, err)
-		case mf != nil:
-			out = append(out, mf)
+		}
+		if ok {
+			all = append(all, g)
 		}
 	}
-	return out, errors.Join(errs...)
+	return all, errors.Join(errs...)
+}
+
+// exposed returns the families alone.
+func exposed(all []gathered) []*dto.MetricFamily {
+	out := make([]*dto.MetricFamily, len(all))
+	for i := range all {
+		out[i] = all[i].MetricFamily
+	}
+	return out
 }
 
 // Add makes the series of a probe that enters the plan: those that start at 0, and the values that

@@ -80,9 +80,7 @@ func TestExposition(t *testing.T) {
 	script(t, p, periodic, held)
 	golden(t, "probes.prom", exposition(t, g))
 
-	withTargets := WithLabels(g, func() ExtraLabels {
-		return ExtraLabels{Agent: "a1", Targets: map[string]map[string]string{"plant": {"site": "fra", "area": "hall 3"}}}
-	})
+	withTargets := WithLabels(g, always(NewLabels("a1", map[string]map[string]string{"plant": {"site": "fra", "area": "hall 3"}})))
 	golden(t, "labels.prom", exposition(t, withTargets, "mqtt_probe_success", "mqtt_probe_last_failure_timestamp_seconds"))
 }
 
@@ -484,9 +482,7 @@ func TestForget(t *testing.T) {
 // TestConcurrency calls every method from many goroutines, for the race detector.
 func TestConcurrency(t *testing.T) {
 	g, p, periodic, held := newTestProbes(t)
-	labelled := WithLabels(g, func() ExtraLabels {
-		return ExtraLabels{Agent: "a1", Targets: map[string]map[string]string{"plant": {"site": "fra"}}}
-	})
+	labelled := p.WithLabels(always(NewLabels("a1", map[string]map[string]string{"plant": {"site": "fra"}})))
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {

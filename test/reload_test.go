@@ -3,11 +3,13 @@ package test
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -273,4 +275,62 @@ func TestReloadForgets(t *testing.T) {
 	if n := len(m.series("mqtt_broker_clients_connected")) + len(m.series(expiry)); n != 0 || m.sum("mqtt_broker_sys_state{state=fresh}") != 0 {
 		t.Errorf("values of the old addresses are still shown:%s", m.show("mqtt_broker_clients_connected", expiry, "mqtt_broker_sys_state"))
 	}
+}
+
+// TestScrapesDuringReloads scrapes while reloads add and remove targets and change their labels. Every
+// series of a target has a label that the target has in one of the two configurations: with none, it
+// would be another series, which Prometheus keeps.
+func TestScrapesDuringReloads(t *testing.T) {
+	t.Parallel()
+	broker := lab.StartMosquitto(t, lab.MosquittoOptions{Config: []string{"log_dest topic", "sys_interval 1"}})
+	password := writeFile(t, "password", "secret") // sent without TLS, which is a risk with a series of its own
+	with := func(sites map[string]string) string {
+		p := plan{probes: []string{"{name: connect, kind: connect, interval: 1s, timeout: 1s}", "{name: hold, kind: session}"}}
+		for _, target := range slices.Sorted(maps.Keys(sites)) {
+			p.targets = append(p.targets, fmt.Sprintf("{name: %s, url: %q, connect_rate: 100, sys: {enabled: true, events: true}, username: u, password_file: %q, labels: {site: %s}}", target, broker.URL, password, sites[target]))
+		}
+		return p.yaml()
+	}
+	plans := []map[string]string{{"changed": "x", "kept": "y", "first": "u"}, {"changed": "z", "kept": "y", "second": "w"}}
+	path := writeFile(t, "pingreq.yaml", with(plans[0]))
+	a := startAgent(t, "--config.file="+path)
+	a.until(atLeast(3, "mqtt_broker_sys_state{state=fresh}", "pingreq_target_insecure"))
+	var scraping sync.WaitGroup
+	stop := make(chan struct{})
+	scrapes := 0
+	scraping.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			m, err := a.tryScrape()
+			if err != nil {
+				t.Errorf("a scrape during a reload: %v", err)
+				return
+			}
+			scrapes++
+			for name := range m {
+				for _, s := range m.series(name) {
+					l := labelsOf(s)
+					target, ok := l["target"]
+					if !ok {
+						continue
+					}
+					if site := l["site"]; site == "" || site != plans[0][target] && site != plans[1][target] {
+						t.Errorf("%s of target %s has the site %q", name, target, site)
+						return
+					}
+				}
+			}
+		}
+	})
+	for i := range 12 {
+		replace(t, path, with(plans[(i+1)%2]))
+		a.mustReload()
+	}
+	close(stop)
+	scraping.Wait()
+	t.Logf("%d scrapes during 12 reloads", scrapes)
 }

@@ -62,7 +62,7 @@ type Agent struct {
 	requests chan *request
 	stopped  chan struct{} // closed when no more requests are accepted
 	state    *state        // in use; only the goroutine of runPlan changes it
-	labels   atomic.Pointer[collector.ExtraLabels]
+	labels   atomic.Pointer[collector.Labels]
 }
 
 // New builds everything that can fail, and starts nothing. The error says which parts of the
@@ -96,10 +96,11 @@ func New(o Options) (*Agent, error) {
 	if err := a.registry.Register(a.clients); err != nil {
 		return nil, err
 	}
+	a.labels.Store(a.state.labels(nil))
 	if err := a.announce(a.state); err != nil {
 		return nil, err
 	}
-	a.gatherer = collector.WithLabels(collector.Join(a.registry, a.probes, a.fleet), func() collector.ExtraLabels { return *a.labels.Load() })
+	a.gatherer = collector.Join(collector.WithLabels(collector.Join(a.registry, a.fleet), a.labels.Load), a.probes.WithLabels(a.labels.Load))
 	a.self.Reloaded(true, time.Now())
 	a.tellRisks(o.Config)
 	a.warn(o.Config, o.Warnings)

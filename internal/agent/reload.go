@@ -84,10 +84,8 @@ func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 	}
 }
 
-// announce makes the series of the probes and sets the labels of the targets.
+// announce makes the series of the probes.
 func (a *Agent) announce(s *state) error {
-	labels := s.labels()
-	a.labels.Store(&labels)
 	for i := range s.plan {
 		if err := a.admit(&s.plan[i]); err != nil {
 			return err
@@ -142,6 +140,7 @@ func (x *running) reload() error {
 // starts those that are new or changed. A changed probe stops first because it may use the same
 // client ids again, and its measurements start again.
 func (x *running) use(next *state) error {
+	x.labels.Store(next.labels(x.state)) // before there is a series of a new target
 	before, after := x.state.probes(), next.probes()
 	var gone, changed, fresh []synthetic.Identity
 	for i := range next.plan {

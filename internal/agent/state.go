@@ -40,13 +40,19 @@ func prepare(cfg *config.Config, before *state) (*state, error) {
 	return s, errors.Join(errs[:]...)
 }
 
-// labels returns the labels to add to what is exported.
-func (s *state) labels() collector.ExtraLabels {
+// labels returns the labels to add to what is exported. Targets of before, which may be nil, keep theirs:
+// a scrape may be gathering what is about to disappear, and without its labels it would be new series.
+func (s *state) labels(before *state) *collector.Labels {
 	targets := map[string]map[string]string{}
+	if before != nil {
+		for _, t := range before.cfg.Targets {
+			targets[t.Name] = t.Labels
+		}
+	}
 	for _, t := range s.cfg.Targets {
 		targets[t.Name] = t.Labels
 	}
-	return collector.ExtraLabels{Agent: s.cfg.Agent.ID, Targets: targets}
+	return collector.NewLabels(s.cfg.Agent.ID, targets)
 }
 
 // urls returns the URLs of the targets.

@@ -43,9 +43,8 @@ func probeMetrics(t *testing.T) prometheus.Gatherer {
 	}
 	p.Report(id, synthetic.Report{Start: epoch, Elapsed: time.Second, Outcome: synthetic.Success, Connected: true,
 		Phases: []mqtt.PhaseTime{{Phase: disconnect.PhaseMQTT, Duration: time.Millisecond}}})
-	return collector.WithLabels(collector.Join(reg, p), func() collector.ExtraLabels {
-		return collector.ExtraLabels{Agent: "a1", Targets: map[string]map[string]string{"plant": {"site": "fra"}}}
-	})
+	labels := collector.NewLabels("a1", map[string]map[string]string{"plant": {"site": "fra"}})
+	return collector.WithLabels(collector.Join(reg, p), func() *collector.Labels { return labels })
 }
 
 func TestFormats(t *testing.T) {
