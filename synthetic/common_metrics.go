@@ -39,6 +39,9 @@ func (c *CommonMetrics) All() []*Metric {
 // One kind is enough: every kind connects in the same way.
 func (c *CommonMetrics) OfConnects() []*Metric { return []*Metric{c.ConnectDuration, c.PhaseDuration} }
 
+// phaseDuration is the name of a metric whose label values the transport decides.
+const phaseDuration = "mqtt_probe_connect_phase_duration_seconds"
+
 // NewCommonMetrics declares the common families.
 func NewCommonMetrics() *CommonMetrics {
 	known := make([][]string, 0, 4)
@@ -72,7 +75,7 @@ func NewCommonMetrics() *CommonMetrics {
 			Help: "Duration of conclusive runs."},
 		ConnectDuration: &Metric{Name: "mqtt_probe_connect_duration_seconds", Type: Histogram, Unit: "seconds", Buckets: PhaseBuckets(),
 			Help: "Time from the start of a successful connect to its CONNACK. It is the sum of the phases."},
-		PhaseDuration: &Metric{Name: "mqtt_probe_connect_phase_duration_seconds", Type: Histogram, Unit: "seconds", Labels: []string{"phase"}, Buckets: PhaseBuckets(),
+		PhaseDuration: &Metric{Name: phaseDuration, Type: Histogram, Unit: "seconds", Labels: []string{"phase"}, Buckets: PhaseBuckets(),
 			Help: "Duration of one phase of a successful connect. A phase that did not run has no value."},
 		TLSInfo: &Metric{Name: "mqtt_probe_tls_info", Type: Gauge, Labels: []string{"version", "cipher"},
 			Help: "Always 1. The labels have the TLS version and the cipher suite of the latest handshake."},

@@ -30,8 +30,8 @@ type Declaration[O any] struct {
 	Example func(*O)
 	// Metrics are the families that this kind fills besides the common ones of [CommonMetrics].
 	Metrics []*Metric
-	// Reasons are the failure reasons that this kind can report. mqtt_probe_failures_total{reason}
-	// starts at 0 for them.
+	// Reasons are the failure reasons that this kind can report: the values of
+	// mqtt_probe_failures_total{reason}.
 	Reasons []string
 	// Sessions returns how many sessions the probe keeps alive. It is set for a held kind, which is
 	// one whose Schedule has no interval, and nil for a periodic kind.
@@ -41,6 +41,10 @@ type Declaration[O any] struct {
 	Backoff func(*O) mqtt.Backoff
 	// Cost returns the load that the probe puts on the broker, for `pingreq config check`.
 	Cost func(Profile, *O) Cost
+	// Series returns how many series the probe has of those Metrics where its options decide it, or
+	// what fails. A metric that it leaves out has all series that its declaration names as soon as
+	// the probe has run. Nil leaves out every metric.
+	Series func(Profile, *O) []Expected
 	// Clients returns how many client identifiers one probe needs and at which targets; for a held
 	// kind, how many each of its sessions needs. Nil means one at the probe's own target.
 	Clients func(Profile, *O) Clients
@@ -75,6 +79,7 @@ type Kind struct {
 	sessions     func(any) int
 	backoff      func(any) mqtt.Backoff
 	cost         func(Profile, any) Cost
+	series       func(Profile, any) []Expected
 	clients      func(Profile, any) Clients
 	needs        func(Profile, any) time.Duration
 	checkProfile func(Profile, any) []OptionError
@@ -97,6 +102,7 @@ func Declare[O any](d Declaration[O]) Kind {
 		sessions:     ofOptions(d.Sessions),
 		backoff:      ofOptions(d.Backoff),
 		cost:         ofProfile(d.Cost),
+		series:       ofProfile(d.Series),
 		clients:      ofProfile(d.Clients),
 		needs:        ofProfile(d.Needs),
 		checkProfile: ofProfile(d.CheckProfile),
@@ -152,6 +158,14 @@ func (k Kind) Cost(p Profile, options any) Cost {
 		return Cost{}
 	}
 	return k.cost(p, options)
+}
+
+// Series returns how many series the probe has of the metrics whose declaration alone does not tell.
+func (k Kind) Series(p Profile, options any) []Expected {
+	if k.series == nil {
+		return nil
+	}
+	return k.series(p, options)
 }
 
 // Clients returns how many client identifiers one probe needs and where; for a held kind, how many

@@ -77,7 +77,9 @@ type agent struct {
 // startPlan starts an agent with a configuration.
 func startPlan(t testing.TB, p plan) *agent {
 	t.Helper()
-	return startAgent(t, "--config.file="+p.file(t))
+	a := startAgent(t, "--config.file="+p.file(t))
+	t.Cleanup(func() { a.checkVolume(p) })
+	return a
 }
 
 // startAgent starts `pingreq serve` with these arguments on a free port. The test fails at its end
@@ -171,6 +173,23 @@ func (a *agent) check() {
 	for _, fault := range []string{"pingreq_probe_panics_total", "pingreq_samples_rejected_total"} {
 		if m.sum(fault) > 0 {
 			a.t.Errorf("a fault of pingreq:%s", m.show(fault))
+		}
+	}
+}
+
+// checkVolume compares what the probes of a plan export in the end with the most that they say.
+func (a *agent) checkVolume(p plan) {
+	select {
+	case <-a.Done():
+		return
+	default:
+	}
+	if strings.Contains(a.Log(), "configuration reloaded") { // it has another plan
+		return
+	}
+	if m, err := a.tryScrape(); err == nil { // check reports the error
+		for _, excess := range m.excess(a.t, p, func(x synthetic.Expected) int { return x.Most }) {
+			a.t.Error(excess)
 		}
 	}
 }

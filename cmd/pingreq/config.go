@@ -9,6 +9,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/pingreq/pingreq/alerts"
+	"github.com/pingreq/pingreq/collector"
 	"github.com/pingreq/pingreq/internal/agent"
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/internal/descriptors"
@@ -19,7 +20,7 @@ import (
 // configCommands returns the subcommands of config.
 func configCommands(app *kingpin.Application, catalog synthetic.Catalog) []subcommand {
 	c := app.Command("config", "Check, print or document the configuration.")
-	check := c.Command("check", "Check a configuration, and print the load that its probes put on each broker.")
+	check := c.Command("check", "Check a configuration, and print the load that its probes put on each broker, and the series that it costs.")
 	checkFile := configFile(check)
 	print := c.Command("print", "Print the effective configuration with every default. Secrets are masked.")
 	printFile := configFile(print)
@@ -39,7 +40,11 @@ func configCommands(app *kingpin.Application, catalog synthetic.Catalog) []subco
 			if _, _, err := agent.Plan(cfg, &synthetic.Lateness{}); err != nil {
 				return usageError{err}
 			}
-			return printCost(e, cfg)
+			volume, err := agent.VolumeOf(cfg, catalog.Kinds)
+			if err != nil {
+				return err
+			}
+			return printCost(e, cfg, volume)
 		}},
 		{print.FullCommand(), func(ctx context.Context, e environment) error {
 			cfg, err := load(ctx, e, printFile())
@@ -102,12 +107,12 @@ func configFile(c *kingpin.CmdClause) func() string {
 	}
 }
 
-// printCost prints the load that the plan puts on each broker.
-func printCost(e environment, cfg *config.Config) error {
+// printCost prints the load that the plan puts on each broker, and the series that it costs.
+func printCost(e environment, cfg *config.Config, volume *agent.Volume) error {
 	plan := cfg.Plan()
 	fmt.Fprintf(e.stdout, "ok: %d targets, %d profiles, %d probes planned\n\n", len(cfg.Targets), len(cfg.Profiles), len(plan))
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "target\theld\tconnects/min\tmessages/min\tprovoked ends/h\tlimit/s\tall up after\t")
+	fmt.Fprintln(w, "target\theld\tconnects/min\tmessages/min\tprovoked/h\tlimit/s\tall up in\t")
 	costs := config.Cost(plan)
 	for _, c := range costs {
 		refill := "-"
@@ -127,6 +132,9 @@ func printCost(e environment, cfg *config.Config) error {
 		if err := w.Flush(); err != nil {
 			return err
 		}
+	}
+	if err := printVolume(e.stdout, volume, collector.Histograms(cfg.Metrics.Histograms)); err != nil {
+		return err
 	}
 	for _, c := range costs {
 		for _, w := range c.Warnings {

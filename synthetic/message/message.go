@@ -51,6 +51,23 @@ func (m *Metrics) All() []*synthetic.Metric {
 	return []*synthetic.Metric{m.AckDuration, m.DeliveryDuration, m.Published, m.Delivered, m.Lost, m.Late, m.Duplicated, m.Reordered, m.Foreign, m.DelayedAck}
 }
 
+// Series returns how many series a probe has that publishes at so many levels of QoS. What is lost,
+// late or comes twice has none until it happens.
+func (m *Metrics) Series(qos ...int) []synthetic.Expected {
+	n, acknowledged := len(qos), 0
+	for _, q := range qos {
+		if q > 0 {
+			acknowledged++
+		}
+	}
+	all := []synthetic.Expected{m.AckDuration.Always(acknowledged), m.DeliveryDuration.Always(n), m.Published.Always(n), m.Delivered.Always(n),
+		m.Foreign.AtMost(0, 1), m.DelayedAck.Always(min(n, 1))}
+	for _, fault := range []*synthetic.Metric{m.Lost, m.Late, m.Duplicated, m.Reordered} {
+		all = append(all, fault.AtMost(0, n))
+	}
+	return all
+}
+
 // Payload makes and recognises the payloads of one run. Each has a sequence number and a code that
 // only this run can make. So a retained message, one of another run, and one that somebody forged
 // before it was sent never count as one of ours. Who reads our messages can only repeat them.

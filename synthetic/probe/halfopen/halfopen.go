@@ -43,6 +43,11 @@ const (
 	verdictWillMissing verdict = "will_missing"
 )
 
+// verdicts returns the values of label verdict.
+func verdicts() []verdict {
+	return []verdict{verdictOnTime, verdictEarly, verdictLate, verdictUndetected, verdictPathCut, verdictWillMissing}
+}
+
 // finding returns the finding of a verdict that is a failure.
 func (v verdict) finding() disconnect.Finding {
 	return map[verdict]disconnect.Finding{verdictEarly: disconnect.DetectionEarly, verdictLate: disconnect.DetectionLate,
@@ -72,6 +77,7 @@ func Kind() synthetic.Kind {
 			}
 			return c
 		},
+		Series: func(_ synthetic.Profile, o *Options) []synthetic.Expected { return m.series(o.Mode) },
 		Clients: func(synthetic.Profile, *Options) synthetic.Clients {
 			return synthetic.Clients{Here: 5} // observer, control, twin, idler, victim
 		},
@@ -142,7 +148,7 @@ func newMetrics() *metrics {
 			Help: "Detection time of the latest run. Absent if the broker did not notice."},
 		ratio: &synthetic.Metric{Name: "mqtt_probe_halfopen_grace_ratio", Type: synthetic.Gauge, Labels: mode,
 			Help: "Detection time of the latest run as a multiple of the effective keepalive. The standard says 1.5."},
-		limit: &synthetic.Metric{Name: "mqtt_probe_halfopen_limit_seconds", Type: synthetic.Gauge, Unit: "seconds", Labels: []string{"bound"},
+		limit: &synthetic.Metric{Name: "mqtt_probe_halfopen_limit_seconds", Type: synthetic.Gauge, Unit: "seconds", Labels: []string{"bound"}, Known: [][]string{{"early"}, {"late"}},
 			Help: "Limits of the detection time. A broker that detects before the early limit disconnects clients that are slow but alive. A detection after the late limit is too late."},
 		runs: &synthetic.Metric{Name: "mqtt_probe_halfopen_verdicts_total", Type: synthetic.Counter, Labels: []string{"mode", "verdict"},
 			Help: "Conclusive runs by how the client vanished (deaf, mute, silent) and by verdict."},
@@ -152,8 +158,8 @@ func newMetrics() *metrics {
 	for _, v := range onBroker() {
 		m.recent.Known = append(m.recent.Known, []string{string(v)})
 	}
-	for _, mode := range []netfault.Mode{netfault.Deaf, netfault.Mute, netfault.Silent} {
-		for _, v := range []verdict{verdictOnTime, verdictEarly, verdictLate, verdictUndetected, verdictPathCut, verdictWillMissing} {
+	for _, mode := range modes() {
+		for _, v := range verdicts() {
 			m.runs.Known = append(m.runs.Known, []string{string(mode), string(v)})
 		}
 	}
@@ -162,6 +168,24 @@ func newMetrics() *metrics {
 
 func (m *metrics) all() []*synthetic.Metric {
 	return []*synthetic.Metric{m.detection, m.closed, m.last, m.ratio, m.limit, m.runs, m.recent}
+}
+
+// modes returns the values of label mode.
+func modes() []netfault.Mode { return []netfault.Mode{netfault.Deaf, netfault.Mute, netfault.Silent} }
+
+// series returns how many series a probe has with a mode. With mode auto, the mode may change when
+// the path or the privileges do.
+func (m *metrics) series(mode string) []synthetic.Expected {
+	most := 1
+	if mode == client.ModeAuto {
+		most = len(modes())
+	}
+	closed := m.closed.AtMost(1, most)
+	if mode == string(netfault.Deaf) {
+		closed = m.closed.Always(0)
+	}
+	return []synthetic.Expected{m.detection.AtMost(1, most), closed, m.last.Always(1), m.ratio.Always(1),
+		m.runs.AtMost(1, most*len(verdicts())), m.recent.AtMost(1, min(recentKept, len(onBroker())))}
 }
 
 // detectionBuckets returns buckets for the time in which brokers notice a dead client, at

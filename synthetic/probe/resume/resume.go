@@ -62,6 +62,9 @@ func Kind() synthetic.Kind {
 			// The number of connects is that of 3.1.1. MQTT 5 needs only 3.
 			return synthetic.Cost{ConnectsPerRun: 5, MessagesPerRun: float64(2 * o.Messages), RefusalsPerRun: 1}
 		},
+		Series: func(synthetic.Profile, *Options) []synthetic.Expected {
+			return []synthetic.Expected{m.messages.AtMost(1, len(m.messages.Known)), m.foreign.AtMost(0, 1)} // delivered
+		},
 		Clients: func(synthetic.Profile, *Options) synthetic.Clients {
 			return synthetic.Clients{Here: 2}
 		},

@@ -50,6 +50,7 @@ func Kind() synthetic.Kind {
 		Cost: func(_ synthetic.Profile, o *Options) synthetic.Cost {
 			return synthetic.Cost{ConnectsPerRun: 2, MessagesPerRun: float64(2 * o.Messages * len(o.QoS))}
 		},
+		Series: func(_ synthetic.Profile, o *Options) []synthetic.Expected { return m.Series(o.QoS...) },
 		Clients: func(_ synthetic.Profile, o *Options) synthetic.Clients {
 			if o.ReceiveAt == "" {
 				return synthetic.Clients{Here: 2}

@@ -56,6 +56,8 @@ func DefaultOptions() *Options {
 // Kind returns the declaration of the kind.
 func Kind() synthetic.Kind {
 	m := newMetrics()
+	reasons := slices.Concat(client.ConnectReasons(), synthetic.ReasonLabels(disconnect.PingrespTimeout, disconnect.KeepaliveTimeout, disconnect.IdleTimeout,
+		disconnect.AckTimeout, disconnect.SessionTakenOver, disconnect.AdminAction, disconnect.LifetimeExpired), synthetic.ReasonLabels(disconnect.Zombie))
 	return synthetic.Declare(synthetic.Declaration[Options]{
 		Name:     "session",
 		Help:     "Do connections stay up? When one ends, who ended it and why? With echo: is a session a zombie?",
@@ -63,13 +65,13 @@ func Kind() synthetic.Kind {
 		Options:  DefaultOptions,
 		Example:  func(o *Options) { o.Echo = DefaultEcho() },
 		Metrics:  m.all(),
-		Reasons: slices.Concat(client.ConnectReasons(), synthetic.ReasonLabels(disconnect.PingrespTimeout, disconnect.KeepaliveTimeout, disconnect.IdleTimeout,
-			disconnect.AckTimeout, disconnect.SessionTakenOver, disconnect.AdminAction, disconnect.LifetimeExpired), synthetic.ReasonLabels(disconnect.Zombie)),
+		Reasons:  reasons,
 		Sessions: func(o *Options) int { return o.Sessions },
 		Backoff: func(o *Options) mqtt.Backoff {
 			return mqtt.Backoff{Min: o.BackoffMin, Max: o.BackoffMax}
 		},
-		Cost: cost,
+		Cost:   cost,
+		Series: func(p synthetic.Profile, o *Options) []synthetic.Expected { return m.series(p, o, len(reasons)) },
 		Clients: func(_ synthetic.Profile, o *Options) synthetic.Clients {
 			if o.Traffic == TrafficReceive || o.Traffic == TrafficBoth {
 				return synthetic.Clients{Here: 2} // the session and the publisher
@@ -176,6 +178,28 @@ func newMetrics() *metrics {
 func (m *metrics) all() []*synthetic.Metric {
 	return append([]*synthetic.Metric{m.sessions, m.stateSeconds, m.connects, m.disconnects, m.lifetime, m.blind, m.pingDuration, m.pings,
 		m.zombies, m.zombieReconnects}, m.messages.All()...)
+}
+
+// series returns how many series a probe has. A session that may end for so many reasons is counted
+// with one initiator and one evidence for each of them.
+func (m *metrics) series(p synthetic.Profile, o *Options, reasons int) []synthetic.Expected {
+	pings, zombies, states := 1, 0, len(m.stateSeconds.Known)
+	if p.Ping.When == mqtt.PingNever || p.Keepalive == 0 {
+		pings = 0
+	}
+	var qos []int
+	if o.Echo != nil {
+		zombies, qos = 2, []int{o.Echo.QoS}
+	} else {
+		states-- // no zombie
+	}
+	all := append(m.messages.Series(qos...), m.stateSeconds.AtMost(3, states), // waiting, connecting, connected
+		m.disconnects.AtMost(0, 1+reasons), m.lifetime.AtMost(0, 1), m.blind.AtMost(0, 1), m.pingDuration.Always(pings), m.pings.AtMost(pings, 2*pings),
+		m.zombies.AtMost(0, zombies), m.zombieReconnects.AtMost(0, zombies))
+	if o.MaxLifetime > 0 { // it ends while nothing fails
+		all = append(all, m.disconnects.AtMost(1, 1+reasons), synthetic.NewCommonMetrics().RunDuration.Always(1))
+	}
+	return all
 }
 
 // probe holds one session. Run is one life of it. The probe keeps what lasts from one life to the

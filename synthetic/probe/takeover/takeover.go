@@ -50,6 +50,9 @@ func Kind() synthetic.Kind {
 			n := float64(len(o.Victims))
 			return synthetic.Cost{ConnectsPerRun: 2 * n, RefusalsPerRun: n}
 		},
+		Series: func(_ synthetic.Profile, o *Options) []synthetic.Expected {
+			return []synthetic.Expected{m.duration.Always(len(o.Victims))}
+		},
 		Needs: func(p synthetic.Profile, o *Options) time.Duration {
 			// PingTime is for checking that the second client is served.
 			each := 2*client.ConnectTime + takeoverGap + client.PingTime(p)
