@@ -373,6 +373,7 @@ func (x *probeState) tls(t *mqtt.TLSFacts) {
 	}
 	if !t.ClientCertExpiry.IsZero() {
 		x.take(c.ClientCertExpiry.Of(unix(t.ClientCertExpiry)))
+		x.take(c.ClientCertLifetime.Of(t.ClientCertLifetime.Seconds()))
 	}
 }
 

@@ -37,7 +37,7 @@ func script(t *testing.T, p *Probes, periodic, held testMetrics) {
 	p.Report(periodicID, synthetic.Report{Start: epoch.Add(15 * time.Second), Elapsed: 5 * time.Second, Outcome: synthetic.Failure,
 		Phases: phases(3), Ending: ended(disconnect.ConnackTimeout, disconnect.PhaseMQTT),
 		TLS: &mqtt.TLSFacts{Version: "1.3", Cipher: "TLS_AES_128_GCM_SHA256", EarliestExpiry: epoch.AddDate(0, 2, 0),
-			ClientCertExpiry: epoch.AddDate(1, 0, 0), ClientCertAsked: true, Resumed: true}})
+			ClientCertExpiry: epoch.AddDate(1, 0, 0), ClientCertLifetime: 90 * 24 * time.Hour, ClientCertAsked: true, Resumed: true}})
 	p.Report(periodicID, synthetic.Report{Start: epoch.Add(30 * time.Second), Elapsed: time.Second, Outcome: synthetic.Inconclusive, Phases: phases(4), Connected: true})
 	// CONNACK refused the client. The time until then is not a connect time.
 	p.Report(periodicID, synthetic.Report{Start: epoch.Add(45 * time.Second), Elapsed: time.Second, Outcome: synthetic.Failure,

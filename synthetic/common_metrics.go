@@ -27,12 +27,14 @@ type CommonMetrics struct {
 	CertExpiry       *Metric
 	CertLifetime     *Metric
 	ClientCertExpiry *Metric
+	// ClientCertLifetime is present whenever ClientCertExpiry is.
+	ClientCertLifetime *Metric
 }
 
 // All returns the common families in the order of the documentation.
 func (c *CommonMetrics) All() []*Metric {
 	return []*Metric{c.Info, c.Interval, c.Keepalive, c.Success, c.ConsecutiveFailures, c.FailingSince, c.LastConclusive, c.LastFailure, c.LastFailureInfo, c.Runs, c.Failures,
-		c.RunDuration, c.TLSInfo, c.TLSResumed, c.CertExpiry, c.CertLifetime, c.ClientCertExpiry}
+		c.RunDuration, c.TLSInfo, c.TLSResumed, c.CertExpiry, c.CertLifetime, c.ClientCertExpiry, c.ClientCertLifetime}
 }
 
 // OfConnects returns the families that time connects. A kind that declares them has them filled.
@@ -87,6 +89,8 @@ func NewCommonMetrics() *CommonMetrics {
 			Help: "How long the certificate that expires first is valid in all, from its beginning to its end. With the expiry it tells which share of its life is left."},
 		ClientCertExpiry: &Metric{Name: "mqtt_probe_tls_client_cert_expiry_timestamp_seconds", Type: Gauge, Unit: "seconds",
 			Help: "Unix time of the expiry of our client certificate. Present only if the broker asked for one."},
+		ClientCertLifetime: &Metric{Name: "mqtt_probe_tls_client_cert_lifetime_seconds", Type: Gauge, Unit: "seconds",
+			Help: "How long our client certificate is valid in all, from its beginning to its end. With the expiry it tells which share of its life is left. Present only if the broker asked for one."},
 	}
 }
 

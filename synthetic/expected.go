@@ -68,7 +68,7 @@ func (c *CommonMetrics) expected(e *Entry) []Expected {
 		c.Runs.AtMost(len(c.Runs.Zero), len(c.Runs.Values())), c.Failures.AtMost(0, len(e.Kind.Reasons)),
 		c.RunDuration.AtMost(periodic, 1), // the run of a held session is its whole life
 		c.TLSInfo.Always(secure), c.TLSResumed.Always(resumed), c.CertExpiry.Always(secure), c.CertLifetime.Always(secure),
-		c.ClientCertExpiry.Always(client),
+		c.ClientCertExpiry.Always(client), c.ClientCertLifetime.Always(client),
 	}
 }
 

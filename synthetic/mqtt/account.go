@@ -33,9 +33,10 @@ type TLSFacts struct {
 	SentExpiry time.Time
 	// Certificate is what the server's own certificate says. It is nil if the server sent none.
 	Certificate *CertificateFacts
-	// ClientCertExpiry is the NotAfter of the client certificate that we sent. It is zero if the
-	// server asked for none or we had none.
-	ClientCertExpiry time.Time
+	// ClientCertExpiry is the NotAfter of the client certificate that we sent, and ClientCertLifetime is
+	// how long it is valid in all. Both are zero if the server asked for none or we had none.
+	ClientCertExpiry   time.Time
+	ClientCertLifetime time.Duration
 	// ClientCertAsked reports whether the server asked for a client certificate.
 	ClientCertAsked bool
 }

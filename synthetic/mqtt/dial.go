@@ -337,7 +337,7 @@ func (a *attempt) handshake() (*tls.Conn, error) {
 				continue
 			}
 			if leaf := own[i].Leaf; leaf != nil {
-				facts.ClientCertExpiry = leaf.NotAfter
+				facts.ClientCertExpiry, facts.ClientCertLifetime = leaf.NotAfter, leaf.NotAfter.Sub(leaf.NotBefore)
 			}
 			return &own[i], nil
 		}

@@ -210,7 +210,7 @@ func TestClientCertificate(t *testing.T) {
 			addr := listen(t, func(c net.Conn) { play(tls.Server(c, server), healthy(connack5)) })
 			s := dial(t, Options{URL: &url.URL{Scheme: "mqtts", Host: addr.String()}, TLS: &tls.Config{RootCAs: ca.pool, Certificates: certs}})
 			facts := s.Account().TLS
-			if !facts.ClientCertAsked || !facts.ClientCertExpiry.Equal(expiry) || facts.Version != tls.VersionName(version) {
+			if !facts.ClientCertAsked || !facts.ClientCertExpiry.Equal(expiry) || facts.ClientCertLifetime != expiry.Sub(own.Leaf.NotBefore) || facts.Version != tls.VersionName(version) {
 				t.Errorf("%s: %+v", name, facts)
 			}
 		}

@@ -184,10 +184,14 @@ func daysLeft(s scope, metric string) string {
 	return "((" + of(`kind="connect"`) + " or " + of(`kind="roundtrip"`) + " or " + of(`kind!~"connect|roundtrip"`) + ") - time()) / 86400"
 }
 
-// lifeLeft returns the share of its life that the broker's certificate has left.
+// lifeLeft returns the share of their life that the broker's certificate and ours have left. The label
+// whose distinguishes them.
 func lifeLeft(s scope) string {
-	const by = "min by (agent, target) ("
-	return `label_replace((` + by + s.of(serverExpiry) + ") - time()) / " + by + s.of("mqtt_probe_tls_cert_lifetime_seconds") + `), "whose", "broker", "", "")`
+	of := func(expiry, lifetime, whose string) string {
+		const by = "min by (agent, target) ("
+		return `label_replace((` + by + s.of(expiry) + ") - time()) / " + by + s.of(lifetime) + `), "whose", "` + whose + `", "", "")`
+	}
+	return of(serverExpiry, "mqtt_probe_tls_cert_lifetime_seconds", "broker") + " or " + of(clientExpiry, "mqtt_probe_tls_client_cert_lifetime_seconds", "ours")
 }
 
 // expiries returns the days left of the broker's chain and of our own certificate. The label whose

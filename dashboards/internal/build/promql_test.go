@@ -128,8 +128,13 @@ func TestQueriesInPrometheus(t *testing.T) {
 				{serverExpiry + `{` + a + `, target="t", kind="connect", probe="c", profile="p"}`, "8640000x5"},
 				{serverExpiry + `{` + a + `, target="t", kind="session", probe="s", profile="p"}`, "86400x5"},
 				{clientExpiry + `{` + a + `, target="t", kind="session", probe="s", profile="p"}`, "864000x5"},
+				{`mqtt_probe_tls_cert_lifetime_seconds{` + a + `, target="t", kind="session", probe="s", profile="p"}`, "864000x5"},
+				{`mqtt_probe_tls_client_cert_lifetime_seconds{` + a + `, target="t", kind="session", probe="s", profile="p"}`, "1728000x5"},
 			},
-			Moments: []moment{{expr("min by (target, whose) (" + expiries(targets) + ")"), "0m", []sample{{`{target="t", whose="broker"}`, 100}, {`{target="t", whose="ours"}`, 10}}}},
+			Moments: []moment{
+				{expr("min by (target, whose) (" + expiries(targets) + ")"), "0m", []sample{{`{target="t", whose="broker"}`, 100}, {`{target="t", whose="ours"}`, 10}}},
+				{expr("min by (target, whose) (" + lifeLeft(targets) + ")"), "0m", []sample{{`{target="t", whose="broker"}`, 0.1}, {`{target="t", whose="ours"}`, 0.5}}},
+			},
 		},
 		{
 			Name: "the worst state of a step", Interval: "1m",
