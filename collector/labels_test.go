@@ -3,6 +3,7 @@ package collector
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -135,6 +136,39 @@ func TestLabelsOfReload(t *testing.T) {
 		return fra
 	}).Gather(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestManyLabels gives one of two targets far more labels than anybody has, before, between and after those
+// of the metrics.
+func TestManyLabels(t *testing.T) {
+	many := map[string]string{}
+	for i := range 300 {
+		many[fmt.Sprintf("%c%d", 'a'+i%26, i)] = strings.Repeat("x", i)
+	}
+	inner, outer := labelled(t, map[string]map[string]string{"plant": many})
+	before, err := inner.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	families, err := outer.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range families {
+		for j, m := range f.Metric {
+			want := labelMap(before[i].Metric[j])
+			want["agent"] = "a1"
+			if want["target"] == "plant" {
+				maps.Copy(want, many)
+			}
+			if !maps.Equal(want, labelMap(m)) || len(want) != len(m.Label) {
+				t.Errorf("%s has %d labels, want %d", f.GetName(), len(m.Label), len(want))
+			}
+			if !slices.IsSortedFunc(m.Label, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) }) {
+				t.Errorf("%s: labels are not sorted", f.GetName())
+			}
+		}
 	}
 }
 

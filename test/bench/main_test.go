@@ -1,8 +1,12 @@
-// Package bench measures the session engine and the reader of $SYS that uses it. Each benchmark
-// compares them with paho.Client, with a bare loop over a socket, or with both. The bare loop does
+// Package bench measures the session engine and the reader of $SYS that uses it. Their benchmarks
+// compare them with paho.Client, with a bare loop over a socket, or with both. The bare loop does
 // the least work that is possible. All of them use the same broker in the same run. The broker runs
 // in a process of its own. It is Debian's Mosquitto, or one process that acts as 200 brokers and
 // publishes what Mosquitto would.
+//
+// It also measures the running agent, built from this tree: what a run of a probe costs
+// ([BenchmarkProbes]), and what a scrape of a fleet costs ([BenchmarkScrape]). docs/sizing.md has the
+// figures.
 //
 // The benchmarks assert nothing. Each prints a table with the measured numbers and the goal.
 package bench
