@@ -11,7 +11,9 @@ import (
 
 // TargetState is how a target is, and why.
 type TargetState struct {
-	Target, State, Cause string
+	Target string
+	// State and Cause are empty if no probe watches the target.
+	State, Cause string
 	// Failing reports whether something is wrong with the target, since that time.
 	Failing bool
 	Since   time.Time
@@ -77,6 +79,9 @@ func (t *Targets) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, s := range t.current() {
 		gauge(t.info, 1, s.Target, s.Host, s.Port, s.Transport)
+		if s.State == "" {
+			continue
+		}
 		for _, state := range t.states {
 			v := 0.
 			if state == s.State {

@@ -192,7 +192,7 @@ func (s *alertStage) judge(emergencies []*emergency) {
 				if alert.Labels["alertname"] != x.alert || !strings.Contains(text, x.says) {
 					s.t.Errorf("%s: paged %s, want %s with the text %q: %s", x.name, alert.Labels["alertname"], x.alert, x.says, text)
 				}
-				if target := x.group["target"]; !strings.Contains(text, target) {
+				if target := x.group["env"]; !strings.Contains(text, target) {
 					s.t.Errorf("%s: the page does not name the target: %s", x.name, text)
 				}
 				runbook := alert.Annotations["runbook_url"]

@@ -63,6 +63,7 @@ type Agent struct {
 	stopped  chan struct{} // closed when no more requests are accepted
 	state    *state        // in use; only the goroutine of runPlan changes it
 	labels   atomic.Pointer[collector.Labels]
+	targets  atomic.Pointer[[]synthetic.Target]
 }
 
 // New builds everything that can fail, and starts nothing. The error says which parts of the
@@ -97,6 +98,7 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a.labels.Store(a.state.labels(nil))
+	a.targets.Store(&o.Config.Targets)
 	if err := a.announce(a.state); err != nil {
 		return nil, err
 	}

@@ -169,6 +169,7 @@ func (x *running) use(next *state) error {
 		x.probes.Renew(id)
 		x.views.Forget(id)
 	}
+	x.targets.Store(&next.cfg.Targets)
 	next.gates.adjust(next.cfg)
 	next.known.Keep(next.urls())
 	next.ids.SetPeers(next.cfg.Agent.Peers)

@@ -18,12 +18,25 @@ func stateNames() (names []string) {
 
 // targetStates returns how the targets are now.
 func (a *Agent) targetStates() (all []collector.TargetState) {
+	probed := map[string]bool{}
 	for _, d := range a.diagnoses.All(time.Now()) {
-		host, port := d.About.HostPort()
-		all = append(all, collector.TargetState{Target: d.Target, State: string(d.State), Cause: d.Cause, Failing: d.Failing(), Since: d.Since, FailingKinds: d.FailingKinds,
-			Host: host, Port: port, Transport: d.About.Scheme})
+		probed[d.Target] = true
+		s := address(&d.About)
+		s.State, s.Cause, s.Failing, s.Since, s.FailingKinds = string(d.State), d.Cause, d.Failing(), d.Since, d.FailingKinds
+		all = append(all, s)
+	}
+	for _, t := range *a.targets.Load() { // perhaps it has only readers
+		if about := diagnosis.About(&t); !probed[t.Name] {
+			all = append(all, address(&about))
+		}
 	}
 	return all
+}
+
+// address returns a state with nothing but the target's name and address.
+func address(about *diagnosis.Target) collector.TargetState {
+	host, port := about.HostPort()
+	return collector.TargetState{Target: about.Name, Host: host, Port: port, Transport: about.Scheme}
 }
 
 // broker returns what the broker of a target says of itself.

@@ -104,8 +104,7 @@ func (b *Board) Add(e *synthetic.Entry) {
 	}
 	t.changes++
 	t.url = e.Target.URL
-	t.about = Target{Name: e.ID.Target, Username: e.Target.Username != "", Insecure: e.Target.TLS.InsecureSkipVerify}
-	t.about.Scheme, t.about.Address = split(e.Target.URL)
+	t.about = About(&e.Target)
 	p := t.probes[e.ID]
 	if p == nil {
 		p = &probe{Probe: Probe{ID: e.ID, Added: time.Now()}}

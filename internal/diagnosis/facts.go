@@ -42,6 +42,13 @@ type Target struct {
 	Insecure bool
 }
 
+// About returns what the configuration says of a target.
+func About(t *synthetic.Target) Target {
+	about := Target{Name: t.Name, Username: t.Username != "", Insecure: t.TLS.InsecureSkipVerify}
+	about.Scheme, about.Address = split(t.URL)
+	return about
+}
+
 // HostPort returns the host and the port of the address. The port is the default one if the URL has
 // none.
 func (t *Target) HostPort() (host, port string) {
