@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,11 +24,13 @@ type alertStage struct {
 	native         *lab.Prometheus // with native histograms, and without rules
 	pager, tickets *lab.Pager
 	since          time.Time // the end of the calm
+	agents         int
+	roll           func() // restarts an agent in the calm
 }
 
 func newAlertStage(t *testing.T, agents ...string) *alertStage {
 	t.Helper()
-	s := &alertStage{t: t, pager: lab.StartPager(t), tickets: lab.StartPager(t)}
+	s := &alertStage{t: t, agents: len(agents), pager: lab.StartPager(t), tickets: lab.StartPager(t)}
 	dir := t.TempDir()
 	if _, stderr, code := run(t, "alerts", "--output="+dir, fmt.Sprint("--time-scale=", alertScale)); code != 0 {
 		t.Fatal(stderr)
@@ -51,7 +54,8 @@ func newAlertStage(t *testing.T, agents ...string) *alertStage {
 	return s
 }
 
-// calm lets an hour of the rules pass. Nothing may fire or be pending in it. A machine that is too
+// calm lets an hour of the rules pass, in which an agent is restarted twice. Nothing may fire or be
+// pending after it. A machine that is too
 // slow makes probes fail and delays the rules, whose minute is a second: then calm lets another
 // hour pass.
 func (s *alertStage) calm() {
@@ -74,7 +78,7 @@ func (s *alertStage) calm() {
 // hour lets an hour of the rules pass, and returns what was wrong in it.
 func (s *alertStage) hour(start time.Time) (unrest []string) {
 	s.t.Helper()
-	s.prometheus.Until("count(up == 1) == 4", lab.Some)
+	s.prometheus.Until(fmt.Sprintf("count(up == 1) == %d", s.agents), lab.Some)
 	// A probe that runs every five minutes may be inconclusive once, while this machine is busy.
 	s.prometheus.Until(`mqtt_probe_info{kind=~"connect|session|roundtrip|refuse"} unless on (instance, target, probe, profile) mqtt_probe_success == 1`, func(v model.Vector) string {
 		if len(v) > 0 {
@@ -82,7 +86,12 @@ func (s *alertStage) hour(start time.Time) (unrest []string) {
 		}
 		return ""
 	})
-	s.prometheus.Until(fmt.Sprintf("vector(time()) > %d", start.Add(70*time.Second).Unix()), lab.Some)
+	for _, after := range []time.Duration{30 * time.Second, 45 * time.Second, 70 * time.Second} {
+		s.prometheus.Until(fmt.Sprintf("vector(time()) > %d", start.Add(after).Unix()), lab.Some)
+		if after < 70*time.Second {
+			s.roll()
+		}
+	}
 	if failed := s.prometheus.Query("mqtt_probe_success == 0"); len(failed) > 0 {
 		unrest = append(unrest, fmt.Sprintf("probes fail:\n%s", failed))
 	}
@@ -131,6 +140,14 @@ func (s *alertStage) pagesOf(x *emergency, status string) (out []lab.Page) {
 	return out
 }
 
+// alertsOf returns how many alerts fire in an emergency's page.
+func (s *alertStage) alertsOf(x *emergency) (most int) {
+	for _, page := range s.pagesOf(x, "firing") {
+		most = max(most, len(page.Alerts))
+	}
+	return most
+}
+
 // receiver returns the pager that gets the pages of an emergency.
 func (s *alertStage) receiver(x *emergency) *lab.Pager {
 	if x.alert == "MQTTHalfOpenDetectedLate" || x.alert == "PingreqConfigReloadFailed" {
@@ -150,11 +167,15 @@ func (s *alertStage) play(emergencies []*emergency) (worst time.Time) {
 			case x.resolved:
 				continue
 			case !x.paged:
-				if x.paged = len(s.pagesOf(x, "firing")) > 0; x.paged {
+				if x.paged = s.alertsOf(x) >= max(1, x.targets); x.paged {
 					if worst.IsZero() {
 						worst = time.Now()
 					}
 					s.t.Logf("%s: paged", x.name)
+					x.since = time.Now()
+				}
+			case !x.repaired:
+				if x.repaired = time.Since(x.since) >= x.lasts; x.repaired {
 					x.repair()
 				}
 			default:
@@ -183,8 +204,14 @@ func (s *alertStage) judge(emergencies []*emergency) {
 	s.t.Helper()
 	for _, x := range emergencies {
 		firing := s.pagesOf(x, "firing")
-		if len(firing) != 1 {
+		// More targets can join the group of a page that was sent.
+		if len(firing) != 1 && x.targets < 2 {
 			s.t.Errorf("%s: %d pages, want one: %v", x.name, len(firing), firing)
+		}
+		for _, page := range firing {
+			if !maps.Equal(page.GroupLabels, firing[0].GroupLabels) {
+				s.t.Errorf("%s: pages of two groups: %v and %v", x.name, firing[0].GroupLabels, page.GroupLabels)
+			}
 		}
 		for _, page := range firing {
 			for _, alert := range page.Alerts {
@@ -192,7 +219,7 @@ func (s *alertStage) judge(emergencies []*emergency) {
 				if alert.Labels["alertname"] != x.alert || !strings.Contains(text, x.says) {
 					s.t.Errorf("%s: paged %s, want %s with the text %q: %s", x.name, alert.Labels["alertname"], x.alert, x.says, text)
 				}
-				if target := x.group["env"]; !strings.Contains(text, target) {
+				if target := alert.Labels["target"]; !strings.Contains(text, target) {
 					s.t.Errorf("%s: the page does not name the target: %s", x.name, text)
 				}
 				runbook := alert.Annotations["runbook_url"]

@@ -25,10 +25,15 @@ type emergency struct {
 	says  string // part of the summary or the description; the target is checked separately
 
 	strike, repair func()
+	// lasts is how long the repair waits after the page.
+	lasts time.Duration
+	// targets is how many targets the one page is about; 0 stands for 1.
+	targets int
 	// meanwhile is called repeatedly until the page is resolved; may be nil.
 	meanwhile func()
 
-	paged, resolved bool
+	paged, repaired, resolved bool
+	since                     time.Time // of the page
 }
 
 // TestAlerting runs agents, Prometheus and Alertmanager with the rules as they are shipped. It lets
@@ -60,8 +65,14 @@ func TestAlerting(t *testing.T) {
 	const everySecond = "{name: connect, kind: connect, interval: 1s, timeout: 800ms}"
 	p.probes = append(p.probes, "{name: connect, kind: connect, interval: 1s, timeout: 800ms, targets: [killed, frozen, zombie, expiring, crowd, late]}",
 		"{name: hold, kind: session, targets: [killed, frozen], session: {backoff_max: 2s}}")
-	emergencies = append(emergencies,
-		&emergency{name: "broker killed", group: byTarget("killed"), alert: "MQTTBrokerUnreachable", says: "connection_refused", strike: killed.Kill, repair: killed.Restart},
+	slow := func(away int) []string {
+		return []string{"{name: takeover, kind: takeover, targets: [killed], interval: 5m, takeover: {close_timeout: " + fmt.Sprint(away) + "s}}",
+			"{name: resume, kind: resume, targets: [killed], interval: 5m, resume: {away: " + fmt.Sprint(away) + "s}}"}
+	}
+	slowAt := len(p.probes)
+	p.probes = append(p.probes, slow(2)...)
+	dead := &emergency{name: "broker killed", group: byTarget("killed"), alert: "MQTTBrokerUnreachable", says: "Diagnosis: port_closed", strike: killed.Kill, repair: killed.Restart, lasts: 5 * time.Second}
+	emergencies = append(emergencies, dead,
 		&emergency{name: "broker frozen", group: byTarget("frozen"), alert: "MQTTBrokerUnreachable", says: "connack_timeout", strike: frozen.Suspend, repair: frozen.Resume})
 
 	zombie := newMoody(t, lab.Responder{}.Serve, lab.Zombie())
@@ -125,6 +136,19 @@ func TestAlerting(t *testing.T) {
 	emergencies = append(emergencies, &emergency{name: "half-open noticed late", group: byTarget("late"), alert: "MQTTHalfOpenDetectedLate", says: "notices dead devices late", strike: func() { grace.Store(9) }, meanwhile: again,
 		repair: func() { grace.Store(3) }})
 
+	// The slow probes run in the middle of the outage. Until their next run, hours of the rules later,
+	// they fail, and must page nobody.
+	ran := false
+	dead.meanwhile = func() {
+		if dead.paged && !ran {
+			ran = true
+			copy(p.probes[slowAt:], slow(3))
+			replace(t, file, p.yaml())
+			a.mustReload()
+			a.until(atLeast(1, "mqtt_probe_runs_total{target=killed,kind=takeover,outcome=failure}", "mqtt_probe_runs_total{target=killed,kind=resume,outcome=failure}"))
+		}
+	}
+
 	// Nothing happens to these targets. They give every panel something to show: brokers that
 	// publish more about themselves than Mosquitto, a path with an idle limit, and a keepalive that
 	// is longer than any idle time that survived.
@@ -135,6 +159,28 @@ func TestAlerting(t *testing.T) {
 	target("balanced", lab.StartBalancer(t, lab.BalancerOptions{Server: hostOf(t, expiring.URL), ClientTimeout: 3 * time.Second, ServerTimeout: 3 * time.Second}).URL, "")
 	p.probes = append(p.probes, "{name: idle, kind: idle, targets: [balanced, late], profiles: [quick], idle: {ladder: [1s, 2s, 5s]}}",
 		"{name: hold-late, kind: session, targets: [late]}")
+
+	// One broker behind many targets is one page.
+	shared := lab.StartMosquitto(t, lab.MosquittoOptions{})
+	var tenants plan
+	for i := range 82 {
+		tenants.targets = append(tenants.targets, fmt.Sprintf("{name: tenant-%d, url: %q, labels: {env: shared}, connect_rate: 100}", i, shared.URL))
+	}
+	tenants.probes = []string{"{name: connect, kind: connect, interval: 2s, timeout: 1500ms}"}
+	fleet, _ := serving("fleet", tenants)
+	emergencies = append(emergencies, &emergency{name: "broker of 82 targets killed", group: byTarget("shared"), alert: "MQTTBrokerUnreachable", says: "connection_refused", strike: shared.Kill, repair: shared.Restart,
+		targets: 82, lasts: 10 * time.Second})
+
+	// The host of both targets of an agent loses its power. Nobody can tell that from a dead network.
+	dark := lab.NewNamespace(t)
+	var only plan
+	for _, name := range []string{"plain", "second"} {
+		only.targets = append(only.targets, fmt.Sprintf("{name: %s, url: %q, labels: {env: dark}}", name, lab.StartMosquitto(t, lab.MosquittoOptions{Namespace: dark}).URL))
+	}
+	only.probes = []string{everySecond}
+	single, _ := serving("single", only)
+	emergencies = append(emergencies, &emergency{name: "host dark, with one agent", group: byTarget("dark"), alert: "MQTTBrokerUnreachable", says: "It is the broker's host or the agent's network: all 2 targets of the agent are on this one host",
+		targets: 2, lasts: 5 * time.Second, strike: dark.LinkDown, repair: dark.LinkUp})
 
 	// One agent dies. Its broker stays up: the agent may be back before another one is repaired, and
 	// would rightly report that. Another agent is cut off from everything that it watches.
@@ -161,7 +207,8 @@ func TestAlerting(t *testing.T) {
 		strike: func() { replace(t, healthyFile, "targets: none\n") }, repair: func() { replace(t, healthyFile, string(good)) }})
 
 	a, file = serving("main", p)
-	s := newAlertStage(t, addressOf(a), addressOf(fallen), addressOf(cutOff), addressOf(healthy))
+	s := newAlertStage(t, addressOf(a), addressOf(fallen), addressOf(cutOff), addressOf(healthy), addressOf(fleet), addressOf(single))
+	s.roll = healthy.Restart
 	start := time.Now()
 	s.calm()
 	for _, x := range emergencies {
