@@ -46,7 +46,7 @@ type holdResult struct {
 // BenchmarkHeld holds idle sessions. It measures how much resident memory and how many goroutines
 // each session needs, and compares pingreq with paho.Client.
 func BenchmarkHeld(b *testing.B) {
-	if _, err := rss(); err != nil {
+	if _, err := resident("self"); err != nil {
 		b.Skipf("cannot read the resident memory: %v", err)
 	}
 	br := startBroker(b)
@@ -157,23 +157,23 @@ func settled() (float64, int, error) {
 		runtime.GC() // also shrinks each stack by half
 	}
 	debug.FreeOSMemory()
-	kib, err := rss()
+	kib, err := resident("self")
 	return kib, runtime.NumGoroutine(), err
 }
 
-// rss returns the resident memory of this process in KiB.
-func rss() (float64, error) {
-	f, err := os.Open("/proc/self/status")
+// statusKiB returns a value of /proc/PID/status in KiB.
+func statusKiB(pid, name string) (float64, error) {
+	f, err := os.Open("/proc/" + pid + "/status")
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if rest, ok := strings.CutPrefix(lines.Text(), "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(lines.Text(), name); ok {
 			return strconv.ParseFloat(strings.Fields(rest)[0], 64)
 		}
 	}
-	return 0, fmt.Errorf("no VmRSS in /proc/self/status")
+	return 0, fmt.Errorf("no %s in %s", name, f.Name())
 }
 
 func trust(caFile string) (*tls.Config, error) {
@@ -220,7 +220,13 @@ func holdPingreq(ctx context.Context, job holdJob, config *tls.Config, i int, an
 
 // holdPaho connects a paho.Client. It calls answered at the first PINGRESP.
 func holdPaho(ctx context.Context, job holdJob, config *tls.Config, i int, answered func()) error {
-	conn, err := net.Dial("tcp", job.Address)
+	return dialPaho(ctx, job.Address, config, fmt.Sprintf("paho-%d", i), holdKeepalive, answered, nil)
+}
+
+// dialPaho connects a paho.Client. It calls answered at the first PINGRESP, and lost if the connection
+// fails later; lost may be nil.
+func dialPaho(ctx context.Context, address string, config *tls.Config, id string, keepalive time.Duration, answered func(), lost func(error)) error {
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		return err
 	}
@@ -228,8 +234,8 @@ func holdPaho(ctx context.Context, job holdJob, config *tls.Config, i int, answe
 		conn = tls.Client(conn, config)
 	}
 	max := uint16(16) // without a limit each client would use 512 KiB of heap
-	c := paho.NewClient(paho.ClientConfig{Conn: conn, PingHandler: &pinger{DefaultPinger: paho.NewDefaultPinger(), answered: answered}})
-	_, err = c.Connect(ctx, &paho.Connect{ClientID: fmt.Sprintf("paho-%d", i), CleanStart: true, KeepAlive: uint16(holdKeepalive / time.Second),
+	c := paho.NewClient(paho.ClientConfig{Conn: conn, OnClientError: lost, PingHandler: &pinger{DefaultPinger: paho.NewDefaultPinger(), answered: answered}})
+	_, err = c.Connect(ctx, &paho.Connect{ClientID: id, CleanStart: true, KeepAlive: uint16(keepalive / time.Second),
 		Properties: &paho.ConnectProperties{ReceiveMaximum: &max}})
 	return err
 }

@@ -27,6 +27,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(holdEnv) != "":
 		holdChild()
+	case os.Getenv(loopEnv) != "":
+		loopChild()
 	case os.Getenv(sysEnv) != "":
 		sysBrokers()
 	default:
