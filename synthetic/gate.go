@@ -84,49 +84,79 @@ func (g *Gate) Waiting() (n [turns]int) {
 // Wait waits for a turn. If ctx is done first, the error says what was waiting. This is a fault of
 // our own side.
 func (g *Gate) Wait(ctx context.Context, turn Turn) error {
+	p := g.Join(ctx, turn)
+	p.Wait()
+	return p.Come()
+}
+
+// Place is a place in the queue of a [Gate]. A nil Place is a turn that has come.
+type Place struct {
+	ctx     context.Context
+	gate    *Gate
+	turn    Turn
+	came    chan struct{} // closed when the turn has come; nil if ctx was done before
+	element *list.Element
+}
+
+// Join takes a turn at once, or a place in the queue. The caller then calls Wait and Come, which are
+// [Gate.Wait] in parts.
+func (g *Gate) Join(ctx context.Context, turn Turn) *Place {
 	if g == nil {
 		return nil
 	}
-	if err := ctx.Err(); err != nil {
-		return err
+	p := &Place{ctx: ctx, gate: g, turn: turn}
+	if ctx.Err() != nil {
+		return p
 	}
-	came, element := g.join(turn)
-	if came == nil {
-		return nil
-	}
-	select {
-	case <-came:
-		return nil
-	case <-ctx.Done():
-	}
-	ahead := g.Waiting()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	select {
-	case <-came: // at the same moment
-		g.spare = true
-		g.plan()
-	default:
-		g.waiting[turn].Remove(element)
-	}
-	return &NoTurnError{Limit: float64(g.limit.Limit()), Runs: ahead[TurnRun], Held: ahead[TurnHeld] + ahead[TurnReader], cause: ctx.Err()}
-}
-
-// join takes a turn at once, or waits for one: then it returns a channel that is closed when the turn
-// has come.
-func (g *Gate) join(turn Turn) (came chan struct{}, element *list.Element) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.timer == nil {
 		if g.spare || g.limit.Allow() {
 			g.spare = false
-			return nil, nil
+			return nil
 		}
 	}
-	came = make(chan struct{})
-	element = g.waiting[turn].PushBack(came)
+	p.came = make(chan struct{})
+	p.element = g.waiting[turn].PushBack(p.came)
 	g.plan()
-	return came, element
+	return p
+}
+
+// Wait waits until the turn has come, or the context is done. It needs little stack.
+func (p *Place) Wait() {
+	if p == nil {
+		return
+	}
+	select {
+	case <-p.came:
+	case <-p.ctx.Done():
+	}
+}
+
+// Come ends the wait. If the turn has not come, it leaves the queue and returns the error of
+// [Gate.Wait].
+func (p *Place) Come() error {
+	if p == nil {
+		return nil
+	}
+	if p.came == nil {
+		return p.ctx.Err()
+	}
+	g := p.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	missed := &NoTurnError{Limit: float64(g.limit.Limit()), Runs: g.waiting[TurnRun].Len(), Held: g.waiting[TurnHeld].Len() + g.waiting[TurnReader].Len(), cause: p.ctx.Err()}
+	select {
+	case <-p.came:
+		if missed.cause == nil {
+			return nil
+		}
+		g.spare = true // both at the same moment
+		g.plan()
+	default:
+		g.waiting[p.turn].Remove(p.element)
+	}
+	return missed
 }
 
 // plan plans the next turn if somebody waits for it. The caller holds the lock.

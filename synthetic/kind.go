@@ -217,6 +217,34 @@ type Probe interface {
 	Run(ctx context.Context, emit func(Event)) *Report
 }
 
+// Holder is a [Probe] of a held kind that can say when it only waits. The runner then lets it wait on a
+// small stack, because there may be thousands of it.
+type Holder interface {
+	Probe
+	// Begin begins a run. The runner ends it with the report, as Run does.
+	Begin(ctx context.Context, emit func(Event)) Life
+}
+
+// Life is a run of a [Holder].
+type Life interface {
+	// Step does everything that needs no waiting, or that is seldom. It returns nil if the run goes on;
+	// then the caller calls Wait, and Step again.
+	Step() *Report
+	// Wait waits until there is something to do, or the context is done. It should call as little as
+	// possible, and have no large variables: the stack of the goroutine never gets smaller again.
+	Wait()
+}
+
+// Live makes a whole run of a [Life].
+func Live(l Life) *Report {
+	for {
+		if r := l.Step(); r != nil {
+			return r
+		}
+		l.Wait()
+	}
+}
+
 // Leaver is a [Probe] that may leave a session at the broker when the agent stops in the middle of
 // a connect or between two lives.
 type Leaver interface {

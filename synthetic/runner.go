@@ -112,13 +112,12 @@ func (r *Runner) Start(j Job) error {
 	run := &running{id: j.ID, cancel: cancel, open: j.open}
 	r.jobs[j.ID] = run
 	for slot, p := range j.Probes {
-		run.done.Go(func() {
-			if j.Schedule.Every > 0 {
-				r.periodic(ctx, &j, p)
-			} else {
-				r.keepAlive(ctx, &j, slot, p)
-			}
-		})
+		if j.Schedule.Every > 0 {
+			run.done.Go(func() { r.periodic(ctx, &j, p) })
+		} else {
+			run.done.Add(1)
+			r.keepAlive(ctx, &j, slot, p, run.done.Done)
+		}
 	}
 	return nil
 }
@@ -209,22 +208,6 @@ func (r *Runner) periodic(ctx context.Context, j *Job, p Probe) {
 	}
 }
 
-// keepSpread is the time over which the first connects of held sessions are spread.
-const keepSpread = 2 * time.Second
-
-// keepAlive keeps one session alive. It starts the session again after each end and waits with a
-// backoff. The backoff starts again from its minimum if the session lived longer than the longest
-// wait.
-func (r *Runner) keepAlive(ctx context.Context, j *Job, slot int, p Probe) {
-	defer leave(p)
-	b := j.Backoff
-	for due := time.Now().Add(spread(j.ID, slot, keepSpread)); clock.Sleep(ctx, time.Until(due)); {
-		rep := r.run(ctx, j, slot, p, due)
-		b.Ended(rep.Elapsed, disconnect.Reason(rep.Reason()))
-		due = time.Now().Add(b.Next())
-	}
-}
-
 // run makes one run that is due, and passes its report on.
 func (r *Runner) run(ctx context.Context, j *Job, slot int, p Probe, due time.Time) *Report {
 	lag := time.Since(due)
@@ -256,25 +239,41 @@ func (r *Runner) once(ctx context.Context, j *Job, slot int, p Probe, due time.T
 	start := time.Now()
 	defer func() {
 		if v := guard.Recovered(recover()); v != nil {
-			r.watch.Panicked(j.ID)
-			r.log.Error("probe panicked: please report this", "target", j.ID.Target, "probe", j.ID.Probe, "profile", j.ID.Profile,
-				"panic", fmt.Sprint(v.Value), "stack", v.Stack)
-			j.closeSockets(slot)
-			rep = &Report{}
-			rep.Fail(disconnect.Panic, "the probe panicked: see the log of the agent")
+			rep = r.panicked(j, slot, v)
 		}
-		rep.ID, rep.Slot, rep.Start, rep.Elapsed = rand.Text(), slot, start, time.Since(start)
+		rep.complete(slot, start)
 		if worst := r.late.Worst(due); worst.Late > max(mqtt.LateTolerance, rep.Tolerance) && j.Schedule.Every > 0 {
 			rep.doubt(worst)
 		}
 	}()
-	return p.Run(ctx, func(e Event) {
+	return p.Run(ctx, r.emitter(j, slot))
+}
+
+// emitter returns a function that passes on the events of a run.
+func (r *Runner) emitter(j *Job, slot int) func(Event) {
+	return func(e Event) {
 		e.Slot = slot
 		if e.Time.IsZero() {
 			e.Time = time.Now()
 		}
 		r.sink.Event(j.ID, e)
-	})
+	}
+}
+
+// panicked returns the report of a run that panicked.
+func (r *Runner) panicked(j *Job, slot int, p *guard.Panic) *Report {
+	r.watch.Panicked(j.ID)
+	r.log.Error("probe panicked: please report this", "target", j.ID.Target, "probe", j.ID.Probe, "profile", j.ID.Profile,
+		"panic", fmt.Sprint(p.Value), "stack", p.Stack)
+	j.closeSockets(slot)
+	rep := &Report{}
+	rep.Fail(disconnect.Panic, "the probe panicked: see the log of the agent")
+	return rep
+}
+
+// complete adds to a report what the runner knows.
+func (rep *Report) complete(slot int, start time.Time) {
+	rep.ID, rep.Slot, rep.Start, rep.Elapsed = rand.Text(), slot, start, time.Since(start)
 }
 
 // lateEnough is the least delay of our own that can make a broker end the connection. A broker

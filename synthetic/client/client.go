@@ -173,14 +173,39 @@ func (c *Client) read(ctx context.Context, o *mqtt.Options) (err error) {
 func (c *Client) Wait(ctx context.Context) error { return c.wait(ctx, c.Env.Turn) }
 
 func (c *Client) wait(ctx context.Context, turn synthetic.Turn) error {
+	t := c.queue(ctx, turn)
+	t.Wait()
+	return t.Come()
+}
+
+// Queue is [Client.Wait] in parts, for an owner of thousands of clients: the caller calls Wait and then
+// Come of what it returns.
+func (c *Client) Queue(ctx context.Context) *Turn { return c.queue(ctx, c.Env.Turn) }
+
+func (c *Client) queue(ctx context.Context, turn synthetic.Turn) *Turn {
 	half, cancel := clock.Half(ctx)
-	defer cancel()
-	err := c.gate.Wait(half, turn)
+	return &Turn{target: c.Target.Name, cancel: cancel, place: c.gate.Join(half, turn)}
+}
+
+// Turn is a wait for the connect rate limit of a target.
+type Turn struct {
+	target string
+	cancel context.CancelFunc
+	place  *synthetic.Place
+}
+
+// Wait waits until the turn has come, or it is too late. It needs little stack.
+func (t *Turn) Wait() { t.place.Wait() }
+
+// Come ends the wait. The error says that the turn has not come.
+func (t *Turn) Come() error {
+	defer t.cancel()
+	err := t.place.Come()
 	if missed, ok := errors.AsType[*synthetic.NoTurnError](err); ok {
 		if errors.Is(err, context.Canceled) {
 			return context.Canceled // we were stopped
 		}
-		return fmt.Errorf("target %s: %w", c.Target.Name, missed)
+		return fmt.Errorf("target %s: %w", t.target, missed)
 	}
 	return err
 }

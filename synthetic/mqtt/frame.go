@@ -52,11 +52,16 @@ func (f *framer) next(src io.Reader) (header byte, body []byte, err error) {
 	}
 }
 
-// fill reads once.
+// fill makes space and reads once.
 func (f *framer) fill(src io.Reader) error {
 	if err := f.room(); err != nil {
 		return err
 	}
+	return f.read(src)
+}
+
+// read reads once, into the space that room made.
+func (f *framer) read(src io.Reader) error {
 	n, err := src.Read(f.buf[f.w:])
 	f.w += n
 	f.full = f.w == len(f.buf)

@@ -102,54 +102,72 @@ func (s *Session) dequeue(match func(*Event) bool) *Event {
 	return e
 }
 
-// turn is the state of one call of next.
-type turn struct {
-	until time.Time
-	at    time.Time // when to stop waiting
-	what  int       // what is due at that time
-	sat   bool      // we were waiting in Read until then
-	event *Event    // the event that came
-	err   error
-}
-
-// next is Next without the queue. Sessions that are only held open wait here. Only the read itself
-// runs on the owner's stack, to keep that stack small. Everything else runs through aside.
-func (s *Session) next(until time.Time) (*Event, error) {
-	t := &turn{until: until}
+// next is Next without the queue. The owner's stack stays small while it waits: everything but the read
+// itself runs through aside, unless the stack has grown already.
+func (s *Session) next(until time.Time) (e *Event, err error) {
 	for {
-		s.aside(func() { s.prepare(t) })
-		if t.event != nil || t.err != nil {
-			return t.event, t.err
+		if s.grown {
+			e, err = s.poll(until)
+		} else {
+			e, err = s.pollAside(until)
 		}
-		if s.pace != nil {
-			s.aside(s.rest)
+		if e != nil || err != nil {
+			return e, err
 		}
-		if err := s.woken(t, s.frames.fill(s.stream.Conn)); err != nil {
-			return nil, err
-		}
+		s.Wait()
 	}
 }
 
-// aside runs f on another stack, to keep the owner's stack small. If the owner's stack has already
-// grown, that would only cost time, and aside calls f directly.
-func (s *Session) aside(f func()) {
-	if s.grown {
-		f()
-		return
-	}
+// pollAside is poll on another stack.
+func (s *Session) pollAside(until time.Time) (e *Event, err error) {
 	s.apart = true
 	defer func() { s.apart = false }()
-	aside.Run(f)
+	aside.Run(func() { e, err = s.poll(until) })
+	return e, err
 }
 
-// prepare does everything that is due before a read. It stops early if that produces an event.
-func (s *Session) prepare(t *turn) {
-	for ready := false; !ready; {
-		if t.event, t.err = s.advance(t); t.event != nil || t.err != nil {
-			return
+// Poll is [Session.Next] without the wait. If it returns neither an event nor an error, call Wait and
+// then Poll again. An owner of thousands of sessions uses them, because it can call Poll on another
+// stack than Wait.
+func (s *Session) Poll(until time.Time) (*Event, error) {
+	if e := s.dequeue(nil); e != nil {
+		return e, nil
+	}
+	return s.poll(until)
+}
+
+// Wait waits until there is something to do for Poll, which must have been called before. It needs very
+// little stack: a goroutine that calls nothing else keeps the 2 KiB with which it began.
+func (s *Session) Wait() {
+	if s.pace != nil {
+		s.rest()
+	}
+	s.wait.err = s.frames.read(s.stream.Conn)
+	s.wait.over = time.Now()
+}
+
+// wait is what a session waits for in Wait, and how that ended.
+type wait struct {
+	at   time.Time // when to stop waiting
+	over time.Time // when Wait returned; zero if Poll knows
+	err  error     // of the read
+	what int8      // what is due at that time
+	sat  bool      // we were waiting in the read until then
+}
+
+// poll is Poll without the queue.
+func (s *Session) poll(until time.Time) (*Event, error) {
+	if s.wait.over.IsZero() {
+		s.wait.sat = false
+	} else if err := s.woken(); err != nil {
+		return nil, err
+	}
+	for {
+		if e, err := s.advance(until); e != nil || err != nil {
+			return e, err
 		}
-		if ready, t.err = s.arm(t); t.err != nil {
-			return
+		if ready, err := s.arm(); ready || err != nil {
+			return nil, err
 		}
 	}
 }
@@ -161,7 +179,8 @@ func (s *Session) prepare(t *turn) {
 // because the owner was busy or the process was stopped, advance first takes a last look for what
 // arrived meanwhile. If nobody read for long, or the whole process was late, a PINGRESP gets more
 // time.
-func (s *Session) advance(t *turn) (*Event, error) {
+func (s *Session) advance(until time.Time) (*Event, error) {
+	t := &s.wait
 	if s.end != nil {
 		return nil, s.end
 	}
@@ -174,7 +193,7 @@ func (s *Session) advance(t *turn) (*Event, error) {
 			s.readDeadline = past
 			return &Event{Kind: Interrupted, At: now}, nil
 		}
-		t.at, t.what = s.due(now, t.until)
+		t.at, t.what = s.due(now, until)
 		if t.what == dueNothing || now.Before(t.at) {
 			return nil, nil
 		}
@@ -220,7 +239,7 @@ const lastLook = 5 * time.Millisecond
 
 // The things that can be due.
 const (
-	dueNothing = iota
+	dueNothing int8 = iota
 	dueCaller
 	duePing
 	duePingresp
@@ -228,7 +247,7 @@ const (
 
 // due returns the next time at which something has to happen. A due ping goes first even if the
 // caller asks for a time in the past.
-func (s *Session) due(now, until time.Time) (at time.Time, what int) {
+func (s *Session) due(now, until time.Time) (at time.Time, what int8) {
 	if k := s.set.ping.interval(s.beat); k > 0 {
 		at, what = s.idleSince().Add(k), duePing
 	}
@@ -288,13 +307,14 @@ func (s *Session) NextPing() (time.Time, bool) {
 	return at, what == duePing
 }
 
-// arm sets the deadline of the next read. ready is false if Interrupt was called.
-func (s *Session) arm(t *turn) (ready bool, err error) {
-	if !t.at.Equal(s.readDeadline) {
-		if err := s.stream.SetReadDeadline(t.at); err != nil {
+// arm prepares the next read: its deadline, and room for what it reads. ready is false if Interrupt was
+// called.
+func (s *Session) arm() (ready bool, err error) {
+	if t := s.wait.at; !t.Equal(s.readDeadline) {
+		if err := s.stream.SetReadDeadline(t); err != nil {
 			return false, s.broken(err)
 		}
-		s.readDeadline = t.at
+		s.readDeadline = t
 	}
 	if s.interrupted.Load() { // its deadline in the past may have been set before ours
 		return false, nil
@@ -302,14 +322,20 @@ func (s *Session) arm(t *turn) (ready bool, err error) {
 	if s.set.quickAck {
 		quickAck(s.stream.wire.Conn)
 	}
+	if err := s.frames.room(); err != nil {
+		return false, s.broken(err)
+	}
 	return true, nil
 }
 
 // woken handles the result of a read.
-func (s *Session) woken(t *turn, err error) error {
+func (s *Session) woken() error {
+	t := &s.wait
+	now, err := t.over, t.err
+	t.over, t.err = time.Time{}, nil
 	// A read ends at its deadline at the latest. If it ended later, our own process was late,
 	// whatever the read returned.
-	if now := time.Now(); t.what != dueNothing && now.Sub(t.at) > LateTolerance {
+	if t.what != dueNothing && now.Sub(t.at) > LateTolerance {
 		s.noteLate(now)
 	}
 	if err == nil {
@@ -321,10 +347,10 @@ func (s *Session) woken(t *turn, err error) error {
 	if s.interrupted.Load() {
 		return nil
 	}
-	s.looked, t.sat = time.Now(), false
+	s.looked, t.sat = now, false
 	if err != nil {
 		s.readDeadline = past // the deadline that passed may have been that of Interrupt
-		if t.sat = t.what != dueNothing && !s.looked.Before(t.at); t.sat {
+		if t.sat = t.what != dueNothing && !now.Before(t.at); t.sat {
 			s.looked = t.at
 		}
 	}

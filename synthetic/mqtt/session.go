@@ -40,10 +40,11 @@ type Session struct {
 	queue     []*Event           // events that came while Await waited for another one
 	queued    int                // bytes of payload in queue
 
-	lastSent, lastRecv time.Time     // of the last complete packet in each direction
-	sentSize           int32         // bytes of the last packet that we sent
-	answered           int32         // PINGREQs that were answered
-	readDeadline       time.Time     // the deadline that is set on the stream
+	lastSent, lastRecv time.Time // of the last complete packet in each direction
+	sentSize           int32     // bytes of the last packet that we sent
+	answered           int32     // PINGREQs that were answered
+	readDeadline       time.Time // the deadline that is set on the stream
+	wait               wait
 	looked             time.Time     // until when we have been reading the socket
 	lateSince          time.Time     // when an own timer was last found late; zero if never
 	lateIdle           time.Duration // for how long we had sent nothing at that time

@@ -9,19 +9,20 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/client"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
-	"github.com/pingreq/pingreq/synthetic/internal/aside"
 	"github.com/pingreq/pingreq/synthetic/internal/guard"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// life is one life of a held session.
+// life is one life of a held session. It implements [synthetic.Life].
 type life struct {
 	*probe
+	ctx  context.Context
 	emit func(synthetic.Event)
 	s    *mqtt.Session
 	echo *echo // nil if the option is absent
 
-	stop func() // stops what runs beside the session; may be called twice
+	stop  func() // stops what runs beside the session; may be called twice
+	start *start // while the session waits for its turn to connect
 
 	connectedAt  time.Time // when the CONNACK arrived
 	nextTraffic  time.Time
@@ -30,6 +31,12 @@ type life struct {
 		n               int
 		sum, least, top time.Duration
 	}
+}
+
+// start is an attempt that waits for the connect rate limit.
+type start struct {
+	options mqtt.Options
+	turn    *client.Turn
 }
 
 // errLifetime ends a session that has reached its max_lifetime.
@@ -41,63 +48,91 @@ type zombieError struct{ missing string }
 // Error implements error.
 func (e zombieError) Error() string { return "zombie: missing " + e.missing }
 
-// run connects, holds the session until it ends, and reports. The goroutine of a session runs for
-// its whole life and must keep a small stack, because there are many sessions. It therefore does
-// most of its work in [aside.Run].
-func (l *life) run(ctx context.Context) *synthetic.Report {
-	r := &synthetic.Report{}
-	defer l.enter(stateWaiting)
-	defer func() { l.stop() }()
-	var err error
-	aside.Run(func() { err = l.open(ctx) })
-	for err == nil {
-		var e *mqtt.Event
-		e, err = l.s.Next(l.until())
-		switch {
-		case err != nil:
-		// With traffic, speed is more important than a small stack.
-		case e.Kind == mqtt.Delivery || e.Kind == mqtt.Ack:
-			err = l.handle(ctx, e)
-		default:
-			aside.Run(func() { err = l.handle(ctx, e) })
+// Step implements [synthetic.Life].
+func (l *life) Step() *synthetic.Report {
+	goesOn := false
+	defer func() {
+		if !goesOn { // also after a panic
+			l.stop()
+			l.enter(stateWaiting)
 		}
+	}()
+	err := l.advance()
+	if goesOn = err == nil; goesOn {
+		return nil
 	}
-	aside.Run(func() {
-		l.stop()
-		l.conclude(r, err)
-	})
+	l.stop()
+	r := &synthetic.Report{}
+	l.conclude(r, err)
 	return r
 }
 
-// open connects and prepares the work of the session.
-func (l *life) open(ctx context.Context) error {
+// Wait implements [synthetic.Life].
+func (l *life) Wait() {
+	if l.start != nil {
+		l.start.turn.Wait()
+	} else {
+		l.s.Wait()
+	}
+}
+
+// advance does everything that needs no waiting. An error ends the life.
+func (l *life) advance() error {
+	switch {
+	case l.start != nil:
+		if err := l.connect(); err != nil {
+			return err
+		}
+		l.reportConnected()
+		if err := l.prepare(); err != nil {
+			return err
+		}
+	case l.s == nil:
+		return l.queue()
+	}
+	for {
+		e, err := l.s.Poll(l.until())
+		if e == nil || err != nil {
+			return err
+		}
+		if err := l.handle(e); err != nil {
+			return err
+		}
+	}
+}
+
+// queue prepares a connect and begins to wait for the connect rate limit. The wait is not part of the
+// attempt.
+func (l *life) queue() error {
 	if !l.counted {
 		l.enter(stateWaiting)
 	}
-	if err := l.connect(ctx); err != nil {
-		return err
-	}
-	release := context.AfterFunc(ctx, l.s.Interrupt)
-	l.stop = func() { release() }
-	l.reportConnected()
-	return l.prepare(ctx)
-}
-
-// connect makes the connection. The wait for the connect rate limit is not part of the attempt.
-func (l *life) connect(ctx context.Context) error {
-	o, err := l.c.Options(ctx, "")
+	o, err := l.c.Options(l.ctx, "")
 	if err != nil {
 		return err
 	}
 	l.opts.expect(&o)
-	if err := l.c.Wait(ctx); err != nil {
+	l.start = &start{o, l.c.Queue(l.ctx)}
+	return nil
+}
+
+// connect makes the connection.
+func (l *life) connect() error {
+	start := l.start
+	l.start = nil
+	if err := start.turn.Come(); err != nil {
 		return err
 	}
 	l.enter(stateConnecting)
-	ctx, cancel := context.WithTimeout(ctx, l.c.Env.Timeout)
+	ctx, cancel := context.WithTimeout(l.ctx, l.c.Env.Timeout)
 	defer cancel()
-	l.s, err = l.c.Dial(ctx, "", o)
-	return err
+	var err error
+	if l.s, err = l.c.Dial(ctx, "", start.options); err != nil {
+		return err
+	}
+	release := context.AfterFunc(l.ctx, l.s.Interrupt)
+	l.stop = func() { release() }
+	return nil
 }
 
 // reportConnected emits the event that the broker accepted the session.
@@ -115,7 +150,7 @@ func (l *life) reportConnected() {
 }
 
 // prepare prepares echo and traffic.
-func (l *life) prepare(ctx context.Context) error {
+func (l *life) prepare() error {
 	id := l.s.ClientID()
 	if l.opts.Echo != nil {
 		l.echo = newEcho(l, *l.opts.Echo, l.c.Env.Topic(id, "echo"))
@@ -132,7 +167,7 @@ func (l *life) prepare(ctx context.Context) error {
 		if _, err := client.Subscribe(l.s, time.Now().Add(l.c.Env.Timeout), mqtt.Filter{Topic: topic}); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithCancel(ctx)
+		ctx, cancel := context.WithCancel(l.ctx)
 		var publisher guard.Group
 		publisher.Go(func() { l.publishTo(ctx, topic) })
 		release := l.stop
@@ -172,10 +207,10 @@ func (l *life) until() (at time.Time) {
 }
 
 // handle handles one event of the session.
-func (l *life) handle(ctx context.Context, e *mqtt.Event) error {
+func (l *life) handle(e *mqtt.Event) error {
 	switch e.Kind {
 	case mqtt.Interrupted:
-		if ctx.Err() != nil {
+		if l.ctx.Err() != nil {
 			return synthetic.ErrStopped
 		}
 		return nil

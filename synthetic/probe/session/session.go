@@ -221,8 +221,12 @@ type probe struct {
 
 // Run implements [synthetic.Probe].
 func (p *probe) Run(ctx context.Context, emit func(synthetic.Event)) *synthetic.Report {
-	l := &life{probe: p, emit: emit, stop: func() {}}
-	return l.run(ctx)
+	return synthetic.Live(p.Begin(ctx, emit))
+}
+
+// Begin implements [synthetic.Holder].
+func (p *probe) Begin(ctx context.Context, emit func(synthetic.Event)) synthetic.Life {
+	return &life{probe: p, ctx: ctx, emit: emit, stop: func() {}}
 }
 
 // Leave implements [synthetic.Leaver].
