@@ -14,8 +14,14 @@ type ClientIDs struct {
 	mu    sync.Mutex
 	lent  map[string]map[string]Borrower // by target, by client identifier
 	peers []string                       // agent.id of other agents
-	users map[Borrower]*user
-	own   map[string]map[Borrower]bool // the users of each identifier, of all targets
+	users map[Identity]map[client]*user
+	own   map[string][]*user // the users of each identifier, of all targets; nearly always one
+}
+
+// client is a client of a probe.
+type client struct {
+	slot int
+	role string
 }
 
 // user is a client of ours.
@@ -38,25 +44,31 @@ type Borrower struct {
 
 // NewClientIDs returns a ClientIDs that has lent nothing and knows nothing yet.
 func NewClientIDs() *ClientIDs {
-	return &ClientIDs{lent: map[string]map[string]Borrower{}, users: map[Borrower]*user{}, own: map[string]map[Borrower]bool{}}
+	return &ClientIDs{lent: map[string]map[string]Borrower{}, users: map[Identity]map[client]*user{}, own: map[string][]*user{}}
 }
 
 // Use records that a client uses an identifier, and returns it. id returns the identifier that the
 // client has at an agent with this agent.id.
 func (l *ClientIDs) Use(who Borrower, agent string, id func(agent string) string) string {
 	mine := id(agent)
+	if mine == "" {
+		return mine
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	u := l.users[who]
-	switch {
-	case u != nil && u.ids[0] == mine:
-		u.left = time.Time{}
-	case mine != "":
-		l.forget(who)
-		u = &user{id: id, ids: []string{mine}}
-		l.users[who] = u
-		l.learn(who, u)
+	c := client{who.Slot, who.Role}
+	if u := l.users[who.Probe][c]; u != nil {
+		if u.ids[0] == mine {
+			u.left = time.Time{}
+			return u.ids[0]
+		}
+		l.unlearn(u)
+	} else if l.users[who.Probe] == nil {
+		l.users[who.Probe] = map[client]*user{}
 	}
+	u := &user{id: id, ids: []string{mine}}
+	l.users[who.Probe][c] = u
+	l.learn(u)
 	return mine
 }
 
@@ -68,40 +80,32 @@ func (l *ClientIDs) SetPeers(peers []string) {
 		return
 	}
 	l.peers = slices.Clone(peers)
-	for who, u := range l.users {
-		l.unlearn(who, u)
-		l.learn(who, u)
+	for _, users := range l.users {
+		for _, u := range users {
+			l.unlearn(u)
+			l.learn(u)
+		}
 	}
 }
 
 // learn records all identifiers of a client.
-func (l *ClientIDs) learn(who Borrower, u *user) {
+func (l *ClientIDs) learn(u *user) {
 	u.ids = u.ids[:1]
 	for _, peer := range l.peers {
 		u.ids = append(u.ids, u.id(peer))
 	}
 	for _, id := range u.ids {
-		if l.own[id] == nil {
-			l.own[id] = map[Borrower]bool{}
-		}
-		l.own[id][who] = true
+		l.own[id] = append(l.own[id], u)
 	}
 }
 
 // unlearn removes the identifiers of a client.
-func (l *ClientIDs) unlearn(who Borrower, u *user) {
+func (l *ClientIDs) unlearn(u *user) {
 	for _, id := range u.ids {
-		if delete(l.own[id], who); len(l.own[id]) == 0 {
+		others := slices.DeleteFunc(l.own[id], func(o *user) bool { return o == u })
+		if l.own[id] = others; len(others) == 0 {
 			delete(l.own, id)
 		}
-	}
-}
-
-// forget removes a client and its identifiers.
-func (l *ClientIDs) forget(who Borrower) {
-	if u := l.users[who]; u != nil {
-		l.unlearn(who, u)
-		delete(l.users, who)
 	}
 }
 
@@ -109,12 +113,7 @@ func (l *ClientIDs) forget(who Borrower) {
 func (l *ClientIDs) IsOwn(id string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for who := range l.own[id] {
-		if left := l.users[who].left; left.IsZero() || time.Since(left) < leftFor {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(l.own[id], func(u *user) bool { return u.left.IsZero() || time.Since(u.left) < leftFor })
 }
 
 // Lend returns the identifier of the pool that the client already has, or else the first one that
@@ -154,12 +153,18 @@ func (l *ClientIDs) Release(id Identity) {
 		}
 	}
 	now := time.Now()
-	for who, u := range l.users {
-		switch {
-		case who.Probe == id && u.left.IsZero():
-			u.left = now
-		case !u.left.IsZero() && now.Sub(u.left) >= leftFor:
-			l.forget(who)
+	for probe, users := range l.users {
+		for c, u := range users {
+			switch {
+			case probe == id && u.left.IsZero():
+				u.left = now
+			case !u.left.IsZero() && now.Sub(u.left) >= leftFor:
+				l.unlearn(u)
+				delete(users, c)
+			}
+		}
+		if len(users) == 0 {
+			delete(l.users, probe)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package synthetic
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic/disconnect"
@@ -27,23 +28,45 @@ type keeper struct {
 	backoff mqtt.Backoff
 	done    func() // called when the keeper has ended
 
-	life   Life        // nil between two lives
 	due    time.Time   // when the next life begins, or this one should have begun
 	timer  *time.Timer // for the next life
 	start  time.Time   // when this one began
 	broken *guard.Panic
+
+	mu   sync.Mutex // for interrupt
+	life Life       // nil between two lives
 }
 
-// keepAlive keeps one session alive until ctx is done, and then calls done.
-func (r *Runner) keepAlive(ctx context.Context, j *Job, slot int, p Probe, done func()) {
-	k := &keeper{Runner: r, ctx: ctx, job: j, slot: slot, probe: p, backoff: j.Backoff, done: done}
-	k.next(spread(j.ID, slot, keepSpread))
+// newKeeper returns the keeper of a session. done is called when it has ended.
+func (r *Runner) newKeeper(ctx context.Context, j *Job, slot int, p Probe, done func()) *keeper {
+	return &keeper{Runner: r, ctx: ctx, job: j, slot: slot, probe: p, backoff: j.Backoff, done: done}
+}
+
+// run keeps the session alive until the context is done. It returns at once.
+func (k *keeper) run() {
+	k.plan(spread(k.job.ID, k.slot, keepSpread))
 	go k.wait()
 }
 
-// next plans the next life.
-func (k *keeper) next(wait time.Duration) {
-	k.life, k.due, k.timer = nil, time.Now().Add(wait), time.NewTimer(wait)
+// plan plans the next life.
+func (k *keeper) plan(wait time.Duration) {
+	k.due, k.timer = time.Now().Add(wait), time.NewTimer(wait)
+}
+
+// set sets the life.
+func (k *keeper) set(l Life) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.life = l
+}
+
+// interrupt ends a wait once the context is done. Any goroutine may call it.
+func (k *keeper) interrupt() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.life != nil {
+		k.life.Interrupt()
+	}
 }
 
 // wait waits until there is something to do.
@@ -83,8 +106,9 @@ func (k *keeper) step() {
 		rep.complete(k.slot, k.start)
 		rep.Lag = k.start.Sub(k.due)
 		k.sink.Report(k.job.ID, *rep)
+		k.set(nil)
 		k.backoff.Ended(rep.Elapsed, disconnect.Reason(rep.Reason()))
-		k.next(k.backoff.Next())
+		k.plan(k.backoff.Next())
 	}
 	go k.wait()
 }
@@ -106,7 +130,7 @@ func (k *keeper) advance() (rep *Report) {
 		if !ok {
 			return k.probe.Run(k.ctx, emit)
 		}
-		k.life = h.Begin(k.ctx, emit)
+		k.set(h.Begin(k.ctx, emit))
 	}
 	return k.life.Step()
 }

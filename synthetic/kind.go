@@ -221,7 +221,8 @@ type Probe interface {
 // small stack, because there may be thousands of it.
 type Holder interface {
 	Probe
-	// Begin begins a run. The runner ends it with the report, as Run does.
+	// Begin begins a run, which ends with its report, as Run does. If ctx is done already, nobody calls
+	// Interrupt.
 	Begin(ctx context.Context, emit func(Event)) Life
 }
 
@@ -230,13 +231,16 @@ type Life interface {
 	// Step does everything that needs no waiting, or that is seldom. It returns nil if the run goes on;
 	// then the caller calls Wait, and Step again.
 	Step() *Report
-	// Wait waits until there is something to do, or the context is done. It should call as little as
-	// possible, and have no large variables: the stack of the goroutine never gets smaller again.
+	// Wait waits until there is something to do. It should call as little as possible, and have no large
+	// variables: a stack that has grown rarely gets smaller again.
 	Wait()
+	// Interrupt ends Wait. It is called once the context is done, at any time.
+	Interrupt()
 }
 
-// Live makes a whole run of a [Life].
-func Live(l Life) *Report {
+// Live makes a whole run of a [Life] with this context.
+func Live(ctx context.Context, l Life) *Report {
+	defer context.AfterFunc(ctx, l.Interrupt)()
 	for {
 		if r := l.Step(); r != nil {
 			return r

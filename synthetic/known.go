@@ -30,7 +30,7 @@ type known struct {
 
 // Connect is a connect of one of our clients that the target accepted.
 type Connect struct {
-	Who *Borrower
+	Who Borrower
 	// From is when CONNECT was sent, To when CONNACK came.
 	From, To time.Time
 }

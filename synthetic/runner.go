@@ -111,14 +111,25 @@ func (r *Runner) Start(j Job) error {
 	ctx, cancel := context.WithCancel(r.ctx)
 	run := &running{id: j.ID, cancel: cancel, open: j.open}
 	r.jobs[j.ID] = run
-	for slot, p := range j.Probes {
-		if j.Schedule.Every > 0 {
+	if j.Schedule.Every > 0 {
+		for _, p := range j.Probes {
 			run.done.Go(func() { r.periodic(ctx, &j, p) })
-		} else {
-			run.done.Add(1)
-			r.keepAlive(ctx, &j, slot, p, run.done.Done)
 		}
+		return nil
 	}
+	keepers := make([]*keeper, 0, len(j.Probes))
+	for slot, p := range j.Probes {
+		run.done.Add(1)
+		k := r.newKeeper(ctx, &j, slot, p, run.done.Done)
+		k.run()
+		keepers = append(keepers, k)
+	}
+	run.done.Go(func() {
+		<-ctx.Done()
+		for _, k := range keepers {
+			k.interrupt()
+		}
+	})
 	return nil
 }
 

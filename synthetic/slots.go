@@ -8,17 +8,26 @@ import (
 // Slots keeps the latest conclusive outcome of each session that a probe keeps alive. The zero
 // value has no slots. It is not safe for concurrent use.
 type Slots struct {
-	latest             []Outcome
-	streak             []uint16 // failures of each slot since its latest success
+	latest             []conclusion // of each slot
+	streak             []uint16     // failures of each slot since its latest success
 	succeeding, failed int
 }
+
+// conclusion is a conclusive outcome in one byte, because there may be many slots.
+type conclusion byte
+
+const (
+	_ conclusion = iota // none yet
+	succeeded
+	failed
+)
 
 // Resize keeps the first n slots and adds the missing ones. New slots have no outcome.
 func (s *Slots) Resize(n int) {
 	for i := n; i < len(s.latest); i++ {
 		s.count(s.latest[i], -1)
 	}
-	latest := make([]Outcome, n)
+	latest := make([]conclusion, n)
 	copy(latest, s.latest)
 	streak := make([]uint16, n)
 	copy(streak, s.streak)
@@ -31,9 +40,13 @@ func (s *Slots) Set(slot int, o Outcome) {
 	if !o.Conclusive() || slot < 0 || slot >= len(s.latest) {
 		return
 	}
+	now := failed
+	if o == Success {
+		now = succeeded
+	}
 	s.count(s.latest[slot], -1)
-	s.latest[slot] = o
-	s.count(o, 1)
+	s.latest[slot] = now
+	s.count(now, 1)
 	if o == Success {
 		s.streak[slot] = 0
 	} else if s.streak[slot] < math.MaxUint16 {
@@ -49,11 +62,11 @@ func (s *Slots) ConsecutiveFailures() int {
 	return int(slices.Max(s.streak))
 }
 
-func (s *Slots) count(o Outcome, by int) {
-	switch o {
-	case Success:
+func (s *Slots) count(c conclusion, by int) {
+	switch c {
+	case succeeded:
 		s.succeeding += by
-	case Failure:
+	case failed:
 		s.failed += by
 	}
 }

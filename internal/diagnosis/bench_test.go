@@ -42,7 +42,7 @@ func newFleet(plan []*synthetic.Entry) *Board {
 	now := time.Now()
 	for _, e := range plan {
 		b.Add(e)
-		who := &synthetic.Borrower{Probe: e.ID}
+		who := synthetic.Borrower{Probe: e.ID}
 		for n := range 10 {
 			at := now.Add(time.Duration(n) * time.Second)
 			known.Connected(e.Target.URL, synthetic.Connect{Who: who, From: at, To: at})

@@ -42,7 +42,7 @@ var examples = map[string]func(*Facts){
 		f.well("connect")
 		for i := range 6 {
 			at := exampleNow.Add(-time.Duration(100-15*i) * time.Second)
-			f.Connects = append(f.Connects, synthetic.Connect{Who: &synthetic.Borrower{Probe: f.id("connect")}, From: at, To: at.Add(3 * time.Millisecond)})
+			f.Connects = append(f.Connects, synthetic.Connect{Who: synthetic.Borrower{Probe: f.id("connect")}, From: at, To: at.Add(3 * time.Millisecond)})
 			f.ended("hold", at.Add(2*time.Millisecond), disconnect.PeerClosed, disconnect.FromFIN, disconnect.Circumstances{Age: 14 * time.Second, Sent: disconnect.Connect, SentAgo: 14 * time.Second, Silence: 14 * time.Second})
 		}
 		f.failing("hold", ends(disconnect.PeerClosed, disconnect.ByUnknown, disconnect.FromFIN, disconnect.PhaseEstablished, "FIN 14 s after our CONNECT, connection 14 s old"))

@@ -227,7 +227,7 @@ func randomFacts(r *rand.Rand) Facts {
 	}
 	for range r.IntN(20) {
 		at := back()
-		f.Connects = append(f.Connects, synthetic.Connect{Who: &synthetic.Borrower{Probe: f.id(pick(r, "connect", "hold", "echo"))}, From: at, To: at.Add(time.Duration(r.Int64N(int64(50 * time.Millisecond))))})
+		f.Connects = append(f.Connects, synthetic.Connect{Who: synthetic.Borrower{Probe: f.id(pick(r, "connect", "hold", "echo"))}, From: at, To: at.Add(time.Duration(r.Int64N(int64(50 * time.Millisecond))))})
 	}
 	slices.SortFunc(f.Connects, func(a, b synthetic.Connect) int { return a.To.Compare(b.To) })
 	return f

@@ -34,8 +34,6 @@ type Client struct {
 	Profile *synthetic.Profile
 	// Target is the broker to connect to: Env.Target, or the other target of a probe that uses two.
 	Target *synthetic.Target
-	// URL is the parsed URL of the target, with the websocket path of the profile.
-	URL *url.URL
 
 	gate   *synthetic.Gate
 	proxy  *url.URL
@@ -48,23 +46,23 @@ type Client struct {
 	// begun has the roles that have connected. Before that, the broker may still have a session of an
 	// agent that was killed.
 	begun []string
-	// whos are the clients of the roles.
-	whos map[string]*synthetic.Borrower
 }
 
-// who returns the client of a role, always the same.
-func (c *Client) who(role string) *synthetic.Borrower {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	w := c.whos[role]
-	if w == nil {
-		w = &synthetic.Borrower{Probe: c.Env.Identity, Slot: c.Env.Slot, Role: role}
-		if c.whos == nil {
-			c.whos = map[string]*synthetic.Borrower{}
-		}
-		c.whos[role] = w
+// who returns the client of a role.
+func (c *Client) who(role string) synthetic.Borrower {
+	return synthetic.Borrower{Probe: c.Env.Identity, Slot: c.Env.Slot, Role: role}
+}
+
+// URL returns the parsed URL of the target, with the websocket path of the profile.
+func (c *Client) URL() *url.URL {
+	u, err := mqtt.ParseURL(c.Target.URL)
+	if err != nil {
+		panic(err) // New has checked it
 	}
-	return w
+	if ws := u.Scheme == "ws" || u.Scheme == "wss"; ws && c.Profile.Websocket.Path != "" {
+		u.Path = c.Profile.Websocket.Path
+	}
+	return u
 }
 
 // New returns a client for the target of env. It checks everything that can be checked without a
@@ -77,11 +75,8 @@ func New(env synthetic.Env, p *synthetic.Profile) (*Client, error) {
 func NewTo(env synthetic.Env, p *synthetic.Profile, t *synthetic.Target, gate *synthetic.Gate) (*Client, error) {
 	c := &Client{Env: env, Profile: p, Target: t, gate: gate}
 	var err error
-	if c.URL, err = mqtt.ParseURL(t.URL); err != nil {
+	if _, err = mqtt.ParseURL(t.URL); err != nil {
 		return nil, fmt.Errorf("target %s: %w", t.Name, err)
-	}
-	if ws := c.URL.Scheme == "ws" || c.URL.Scheme == "wss"; ws && p.Websocket.Path != "" {
-		c.URL.Path = p.Websocket.Path
 	}
 	if p.Proxy != "" {
 		if c.proxy, err = url.Parse(p.Proxy); err != nil || !slices.Contains([]string{"socks5", "socks5h", "http"}, c.proxy.Scheme) || c.proxy.Hostname() == "" {
@@ -114,7 +109,7 @@ func NewTo(env synthetic.Env, p *synthetic.Profile, t *synthetic.Target, gate *s
 // ClientID returns the client identifier of a role, which counts as ours from now on. It is "" if the
 // profile has a fixed pool and all of it is in use.
 func (c *Client) ClientID(role string) string {
-	e, who := &c.Env, synthetic.Borrower{Probe: c.Env.Identity, Slot: c.Env.Slot, Role: role}
+	e, who := &c.Env, c.who(role)
 	if pool := c.Profile.ClientIDs; len(pool) > 0 {
 		id := e.IDs.Lend(pool, c.Target.Name, who)
 		return e.IDs.Use(who, e.Agent, func(string) string { return id })
@@ -131,7 +126,7 @@ func (c *Client) ClientID(role string) string {
 // [mqtt.End], so the run becomes inconclusive.
 func (c *Client) Options(ctx context.Context, role string) (mqtt.Options, error) {
 	p, t := c.Profile, c.Target
-	o := mqtt.Options{URL: c.URL, Version: p.Protocol, ClientID: c.ClientID(role), Username: t.Username,
+	o := mqtt.Options{URL: c.URL(), Version: p.Protocol, ClientID: c.ClientID(role), Username: t.Username,
 		Password: t.Password, CleanStart: p.CleanStart, SessionExpiry: p.SessionExpiry, Keepalive: p.Keepalive,
 		KeepaliveMin: t.KeepaliveBounds.Min, KeepaliveMax: t.KeepaliveBounds.Max, Ping: p.Ping,
 		ReceiveMaximum: p.ReceiveMaximum, TCP: p.TCP, Proxy: c.proxy, Source: c.source, IPFamily: p.IPFamily, Sockets: c.Env.Sockets, DialSocket: c.Env.Dial, Open: c.Env.Open, Budget: c.Env.Budget, Late: c.Env.Late, Heard: c.Env.Heard}
@@ -161,7 +156,7 @@ func (c *Client) read(ctx context.Context, o *mqtt.Options) (err error) {
 			return err
 		}
 	}
-	if c.URL.Scheme == "mqtts" || c.URL.Scheme == "wss" {
+	if o.URL.Scheme == "mqtts" || o.URL.Scheme == "wss" {
 		o.TLS, err = c.tls(ctx)
 		o.VerifyCommonName = c.Target.TLS.VerifyCommonName
 	}

@@ -10,20 +10,16 @@ import (
 // code that drives them panicked, or takes too long to end them in order, the owner can still close
 // them. A nil Open keeps nothing.
 type Open struct {
-	ctx  context.Context // done once Shut was called
-	shut context.CancelFunc
-
 	mu    sync.Mutex
+	shut  bool            // Shut was called
+	ctx   context.Context // done once Shut was called; nil until somebody wants it
+	done  context.CancelFunc
 	wires []*wire
 	left  []string
 }
 
 // NewOpen returns an Open without sockets.
-func NewOpen() *Open {
-	o := &Open{}
-	o.ctx, o.shut = context.WithCancel(context.Background())
-	return o
-}
+func NewOpen() *Open { return &Open{} }
 
 // Close closes the sockets, without a DISCONNECT. Any goroutine may call it. Whoever drives one of the
 // sessions finds that it has ended.
@@ -39,7 +35,11 @@ func (o *Open) Close() {
 
 // Shut closes the sockets, and every socket that is opened later.
 func (o *Open) Shut() {
-	o.shut()
+	o.mu.Lock()
+	if o.shut = true; o.done != nil {
+		o.done()
+	}
+	o.mu.Unlock()
 	o.Close()
 }
 
@@ -47,6 +47,13 @@ func (o *Open) Shut() {
 func (o *Open) Context() context.Context {
 	if o == nil {
 		return context.Background()
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ctx == nil {
+		if o.ctx, o.done = context.WithCancel(context.Background()); o.shut {
+			o.done()
+		}
 	}
 	return o.ctx
 }
@@ -74,8 +81,9 @@ func (o *Open) add(w *wire) {
 	}
 	o.mu.Lock()
 	o.wires = append(o.wires, w)
+	shut := o.shut
 	o.mu.Unlock()
-	if o.ctx.Err() != nil {
+	if shut {
 		_ = w.Close()
 	}
 }

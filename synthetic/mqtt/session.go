@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -156,6 +157,7 @@ func (s *Session) welcome(a *attempt) *End {
 	s.lastRecv, s.looked = s.stream.received(), time.Now()
 	a.leave(s.lastRecv)
 	s.account = a.account
+	s.account.Phases = slices.Clip(slices.Clone(a.account.Phases)) // it lives as long as the session
 	connack := &s.account.Connack
 	s.keepalive = a.o.effectiveKeepalive()
 	s.beat = min(s.keepalive, a.o.Keepalive)

@@ -58,7 +58,7 @@ type probe struct {
 // Run implements [synthetic.Probe].
 func (p *probe) Run(ctx context.Context, _ func(synthetic.Event)) *synthetic.Report {
 	r := &synthetic.Report{}
-	if p.opts.Addresses == "each" && p.c.URL.Scheme != "unix" {
+	if p.opts.Addresses == "each" && p.c.URL().Scheme != "unix" {
 		p.each(ctx, r)
 	} else {
 		r.Conclude(p.once(ctx, r, netip.Addr{}))

@@ -86,8 +86,10 @@ func Kind() synthetic.Kind {
 			}
 			env.Target = &t
 			c, err := client.New(env, &profile)
-			if err == nil && (o.WithoutClientCert || o.MaxTLSVersion != "") && c.URL.Scheme != "mqtts" && c.URL.Scheme != "wss" {
-				err = fmt.Errorf("without_client_cert and max_tls_version need TLS, which target %s does not use: choose other targets for the probe", env.Target.Name)
+			if err == nil && (o.WithoutClientCert || o.MaxTLSVersion != "") {
+				if scheme := c.URL().Scheme; scheme != "mqtts" && scheme != "wss" {
+					err = fmt.Errorf("without_client_cert and max_tls_version need TLS, which target %s does not use: choose other targets for the probe", env.Target.Name)
+				}
 			}
 			return &probe{c: c, opts: *o}, err
 		},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic"
@@ -20,6 +21,8 @@ type life struct {
 	emit func(synthetic.Event)
 	s    *mqtt.Session
 	echo *echo // nil if the option is absent
+
+	connected atomic.Pointer[mqtt.Session] // s, for Interrupt
 
 	stop  func() // stops what runs beside the session; may be called twice
 	start *start // while the session waits for its turn to connect
@@ -73,6 +76,13 @@ func (l *life) Wait() {
 		l.start.turn.Wait()
 	} else {
 		l.s.Wait()
+	}
+}
+
+// Interrupt implements [synthetic.Life]. The wait for a turn ends with the context.
+func (l *life) Interrupt() {
+	if s := l.connected.Load(); s != nil {
+		s.Interrupt()
 	}
 }
 
@@ -130,8 +140,10 @@ func (l *life) connect() error {
 	if l.s, err = l.c.Dial(ctx, "", start.options); err != nil {
 		return err
 	}
-	release := context.AfterFunc(l.ctx, l.s.Interrupt)
-	l.stop = func() { release() }
+	l.connected.Store(l.s)
+	if l.ctx.Err() != nil { // Interrupt may have come before
+		l.s.Interrupt()
+	}
 	return nil
 }
 
@@ -158,9 +170,8 @@ func (l *life) prepare() error {
 			return err
 		}
 	}
-	l.trafficTopic = l.c.Env.Topic(id, "traffic")
 	if l.opts.Traffic == TrafficPublish || l.opts.Traffic == TrafficBoth {
-		l.nextTraffic = time.Now()
+		l.trafficTopic, l.nextTraffic = l.c.Env.Topic(id, "traffic"), time.Now()
 	}
 	if l.opts.Traffic == TrafficReceive || l.opts.Traffic == TrafficBoth {
 		topic := l.c.Env.Topic(id, "receive")
@@ -170,11 +181,9 @@ func (l *life) prepare() error {
 		ctx, cancel := context.WithCancel(l.ctx)
 		var publisher guard.Group
 		publisher.Go(func() { l.publishTo(ctx, topic) })
-		release := l.stop
 		l.stop = func() {
 			cancel()
 			publisher.Wait()
-			release()
 		}
 	}
 	return nil

@@ -81,7 +81,7 @@ func Kind() synthetic.Kind {
 		Check: check,
 		New: func(env synthetic.Env, p *synthetic.Profile, o *Options) (synthetic.Probe, error) {
 			c, err := client.New(env, p)
-			return &probe{c: c, opts: *o, m: m, state: stateWaiting}, err
+			return &probe{c: c, opts: o, m: m, state: stateWaiting}, err
 		},
 	})
 }
@@ -206,7 +206,7 @@ func (m *metrics) series(p synthetic.Profile, o *Options, reasons int) []synthet
 // next.
 type probe struct {
 	c    *client.Client
-	opts Options
+	opts *Options
 	m    *metrics
 
 	state sessionState
@@ -221,7 +221,7 @@ type probe struct {
 
 // Run implements [synthetic.Probe].
 func (p *probe) Run(ctx context.Context, emit func(synthetic.Event)) *synthetic.Report {
-	return synthetic.Live(p.Begin(ctx, emit))
+	return synthetic.Live(ctx, p.Begin(ctx, emit))
 }
 
 // Begin implements [synthetic.Holder].
