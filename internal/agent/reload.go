@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -48,13 +49,15 @@ var errStopping = errors.New("the agent is stopping")
 func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 	defer close(a.stopped)
 	x := &running{Agent: a, ctx: ctx, views: append(synthetic.Sinks{a.board, a.diagnoses}, more...)}
-	x.runner = synthetic.NewRunner(synthetic.Sinks{a.probes, x.views}, a.self, a.state.late, a.log)
+	waves := &waves{giveBack: debug.FreeOSMemory}
+	x.runner = synthetic.NewRunner(synthetic.Sinks{a.probes, x.views, waves}, a.self, a.state.late, a.log)
 	tell := newTeller(a.diagnoses, a.log)
-	var telling sync.WaitGroup
-	defer telling.Wait()
-	tctx, stopTelling := context.WithCancel(ctx)
-	defer stopTelling()
-	telling.Go(func() { tell.run(tctx) })
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	bctx, stopBeside := context.WithCancel(ctx)
+	defer stopBeside()
+	beside.Go(func() { tell.run(bctx) })
+	beside.Go(func() { waves.run(bctx) })
 	defer x.stop()
 	defer context.AfterFunc(ctx, x.runner.Hurry)() // also while a reload waits for probes
 	if err := x.start(a.state.plan); err != nil {

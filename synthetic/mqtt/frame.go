@@ -8,7 +8,7 @@ import (
 // The sizes of the framer's buffer in bytes. It stays small while a session idles. A buffer above
 // frameBufKeep is released when it is empty.
 const (
-	frameBufMin  = 128
+	frameBufMin  = 32
 	frameBufKeep = 4096
 )
 
