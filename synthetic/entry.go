@@ -59,7 +59,9 @@ func NewJob(e Entry, env Env) (Job, error) {
 	if e.Kind.Held() || e.Kind.Cost(e.Profile, e.Options).Connections > 0 {
 		env.Sockets = env.Sockets.Held()
 	}
-	for slot := range e.Sessions() {
+	n := e.Sessions()
+	j.Probes, j.open = make([]Probe, 0, n), make([]*mqtt.Open, 0, n)
+	for slot := range n {
 		env.Slot, env.Open = slot, mqtt.NewOpen()
 		p, err := e.Kind.New(env, &e.Profile, e.Options)
 		if err != nil {

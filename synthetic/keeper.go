@@ -26,25 +26,22 @@ type keeper struct {
 	slot    int
 	probe   Probe
 	backoff mqtt.Backoff
-	done    func() // called when the keeper has ended
+	done    *sync.WaitGroup // of the job
 
 	due    time.Time   // when the next life begins, or this one should have begun
 	timer  *time.Timer // for the next life
 	start  time.Time   // when this one began
 	broken *guard.Panic
 
-	mu   sync.Mutex // for interrupt
-	life Life       // nil between two lives
-}
-
-// newKeeper returns the keeper of a session. done is called when it has ended.
-func (r *Runner) newKeeper(ctx context.Context, j *Job, slot int, p Probe, done func()) *keeper {
-	return &keeper{Runner: r, ctx: ctx, job: j, slot: slot, probe: p, backoff: j.Backoff, done: done}
+	mu    sync.Mutex // for interrupt and renew
+	life  Life       // nil between two lives
+	waits bool       // in life.Wait, or about to begin or to leave it
 }
 
 // run keeps the session alive until the context is done. It returns at once.
 func (k *keeper) run() {
 	k.plan(spread(k.job.ID, k.slot, keepSpread))
+	k.done.Add(1)
 	go k.wait()
 }
 
@@ -53,18 +50,27 @@ func (k *keeper) plan(wait time.Duration) {
 	k.due, k.timer = time.Now().Add(wait), time.NewTimer(wait)
 }
 
-// set sets the life.
-func (k *keeper) set(l Life) {
+// set sets the life, and whether it waits.
+func (k *keeper) set(l Life, waits bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.life = l
+	k.life, k.waits = l, waits
 }
 
-// interrupt ends a wait once the context is done. Any goroutine may call it.
+// interrupt ends a wait of the life because the context is done. Any goroutine may call it.
 func (k *keeper) interrupt() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.life != nil {
+		k.life.Interrupt()
+	}
+}
+
+// renew lets a life that waits do so on a new stack. Any goroutine may call it.
+func (k *keeper) renew() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.waits {
 		k.life.Interrupt()
 	}
 }
@@ -96,19 +102,22 @@ func (k *keeper) step() {
 		k.timer.Stop()
 		if k.ctx.Err() != nil {
 			leave(k.probe)
-			k.done()
+			k.done.Done()
 			return
 		}
 		k.timer, k.start = nil, time.Now()
 		k.watch.StartLag(k.job.ID, k.start.Sub(k.due))
 	}
+	k.set(k.life, false)
 	if rep := k.advance(); rep != nil {
 		rep.complete(k.slot, k.start)
 		rep.Lag = k.start.Sub(k.due)
 		k.sink.Report(k.job.ID, *rep)
-		k.set(nil)
+		k.set(nil, false)
 		k.backoff.Ended(rep.Elapsed, disconnect.Reason(rep.Reason()))
 		k.plan(k.backoff.Next())
+	} else {
+		k.set(k.life, true)
 	}
 	go k.wait()
 }
@@ -130,7 +139,7 @@ func (k *keeper) advance() (rep *Report) {
 		if !ok {
 			return k.probe.Run(k.ctx, emit)
 		}
-		k.set(h.Begin(k.ctx, emit))
+		k.set(h.Begin(k.ctx, emit), false)
 	}
 	return k.life.Step()
 }

@@ -234,7 +234,8 @@ type Life interface {
 	// Wait waits until there is something to do. It should call as little as possible, and have no large
 	// variables: a stack that has grown rarely gets smaller again.
 	Wait()
-	// Interrupt ends Wait. It is called once the context is done, at any time.
+	// Interrupt ends Wait. Another goroutine calls it at any time once the context is done. Before that,
+	// it calls it only during Wait, and the run goes on.
 	Interrupt()
 }
 

@@ -52,6 +52,8 @@ type running struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	open   []*mqtt.Open
+	// keepers are those of a held job. They do not change.
+	keepers []*keeper
 }
 
 // shut closes the sockets of a job at once.
@@ -117,16 +119,15 @@ func (r *Runner) Start(j Job) error {
 		}
 		return nil
 	}
-	keepers := make([]*keeper, 0, len(j.Probes))
+	run.keepers = make([]*keeper, 0, len(j.Probes))
 	for slot, p := range j.Probes {
-		run.done.Add(1)
-		k := r.newKeeper(ctx, &j, slot, p, run.done.Done)
+		k := &keeper{Runner: r, ctx: ctx, job: &j, slot: slot, probe: p, backoff: j.Backoff, done: &run.done}
 		k.run()
-		keepers = append(keepers, k)
+		run.keepers = append(run.keepers, k)
 	}
 	run.done.Go(func() {
 		<-ctx.Done()
-		for _, k := range keepers {
+		for _, k := range run.keepers {
 			k.interrupt()
 		}
 	})
@@ -178,6 +179,30 @@ func (r *Runner) Close() {
 	r.hurry.Stop()
 	r.all.Wait()
 }
+
+// Renew lets every held session that waits go on waiting on a new stack. The runtime makes the stacks of
+// new goroutines as large as those in use are on average, and while thousands of sessions connect, that
+// is twice as large as a session needs that waits. A garbage collection after that has to come before.
+func (r *Runner) Renew(ctx context.Context) {
+	r.mu.Lock()
+	var all []*keeper
+	for _, run := range r.jobs {
+		all = append(all, run.keepers...)
+	}
+	r.mu.Unlock()
+	for i, k := range all {
+		if i%renewAtOnce == 0 && !clock.Sleep(ctx, renewPause) {
+			return
+		}
+		k.renew()
+	}
+}
+
+// Only some sessions are renewed at once, so that nothing else has to wait for a processor.
+const (
+	renewAtOnce = 50
+	renewPause  = 5 * time.Millisecond
+)
 
 // spread returns a part of an interval that is always the same for an identity, so that probes do
 // not start at the same time.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -49,7 +50,11 @@ var errStopping = errors.New("the agent is stopping")
 func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 	defer close(a.stopped)
 	x := &running{Agent: a, ctx: ctx, views: append(synthetic.Sinks{a.board, a.diagnoses}, more...)}
-	waves := &waves{giveBack: debug.FreeOSMemory}
+	waves := &waves{giveBack: func(ctx context.Context) {
+		runtime.GC()
+		x.runner.Renew(ctx)
+		debug.FreeOSMemory()
+	}}
 	x.runner = synthetic.NewRunner(synthetic.Sinks{a.probes, x.views, waves}, a.self, a.state.late, a.log)
 	tell := newTeller(a.diagnoses, a.log)
 	var beside sync.WaitGroup

@@ -19,10 +19,9 @@ const (
 
 // waves gives memory back to the system after each wave of connects of held sessions, such as at the
 // start and after an outage. To connect, a session needs several times the memory that it needs to
-// wait, and afterwards an agent does so little that the runtime would take minutes to notice. It is a
-// sink.
+// wait. Afterwards the agent does so little that the runtime would take minutes to notice. It is a sink.
 type waves struct {
-	giveBack func() // collects garbage, and returns what is free to the system
+	giveBack func(context.Context) // makes everything small, and returns what is free to the system
 	connects atomic.Int64
 }
 
@@ -54,7 +53,7 @@ func (w *waves) run(ctx context.Context) {
 			continue
 		}
 		if wave >= waveLarge {
-			w.giveBack()
+			w.giveBack(ctx)
 		}
 		wave = 0
 	}

@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"context"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,8 +31,10 @@ func TestWaves(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
 				var got []time.Duration
-				w := &waves{giveBack: func() { got = append(got, time.Since(start)) }}
-				go w.run(t.Context())
+				w := &waves{giveBack: func(context.Context) { got = append(got, time.Since(start)) }}
+				ctx, stop := context.WithCancel(t.Context())
+				var running sync.WaitGroup
+				running.Go(func() { w.run(ctx) })
 				time.Sleep(time.Millisecond) // never at the moment of a tick
 				for _, n := range test.connects {
 					e := synthetic.Event{Name: "connected", Phases: []mqtt.PhaseTime{{}}}
@@ -42,13 +47,10 @@ func TestWaves(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 				time.Sleep(time.Minute)
-				if len(got) != len(test.want) {
-					t.Fatalf("memory was given back at %v, want %v", got, test.want)
-				}
-				for i := range got {
-					if got[i] != test.want[i] {
-						t.Errorf("memory was given back at %v, want %v", got, test.want)
-					}
+				stop()
+				running.Wait()
+				if !slices.Equal(got, test.want) {
+					t.Errorf("memory was given back at %v, want %v", got, test.want)
 				}
 			})
 		})

@@ -168,6 +168,9 @@ func urgency(o synthetic.Outcome) int {
 // printable limits the length of a text. It replaces characters that are not printable, such as
 // those that change the direction of writing.
 func printable(s string) string {
+	if len(s) <= maxText && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) < 0 {
+		return s
+	}
 	var b strings.Builder
 	n := 0
 	for _, r := range s {

@@ -40,7 +40,7 @@ const maxPayload = 268_435_455 - 1<<16 - 16
 
 // permitted returns an error if the standard or the broker's announcements forbid the message.
 func (s *Session) permitted(m Message) error {
-	ann := &s.account.Connack
+	ann := &s.made.connack
 	switch {
 	case m.QoS > ann.MaximumQoS: // [MQTT5-3.2.2-11]
 		return fmt.Errorf("%w: QoS %d, but its Maximum QoS is %d", ErrUnsupported, m.QoS, ann.MaximumQoS)

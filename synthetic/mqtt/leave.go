@@ -121,7 +121,8 @@ func (s *Session) fail(ob disconnect.Observation) error {
 	if ob.Version == 0 {
 		ob.Version = byte(s.set.version)
 	}
-	complete(&ob, &s.account, s.set.transport, &s.stream)
+	account := s.Account()
+	complete(&ob, &account, s.set.transport, &s.stream)
 	ob.Phase = disconnect.PhaseEstablished
 	w := &ob.When
 	w.Sent, w.SentSize, w.SentAgo = disconnect.PacketType(s.sent), int(s.sentSize), now.Sub(s.lastSent)
@@ -144,8 +145,7 @@ func (s *Session) fail(ob disconnect.Observation) error {
 		// because our late PINGREQ left it without packets for too long.
 		ob.SendIdle, ob.LocalFault = max(ob.SendIdle, s.lateIdle), true
 	}
-	s.account.LastSent = s.lastSent
-	s.end = &End{Ending: disconnect.Classify(ob), Account: s.account, Time: now, Err: ob.Err}
+	s.end = &End{Ending: disconnect.Classify(ob), Account: account, Time: now, Err: ob.Err}
 	s.close()
 	return s.end
 }

@@ -136,8 +136,8 @@ func (s *Session) Poll(until time.Time) (*Event, error) {
 	return s.poll(until)
 }
 
-// Wait waits until there is something to do for Poll, which must have been called before. It needs very
-// little stack: a goroutine that calls nothing else keeps the 2 KiB with which it began.
+// Wait waits until there is something to do for Poll, which must have been called before. It needs so
+// little stack that a goroutine which calls nothing else keeps the 2 KiB with which it began.
 func (s *Session) Wait() {
 	if s.pace != nil {
 		s.rest()

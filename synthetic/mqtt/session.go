@@ -23,13 +23,14 @@ var (
 )
 
 // Session is an MQTT session over one connection. It has no goroutine of its own, except one for a
-// websocket. Its owner drives it with [Session.Next]. Other goroutines may call only Interrupt.
+// websocket. Its owner drives it with [Session.Next], or with [Session.Poll] and [Session.Wait]. Other
+// goroutines may call only Interrupt.
 type Session struct {
-	stream  stream
-	set     settings
-	frames  framer
-	account Account
-	end     *End
+	stream stream
+	set    settings
+	frames framer
+	made   made
+	end    *End
 
 	keepalive time.Duration // effective, by which the broker judges us
 	beat      time.Duration // by which we ping: never longer than what we asked for
@@ -58,6 +59,16 @@ type Session struct {
 	grown              bool  // the owner's stack may grow, or has grown when it sent a packet
 	listening          bool  // messages may come that the owner waits for
 	pace               *pace // nil unless paced
+}
+
+// made is what an attempt has measured and the broker announced. It is the part of an [Account] that a
+// session keeps.
+type made struct {
+	start   time.Time
+	phases  []PhaseTime
+	tls     *TLSFacts
+	remote  string
+	connack Connack
 }
 
 // settings are the options that are needed after CONNACK. They are few, to keep idle sessions
@@ -156,9 +167,9 @@ func (s *Session) lastRefusal(ctx context.Context, err error) error {
 func (s *Session) welcome(a *attempt) *End {
 	s.lastRecv, s.looked = s.stream.received(), time.Now()
 	a.leave(s.lastRecv)
-	s.account = a.account
-	s.account.Phases = slices.Clip(slices.Clone(a.account.Phases)) // it lives as long as the session
-	connack := &s.account.Connack
+	acc := &a.account
+	s.made = made{acc.Start, slices.Clip(slices.Clone(acc.Phases)), acc.TLS, acc.Remote, acc.Connack}
+	connack := &s.made.connack
 	s.keepalive = a.o.effectiveKeepalive()
 	s.beat = min(s.keepalive, a.o.Keepalive)
 	if connack.ServerKeepAlive != nil { // [MQTT5-3.1.2-21]
@@ -183,13 +194,16 @@ func (s *Session) welcome(a *attempt) *End {
 }
 
 // Connack returns the broker's CONNACK.
-func (s *Session) Connack() Connack { return s.account.Connack }
+func (s *Session) Connack() Connack { return s.made.connack }
 
 // Account returns what has been measured on the connection so far.
 func (s *Session) Account() Account {
-	a := s.account
-	st := s.stream.stats()
+	m, st := &s.made, s.stream.stats()
+	a := Account{Start: m.start, Phases: m.phases, TLS: m.tls, Remote: m.remote, Connack: m.connack}
 	a.BytesSent, a.BytesReceived, a.LastReceived, a.LastSent = st.bytesWritten, st.bytesRead, st.readAt, s.lastSent
+	if s.end != nil {
+		a.TCP = s.end.Account.TCP
+	}
 	return a
 }
 
@@ -216,7 +230,7 @@ func (s *Session) Version() Version { return s.set.version }
 
 // ClientID returns the client id in use. The broker may have assigned it.
 func (s *Session) ClientID() string {
-	if id := s.account.Connack.AssignedClientID; id != "" {
+	if id := s.made.connack.AssignedClientID; id != "" {
 		return id
 	}
 	return s.set.clientID
@@ -224,7 +238,7 @@ func (s *Session) ClientID() string {
 
 // Window returns how many messages above QoS 0 may be published now.
 func (s *Session) Window() int {
-	return int(s.account.Connack.ReceiveMaximum) - len(s.state.out)
+	return int(s.made.connack.ReceiveMaximum) - len(s.state.out)
 }
 
 // ReceiveMaximum returns how many messages above QoS 0 the broker may send before we acknowledge one.
@@ -233,7 +247,7 @@ func (s *Session) ReceiveMaximum() int { return int(s.set.receiveMaximum) }
 // PresentThoughClean reports whether the broker said that it has a session, although we asked for a clean
 // start. That violates the standard [MQTT3-3.2.2-1, MQTT5-3.2.2-2].
 func (s *Session) PresentThoughClean() bool {
-	return s.set.cleanStart && s.account.Connack.SessionPresent
+	return s.set.cleanStart && s.made.connack.SessionPresent
 }
 
 // State returns the state that outlives the connection if the broker keeps the session.

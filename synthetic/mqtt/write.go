@@ -22,7 +22,7 @@ func (s *Session) Ping() error {
 func (s *Session) must(p packet) (time.Time, error) {
 	start, err := s.write(p)
 	if errors.Is(err, ErrUnsupported) {
-		err = s.broken(malformed("a Maximum Packet Size of %d, which does not allow %s", s.account.Connack.MaximumPacketSize, p.packetType()))
+		err = s.broken(malformed("a Maximum Packet Size of %d, which does not allow %s", s.made.connack.MaximumPacketSize, p.packetType()))
 	}
 	return start, err
 }
@@ -56,7 +56,7 @@ func (s *Session) write(p packet) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	if limit := int(s.account.Connack.MaximumPacketSize); limit > 0 && len(b) > limit {
+	if limit := int(s.made.connack.MaximumPacketSize); limit > 0 && len(b) > limit {
 		return time.Time{}, tooLarge(p, len(b), limit)
 	}
 	deadline, kind := s.writeDeadline(time.Now())
