@@ -75,7 +75,7 @@ func (c counted) Read(p []byte) (int, error) {
 // the connections and bytes at the broker. For held sessions it is what one PINGREQ costs, and for an
 // echo what one message costs.
 func BenchmarkProbes(b *testing.B) {
-	if _, err := rss(); err != nil {
+	if _, err := resident("self"); err != nil {
 		b.Skipf("there is no /proc: %v", err)
 	}
 	program, br := buildProgram(b), startBroker(b)

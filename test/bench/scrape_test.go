@@ -78,7 +78,7 @@ func (a *fleetAgent) measure(b *testing.B, accept, encoding string) (f scrapeFig
 // BenchmarkScrape scrapes a running agent over HTTP, as Prometheus does: 200 targets with five light
 // probes each, and 500 targets with the default suite.
 func BenchmarkScrape(b *testing.B) {
-	if _, err := rss(); err != nil {
+	if _, err := resident("self"); err != nil {
 		b.Skipf("cannot read the resident memory: %v", err)
 	}
 	program := buildProgram(b)
