@@ -406,16 +406,19 @@ func (x *probeState) conclude(r *synthetic.Report, at time.Time) {
 	}
 }
 
-// success records the worst of the slots at a time: whether it succeeds, how often it failed in a row,
-// and since when. It removes the series while no slot has a result.
+// success records the worst of the slots at a time: whether it succeeds, or how often it failed in a
+// row and since when. What does not hold has no series.
 func (x *probeState) success(at time.Time) {
 	c, worst := x.owner.common, x.slots.Worst()
 	if worst == "" {
 		x.take(c.Success.Forgetting())
-		x.take(c.ConsecutiveFailures.Forgetting())
 	} else {
 		x.take(c.Success.Of(truth(worst == synthetic.Success)))
-		x.take(c.ConsecutiveFailures.Of(float64(x.slots.ConsecutiveFailures())))
+	}
+	if n := x.slots.ConsecutiveFailures(); n > 0 {
+		x.take(c.ConsecutiveFailures.Of(float64(n)))
+	} else {
+		x.take(c.ConsecutiveFailures.Forgetting())
 	}
 	switch fails := worst == synthetic.Failure; {
 	case fails && x.failingSince.IsZero():

@@ -344,8 +344,9 @@ func TestFailingSince(t *testing.T) {
 		t.Helper()
 		got := seriesOf(t, g)
 		at, ok := got["mqtt_probe_failing_since_timestamp_seconds{probe=hold}"]
-		if n := got["mqtt_probe_consecutive_failures{probe=hold}"]; n != row || at != since || ok != there {
-			t.Errorf("%v failures in a row since %v (there: %t), want %v since %v (%t)", n, at, ok, row, since, there)
+		n, counted := got["mqtt_probe_consecutive_failures{probe=hold}"]
+		if n != row || at != since || ok != there || counted != there {
+			t.Errorf("%v failures in a row (there: %t) since %v (%t), want %v since %v (%t)", n, counted, at, ok, row, since, there)
 		}
 	}
 	at := func(seconds int, slot int, o synthetic.Outcome) {

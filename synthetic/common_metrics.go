@@ -60,7 +60,7 @@ func NewCommonMetrics() *CommonMetrics {
 		Success: &Metric{Name: "mqtt_probe_success", Type: Gauge,
 			Help: "1 if the latest conclusive run succeeded, 0 if it failed. For held sessions, 1 while all of them are proven alive. Absent before the first conclusive result."},
 		ConsecutiveFailures: &Metric{Name: "mqtt_probe_consecutive_failures", Type: Gauge,
-			Help: "How many of the latest conclusive runs failed one after the other, 0 after a success. For held sessions it is that of the session with the most. Two mean that it was no accident. Absent before the first conclusive result."},
+			Help: "How many of the latest conclusive runs failed one after the other. For held sessions it is that of the session with the most. Two mean that it was no accident. Absent while the probe does not fail."},
 		FailingSince: &Metric{Name: "mqtt_probe_failing_since_timestamp_seconds", Type: Gauge, Unit: "seconds",
 			Help: "Unix time of the first of the failures that have come one after the other. Absent while the probe does not fail."},
 		LastConclusive: &Metric{Name: "mqtt_probe_last_conclusive_timestamp_seconds", Type: Gauge, Unit: "seconds",
