@@ -14,6 +14,7 @@ import (
 	"embed"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"text/template"
@@ -125,32 +126,46 @@ func environment(c monitoring.Config) []string {
 // the first event, which increase() does not see. So if the agent watched the target before the
 // window, or started in it, and the counter did not exist then, its whole value counts.
 func grew(counter, window string) (string, error) {
+	return grewAt("mqtt_target_info", counter, window)
+}
+
+// grewAt is [grew] for the targets of a selector of mqtt_target_info.
+func grewAt(info, counter, window string) (string, error) {
 	d, err := model.ParseDuration(window)
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("((%[1]s unless %[1]s offset %[2]s and on (agent, target) (mqtt_target_info offset %[2]s or mqtt_target_info and on (agent) process_start_time_seconds > time() - %[3]g)) or increase(%[1]s[%[2]s]))",
-		counter, window, time.Duration(d).Seconds()), nil
+	return fmt.Sprintf("((%[2]s unless %[2]s offset %[3]s and on (agent, target) (%[1]s offset %[3]s or %[1]s and on (agent) process_start_time_seconds > time() - %[4]g)) or increase(%[2]s[%[3]s]))",
+		info, counter, window, time.Duration(d).Seconds()), nil
 }
 
-// query returns the query of a text as Prometheus's templates have it. Each %s of the expression is a
-// selector: the alert's own values of the labels of, and more matchers.
+// query returns the query of a text as Prometheus's templates have it. In the expression %s is a
+// selector: the alert's own values of the labels of, and more matchers. %i is a selector of its target
+// and agent alone.
 func query(expr, of, more string) string {
-	var matchers, values []string
-	for _, l := range strings.FieldsFunc(of, func(r rune) bool { return r == ' ' || r == ',' }) {
-		matchers = append(matchers, l+"=%q")
-		values = append(values, " $labels."+l)
-	}
-	if more != "" {
-		matchers = append(matchers, more)
-	}
-	text := strings.ReplaceAll(strings.ReplaceAll(expr, "%s", strings.Join(matchers, ", ")), `"`, `\"`)
-	return fmt.Sprintf(`printf "%s"%s | query`, text, strings.Repeat(strings.Join(values, ""), strings.Count(expr, "%s")))
+	labels := strings.FieldsFunc(of, func(r rune) bool { return r == ' ' || r == ',' })
+	var args strings.Builder
+	text := selectors.ReplaceAllStringFunc(expr, func(verb string) string {
+		var matchers []string
+		for _, l := range labels {
+			if verb == "%s" || l == "agent" || l == "target" {
+				matchers = append(matchers, l+"=%q")
+				args.WriteString(" $labels." + l)
+			}
+		}
+		if verb == "%s" && more != "" {
+			matchers = append(matchers, more)
+		}
+		return strings.Join(matchers, ", ")
+	})
+	return fmt.Sprintf(`printf "%s"%s | query`, strings.ReplaceAll(text, `"`, `\"`), &args)
 }
+
+var selectors = regexp.MustCompile(`%[si]`)
 
 // ask returns the query of a text for the growth of a counter by a label, in the order of its values.
 func ask(of, by, counter, more, window string) (string, error) {
-	expr, err := grew(counter+"{%s}", window)
+	expr, err := grewAt("mqtt_target_info{%i}", counter+"{%s}", window) // or each text would read all targets
 	return query("sum by ("+by+") ("+expr+") >= 1", of, more) + ` | sortByLabel "` + by + `"`, err
 }
 
@@ -168,8 +183,9 @@ func diagnosis(of string) string {
 }
 
 // host returns the value of the label url_host of an alert, so that all targets of one host can be
-// one group.
+// one group. Without a host it is the name of the target: of an empty label, Prometheus shows the
+// template in ALERTS.
 func host() string {
 	return `'{{ with ` + query("count by (url_host) (last_over_time(agent_target:mqtt_target_info:host{%s}[1h]))", "target", "") +
-		` | sortByLabel "url_host" }}{{ . | first | label "url_host" }}{{ end }}'`
+		` | sortByLabel "url_host" }}{{ . | first | label "url_host" }}{{ else }}{{ $labels.target }}{{ end }}'`
 }

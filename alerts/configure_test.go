@@ -366,7 +366,7 @@ func TestEveryThreshold(t *testing.T) {
 	}{
 		"majority":              {func(c *monitoring.Thresholds) { c.Majority = 0.66 }, map[string][]string{"MQTTBriefOutage": {":share > 0.66"}, "MQTTBrokerUnreachableFromVantagePoint": {":share > 0.66"}, "MQTTErrorBudgetBurn": {"> 0.66 * count"}, "MQTTErrorBudgetBurnSlow": {"> 0.66 * count"}}},
 		"many_hosts":            {func(c *monitoring.Thresholds) { c.ManyHosts = 12 }, map[string][]string{"MQTTManyBrokersUnreachable": {"hosts >= 12"}}},
-		"many_hosts_share":      {func(c *monitoring.Thresholds) { c.ManyHostsShare = 0.33 }, map[string][]string{"MQTTManyBrokersUnreachable": {"0.33 * count"}}},
+		"many_hosts_share":      {func(c *monitoring.Thresholds) { c.ManyHostsShare = 0.33 }, map[string][]string{"MQTTManyBrokersUnreachable": {"0.33 * env"}}},
 		"slow_ratio":            {func(c *monitoring.Thresholds) { c.SlowRatio = 7 }, map[string][]string{"MQTTConnectSlow": {"> 7 * last"}, "MQTTPingSlow": {"> 7 * last"}, "MQTTDeliverySlow": {"> 7 * last"}}},
 		"connect_slow":          {func(c *monitoring.Thresholds) { c.ConnectSlow = 333 * time.Millisecond }, map[string][]string{"MQTTConnectSlow": {"p50_15m > 0.333"}}},
 		"connect_too_slow":      {func(c *monitoring.Thresholds) { c.ConnectTooSlow = 33 * time.Second }, map[string][]string{"MQTTConnectSlow": {"p50_15m > 33"}}},
@@ -387,7 +387,7 @@ func TestEveryThreshold(t *testing.T) {
 		"dropped_messages":      {func(c *monitoring.Thresholds) { c.DroppedMessages = 5e6 }, map[string][]string{"MQTTBrokerDropsMessages": {">= 5e+06"}}},
 		"dropped_share":         {func(c *monitoring.Thresholds) { c.DroppedShare = 0.125 }, map[string][]string{"MQTTBrokerDropsMessages": {"< 0.125 *", "at least 12.5 %"}}},
 		"spike_minimum":         {func(c *monitoring.Thresholds) { c.SpikeMinimum = 77 }, map[string][]string{"MQTTClientDisconnectSpike": {">= 77"}}},
-		"spike_ratio":           {func(c *monitoring.Thresholds) { c.SpikeRatio = 9 }, map[string][]string{"MQTTClientDisconnectSpike": {"<= 9 * avg", "more than nine times"}}},
+		"spike_ratio":           {func(c *monitoring.Thresholds) { c.SpikeRatio = 9 }, map[string][]string{"MQTTClientDisconnectSpike": {"<= 9 * last", "more than nine times"}}},
 		"spike_share":           {func(c *monitoring.Thresholds) { c.SpikeShare = 0.2 }, map[string][]string{"MQTTClientDisconnectSpike": {"< 0.2 * max"}}},
 		"start_lag":             {func(c *monitoring.Thresholds) { c.StartLag = 250 * time.Millisecond }, map[string][]string{"PingreqAgentLate": {"> 0.25"}}},
 		"skipped_runs":          {func(c *monitoring.Thresholds) { c.SkippedRuns = 11 }, map[string][]string{"PingreqAgentLate": {">= 11"}}},
