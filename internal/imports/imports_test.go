@@ -96,7 +96,7 @@ func layers() []layer {
 		{packages: []string{"internal/gendocs"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/dialects", "internal/config", "internal/diagnosis", "alerts")},
 		{packages: []string{"internal/imports"}},
 		{packages: []string{"deploy"}, tests: []string{"internal/config", "synthetic/probe", "test/lab"}},
-		{packages: []string{"test", "test/bench"}, tests: []string{"*", "*/*", "*/*/*"}},
+		{packages: []string{"test", "test/bench", "test/bench/*"}, tests: []string{"*", "*/*", "*/*/*"}},
 	}
 }
 

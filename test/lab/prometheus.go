@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,6 +21,8 @@ type PrometheusOptions struct {
 	Config string
 	// Files are more files, such as rules, by name. Relative paths in Config find them.
 	Files map[string]string
+	// Data is the folder of the database, which may have blocks; empty: a new one.
+	Data string
 	// Args are more arguments, such as "--enable-feature=native-histograms".
 	Args []string
 }
@@ -59,7 +62,7 @@ func StartPrometheus(t testing.TB, o PrometheusOptions) *Prometheus {
 			Dir:  dir,
 			Args: append([]string{
 				"--config.file=" + write(t, dir, "prometheus.yml", o.Config),
-				"--storage.tsdb.path=" + filepath.Join(dir, "data"),
+				"--storage.tsdb.path=" + cmp.Or(o.Data, filepath.Join(dir, "data")),
 				"--web.listen-address=" + address,
 				"--web.enable-lifecycle",
 			}, o.Args...),
