@@ -20,12 +20,12 @@ type Query struct {
 }
 
 // Queries lists every query of every dashboard, including those of annotations, with the variables
-// replaced by these values. There are the dashboards' own variables (job, agent, target, probe,
-// profile), each an anchored regular expression, and Grafana's (__rate_interval, __range, …).
-// Variables without a value have Grafana's default: all, and an hour with a step of a minute. An
-// error names the file that is not JSON.
+// replaced by these values. There are the dashboards' own variables (agent, target, probe,
+// profile), each an anchored regular expression, top, which is a number, and Grafana's
+// (__rate_interval, __range, …). Variables without a value have the default: all, ten, and an hour
+// with a step of a minute. Ad hoc filters are empty. An error names the file that is not JSON.
 func Queries(variables map[string]string) ([]Query, error) {
-	values := grafana.Intervals()
+	values := grafana.Numbers()
 	maps.Copy(values, variables)
 	substitute := func(expr string) string {
 		return grafana.Substitute(expr, func(name string) string {

@@ -7,9 +7,9 @@ const placeholder = "grafana_variable"
 
 // plain returns the expression without variables, so that it can be parsed.
 func plain(expr string) string {
-	intervals := grafana.Intervals()
+	numbers := grafana.Numbers()
 	return grafana.Substitute(expr, func(name string) string {
-		if v, ok := intervals[name]; ok {
+		if v, ok := numbers[name]; ok {
 			return v
 		}
 		return placeholder

@@ -32,3 +32,11 @@ func Intervals() map[string]string {
 		"__from": "1700000000000", "__to": "1700003600000",
 	}
 }
+
+// Numbers returns the variables that stand for a number or a duration: those of [Intervals], and the
+// variable top of the dashboards, which is how many lines and rows the viewer wants.
+func Numbers() map[string]string {
+	all := Intervals()
+	all["top"] = "10"
+	return all
+}

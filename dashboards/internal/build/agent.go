@@ -19,7 +19,7 @@ func agent() page {
 		file: "agent", uid: agentUID, title: "pingreq / Agent", from: "now-6h",
 		text:        "Shows whether the agents themselves are healthy. If an agent runs late or is short of CPU, its measurements say little about brokers.",
 		variables:   agentVariables(),
-		annotations: agentAnnotations(),
+		annotations: agentAnnotations(agentAlerts()),
 		sections: []section{
 			{"", []*panel{
 				newStat("Agents down", "none", "sum("+scraped(shown, "up")+" == bool 0)", "no agent",
@@ -66,7 +66,7 @@ func agent() page {
 					fmt.Sprintf("Periodic probes that have had no conclusive run for more than %g of their intervals, so the state they show is old. The cause is inconclusive or skipped runs. The agent's log and status page show why. Empty: there are no such probes.", thresholds.SuccessAgeIntervals),
 					"Intervals",
 					[]column{
-						{field: "target", title: "Target", links: []link{to(targetUID, "Target ${__data.fields.target}", rowTarget)}},
+						{field: "target", title: "Target", links: []link{fromAgents(targetUID, "Target ${__data.fields.target}", rowTarget)}},
 						{field: "kind", title: "Kind", width: 120}, {field: "probe", title: "Probe"}, {field: "profile", title: "Profile"}, {field: "agent", title: "Agent"},
 						{field: "Value", title: "Intervals", unit: "short", width: 120, steps: over(thresholds.SuccessAgeIntervals)},
 					},
@@ -82,7 +82,7 @@ func agent() page {
 					"What the configuration of an agent is careless about, at each target. \"plain_credentials\": a password is sent without encryption. \"unverified_broker\": it is sent to whoever answers, because of insecure_skip_verify. \"weak_tls\": a client may use TLS 1.0, TLS 1.1 or a broken cipher suite. pingreq config check shows the line. Empty: nothing.",
 					"Target",
 					[]column{
-						{field: "target", title: "Target", links: []link{to(targetUID, "Target ${__data.fields.target}", rowTarget)}},
+						{field: "target", title: "Target", links: []link{fromAgents(targetUID, "Target ${__data.fields.target}", rowTarget)}},
 						{field: "risk", title: "Risk"}, {field: "agent", title: "Agent"},
 					},
 					q("max by (target, risk, agent) ("+agents.of("pingreq_target_insecure")+")", "")).sized(24, 6),

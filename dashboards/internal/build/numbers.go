@@ -13,7 +13,8 @@ func withNumbers(text string) string {
 	percent := func(v float64) string { return fmt.Sprintf("%.4g %%", 100*v) }
 	days := func(v float64) string { return fmt.Sprintf("%g days", v) }
 	return strings.NewReplacer(
-		"{objective}", percent(thresholds.ConnectObjective),
+		"{objective}", percent(thresholds.ConnectObjective), "{allowed}", percent(1-thresholds.ConnectObjective),
+		"{burn fast}", fmt.Sprint(thresholds.BurnFast), "{burn slow}", fmt.Sprint(thresholds.BurnSlow),
 		"{slow}", seconds(thresholds.ConnectSlowSeconds), "{very slow}", seconds(thresholds.ConnectVerySlowSeconds),
 		"{slow ping}", seconds(thresholds.PingSlowSeconds), "{slow delivery}", seconds(thresholds.DeliverySlowSeconds),
 		"{grace}", fmt.Sprint(thresholds.KeepaliveGrace), "{late}", fmt.Sprint(thresholds.HalfopenLateRatio),

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/pingreq/pingreq/internal/diagnosis"
+	"github.com/pingreq/pingreq/internal/thresholds"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
@@ -68,13 +69,13 @@ func grouped(by string) string {
 
 // events counts the events in a window, for a counter whose series may appear only with the first
 // event. increase() would not see that event. So if a series did not exist a window ago, but its
-// agent did, or started since, the whole value of the series counts.
+// agent watched something then, or started since, the whole value of the series counts.
 func events(window, selector string) string {
-	watched := "up offset " + window + " == 1"
+	watched := agents.of("mqtt_target_info") + " offset " + window
 	if window == shown {
-		watched = "(" + watched + " or process_start_time_seconds > time() - $__range_s)"
+		watched = "(" + watched + " or " + agents.of("process_start_time_seconds") + " > time() - $__range_s)"
 	}
-	return fmt.Sprintf("((%[1]s unless %[1]s offset %[2]s and on (job, instance) %[3]s) or increase(%[1]s[%[2]s]))", selector, window, watched)
+	return fmt.Sprintf("((%[1]s unless %[1]s offset %[2]s and on (agent) %[3]s) or increase(%[1]s[%[2]s]))", selector, window, watched)
 }
 
 // scraped returns what Prometheus says of the scrapes of the agents. It has no label agent, so the
@@ -94,10 +95,60 @@ func orNone(by, counts, could string) string {
 	return fmt.Sprintf("(sum%[1]s (%[2]s) or 0 * sum%[1]s (%[3]s))", grouped(by), counts, could)
 }
 
+// failingProbes counts the probes that fail now, and whose fault no other probe has shown to be mended.
+func failingProbes() string {
+	return orNone("", targets.of("mqtt_target_failing_probes"), targets.of("mqtt_target_info"))
+}
+
+// agentsDown counts the agents that Prometheus cannot scrape. A filter by a label of targets leaves
+// nothing of what Prometheus says of scrapes. Then it counts agents that vanished in the time range.
+func agentsDown() string {
+	const watched = "mqtt_target_info"
+	return "sum(" + scraped(shown, "up") + " == bool 0)" +
+		" or count(group by (agent) (last_over_time(" + targets.of(watched) + "[" + shown + "])) unless on (agent) " + targets.of(watched) + ")" +
+		" or 0 * count(" + targets.of(watched) + ")"
+}
+
 // told counts the client events that a broker reported, by labels. Each agent that subscribes
 // receives all of them, so it returns the largest count of any agent.
 func told(window, by, metric string) string {
 	return "max by (" + by + ") (sum by (agent, " + by + ") (" + events(window, targets.of(metric)) + ")) > 0"
+}
+
+// The worst of the whole time range. A filter by them shows the same few lines or rows in every step;
+// topk alone would choose others in each.
+
+// among keeps the series of an expression that one of the chosen has the labels of.
+func among(expr, by, chosen string) string {
+	return "(" + expr + ") and on (" + by + ") " + chosen
+}
+
+// largest and smallest choose by a query over the time range. The viewer says how many.
+func largest(expr string) string  { return "topk($top, " + atEnd(expr) + ")" }
+func smallest(expr string) string { return "bottomk($top, " + atEnd(expr) + ")" }
+
+// atEnd evaluates a query over the time range for its end, once for all steps.
+func atEnd(expr string) string {
+	return strings.ReplaceAll(expr, "["+shown+"]", "["+shown+"] @ end()")
+}
+
+// failedMost chooses what has been failing for most of the time range. since is a metric that exists
+// only while something fails, so that only failures cost anything. all is a metric that everything
+// has.
+func failedMost(by, since, all string) string {
+	return largest("max by (" + by + ") (count_over_time(" + since + "[" + shown + "])) or 0 * max by (" + by + ") (" + all + " @ end())")
+}
+
+// worstTargets chooses the targets that have been failing for most of the time range.
+func worstTargets() string {
+	return failedMost("target", targets.of("mqtt_target_failing_since_timestamp_seconds"), targets.of("mqtt_target_info"))
+}
+
+// worstHalfopen chooses the targets that noticed vanished clients the latest in their latest runs, those that did not
+// notice at all first.
+func worstHalfopen(s scope) string {
+	return largest("1000 * max by (target) (" + s.of("mqtt_probe_halfopen_recent_verdicts", matcher("verdict", "undetected")) + " @ end() > 0)" +
+		" or max by (target) (" + s.of("mqtt_probe_halfopen_grace_ratio") + " @ end())")
 }
 
 // ratio returns the share of conclusive runs that succeeded.
@@ -108,13 +159,26 @@ func ratio(window, by string, s scope, more ...string) string {
 	return rate(`outcome="success"`) + " / " + rate(`outcome=~"success|failure"`)
 }
 
+// mostRows is how many rows a table has at most that has a row for each fault.
+const mostRows = 200
+
 // failing returns for how many seconds each failing probe has been failing, with the labels of its
-// latest failure.
+// latest failure. It leaves out probes whose fault is mended, as a later result of another probe
+// shows, but whose own next run is still to come.
 func failing(s scope) string {
-	return "max by (" + identity + ", reason, phase, initiator, evidence, hint) (label_replace(" +
-		"(time() - max by (" + identity + ") (" + s.of("mqtt_probe_failing_since_timestamp_seconds") + "))" +
-		" * on (" + identity + ") group_left (reason, phase, initiator, evidence) " + latest(identity, "reason, phase, initiator, evidence", s.of("mqtt_probe_last_failure_info")) +
-		`, "hint", "$1", "reason", "(.*)"))`
+	return fmt.Sprintf("topk(%d, max by (%s, address, reason, phase, initiator, evidence, hint) (label_replace(", mostRows, identity) +
+		addressed("(time() - max by ("+identity+") ("+s.of("mqtt_probe_failing_since_timestamp_seconds")+")"+
+			" and on (agent, target, kind) "+targets.of("mqtt_target_failing_probes")+")"+
+			" * on ("+identity+") group_left (reason, phase, initiator, evidence) "+latest(identity, "reason, phase, initiator, evidence", s.of("mqtt_probe_last_failure_info"))) +
+		`, "hint", "$1", "reason", "(.*)")))`
+}
+
+// addressed adds the label address, a URL without credentials, to series of agents and targets.
+func addressed(expr string) string {
+	const target = "agent, target"
+	return `label_join(label_join(label_replace(` + expr +
+		" * on (" + target + ") group_left (url_host, port, transport) " + latest(target, "url_host, port, transport", targets.of("mqtt_target_info")) +
+		`, "url_host", "[$1]", "url_host", "(.*:.*)"), "address", ":", "url_host", "port"), "address", "://", "transport", "address")`
 }
 
 // latest returns one series of an info metric for each value of the labels by. While an agent is
@@ -125,13 +189,27 @@ func latest(by, info, selector string) string {
 
 // diagnosed returns for how many seconds each target has been failing, with its cause and address. For a
 // target whose state is not known, it returns 0.
-func diagnosed(s scope) string {
+func diagnosed() string {
 	const target = "agent, target"
-	return "max by (" + target + ", cause, url_host, port, transport, hint) (label_replace(" +
-		"(max by (" + target + ") (time() - " + s.of("mqtt_target_failing_since_timestamp_seconds") + ") or max by (" + target + ") (" + s.of("mqtt_target_state", `state="unknown"`) + " == 1) * 0)" +
-		" * on (" + target + ") group_left (cause) " + latest(target, "cause", s.of("mqtt_target_diagnosis_info")) +
-		" * on (" + target + ") group_left (url_host, port, transport) " + latest(target, "url_host, port, transport", s.of("mqtt_target_info")) +
+	return "max by (" + target + ", cause, address, url_host, hint) (label_replace(" +
+		addressed("(max by ("+target+") (time() - "+targets.of("mqtt_target_failing_since_timestamp_seconds")+") or max by ("+target+") ("+targets.of("mqtt_target_state", `state="unknown"`)+" == 1) * 0)"+
+			" * on ("+target+") group_left (cause) "+latest(target, "cause", targets.of("mqtt_target_diagnosis_info"))) +
 		`, "hint", "$1", "cause", "(.*)"))`
+}
+
+// budgetLeft returns the share of the error budget of 30 days that is left, by kind. It needs the
+// recording rules; reading 30 days of every run would take seconds.
+func budgetLeft() string {
+	over := func(what string) string {
+		return "sum by (kind) (sum_over_time(" + targets.of("agent_target_kind:mqtt_probe_"+what+":rate10m") + "[30d]))"
+	}
+	return fmt.Sprintf("1 - %s / (%s > 0) / %.4g", over("runs_failed"), over("runs_conclusive"), 1-thresholds.ConnectObjective)
+}
+
+// burn returns how many times faster than allowed the error budget is used up in a window, from the
+// recording rule of that ratio.
+func burn(ratio string) string {
+	return fmt.Sprintf("%s / %.4g", targets.of("agent_target_kind:mqtt_probe_failures:"+ratio, `kind!="session"`), 1-thresholds.ConnectObjective)
 }
 
 // titles returns what is wrong, for each cause of a diagnosis.

@@ -1,5 +1,7 @@
 package build
 
+import "fmt"
+
 // sessionStates lists the states of held sessions, from the best to the worst.
 func sessionStates() []string {
 	return []string{"connected", "connecting", "waiting", "blind", "zombie"}
@@ -33,11 +35,34 @@ func successColors() []state {
 
 // targetColors lists the states and colours of a target as a whole.
 func targetColors() []state {
-	return []state{{"0", "no client connects", worse}, {"1", "something fails", warning}, {"2", "well", good}}
+	return []state{{"1", "healthy", good}, {"2", "not known", grey}, {"3", "something fails", warning}, {"4", "down for every agent", worse}}
+}
+
+// targetLevels returns the states of the targets as numbers, the worst moment of each step.
+func targetLevels() string {
+	state := func(state string) string { return targets.of("mqtt_target_state", `state=~"`+state+`"`) }
+	return worst("target", []string{"healthy", "unknown", "degraded|down"}, state) +
+		" + min by (target) (max_over_time(" + state("down") + "[$__rate_interval]))"
+}
+
+// causeTable counts the targets that are not well, by cause and host.
+func causeTable() *panel {
+	return newTable("Causes",
+		"What is wrong with how many targets, by cause and host. One cause at many targets of one host is one fault: repair that first. Empty: every target is healthy.",
+		"Targets",
+		[]column{
+			{field: "Value #A", title: "Targets", unit: "short", width: 90},
+			{field: "Value #B", title: "Failing for", unit: "dtdurations", width: 170, steps: above(0, 300)},
+			{field: "url_host", title: "Host", width: 200},
+			{field: "cause", title: "Cause", width: 200},
+			{field: "hint", title: "What is wrong", texts: titles()},
+		},
+		q("count by (cause, url_host, hint) (max by (target, cause, url_host, hint) ("+diagnosed()+"))", ""),
+		q("max by (cause, url_host, hint) ("+diagnosed()+")", "")).sized(24, 5)
 }
 
 // diagnosisTable lists the targets that are not well, for how long, and why.
-func diagnosisTable(s scope) *panel {
+func diagnosisTable() *panel {
 	return newTable("Diagnoses",
 		"What is wrong with each target, in one line for each agent that sees it, the longest first. Empty: every target is healthy. \"Unknown\" means that for three intervals some probe could not tell; it has no time. "+
 			"If only one agent is in the list, the fault may be in its own network. docs/diagnoses explains each cause.",
@@ -45,21 +70,20 @@ func diagnosisTable(s scope) *panel {
 		[]column{
 			{field: "target", title: "Target", width: 150, links: []link{to(targetUID, "Target ${__data.fields.target}", rowTarget)}},
 			{field: "agent", title: "Agent", width: 150},
-			{field: "url_host", title: "Host", width: 160},
-			{field: "port", title: "Port", width: 80},
-			{field: "transport", title: "Transport", width: 100},
+			{field: "address", title: "Address", width: 250},
 			{field: "Value", title: "Failing for", unit: "dtdurations", width: 170, steps: above(0, 300)},
 			{field: "cause", title: "Cause", width: 200},
 			{field: "hint", title: "What is wrong", texts: titles()},
 		},
-		q(diagnosed(s), "")).sized(24, 8)
+		q(fmt.Sprintf("topk(%d, %s)", mostRows, diagnosed()), "")).sized(24, 8)
 }
 
 // failingTable lists what is broken, for how long, and why.
 func failingTable(s scope) *panel {
 	links := []link{to(targetUID, "Target ${__data.fields.target}", rowTarget)}
 	return newTable("Failing now, and why",
-		"Every probe whose last conclusive run failed. The probe that has been failing for the longest time comes first. Empty: no probe fails. \"Failing for\" looks back one day, minute by minute. "+
+		"Every probe whose last conclusive run failed. The probe that has been failing for the longest time comes first; there are at most 200 rows. Empty: no probe fails. "+
+			"A probe is left out if another one has shown since that the fault is mended, although its own next run is still to come. "+
 			"\"Reason\" is the reason of the latest failure. The last column says what it means and where to look first. If only one agent is in the list, "+
 			"the fault may be in its own network. If all agents are in the list, devices are affected too.",
 		"Failing for",
@@ -69,6 +93,7 @@ func failingTable(s scope) *panel {
 			{field: "probe", title: "Probe", width: 140},
 			{field: "profile", title: "Profile", width: 110},
 			{field: "agent", title: "Agent", width: 150},
+			{field: "address", title: "Address", width: 220},
 			{field: "Value", title: "Failing for", unit: "dtdurations", width: 170, steps: above(0, 300)},
 			{field: "reason", title: "Reason", width: 170},
 			{field: "phase", title: "Phase", width: 100},

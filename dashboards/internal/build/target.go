@@ -7,6 +7,8 @@ func target() page {
 	const (
 		success = "mqtt_probe_success"
 		connect = `kind="connect"`
+		held    = `kind="session"`
+		session = "agent, target, probe, profile"
 	)
 	sessionTime := func(matchers ...string) string {
 		return "sum(increase(" + probes.of("mqtt_probe_session_state_seconds_total", matchers...) + "[$__range]))"
@@ -19,16 +21,22 @@ func target() page {
 		return append(out, q("sum("+events(window, probes.of("mqtt_probe_messages_foreign_total"))+") > 0", "foreign"))
 	}
 	objective := thresholds.ConnectObjective
+	burns := func(ratios ...string) (all []query) { // each with its name
+		for i := 0; i < len(ratios); i += 2 {
+			all = append(all, q(burn(ratios[i]), ratios[i+1]+": {{kind}} · {{agent}}"))
+		}
+		return all
+	}
 
 	return page{
 		file: "target", uid: targetUID, title: "pingreq / Target", from: "now-3h",
 		text:        "One MQTT broker in detail: what fails and why, the phases of a connect, held sessions, messages, and vanished clients.",
-		variables:   probeVariables(false),
+		variables:   append(probeVariables(false), topVariable()),
 		annotations: brokerAnnotations(),
 		sections: []section{
 			{"", []*panel{
-				newStat("Probes failing", "none", "sum("+probes.of(success)+" == bool 0)", "not watched",
-					"Probes of this target whose last conclusive run failed. The table below lists them.").colored(from(1)),
+				newStat("Probes failing", "none", failingProbes(), "not watched",
+					"Probes of this target that fail now. The table below lists them. Probes whose fault is mended do not count, although their own next run may be far.").colored(from(1)),
 				newStat("Connects that succeed", "percentunit", ratio(shown, "", probes, connect), "no run",
 					"Share of the conclusive connects in the time range that succeeded. The objective is {objective}.").colored(below(objective, 1-10*(1-objective))).digits(3),
 				newStat("Slow connects (p99)", "s", connectDuration.quantile(thresholds.ConnectQuantile, shown, "", probes, connect), "no run",
@@ -41,14 +49,25 @@ func target() page {
 				newStat("Certificate expires in", "d", "min("+expiries(probes)+")", "no TLS",
 					"The earliest expiry of any certificate in the chain that the broker sends, or of our own client certificate. Orange at {cert warning}, red at {cert critical}.").
 					colored(below(thresholds.CertWarningDays, thresholds.CertCriticalDays)).digits(1),
+				newTable("Address",
+					"Where the target is, and a command that runs all its probes once and says what is wrong. If the broker wants credentials, add --username and --password-file.",
+					"Agents",
+					[]column{
+						{field: "address", title: "Address", width: 360},
+						{field: "command", title: "Try it by hand"},
+						{field: "Value", title: "Agents", unit: "short", width: 90},
+					},
+					q(`count by (address, command) (label_join(label_replace(`+addressed("count by (agent, target) ("+targets.of("mqtt_target_info")+")")+
+						`, "command", "pingreq probe", "", ""), "command", " ", "command", "address"))`, "")).sized(24, 4),
 			}},
 			{"What is broken", []*panel{
-				diagnosisTable(targets),
+				diagnosisTable(),
 				failingTable(probes),
-				newTimeline("Probes",
-					"Result of each probe over time, by agent. A step with any failure is shown as failing. Missing: no conclusive run yet. Compare the agents. If only one of them sees a fault, the fault is on its path to the broker.",
+				newTimeline("Probes, the $top worst",
+					"Result of the latest run of each probe over time, by agent: those that have been failing for most of the time range. The table \"Every probe\" has all. A step with any failure is shown as failing. Missing: no conclusive run yet. Compare the agents. If only one of them sees a fault, the fault is on its path to the broker.",
 					successColors(),
-					q("min by ("+identity+") (min_over_time("+probes.of(success)+"[$__rate_interval]))", "{{kind}} {{probe}} {{profile}} · {{agent}}")).sized(24, 10),
+					q(among("min by ("+identity+") (min_over_time("+probes.of(success)+"[$__rate_interval]))", identity,
+						failedMost(identity, probes.of("mqtt_probe_failing_since_timestamp_seconds"), probes.of("mqtt_probe_info"))), "{{kind}} {{probe}} {{profile}} · {{agent}}")).sized(24, 10),
 				newSeries("Probes that fail, by kind", "short",
 					"Probes that fail now. A run that failed during an outage is not counted after it, although the next run of its probe may be far.",
 					q("max by (agent, kind) ("+targets.of("mqtt_target_failing_probes")+")", "{{kind}} · {{agent}}")).bars().every("1m"),
@@ -61,6 +80,23 @@ func target() page {
 				newSeries("Runs by outcome", "short",
 					"Runs in each step. Inconclusive: usually a problem on the agent's own side. The run says nothing about the broker. Unsupported: the broker announced that it does not support what the run needs. A held session counts as one run, from its connect to its end.",
 					q("sum by (outcome) (increase("+probes.of("mqtt_probe_runs_total")+"[$__rate_interval]))", "{{outcome}}")).bars().every("1m"),
+			}},
+			{"Error budget", []*panel{
+				newStat("Budget left, of 30 days", "percentunit", "min("+budgetLeft()+")", "no recording rules",
+					"How much of the error budget of 30 days is left, of connects or round trips, whichever has less. The objective of {objective} allows {allowed} of the runs to fail. Below 0 the objective is missed. It needs the recording rules of pingreq, and as many days as Prometheus keeps.").
+					colored(below(0.25, 0)).digits(1).sized(4, 8),
+				newSeries("Budget left, by kind", "percentunit",
+					"How much of the error budget of 30 days was left at each time, by kind of probe. At 0 the objective of {objective} is missed. It needs the recording rules of pingreq.",
+					q(budgetLeft(), "{{kind}}")).colored(below(0.25, 0)).every("10m").sized(8, 8),
+				newSeries("Burn rate, 1 h and 5 min", "none",
+					"How many times faster than allowed the error budget is used up, without the minutes in which no client could connect, which have an alert of their own. MQTTErrorBudgetBurn fires if both windows are above the line at {burn fast}. It needs the recording rules of pingreq.",
+					burns("reachable_ratio5m", "5 min", "reachable_ratio1h", "1 h")...).colored(over(thresholds.BurnFast)).from(0).every("1m").sized(12, 8),
+				newSeries("Burn rate, 6 h and 30 min", "none",
+					"The same over longer windows. MQTTErrorBudgetBurn also fires if both windows are above the line at {burn slow}. It needs the recording rules of pingreq.",
+					burns("reachable_ratio30m", "30 min", "reachable_ratio6h", "6 h")...).colored(over(thresholds.BurnSlow)).from(0).every("1m"),
+				newSeries("Burn rate, days", "none",
+					"The same over days, with all minutes. MQTTErrorBudgetBurnSlow fires if 1 d and 2 h are above 3, or 3 d and 6 h above 1. Above 1, the budget of 30 days does not last for 30 days. It needs the recording rules of pingreq.",
+					burns("ratio2h", "2 h", "ratio1d", "1 d", "ratio6h", "6 h", "ratio3d", "3 d")...).colored(above(1, 3)).from(0).every("2m"),
 			}},
 			{"Connect", []*panel{
 				newSeries("Phases of a connect", "s",
@@ -76,20 +112,22 @@ func target() page {
 				newSeries("Connects that succeed, by profile and agent", "percentunit",
 					"Share of conclusive connects that succeeded. The line is the objective, {objective}.",
 					q(ratio(step, "profile, agent", probes, connect), "{{profile}} · {{agent}}")).colored(below(objective, 1-10*(1-objective))).within(0, 1).every("1m"),
-				newTable("Protocols and TLS in use",
-					"Protocol and transport of each probe, and the TLS version and cipher of the latest handshake. The keepalive is the one in effect: that of the profile, or the Server Keep Alive of the broker.",
+				newTable("Every probe",
+					"The result of the latest run of each probe, its protocol and transport, and the TLS version and cipher of the latest handshake. The keepalive is the one in effect: that of the profile, or the Server Keep Alive of the broker.",
 					"Keepalive",
 					[]column{
 						{field: "kind", title: "Kind", width: 110}, {field: "probe", title: "Probe"}, {field: "profile", title: "Profile"}, {field: "agent", title: "Agent"},
 						{field: "protocol", title: "MQTT", width: 80}, {field: "transport", title: "Transport", width: 100},
 						{field: "version", title: "TLS", width: 80}, {field: "cipher", title: "Cipher"},
-						{field: "Value", title: "Keepalive", unit: "s", width: 110},
+						{field: "Value #A", title: "Keepalive", unit: "s", width: 110},
+						{field: "Value #B", title: "Latest run", width: 110, states: []state{{"0", "failed", bad}, {"1", "well", good}}},
 					},
 					q("max by ("+identity+", protocol, transport, version, cipher) ("+probes.of("mqtt_probe_keepalive_seconds")+
 						" * on ("+identity+") group_left (protocol, transport) "+probes.of("mqtt_probe_info")+
 						" * on ("+identity+") group_left (version, cipher) "+probes.of("mqtt_probe_tls_info")+
 						" or "+probes.of("mqtt_probe_keepalive_seconds")+" * on ("+identity+") group_left (protocol, transport) "+probes.of("mqtt_probe_info")+
-						" unless on ("+identity+") "+probes.of("mqtt_probe_tls_info")+")", "")).sized(24, 8),
+						" unless on ("+identity+") "+probes.of("mqtt_probe_tls_info")+")", ""),
+					q("min by ("+identity+") ("+probes.of(success)+")", "")).sized(24, 8),
 				newSeries("CONNACK delayed by Nagle's algorithm", "short",
 					"1: the CONNACK comes about 40 ms late, because the broker first waits for our delayed TCP acknowledgement (Nagle's algorithm). If we acknowledge at once, it is not late. Real devices are delayed too. Set TCP_NODELAY at the broker. In Mosquitto, set set_tcp_nodelay true.",
 					q("max by (profile, agent) ("+probes.of("mqtt_probe_connect_delayed_ack")+")", "{{profile}} · {{agent}}"),
@@ -99,10 +137,11 @@ func target() page {
 					q("avg by (profile, agent) ("+probes.of("mqtt_probe_tls_resumed")+")", "{{profile}} · {{agent}}")).within(0, 1),
 			}},
 			{"Held sessions", []*panel{
-				newTimeline("Session states",
-					"The worst state of the sessions of each probe. Connected: proven alive. Connecting: not yet connected. Waiting: between two connections. Blind: a ping has had no answer for half of its timeout, so commands to a device would be lost. Zombie: the broker answers pings but not publishes. The session of a device stays a zombie until the device reconnects.",
+				newTimeline("Session states, the $top worst",
+					"The worst state of the sessions of each probe: the probes that have been failing for most of the time range. Connected: proven alive. Connecting: not yet connected. Waiting: between two connections. Blind: a ping has had no answer for half of its timeout, so commands to a device would be lost. Zombie: the broker answers pings but not publishes. The session of a device stays a zombie until the device reconnects.",
 					sessionColors(),
-					q(worst("agent, target, probe, profile", sessionStates(), func(s string) string { return probes.of("mqtt_probe_sessions", matcher("state", s)) }), "{{probe}} {{profile}} · {{agent}}")).sized(24, 7),
+					q(among(worst(session, sessionStates(), func(s string) string { return probes.of("mqtt_probe_sessions", matcher("state", s)) }), session,
+						failedMost(session, probes.of("mqtt_probe_failing_since_timestamp_seconds", held), probes.of("mqtt_probe_info", held))), "{{probe}} {{profile}} · {{agent}}")).sized(24, 7),
 				newSeries("Ends of sessions, by reason and initiator", "short",
 					"Ends of held sessions in each step. Sessions that pingreq itself ended are left out. Empty: no session ended. Initiator server: the broker closed the connection. Network: the path or the whole host is dead. Unknown: for example a FIN without DISCONNECT, which may come from the broker, its kernel or a balancer. If the ends are regular, look for an idle limit or a restart.",
 					q(happened(step, "reason, initiator", probes.of("mqtt_probe_session_disconnects_total", `initiator!="client"`)), "{{reason}} ({{initiator}})")).bars().every("1m"),

@@ -2,6 +2,7 @@ package build
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
@@ -74,9 +75,10 @@ func agentVariables() []variable {
 	}
 }
 
-// targetVariables choose the agents and the targets. of is a metric that every such target has.
+// targetVariables choose the agents and the targets, and filter by the labels of targets. of is a
+// metric that every such target has.
 func targetVariables(of string, many bool) []variable {
-	return append(agentVariables(), labelVariable("target", "target", "Target", of, agents, many))
+	return append(agentVariables(), labelVariable("target", "target", "Target", of, agents, many), filters())
 }
 
 // probeVariables choose the agents, the targets, the probes and the profiles.
@@ -86,6 +88,29 @@ func probeVariables(many bool) []variable {
 		labelVariable("profile", "profile", "Profile", "mqtt_probe_info", targets, true))
 }
 
+// filters makes a variable that filters by any label, such as one that the targets have in the
+// agents' configuration. Grafana adds its matchers to every metric of every query. So a query of a
+// dashboard with filters needs another answer for metrics that belong to no target, such as up.
+func filters() variable {
+	return dashboard.NewAdHocVariableBuilder("filters").Label("Filters").Datasource(source()).
+		Description("Filters by labels, such as those that the targets have in the agents' configuration.")
+}
+
+// topVariable chooses how many targets or probes a graph shows, the worst first.
+func topVariable() variable {
+	counts := []string{"10", "20", "50", "100"}
+	query := strings.Join(counts, ",")
+	var options []dashboard.VariableOption
+	for i, count := range counts {
+		chosen := i == 0
+		options = append(options, dashboard.VariableOption{Selected: &chosen,
+			Text: dashboard.StringOrArrayOfString{String: &count}, Value: dashboard.StringOrArrayOfString{String: &count}})
+	}
+	return dashboard.NewCustomVariableBuilder("top").Label("Show the worst").
+		Description("How many targets or probes a graph shows. The tables list all.").
+		Values(dashboard.StringOrMap{String: &query}).Options(options).Current(options[0])
+}
+
 // others makes the link to the other dashboards. It passes the variables on.
 func others() link {
 	return dashboard.NewDashboardLinkBuilder("pingreq").Type(dashboard.DashboardLinkTypeDashboards).
@@ -93,10 +118,16 @@ func others() link {
 		Tooltip("The other dashboards of pingreq, for the same agents and targets")
 }
 
-// to makes a link from a value to a dashboard, for the target that the value belongs to.
-func to(uid, title, target string) link {
+// to makes a link from a value to a dashboard, for the target that the value belongs to. Both
+// dashboards have filters.
+func to(uid, title, target string) link { return linkTo(uid, title, target, "&${filters:queryparam}") }
+
+// fromAgents makes such a link on the dashboard that has no filters.
+func fromAgents(uid, title, target string) link { return linkTo(uid, title, target, "") }
+
+func linkTo(uid, title, target, more string) link {
 	return dashboard.NewDashboardLinkBuilder(title).Type(dashboard.DashboardLinkTypeLink).
-		Url("/d/" + uid + "?${datasource:queryparam}&${agent:queryparam}&var-target=" + target + "&${__url_time_range}")
+		Url("/d/" + uid + "?${datasource:queryparam}&${agent:queryparam}" + more + "&var-target=" + target + "&${__url_time_range}")
 }
 
 // Where a link finds the target: in the row of a table, or in the labels of a series.
@@ -113,13 +144,29 @@ func mark(name, color, expr, title, text string) annotation {
 		Target(prometheus.NewDataqueryBuilder().Expr(expr).RefId("Anno").Datasource(source()).Range().Interval("60s"))
 }
 
+// firing marks the times at which alerts fire. These matchers select the alerts.
+func firing(matchers string) annotation {
+	return mark("Alerts", "red", `ALERTS{alertstate="firing", `+matchers+`}`,
+		"{{alertname}} {{target}}", "{{severity}} {{agent}}")
+}
+
+// agentAlerts mark the alerts about the agents. An alert that nobody watches names no agent.
+func agentAlerts() annotation { return firing(`alertname=~"Pingreq.+", agent=~"$agent|"`) }
+
+// targetAlerts mark the alerts about the targets, and about the agents that watch them. Where a
+// majority of agents decides, an alert names no agent.
+func targetAlerts() annotation {
+	return firing(`alertname=~"MQTT.+|Pingreq.+", target=~"$target|", agent=~"$agent|"`)
+}
+
 // agentAnnotations mark events of the agents.
-func agentAnnotations() []annotation {
+func agentAnnotations(alerts annotation) []annotation {
 	return []annotation{
+		alerts,
 		mark("Configuration reloaded", "blue",
 			"changes("+agents.of("pingreq_config_last_reload_success_timestamp_seconds")+"[2m]) > 0",
 			"Configuration reloaded", "{{agent}}"),
-		mark("Configuration refused", "red",
+		mark("Configuration refused", "orange",
 			agents.of("pingreq_config_last_reload_successful")+" == 0",
 			"Configuration refused, the previous one is in use", "{{agent}}"),
 		mark("Agent started", "purple",
@@ -131,7 +178,7 @@ func agentAnnotations() []annotation {
 // brokerAnnotations also mark restarts of brokers. They use the broker's age, so they also find a
 // restart after an outage that is longer than any window.
 func brokerAnnotations() []annotation {
-	return append(agentAnnotations(), mark("Broker started", "orange",
+	return append(agentAnnotations(targetAlerts()), mark("Broker started", "yellow",
 		"max by (target, node) ("+targets.of("mqtt_broker_uptime_seconds")+" or time() - "+targets.of("mqtt_broker_start_time_seconds")+") < 120",
 		"Broker started", "{{target}} {{node}}"))
 }
