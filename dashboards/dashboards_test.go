@@ -485,6 +485,8 @@ func TestFields(t *testing.T) {
 		shown := map[string]bool{}
 		if p.Type == "table" {
 			shown = columns(p, all, fault)
+		} else {
+			names(p, all, shown)
 		}
 		for _, o := range p.FieldConfig.Overrides {
 			switch {
@@ -502,6 +504,18 @@ func TestFields(t *testing.T) {
 			}
 		}
 	})
+}
+
+// names adds the names that the legends of a panel give to series.
+func names(p *boardPanel, labels exported.Labels, shown map[string]bool) {
+	for _, q := range p.Targets {
+		shown[q.LegendFormat] = true
+		if label, ok := strings.CutPrefix(q.LegendFormat, "{{"); ok {
+			for _, value := range labels[strings.TrimSuffix(label, "}}")] {
+				shown[value] = true
+			}
+		}
+	}
 }
 
 // columns checks a table's transformations and returns the titles of its columns.
@@ -628,7 +642,7 @@ func TestThresholds(t *testing.T) {
 		{"fleet.json", "Connects that succeed", "", []float64{burnt, objective}},
 		{"fleet.json", "Connects that succeed, by target, the $top worst", "", []float64{burnt, objective}},
 		{"fleet.json", "Slow connects (p99), by target, the $top worst", "", []float64{thresholds.ConnectSlowSeconds, thresholds.ConnectVerySlowSeconds}},
-		{"fleet.json", "All targets", "Slow connects (p99)", []float64{thresholds.ConnectSlowSeconds, thresholds.ConnectVerySlowSeconds}},
+		{"fleet.json", "All targets", "Connect p99", []float64{thresholds.ConnectSlowSeconds, thresholds.ConnectVerySlowSeconds}},
 		{"fleet.json", "All targets", "Certificate", []float64{thresholds.CertCriticalDays, thresholds.CertWarningDays}},
 		{"fleet.json", "Certificates", "Days", []float64{thresholds.CertCriticalDays, thresholds.CertWarningDays}},
 		{"fleet.json", "Half-open detection ÷ keepalive, by target, the $top worst", "", []float64{thresholds.KeepaliveGrace, thresholds.HalfopenLateRatio}},

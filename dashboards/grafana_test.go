@@ -20,14 +20,15 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
 
+	"github.com/pingreq/pingreq/internal/exported"
 	"github.com/pingreq/pingreq/test/lab"
 )
 
 // loaderBoard is a dashboard for dashboards/grafana/load.mjs.
 type loaderBoard struct {
-	Name   string                      `json:"name"`
-	Board  json.RawMessage             `json:"board"`
-	Labels map[int]map[string][]string `json:"labels"` // of the series, by panel and query
+	Name   string                             `json:"name"`
+	Board  json.RawMessage                    `json:"board"`
+	Labels map[int]map[string]exported.Labels `json:"labels"` // of the series, by panel and query
 }
 
 // loaderResult counts what Grafana loaded, and lists what is wrong.
@@ -105,7 +106,7 @@ func TestGrafana(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		labels := map[int]map[string][]string{}
+		labels := map[int]map[string]exported.Labels{}
 		for _, p := range b.Panels {
 			if p.Type == "row" {
 				continue
@@ -115,13 +116,13 @@ func TestGrafana(t *testing.T) {
 			for _, o := range p.FieldConfig.Overrides {
 				want.Properties += len(o.Properties)
 			}
-			labels[p.ID] = map[string][]string{}
+			labels[p.ID] = map[string]exported.Labels{}
 			for _, q := range p.Targets {
 				l, err := s.Labels(q.Expr)
 				if err != nil {
 					t.Fatalf("%s, %q: query %s: %v", b.file, p.Title, q.RefID, err)
 				}
-				labels[p.ID][q.RefID] = slices.Sorted(maps.Keys(l))
+				labels[p.ID][q.RefID] = l
 			}
 		}
 		boards = append(boards, loaderBoard{Name: b.file, Board: text, Labels: labels})
@@ -223,7 +224,7 @@ func TestGrafanaFaults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		boards = append(boards, loaderBoard{Name: "broken.json", Board: text, Labels: map[int]map[string][]string{1: {"A": {"target"}, "B": {"target"}}}})
+		boards = append(boards, loaderBoard{Name: "broken.json", Board: text, Labels: map[int]map[string]exported.Labels{1: {"A": {"target": nil}, "B": {"target": nil}}}})
 	}
 	got := loadInGrafana(t, boards)
 	if got.Panels != len(tests) {

@@ -2,7 +2,7 @@
 // writes what it counted and every fault to stdout, as JSON.
 //
 // The input is {boards: [{name, board, labels}], custom}. labels has, for each panel and query, the
-// labels of the query's series. custom has, for each kind of panel, the names of the options that
+// labels of the query's series, each with its values if they are known. custom has, for each kind of panel, the names of the options that
 // its fields have beside the standard ones: Grafana publishes the panels themselves nowhere.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -93,7 +93,7 @@ async function load(panel, labels, fault) {
   const { options, fieldConfig } = readConfig(panel, plugin, fault);
   checkNames({ options: panel.options, transformations: panel.transformations }, fieldConfig, fault);
 
-  const answer = (target, rows) => framesOf(target, labels[target.refId] ?? [], panel.targets.length, rows);
+  const answer = (target, rows) => framesOf(target, labels[target.refId] ?? {}, panel.targets.length, rows);
   const frames = await transform(panel, panel.targets.flatMap((target) => answer(target, [1, 2])), fault);
   const names = frames.flatMap((frame) => frame.fields.map((field) => grafana.getFieldDisplayName(field, frame, frames)));
   for (const { displayName } of options.sortBy ?? []) {
@@ -235,7 +235,8 @@ function valueOf(target, queries) {
 }
 
 // framesOf returns what the Prometheus data source makes of a query's answer. A table has these rows.
-function framesOf(target, labels, queries, rows) {
+function framesOf(target, known, queries, rows) {
+  let labels = Object.keys(known).sort();
   const times = target.instant ? [0] : [0, 60_000];
   const time = { name: "Time", type: "time", values: times, config: {} };
   switch (target.format) {
@@ -262,8 +263,11 @@ function framesOf(target, labels, queries, rows) {
         }),
       ];
     default:
-      return [1, 2].map((series) => {
-        const values = Object.fromEntries(labels.map((label) => [label, `${label} ${series}`]));
+      // There is a series for each value of a label that has few.
+      const most = Math.max(2, ...labels.map((label) => (target.legendFormat === `{{${label}}}` ? (known[label]?.length ?? 0) : 0)));
+      return Array.from({ length: most }, (_, i) => i + 1).map((series) => {
+        const value = (label) => (known[label]?.length ? known[label][(series - 1) % known[label].length] : `${label} ${series}`);
+        const values = Object.fromEntries(labels.map((label) => [label, value(label)]));
         const legend = target.legendFormat?.replace(/\{\{(\w+)\}\}/g, (_, label) => values[label]);
         return grafana.toDataFrame({
           refId: target.refId,

@@ -17,7 +17,7 @@ func broker() page {
 		file: "broker", uid: brokerUID, title: "pingreq / Broker", from: "now-6h",
 		text:        "What one broker reports: its $SYS values while they are fresh, and why real clients disconnect. Next to them are the disconnects of our own clients.",
 		variables:   targetVariables("mqtt_broker_sys_state", false),
-		annotations: brokerAnnotations(),
+		annotations: brokerAnnotations("60s", 120),
 		sections: []section{
 			{"", []*panel{
 				newStat("$SYS", "none", worst("target", sysStates(), func(s string) string { return targets.of("mqtt_broker_sys_state", matcher("state", s)) }), "not read",

@@ -32,6 +32,7 @@ type page struct {
 	uid, title  string
 	text        string
 	from        string // start of the time range
+	many        bool   // its graphs ask for the series of every target
 	variables   []variable
 	annotations []annotation
 	sections    []section
@@ -91,6 +92,9 @@ func (p *page) build() (dashboard.Dashboard, error) {
 		for _, panel := range s.panels {
 			if x+panel.width > columns {
 				x, y, tallest = 0, y+tallest, 0
+			}
+			if p.many && !panel.instant && panel.mostSteps == 0 {
+				panel.coarse()
 			}
 			built, err := panel.build(dashboard.GridPos{X: x, Y: y, W: panel.width, H: panel.height})
 			if err != nil {

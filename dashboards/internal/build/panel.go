@@ -20,7 +20,8 @@ import (
 type panel struct {
 	title, text, unit string
 	width, height     uint32
-	interval          string // smallest step, for rare events
+	interval          string  // smallest step, for rare events
+	mostSteps         float64 // 0: one for each pixel
 	queries           []query
 	instant           bool // the query asks only for the present
 	format            prometheus.PromQueryFormat
@@ -34,6 +35,7 @@ type panel struct {
 	none              string // text to show if there is no value
 	sort              string // column that a table is sorted by
 	color             dashboard.FieldColorModeId
+	shade             string // of all series, if not each has its own colour
 
 	builder cog.Builder[dashboard.Panel]
 	series  *timeseries.PanelBuilder // of a time series
@@ -58,6 +60,9 @@ func (p *panel) build(at dashboard.GridPos) (built, error) {
 	if p.interval != "" {
 		out.Interval = &p.interval
 	}
+	if p.mostSteps > 0 {
+		out.MaxDataPoints = &p.mostSteps
+	}
 	out.Transformations = p.transformations
 	if out.FieldConfig == nil {
 		out.FieldConfig = dashboard.NewFieldConfigSource()
@@ -72,6 +77,9 @@ func (p *panel) build(at dashboard.GridPos) (built, error) {
 	}
 	if p.color != "" {
 		f.Color = &dashboard.FieldColor{Mode: p.color}
+		if p.shade != "" {
+			f.Color.FixedColor = &p.shade
+		}
 	}
 	for _, l := range p.links {
 		link, err := l.Build()
@@ -113,6 +121,16 @@ func (p *panel) every(interval string) *panel {
 	return p
 }
 
+// coarse makes a graph ask for few steps, because it asks for the series of every target. With one
+// step a pixel, hundreds of targets would take many seconds.
+func (p *panel) coarse() *panel { return p.stepping(36) }
+
+// stepping sets the largest number of steps.
+func (p *panel) stepping(most float64) *panel {
+	p.mostSteps = most
+	return p
+}
+
 func (p *panel) within(min, max float64) *panel {
 	p.min, p.max = &min, &max
 	return p
@@ -131,25 +149,50 @@ func (p *panel) digits(n float64) *panel {
 // colored colours values by thresholds. A time series draws the thresholds as lines.
 func (p *panel) colored(steps []dashboard.Threshold) *panel {
 	p.steps = steps
-	if p.series != nil {
-		p.series.ThresholdsStyle(common.NewGraphThresholdsStyleConfigBuilder().Mode(common.GraphThresholdsStyleModeDashed))
+	switch b := p.builder.(type) {
+	case *timeseries.PanelBuilder:
+		b.ThresholdsStyle(common.NewGraphThresholdsStyleConfigBuilder().Mode(common.GraphThresholdsStyleModeDashed))
+	case *stat.PanelBuilder:
+		b.ColorMode(common.BigValueColorModeBackground)
+		p.mappings = append(p.mappings, nothingMapping(p.none))
 	}
 	return p
 }
 
+// mapped makes a tile show states in their colours.
 func (p *panel) mapped(m ...dashboard.ValueMapping) *panel {
-	p.mappings = m
+	p.mappings = append(m, nothingMapping(p.none))
+	p.builder.(*stat.PanelBuilder).ColorMode(common.BigValueColorModeBackground)
 	return p
 }
+
+// faults draws all series in shades of red, because none of them is good. The usual palette has pale
+// green too.
+func (p *panel) faults() *panel {
+	p.color, p.shade = dashboard.FieldColorModeIdShades, bad
+	return p
+}
+
+// painted gives the series with these names their colours.
+func (p *panel) painted(colors []paint) *panel {
+	for _, c := range colors {
+		p.override("byName", c.name, []dashboard.DynamicConfigValue{{Id: "color", Value: map[string]any{"mode": "fixed", "fixedColor": c.color}}})
+	}
+	return p
+}
+
+// paint is the colour of what has a name.
+type paint struct{ name, color string }
 
 func (p *panel) linked(links ...link) *panel {
 	p.links = links
 	return p
 }
 
-// newStat makes a tile with one present value. It shows the text none if there is no value.
+// newStat makes a tile with one present value. It shows the text none if there is no value. Without
+// thresholds or states it has no colour, because it says nothing good or bad.
 func newStat(title, unit, expr, none, text string) *panel {
-	b := stat.NewPanelBuilder().ColorMode(common.BigValueColorModeBackground).GraphMode(common.BigValueGraphModeNone).
+	b := stat.NewPanelBuilder().ColorMode(common.BigValueColorModeNone).GraphMode(common.BigValueGraphModeNone).
 		JustifyMode(common.BigValueJustifyModeAuto).TextMode(common.BigValueTextModeAuto).Orientation(common.VizOrientationAuto).
 		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"}))
 	return &panel{title: title, text: text, unit: unit, width: 4, height: 4, queries: []query{q(expr, "")}, instant: true,
@@ -253,7 +296,8 @@ type column struct {
 
 // newTable makes a table of the present with these columns, in this order. Other fields are hidden.
 // Queries after the first add columns to the rows with the same labels. The rows are sorted by the
-// column sort, largest first.
+// column sort, largest first. What is good, and a cell without a value, has no colour: only what is
+// not good stands out.
 func newTable(title, text, sort string, columns []column, queries ...query) *panel {
 	b := table.NewPanelBuilder().ShowHeader(true).CellHeight(common.TableCellHeightSm).Filterable(true).
 		Footer(common.NewTableFooterOptionsBuilder().Show(false).Reducer([]string{})). // without it the field is null, which Grafana's schema forbids
@@ -295,12 +339,26 @@ func (c column) properties() (properties []dashboard.DynamicConfigValue) {
 		set("custom.width", c.width)
 	}
 	if c.steps != nil {
-		set("thresholds", map[string]any{"mode": "absolute", "steps": c.steps})
+		steps := slices.Clone(c.steps)
+		for i := range steps {
+			if steps[i].Color == good {
+				steps[i].Color = transparent
+			}
+		}
+		set("thresholds", map[string]any{"mode": "absolute", "steps": steps})
 	}
+	var mappings []dashboard.ValueMapping
 	if c.states != nil {
-		set("mappings", []dashboard.ValueMapping{stateMapping(c.states)})
+		states := slices.Clone(c.states)
+		for i := range states {
+			if states[i].color == good {
+				states[i].color = transparent
+			}
+		}
+		mappings = append(mappings, stateMapping(states))
 	}
 	if c.steps != nil || c.states != nil {
+		set("mappings", append(mappings, nothingMapping("")))
 		set("custom.cellOptions", map[string]any{"type": "color-background", "mode": "basic"})
 	}
 	if c.texts != nil {
@@ -336,6 +394,16 @@ func stateMapping(states []state) dashboard.ValueMapping {
 	return dashboard.ValueMapping{ValueMap: m}
 }
 
+// nothingMapping shows this text, and no colour, if there is no value. Otherwise it has the colour of
+// the lowest value, which may be the worst.
+func nothingMapping(text string) dashboard.ValueMapping {
+	m := dashboard.NewSpecialValueMap()
+	color, index := transparent, int32(100)
+	m.Options.Match = dashboard.SpecialValueMatchNullAndNan
+	m.Options.Result = dashboard.ValueMappingResult{Text: &text, Color: &color, Index: &index}
+	return dashboard.ValueMapping{SpecialValueMap: m}
+}
+
 func textMapping(texts map[string]string) dashboard.ValueMapping {
 	m := dashboard.NewValueMap()
 	for i, value := range slices.Sorted(maps.Keys(texts)) {
@@ -354,7 +422,10 @@ const (
 	odd     = "purple"
 	neutral = "text"
 	passing = "blue"
+	waiting = "yellow"
 	grey    = "#808080"
+
+	transparent = "transparent"
 )
 
 func plain() []dashboard.Threshold { return []dashboard.Threshold{{Color: neutral}} }
@@ -377,6 +448,15 @@ func over(limit float64) []dashboard.Threshold {
 // below colours values that are too low: below warn, and below critical.
 func below(warn, critical float64) []dashboard.Threshold {
 	return []dashboard.Threshold{{Color: bad}, {Value: &critical, Color: warning}, {Value: &warn, Color: good}}
+}
+
+// or shows a text instead of an empty table. Its columns show a missing value as a dash.
+func (p *panel) or(text string) *panel {
+	p.none = text
+	for i := range p.overrides {
+		p.overrides[i].Properties = append(p.overrides[i].Properties, dashboard.DynamicConfigValue{Id: "noValue", Value: "–"})
+	}
+	return p
 }
 
 // ascending sorts a table by the same column, the smallest first.

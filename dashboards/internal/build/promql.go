@@ -45,6 +45,18 @@ func (h histogram) quantile(quantile float64, window, by string, s scope, more .
 	return out + fmt.Sprintf(" or histogram_quantile(%g, sum%s (rate(%s[%s])))", quantile, grouped(by), s.of(string(h), more...), window)
 }
 
+// count returns how often something was measured in a window. It uses both forms, like quantile.
+func (h histogram) count(window, by string, s scope) string {
+	return fmt.Sprintf("sum%[1]s (increase(%[2]s_count%[3]s)) or histogram_count(sum%[1]s (increase(%[2]s%[3]s)))", grouped(by), h, "{"+string(s)+"}["+window+"]")
+}
+
+// meanEver returns the mean of all that was measured since the agents were started, by target: a
+// choice that costs little, because it reads no range.
+func (h histogram) meanEver(s scope) string {
+	sum := func(suffix string) string { return "sum by (target) (" + s.of(string(h)+suffix) + " @ end())" }
+	return sum("_sum") + " / (" + sum("_count") + " > 0) or histogram_sum(" + sum("") + ") / (histogram_count(" + sum("") + ") > 0)"
+}
+
 // mean uses both forms, like quantile.
 func (h histogram) mean(window, by string, s scope, more ...string) string {
 	rate := func(suffix string) string {
@@ -93,6 +105,12 @@ func happened(window, by, selector string) string {
 // series of what could have happened, it is 0 then.
 func orNone(by, counts, could string) string {
 	return fmt.Sprintf("(sum%[1]s (%[2]s) or 0 * sum%[1]s (%[3]s))", grouped(by), counts, could)
+}
+
+// lateness returns the latest time after which vanished clients were noticed, as a share of the time
+// after which that is late. With short keepalives a multiple of the keepalive says nothing.
+func lateness(s scope, by string) string {
+	return "max by (" + by + ") (" + s.of("mqtt_probe_halfopen_last_detection_seconds") + " / on (" + identity + ") group_left max by (" + identity + ") (" + s.of("mqtt_probe_halfopen_limit_seconds", matcher("bound", "late")) + "))"
 }
 
 // failingProbes counts the probes that fail now, and whose fault no other probe has shown to be mended.
@@ -166,10 +184,10 @@ const mostRows = 200
 // latest failure. It leaves out probes whose fault is mended, as a later result of another probe
 // shows, but whose own next run is still to come.
 func failing(s scope) string {
-	return fmt.Sprintf("topk(%d, max by (%s, address, reason, phase, initiator, evidence, hint) (label_replace(", mostRows, identity) +
-		addressed("(time() - max by ("+identity+") ("+s.of("mqtt_probe_failing_since_timestamp_seconds")+")"+
-			" and on (agent, target, kind) "+targets.of("mqtt_target_failing_probes")+")"+
-			" * on ("+identity+") group_left (reason, phase, initiator, evidence) "+latest(identity, "reason, phase, initiator, evidence", s.of("mqtt_probe_last_failure_info"))) +
+	return fmt.Sprintf("topk(%d, max by (%s, reason, phase, initiator, evidence, hint) (label_replace(", mostRows, identity) +
+		"(time() - max by (" + identity + ") (" + s.of("mqtt_probe_failing_since_timestamp_seconds") + ")" +
+		" and on (agent, target, kind) " + targets.of("mqtt_target_failing_probes") + ")" +
+		" * on (" + identity + ") group_left (reason, phase, initiator, evidence) " + latest(identity, "reason, phase, initiator, evidence", s.of("mqtt_probe_last_failure_info")) +
 		`, "hint", "$1", "reason", "(.*)")))`
 }
 
@@ -207,9 +225,9 @@ func budgetLeft() string {
 }
 
 // burn returns how many times faster than allowed the error budget is used up in a window, from the
-// recording rule of that ratio.
+// recording rule of that ratio, as the agent that is worst off sees it.
 func burn(ratio string) string {
-	return fmt.Sprintf("%s / %.4g", targets.of("agent_target_kind:mqtt_probe_failures:"+ratio, `kind!="session"`), 1-thresholds.ConnectObjective)
+	return fmt.Sprintf("max by (kind) (%s) / %.4g", targets.of("agent_target_kind:mqtt_probe_failures:"+ratio, `kind!="session"`), 1-thresholds.ConnectObjective)
 }
 
 // titles returns what is wrong, for each cause of a diagnosis.

@@ -135,12 +135,25 @@ func TestQueriesInPrometheus(t *testing.T) {
 				{`mqtt_probe_last_failure_info{` + a + `, target="never", kind="idle", probe="i", profile="p", reason="dns_error", phase="resolve"}`, "1x60"},
 				{`mqtt_target_failing_probes{` + a + `, target="t", kind="session"}`, "1x60"},
 				{`mqtt_target_failing_probes{` + a + `, target="never", kind="connect"}`, "1x60"},
-				{`mqtt_target_info{` + a + `, target="t", url_host="broker.example", port="8883", transport="mqtts"}`, "1x60"},
-				{`mqtt_target_info{` + a + `, target="never", url_host="2001:db8::1", port="1883", transport="mqtt"}`, "1x60"},
 			},
 			Moments: []moment{{failing, "30m", []sample{
-				{`{agent="a", target="t", address="mqtts://broker.example:8883", kind="session", probe="hold", profile="default", reason="zombie", phase="established", hint="zombie"}`, 20 * 60},
-				{`{agent="a", target="never", address="mqtt://[2001:db8::1]:1883", kind="connect", probe="c", profile="p", reason="dns_error", phase="resolve", initiator="network", evidence="resolver", hint="dns_error"}`, 25 * 60},
+				{`{agent="a", target="t", kind="session", probe="hold", profile="default", reason="zombie", phase="established", hint="zombie"}`, 20 * 60},
+				{`{agent="a", target="never", kind="connect", probe="c", profile="p", reason="dns_error", phase="resolve", initiator="network", evidence="resolver", hint="dns_error"}`, 25 * 60},
+			}}},
+		},
+		{
+			Name: "what is wrong with a target, and its address", Interval: "1m",
+			Input: []series{
+				{`mqtt_target_failing_since_timestamp_seconds{` + a + `, target="t"}`, "_x10 600x50"},
+				{`mqtt_target_diagnosis_info{` + a + `, target="t", cause="port_closed"}`, "_x10 1x50"},
+				{`mqtt_target_state{` + a + `, target="dim", state="unknown"}`, "1x60"},
+				{`mqtt_target_diagnosis_info{` + a + `, target="dim", cause="cannot_tell"}`, "1x60"},
+				{`mqtt_target_info{` + a + `, target="t", url_host="broker.example", port="8883", transport="mqtts"}`, "1x60"},
+				{`mqtt_target_info{` + a + `, target="dim", url_host="2001:db8::1", port="1883", transport="mqtt"}`, "1x60"},
+			},
+			Moments: []moment{{expr(diagnosed()), "30m", []sample{
+				{`{agent="a", target="t", cause="port_closed", hint="port_closed", address="mqtts://broker.example:8883", url_host="broker.example"}`, 20 * 60},
+				{`{agent="a", target="dim", cause="cannot_tell", hint="cannot_tell", address="mqtt://[2001:db8::1]:1883", url_host="[2001:db8::1]"}`, 0},
 			}}},
 		},
 		{

@@ -7,6 +7,29 @@ func sessionStates() []string {
 	return []string{"connected", "connecting", "waiting", "blind", "zombie"}
 }
 
+// sessionPaints are the colours of these states as names of series.
+func sessionPaints() (all []paint) {
+	for _, s := range sessionColors() {
+		all = append(all, paint{s.text, s.color})
+	}
+	return all[1:] // a series is in some state
+}
+
+// outcomePaints are the colours of the outcomes of runs.
+func outcomePaints() []paint {
+	return []paint{{"success", good}, {"failure", bad}, {"inconclusive", grey}, {"unsupported", passing}}
+}
+
+// verdictPaints are the colours of the verdicts on vanished clients.
+func verdictPaints() []paint {
+	return []paint{{"on_time", good}, {"early", waiting}, {"late", warning}, {"undetected", bad}, {"path_cut", odd}, {"will_missing", passing}}
+}
+
+// resultPaints are the colours of what happened to messages that waited.
+func resultPaints() []paint {
+	return []paint{{"delivered", good}, {"lost", bad}, {"duplicated", waiting}, {"reordered", odd}}
+}
+
 func sessionColors() []state {
 	return []state{{"0", "none", grey}, {"1", "connected", good}, {"2", "connecting", passing}, {"3", "waiting", warning}, {"4", "blind", bad}, {"5", "zombie", odd}}
 }
@@ -26,7 +49,7 @@ func eventStates() []string {
 }
 
 func eventColors() []state {
-	return []state{{"1", "receiving", good}, {"2", "subscribing", passing}, {"3", "silent", grey}, {"4", "unsupported", grey}, {"5", "disconnected", warning}, {"6", "refused", odd}}
+	return []state{{"1", "receiving", good}, {"2", "subscribing", passing}, {"3", "silent", waiting}, {"4", "unsupported", grey}, {"5", "disconnected", warning}, {"6", "refused", odd}}
 }
 
 func successColors() []state {
@@ -40,9 +63,10 @@ func targetColors() []state {
 
 // targetLevels returns the states of the targets as numbers, the worst moment of each step.
 func targetLevels() string {
-	state := func(state string) string { return targets.of("mqtt_target_state", `state=~"`+state+`"`) }
-	return worst("target", []string{"healthy", "unknown", "degraded|down"}, state) +
-		" + min by (target) (max_over_time(" + state("down") + "[$__rate_interval]))"
+	was := func(by, state string) string {
+		return by + " by (target) (max_over_time(" + targets.of("mqtt_target_state", `state=~"`+state+`"`) + "[$__rate_interval]))"
+	}
+	return "(1 + 2 * " + was("max", "degraded|down") + " + " + was("min", "down") + ") > 1 or 1 + " + was("max", "unknown")
 }
 
 // causeTable counts the targets that are not well, by cause and host.
@@ -52,13 +76,13 @@ func causeTable() *panel {
 		"Targets",
 		[]column{
 			{field: "Value #A", title: "Targets", unit: "short", width: 90},
-			{field: "Value #B", title: "Failing for", unit: "dtdurations", width: 170, steps: above(0, 300)},
+			{field: "Value #B", title: "Failing for", unit: "dtdurations", width: 135, steps: above(0, 300)},
 			{field: "url_host", title: "Host", width: 200},
 			{field: "cause", title: "Cause", width: 200},
 			{field: "hint", title: "What is wrong", texts: titles()},
 		},
 		q("count by (cause, url_host, hint) (max by (target, cause, url_host, hint) ("+diagnosed()+"))", ""),
-		q("max by (cause, url_host, hint) ("+diagnosed()+")", "")).sized(24, 5)
+		q("max by (cause, url_host, hint) ("+diagnosed()+")", "")).or("Every target is healthy").sized(24, 4)
 }
 
 // diagnosisTable lists the targets that are not well, for how long, and why.
@@ -68,14 +92,14 @@ func diagnosisTable() *panel {
 			"If only one agent is in the list, the fault may be in its own network. docs/diagnoses explains each cause.",
 		"Failing for",
 		[]column{
-			{field: "target", title: "Target", width: 150, links: []link{to(targetUID, "Target ${__data.fields.target}", rowTarget)}},
+			{field: "target", title: "Target", width: 140, links: []link{to(targetUID, "Target ${__data.fields.target}", rowTarget)}},
 			{field: "agent", title: "Agent", width: 150},
 			{field: "address", title: "Address", width: 250},
-			{field: "Value", title: "Failing for", unit: "dtdurations", width: 170, steps: above(0, 300)},
+			{field: "Value", title: "Failing for", unit: "dtdurations", width: 135, steps: above(0, 300)},
 			{field: "cause", title: "Cause", width: 200},
 			{field: "hint", title: "What is wrong", texts: titles()},
 		},
-		q(fmt.Sprintf("topk(%d, %s)", mostRows, diagnosed()), "")).sized(24, 8)
+		q(fmt.Sprintf("topk(%d, %s)", mostRows, diagnosed()), "")).or("Every target is healthy").sized(24, 6)
 }
 
 // failingTable lists what is broken, for how long, and why.
@@ -84,22 +108,21 @@ func failingTable(s scope) *panel {
 	return newTable("Failing now, and why",
 		"Every probe whose last conclusive run failed. The probe that has been failing for the longest time comes first; there are at most 200 rows. Empty: no probe fails. "+
 			"A probe is left out if another one has shown since that the fault is mended, although its own next run is still to come. "+
-			"\"Reason\" is the reason of the latest failure. The last column says what it means and where to look first. If only one agent is in the list, "+
+			"\"Reason\" is the reason of the latest failure. The column after it says what it means and where to look first. If only one agent is in the list, "+
 			"the fault may be in its own network. If all agents are in the list, devices are affected too.",
 		"Failing for",
 		[]column{
-			{field: "target", title: "Target", width: 150, links: links},
-			{field: "kind", title: "Kind", width: 100},
-			{field: "probe", title: "Probe", width: 140},
-			{field: "profile", title: "Profile", width: 110},
-			{field: "agent", title: "Agent", width: 150},
-			{field: "address", title: "Address", width: 220},
-			{field: "Value", title: "Failing for", unit: "dtdurations", width: 170, steps: above(0, 300)},
-			{field: "reason", title: "Reason", width: 170},
-			{field: "phase", title: "Phase", width: 100},
-			{field: "initiator", title: "By", width: 80},
-			{field: "evidence", title: "Evidence", width: 130},
+			{field: "target", title: "Target", width: 120, links: links},
+			{field: "kind", title: "Kind", width: 95},
+			{field: "probe", title: "Probe", width: 105},
+			{field: "profile", title: "Profile", width: 90},
+			{field: "agent", title: "Agent", width: 100},
+			{field: "Value", title: "Failing for", unit: "dtdurations", width: 135, steps: above(0, 300)},
+			{field: "reason", title: "Reason", width: 160},
 			{field: "hint", title: "What it means, where to look first", texts: hints()},
+			{field: "phase", title: "Phase", width: 90},
+			{field: "initiator", title: "By", width: 80},
+			{field: "evidence", title: "Evidence", width: 110},
 		},
-		q(failing(s), "")).sized(24, 9)
+		q(failing(s), "")).or("No probe fails").sized(24, 7)
 }

@@ -23,7 +23,7 @@ func target() page {
 	objective := thresholds.ConnectObjective
 	burns := func(ratios ...string) (all []query) { // each with its name
 		for i := 0; i < len(ratios); i += 2 {
-			all = append(all, q(burn(ratios[i]), ratios[i+1]+": {{kind}} · {{agent}}"))
+			all = append(all, q(burn(ratios[i]), ratios[i+1]+": {{kind}}"))
 		}
 		return all
 	}
@@ -32,18 +32,18 @@ func target() page {
 		file: "target", uid: targetUID, title: "pingreq / Target", from: "now-3h",
 		text:        "One MQTT broker in detail: what fails and why, the phases of a connect, held sessions, messages, and vanished clients.",
 		variables:   append(probeVariables(false), topVariable()),
-		annotations: brokerAnnotations(),
+		annotations: brokerAnnotations("60s", 120),
 		sections: []section{
 			{"", []*panel{
 				newStat("Probes failing", "none", failingProbes(), "not watched",
 					"Probes of this target that fail now. The table below lists them. Probes whose fault is mended do not count, although their own next run may be far.").colored(from(1)),
 				newStat("Connects that succeed", "percentunit", ratio(shown, "", probes, connect), "no run",
-					"Share of the conclusive connects in the time range that succeeded. The objective is {objective}.").colored(below(objective, 1-10*(1-objective))).digits(3),
+					"Share of the conclusive connects in the time range that succeeded. The objective is {objective}.").colored(below(objective, 1-10*(1-objective))).digits(2),
 				newStat("Slow connects (p99)", "s", connectDuration.quantile(thresholds.ConnectQuantile, shown, "", probes, connect), "no run",
 					"99 of 100 connects in the time range took less time than this, from resolving the name to CONNACK.").colored(above(thresholds.ConnectSlowSeconds, thresholds.ConnectVerySlowSeconds)),
 				newStat("Session time connected", "percentunit", sessionTime(`state="connected"`)+" / "+sessionTime(), "no session",
 					"Share of the time range in which held sessions were proven alive. If a session turns out to be dead, the time since it was last proven alive counts as blind or zombie, not as connected.").
-					colored(below(thresholds.SessionObjective, 0.9)).digits(3),
+					colored(below(thresholds.SessionObjective, 0.9)).digits(2),
 				newStat("Messages lost", "short", orNone("", events(shown, probes.of("mqtt_probe_messages_lost_total")), probes.of("mqtt_probe_messages_published_total")), "none sent",
 					"Messages in the time range that never arrived.").colored(from(0.5)).digits(0),
 				newStat("Certificate expires in", "d", "min("+expiries(probes)+")", "no TLS",
@@ -70,26 +70,26 @@ func target() page {
 						failedMost(identity, probes.of("mqtt_probe_failing_since_timestamp_seconds"), probes.of("mqtt_probe_info"))), "{{kind}} {{probe}} {{profile}} · {{agent}}")).sized(24, 10),
 				newSeries("Probes that fail, by kind", "short",
 					"Probes that fail now. A run that failed during an outage is not counted after it, although the next run of its probe may be far.",
-					q("max by (agent, kind) ("+targets.of("mqtt_target_failing_probes")+")", "{{kind}} · {{agent}}")).bars().every("1m"),
+					q("max by (agent, kind) ("+targets.of("mqtt_target_failing_probes")+")", "{{kind}} · {{agent}}")).bars().faults().every("1m"),
 				newSeries("Failures in a row", "short",
 					"How many of the latest runs of a probe failed one after the other. From two on it is no accident.",
-					q("max by (kind, probe, profile) ("+probes.of("mqtt_probe_consecutive_failures")+") > 0", "{{kind}} {{probe}} {{profile}}")).bars().every("1m"),
+					q("max by (kind, probe, profile) ("+probes.of("mqtt_probe_consecutive_failures")+") > 0", "{{kind}} {{probe}} {{profile}}")).bars().faults().every("1m"),
 				newSeries("Failures by reason", "short",
 					"Failed runs in each step, by kind of probe and reason. Empty: no run failed.",
-					q("sum by (kind, reason) ("+events(step, probes.of("mqtt_probe_failures_total"))+") > 0", "{{kind}}: {{reason}}")).bars().every("1m"),
+					q("sum by (kind, reason) ("+events(step, probes.of("mqtt_probe_failures_total"))+") > 0", "{{kind}}: {{reason}}")).bars().faults().every("1m"),
 				newSeries("Runs by outcome", "short",
 					"Runs in each step. Inconclusive: usually a problem on the agent's own side. The run says nothing about the broker. Unsupported: the broker announced that it does not support what the run needs. A held session counts as one run, from its connect to its end.",
-					q("sum by (outcome) (increase("+probes.of("mqtt_probe_runs_total")+"[$__rate_interval]))", "{{outcome}}")).bars().every("1m"),
+					q("sum by (outcome) (increase("+probes.of("mqtt_probe_runs_total")+"[$__rate_interval]))", "{{outcome}}")).bars().painted(outcomePaints()).every("1m"),
 			}},
 			{"Error budget", []*panel{
 				newStat("Budget left, of 30 days", "percentunit", "min("+budgetLeft()+")", "no recording rules",
-					"How much of the error budget of 30 days is left, of connects or round trips, whichever has less. The objective of {objective} allows {allowed} of the runs to fail. Below 0 the objective is missed. It needs the recording rules of pingreq, and as many days as Prometheus keeps.").
+					"How much of the error budget of 30 days is left, of connects or round trips, whichever has less. The objective of {objective} allows {allowed} of the runs to fail. Below 0 the objective is missed. It needs the recording rules of pingreq, and counts the days that Prometheus has, up to the last ten minutes.").
 					colored(below(0.25, 0)).digits(1).sized(4, 8),
 				newSeries("Budget left, by kind", "percentunit",
 					"How much of the error budget of 30 days was left at each time, by kind of probe. At 0 the objective of {objective} is missed. It needs the recording rules of pingreq.",
 					q(budgetLeft(), "{{kind}}")).colored(below(0.25, 0)).every("10m").sized(8, 8),
 				newSeries("Burn rate, 1 h and 5 min", "none",
-					"How many times faster than allowed the error budget is used up, without the minutes in which no client could connect, which have an alert of their own. MQTTErrorBudgetBurn fires if both windows are above the line at {burn fast}. It needs the recording rules of pingreq.",
+					"How many times faster than allowed the error budget is used up, as the agent that is worst off sees it, without the minutes in which no client could connect, which have an alert of their own. MQTTErrorBudgetBurn fires if both windows are above the line at {burn fast} for most agents. It needs the recording rules of pingreq.",
 					burns("reachable_ratio5m", "5 min", "reachable_ratio1h", "1 h")...).colored(over(thresholds.BurnFast)).from(0).every("1m").sized(12, 8),
 				newSeries("Burn rate, 6 h and 30 min", "none",
 					"The same over longer windows. MQTTErrorBudgetBurn also fires if both windows are above the line at {burn slow}. It needs the recording rules of pingreq.",
@@ -144,7 +144,7 @@ func target() page {
 						failedMost(session, probes.of("mqtt_probe_failing_since_timestamp_seconds", held), probes.of("mqtt_probe_info", held))), "{{probe}} {{profile}} · {{agent}}")).sized(24, 7),
 				newSeries("Ends of sessions, by reason and initiator", "short",
 					"Ends of held sessions in each step. Sessions that pingreq itself ended are left out. Empty: no session ended. Initiator server: the broker closed the connection. Network: the path or the whole host is dead. Unknown: for example a FIN without DISCONNECT, which may come from the broker, its kernel or a balancer. If the ends are regular, look for an idle limit or a restart.",
-					q(happened(step, "reason, initiator", probes.of("mqtt_probe_session_disconnects_total", `initiator!="client"`)), "{{reason}} ({{initiator}})")).bars().every("1m"),
+					q(happened(step, "reason, initiator", probes.of("mqtt_probe_session_disconnects_total", `initiator!="client"`)), "{{reason}} ({{initiator}})")).bars().faults().every("1m"),
 				newTable("Ends of sessions, by evidence",
 					"Ends of sessions in the time range, by agent, probe and evidence. close_notify or fin: the broker, or a balancer, firewall or NAT in front of it, closed the connection without an MQTT DISCONNECT. deadline: one of our own deadlines passed.",
 					"Ends",
@@ -163,7 +163,7 @@ func target() page {
 				newSeries("Time by state", "percentunit",
 					"Share of the sessions' time in each state. The time up to a packet from the broker counts as connected, as soon as the packet arrives.",
 					q("sum by (state) (increase("+probes.of("mqtt_probe_session_state_seconds_total")+"[$__rate_interval])) / on () group_left sum(increase("+probes.of("mqtt_probe_session_state_seconds_total")+"[$__rate_interval]))", "{{state}}")).
-					stacked().within(0, 1).every("5m").sized(8, 8),
+					stacked().painted(sessionPaints()).within(0, 1).every("5m").sized(8, 8),
 				newSeries("Connects of sessions", "short",
 					"Held sessions that connected, in each step. If there are as many connects as ends, each session came back. If there are many connects, sessions flap.",
 					q("sum by (probe, profile) (increase("+probes.of("mqtt_probe_session_connects_total")+"[$__rate_interval]))", "{{probe}} {{profile}}")).bars().every("1m").sized(8, 8),
@@ -171,7 +171,7 @@ func target() page {
 					"Zombies in each step: the broker answered the session's pings, but acknowledgements or deliveries were missing. \"Cured\" shows whether a reconnect helped. If it did, devices in the field need a reconnect too: their sessions stay zombies until something makes them reconnect. \"Timeout\" counts pings without an answer in time.",
 					q("sum by (outcome) ("+events(step, probes.of("mqtt_probe_pings_total", `outcome="timeout"`))+")", "pings: {{outcome}}"),
 					q("sum by (missing) ("+events(step, probes.of("mqtt_probe_zombies_total"))+")", "missing: {{missing}}"),
-					q("sum by (cured) ("+events(step, probes.of("mqtt_probe_zombie_reconnects_total"))+")", "cured: {{cured}}")).bars().every("1m").sized(8, 8),
+					q("sum by (cured) ("+events(step, probes.of("mqtt_probe_zombie_reconnects_total"))+")", "cured: {{cured}}")).bars().faults().every("1m").sized(8, 8),
 			}},
 			{"Messages", []*panel{
 				newHeat("Delivery times", "Time from writing a PUBLISH to its arrival at the subscriber, for round trips and echoes, and for every QoS.", deliveryDuration, probes).every("1m"),
@@ -184,7 +184,7 @@ func target() page {
 					q(ackDuration.quantile(thresholds.DeliveryQuantile, step, "kind, qos", probes), "{{kind}} QoS {{qos}}")).from(0).every("1m"),
 				newSeries("Messages that went wrong", "short",
 					"Messages in each step that were lost (they had not arrived when the run or the connection ended), late (they arrived after the timeout), duplicated (allowed at QoS 1) or reordered. Foreign messages on a topic of ours are ignored: see who else may write there. Empty: no problem.",
-					fates(step, "qos")...).bars().every("1m"),
+					fates(step, "qos")...).bars().faults().every("1m"),
 				newSeries("Messages published and delivered", "mps",
 					"Messages that the probes publish, and messages that arrive. A gap between the two lines means that messages are lost.",
 					q("sum(rate("+probes.of("mqtt_probe_messages_published_total")+"[$__rate_interval]))", "published"),
@@ -200,7 +200,7 @@ func target() page {
 					q(takeoverDuration.quantile(0.99, step, "victim", probes), "{{victim}}")).points().from(0).every("10m").sized(8, 8),
 				newSeries("Resumed sessions: messages", "short",
 					"QoS 1 messages that waited for a client while it was gone, by what happened to them, in each step.",
-					q("sum by (result) ("+events(step, probes.of("mqtt_probe_resume_messages_total"))+")", "{{result}}")).bars().every("10m").sized(8, 8),
+					q("sum by (result) ("+events(step, probes.of("mqtt_probe_resume_messages_total"))+")", "{{result}}")).bars().painted(resultPaints()).every("10m").sized(8, 8),
 			}},
 		},
 	}

@@ -139,9 +139,13 @@ const (
 // mark makes an annotation for the times at which an expression returns a result, evaluated every
 // minute.
 func mark(name, color, expr, title, text string) annotation {
+	return markEvery("60s", name, color, expr, title, text)
+}
+
+func markEvery(step, name, color, expr, title, text string) annotation {
 	return dashboard.NewAnnotationQueryBuilder().Name(name).Datasource(source()).Enable(true).IconColor(color).
-		Expr(expr).Step("60s").TitleFormat(title).TextFormat(text).
-		Target(prometheus.NewDataqueryBuilder().Expr(expr).RefId("Anno").Datasource(source()).Range().Interval("60s"))
+		Expr(expr).Step(step).TitleFormat(title).TextFormat(text).
+		Target(prometheus.NewDataqueryBuilder().Expr(expr).RefId("Anno").Datasource(source()).Range().Interval(step))
 }
 
 // firing marks the times at which alerts fire. These matchers select the alerts.
@@ -177,8 +181,10 @@ func agentAnnotations(alerts annotation) []annotation {
 
 // brokerAnnotations also mark restarts of brokers. They use the broker's age, so they also find a
 // restart after an outage that is longer than any window.
-func brokerAnnotations() []annotation {
-	return append(agentAnnotations(targetAlerts()), mark("Broker started", "yellow",
-		"max by (target, node) ("+targets.of("mqtt_broker_uptime_seconds")+" or time() - "+targets.of("mqtt_broker_start_time_seconds")+") < 120",
+//
+// A mark lasts for the first seconds of the broker. The step must be shorter.
+func brokerAnnotations(step string, seconds int) []annotation {
+	return append(agentAnnotations(targetAlerts()), markEvery(step, "Broker started", "yellow",
+		"max by (target, node) ("+targets.of("mqtt_broker_uptime_seconds")+" or time() - "+targets.of("mqtt_broker_start_time_seconds")+fmt.Sprintf(") < %d", seconds),
 		"Broker started", "{{target}} {{node}}"))
 }
