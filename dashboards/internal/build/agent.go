@@ -70,7 +70,7 @@ func agent() page {
 						{field: "kind", title: "Kind", width: 120}, {field: "probe", title: "Probe"}, {field: "profile", title: "Profile"}, {field: "agent", title: "Agent"},
 						{field: "Value", title: "Intervals", unit: "short", width: 120, steps: over(thresholds.SuccessAgeIntervals)},
 					},
-					q(fmt.Sprintf("%s > %g", overdue, thresholds.SuccessAgeIntervals), "")).sized(12, 8),
+					q(fmt.Sprintf("%s > %g", overdue, thresholds.SuccessAgeIntervals), "")).or("Every probe has a recent result").sized(12, 8),
 				newTable("Versions",
 					"The version of each agent. Agents of different versions may measure in different ways.",
 					"Agent",
@@ -85,7 +85,7 @@ func agent() page {
 						{field: "target", title: "Target", links: []link{fromAgents(targetUID, "Target ${__data.fields.target}", rowTarget)}},
 						{field: "risk", title: "Risk"}, {field: "agent", title: "Agent"},
 					},
-					q("max by (target, risk, agent) ("+agents.of("pingreq_target_insecure")+")", "")).sized(24, 6),
+					q("max by (target, risk, agent) ("+agents.of("pingreq_target_insecure")+")", "")).or("None").sized(24, 4),
 			}},
 			{"Does it run on time?", []*panel{
 				newHeat("Start lag", "How late runs started because of the agent itself. If it is more than a few milliseconds, the machine is short of CPU or the agent has too much to do.", startLag, agents),

@@ -125,7 +125,7 @@ func fleet() page {
 						{field: "profile", title: "Profile", width: 160},
 						{field: "Value", title: "Too long by", unit: "s", width: 140, steps: over(0)},
 					},
-					q("max by (target, profile) ("+targets.of("mqtt_probe_keepalive_seconds", `kind="session"`)+" - on (agent, target) group_left min by (agent, target) ("+targets.of("mqtt_probe_recommended_keepalive_seconds")+")) > 0", "")).sized(12, 8),
+					q("max by (target, profile) ("+targets.of("mqtt_probe_keepalive_seconds", `kind="session"`)+" - on (agent, target) group_left min by (agent, target) ("+targets.of("mqtt_probe_recommended_keepalive_seconds")+")) > 0", "")).or("No keepalive is too long").sized(12, 8),
 			}},
 		},
 	}

@@ -169,7 +169,7 @@ func (p *panel) mapped(m ...dashboard.ValueMapping) *panel {
 // faults draws all series in shades of red, because none of them is good. The usual palette has pale
 // green too.
 func (p *panel) faults() *panel {
-	p.color, p.shade = dashboard.FieldColorModeIdShades, bad
+	p.color, p.shade, p.none = dashboard.FieldColorModeIdShades, bad, "None in this time range"
 	return p
 }
 

@@ -152,7 +152,7 @@ func target() page {
 						{field: "reason", title: "Reason"}, {field: "initiator", title: "Initiator", width: 100}, {field: "evidence", title: "Evidence", width: 140},
 						{field: "probe", title: "Probe", width: 120}, {field: "agent", title: "Agent", width: 140}, {field: "Value", title: "Ends", unit: "short", width: 80},
 					},
-					q(happened(shown, "agent, probe, reason, initiator, evidence", probes.of("mqtt_probe_session_disconnects_total")), "")).sized(12, 8),
+					q(happened(shown, "agent, probe, reason, initiator, evidence", probes.of("mqtt_probe_session_disconnects_total")), "")).or("No session ended").sized(12, 8),
 				newHeat("Ping round trips", "Time from sending a PINGREQ to receiving its PINGRESP. It is the simplest measure of the path and the broker. If it grows, all other times grow too.", pingDuration, probes).every("1m"),
 				newSeries("Slow pings (p99)", "s",
 					"99 of 100 pings were answered within this time, by profile and agent. The line is at {slow ping}.",

@@ -150,8 +150,8 @@ func markEvery(step, name, color, expr, title, text string) annotation {
 
 // firing marks the times at which alerts fire. These matchers select the alerts.
 func firing(matchers string) annotation {
-	return mark("Alerts", "red", `ALERTS{alertstate="firing", `+matchers+`}`,
-		"{{alertname}} {{target}}", "{{severity}} {{agent}}")
+	return mark("Alerts", "red", `count by (alertname, severity) (ALERTS{alertstate="firing", `+matchers+`})`, // one mark for 82 targets of one broker
+		"{{alertname}}", "{{severity}}")
 }
 
 // agentAlerts mark the alerts about the agents. An alert that nobody watches names no agent.
