@@ -24,6 +24,7 @@ import (
 	"github.com/pingreq/pingreq/dashboards/internal/build"
 	"github.com/pingreq/pingreq/internal/exported"
 	"github.com/pingreq/pingreq/internal/grafana"
+	"github.com/pingreq/pingreq/internal/monitoring"
 	"github.com/pingreq/pingreq/internal/thresholds"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/probe"
@@ -162,11 +163,9 @@ func schema(t *testing.T) *exported.Schema {
 	if err := yaml.Unmarshal(text, &file); err != nil {
 		t.Fatal(err)
 	}
+	s = s.WithTargetLabels(monitoring.Default().Identity...)
 	for _, g := range file.Groups {
 		for _, r := range g.Rules {
-			if strings.Contains(r.Expr, r.Record) { // it looks at its own past
-				s = s.With(exported.Series{Name: r.Record, Type: exported.Gauge, Labels: exported.Labels{"agent": nil, "target": nil}})
-			}
 			recorded, err := s.Recorded(r.Record, r.Expr, r.Labels)
 			if err != nil {
 				t.Fatal(err)

@@ -82,7 +82,7 @@ func expressions(b board) (all []string) {
 func selectors(t *testing.T, expr string, f func(*parser.VectorSelector)) {
 	t.Helper()
 	tree, err := parser.ParseExpr(grafana.Substitute(expr, func(name string) string {
-		if v, ok := grafana.Intervals()[name]; ok {
+		if v, ok := grafana.Numbers()[name]; ok {
 			return v
 		}
 		return name

@@ -26,6 +26,9 @@ func (s *Schema) Check(expr string) error {
 // Recorded returns the series that a recording rule makes from an expression, with the labels that
 // the rule adds, for [Schema.With]. It returns the errors of [Schema.Check].
 func (s *Schema) Recorded(name, expr string, added map[string]string) (Series, error) {
+	if strings.Contains(expr, name) {
+		s = s.With(past(name))
+	}
 	r, err := s.infer(expr)
 	if err != nil {
 		return Series{}, fmt.Errorf("%s: %w", name, err)
@@ -41,6 +44,20 @@ func (s *Schema) Recorded(name, expr string, added map[string]string) (Series, e
 		out.Labels[l] = []string{v}
 	}
 	return out, nil
+}
+
+// past returns what a rule may expect of its own past: the labels of its level, and the one that its
+// operation names.
+func past(name string) Series {
+	labels := make(Labels)
+	level, rest, _ := strings.Cut(name, ":")
+	for l := range strings.SplitSeq(level, "_") {
+		labels[l] = nil
+	}
+	if strings.HasSuffix(rest, ":cause") {
+		labels["cause"] = nil
+	}
+	return Series{Name: name, Type: Gauge, Labels: labels}
 }
 
 // Labels checks an expression and returns the labels that its series may have, or nil for a number.
