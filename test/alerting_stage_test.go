@@ -43,8 +43,9 @@ func newAlertStage(t *testing.T, agents ...string) *alertStage {
 		}
 		return string(text)
 	}
-	alertmanager := lab.StartAlertmanager(t, strings.NewReplacer("http://pager.example/alerts", s.pager.URL, "http://tickets.example/alerts", s.tickets.URL).
-		Replace(read("alertmanager.yaml")))
+	const routes = "\n  routes:\n"
+	alertmanager := lab.StartAlertmanager(t, strings.NewReplacer("http://pager.example/alerts", s.pager.URL, "http://tickets.example/alerts", s.tickets.URL,
+		routes, routes+fmt.Sprintf("    - {matchers: ['env=%q'], receiver: tickets, group_by: [env, url_host]}\n", development)).Replace(read("alertmanager.yaml")))
 	s.prometheus = lab.StartPrometheus(t, lab.PrometheusOptions{
 		Config: lab.ScrapeConfig("pingreq", time.Second, agents...) +
 			fmt.Sprintf("rule_files: [rules-*.yaml]\nalerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}\n", alertmanager.Address),
@@ -151,7 +152,7 @@ func (s *alertStage) alertsOf(x *emergency) (most int) {
 
 // receiver returns the pager that gets the pages of an emergency.
 func (s *alertStage) receiver(x *emergency) *lab.Pager {
-	if x.alert == "MQTTHalfOpenDetectedLate" || x.alert == "PingreqConfigReloadFailed" {
+	if x.alert == "MQTTHalfOpenDetectedLate" || x.alert == "PingreqConfigReloadFailed" || x.group["env"] == development {
 		return s.tickets
 	}
 	return s.pager
@@ -228,6 +229,11 @@ func (s *alertStage) judge(emergencies []*emergency) {
 					s.t.Errorf("%s: runbook %s: %v", x.name, runbook, err)
 				}
 			}
+		}
+	}
+	for _, page := range s.pager.Pages() {
+		if page.CommonLabels["env"] == development {
+			s.t.Errorf("the pager was told of development: %v", page)
 		}
 	}
 	for _, page := range s.pages() {
