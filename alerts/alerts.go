@@ -172,7 +172,7 @@ func ask(of, by, counter, more, window string) (string, error) {
 // failing returns the sentence of a text that lists what fails, without its full stop.
 func failing(of, more string) string {
 	return `Failing, as kind / reason / phase:{{ range $i, $x := ` + query("sum by (why) (agent_target_reason:mqtt_probe_failing:count{%s})", of, more) +
-		` | sortByLabel "why" }}{{ if $i }},{{ end }} {{ $x.Labels.why }}{{ end }}`
+		` | sortByLabel "why" }}{{ if $i }},{{ end }} {{ $x.Labels.why }}{{ else }} nothing any more{{ end }}`
 }
 
 // diagnosis returns the sentence of a text with what all that is known of a target means together,

@@ -178,6 +178,7 @@ func (s *alertStage) play(emergencies []*emergency) (worst time.Time) {
 				}
 			case !x.repaired:
 				if x.repaired = time.Since(x.since) >= x.lasts; x.repaired {
+					x.since = time.Now()
 					x.repair()
 				}
 			default:
@@ -206,8 +207,9 @@ func (s *alertStage) judge(emergencies []*emergency) {
 	s.t.Helper()
 	for _, x := range emergencies {
 		firing := s.pagesOf(x, "firing")
-		// More targets can join the group of a page that was sent.
-		if len(firing) != 1 && x.targets < 2 {
+		// More targets can join the group of a page that was sent. In a ticket, alerts that need no page
+		// can join too.
+		if len(firing) != 1 && x.targets < 2 && s.receiver(x) == s.pager {
 			s.t.Errorf("%s: %d pages, want one: %v", x.name, len(firing), firing)
 		}
 		for _, page := range firing {
@@ -217,8 +219,12 @@ func (s *alertStage) judge(emergencies []*emergency) {
 		}
 		for _, page := range firing {
 			for _, alert := range page.Alerts {
+				if strings.HasPrefix(alert.Labels["alertname"], "MQTTErrorBudgetBurn") { // see ofScale
+					continue
+				}
 				text := alert.Annotations["summary"] + "\n" + alert.Annotations["description"]
-				if alert.Labels["alertname"] != x.alert || !strings.Contains(text, x.says) {
+				mended := page.Time.After(x.since) // what it says is mended
+				if alert.Labels["alertname"] != x.alert || !mended && !strings.Contains(text, x.says) {
 					s.t.Errorf("%s: paged %s, want %s with the text %q: %s", x.name, alert.Labels["alertname"], x.alert, x.says, text)
 				}
 				if target := alert.Labels["target"]; !strings.Contains(text, target) {

@@ -36,7 +36,7 @@ type emergency struct {
 	meanwhile func()
 
 	paged, repaired, resolved bool
-	since                     time.Time // of the page
+	since                     time.Time // of the page; after the repair: of the repair
 }
 
 // TestAlerting runs agents, Prometheus and Alertmanager with the rules as they are shipped. It lets
