@@ -40,7 +40,7 @@ func broker() page {
 					q(told(step, "reason, initiator", "mqtt_broker_client_disconnects_total"), "{{reason}} ({{initiator}})")).bars().every("2m"),
 				newSeries("Our clients: ends of sessions, by reason and initiator", "short",
 					"Ends of the sessions that pingreq holds to the same broker, in each step. Sessions that pingreq itself ended are left out. If both panels show the same reasons, the cause is the broker or the path. If only the real clients show them, the cause is the devices or their networks.",
-					q(happened(step, "reason, initiator", targets.of("mqtt_probe_session_disconnects_total", `initiator!="client"`)), "{{reason}} ({{initiator}})")).bars().every("2m"),
+					q(happened(step, "reason, initiator", targets.of("mqtt_probe_session_disconnects_total", `initiator!="client"`)), "{{reason}} ({{initiator}})")).bars().faults().every("2m"),
 				newSeries("Real clients: connects and failed attempts", "short",
 					"Connections that the broker accepted in each step, and attempts that ended before that, by reason. Port checks of balancers count as failed attempts. Our own negative tests count too if the broker does not name the client.",
 					q(told(step, "target", "mqtt_broker_client_connects_total"), "accepted"),

@@ -64,7 +64,7 @@ func fleet() page {
 						{field: "Value #F", title: "Session ends", width: 125, unit: "short"},
 						{field: "Value #G", title: "Lost", unit: "short", width: 75, steps: from(0.5)},
 						{field: "Value #H", title: "Half-open", width: 110, unit: "percentunit", steps: over(1)},
-						{field: "Value #I", title: "Certificate", unit: "d", width: 120, steps: below(thresholds.CertWarningDays, thresholds.CertCriticalDays)},
+						{field: "Value #I", title: "Certificate", unit: "suffix: d", width: 120, steps: below(thresholds.CertWarningDays, thresholds.CertCriticalDays)},
 						{field: "Value #J", title: "$SYS", width: 110, states: sysColors()},
 						{field: "Value #K", title: "Clients", unit: "short", width: 95},
 					},
@@ -112,7 +112,7 @@ func fleet() page {
 					[]column{
 						{field: "target", title: "Target", links: []link{toTarget}},
 						{field: "whose", title: "Whose", width: 100},
-						{field: "Value #A", title: "Days", unit: "d", width: 100, steps: below(thresholds.CertWarningDays, thresholds.CertCriticalDays)},
+						{field: "Value #A", title: "Days", unit: "suffix: d", width: 100, steps: below(thresholds.CertWarningDays, thresholds.CertCriticalDays)},
 						{field: "Value #B", title: "Life left", unit: "percentunit", width: 100},
 					},
 					q("min by (target, whose) ("+expiries(targets)+")", ""),

@@ -335,6 +335,9 @@ func (c column) properties() (properties []dashboard.DynamicConfigValue) {
 	if c.unit != "" {
 		set("unit", c.unit)
 	}
+	if c.unit == "short" { // a count, also where Prometheus extrapolates it
+		set("decimals", 0)
+	}
 	if c.width > 0 {
 		set("custom.width", c.width)
 	}
@@ -363,7 +366,9 @@ func (c column) properties() (properties []dashboard.DynamicConfigValue) {
 	}
 	if c.texts != nil {
 		set("mappings", []dashboard.ValueMapping{textMapping(c.texts)})
-		set("custom.cellOptions", map[string]any{"type": "auto", "wrapText": true})
+		if slices.ContainsFunc(slices.Collect(maps.Values(c.texts)), func(text string) bool { return len(text) > 100 }) { // sentences
+			set("custom.cellOptions", map[string]any{"type": "auto", "wrapText": true})
+		}
 	}
 	if c.links != nil {
 		var links []dashboard.DashboardLink

@@ -46,7 +46,7 @@ func target() page {
 					colored(below(thresholds.SessionObjective, 0.9)).digits(2),
 				newStat("Messages lost", "short", orNone("", events(shown, probes.of("mqtt_probe_messages_lost_total")), probes.of("mqtt_probe_messages_published_total")), "none sent",
 					"Messages in the time range that never arrived.").colored(from(0.5)).digits(0),
-				newStat("Certificate expires in", "d", "min("+expiries(probes)+")", "no TLS",
+				newStat("Certificate expires in", "suffix: d", "min("+expiries(probes)+")", "no TLS",
 					"The earliest expiry of any certificate in the chain that the broker sends, or of our own client certificate. Orange at {cert warning}, red at {cert critical}.").
 					colored(below(thresholds.CertWarningDays, thresholds.CertCriticalDays)).digits(1),
 				newTable("Address",
