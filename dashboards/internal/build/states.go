@@ -69,6 +69,9 @@ func targetLevels() string {
 	return "(1 + 2 * " + was("max", "degraded|down") + " + " + was("min", "down") + ") > 1 or 1 + " + was("max", "unknown")
 }
 
+// timeless is the time of a target whose state is not known: nothing is known to fail.
+func timeless() []state { return []state{{"0", "not known", transparent}} }
+
 // causeTable counts the targets that are not well, by cause and host.
 func causeTable() *panel {
 	return newTable("Causes",
@@ -76,7 +79,7 @@ func causeTable() *panel {
 		"Targets",
 		[]column{
 			{field: "Value #A", title: "Targets", unit: "short", width: 90},
-			{field: "Value #B", title: "Failing for", unit: "dtdurations", width: 135, steps: above(0, 300)},
+			{field: "Value #B", title: "Failing for", unit: "dtdurations", width: 135, steps: above(1, 300), states: timeless()},
 			{field: "url_host", title: "Host", width: 200},
 			{field: "cause", title: "Cause", width: 200},
 			{field: "hint", title: "What is wrong", texts: titles()},
@@ -95,7 +98,7 @@ func diagnosisTable() *panel {
 			{field: "target", title: "Target", width: 140, links: []link{to(targetUID, "Target ${__data.fields.target}", rowTarget)}},
 			{field: "agent", title: "Agent", width: 150},
 			{field: "address", title: "Address", width: 250},
-			{field: "Value", title: "Failing for", unit: "dtdurations", width: 135, steps: above(0, 300)},
+			{field: "Value", title: "Failing for", unit: "dtdurations", width: 135, steps: above(1, 300), states: timeless()},
 			{field: "cause", title: "Cause", width: 200},
 			{field: "hint", title: "What is wrong", texts: titles()},
 		},

@@ -41,7 +41,10 @@ func panelQueries(t testing.TB) (all []panelQuery) {
 		must(t, err)
 		var d struct {
 			Time   struct{ From string }
-			Panels []struct{ Title, Interval string }
+			Panels []struct {
+				Title, Interval string
+				MaxDataPoints   int
+			}
 
 			Templating struct {
 				List []struct {
@@ -55,10 +58,13 @@ func panelQueries(t testing.TB) (all []panelQuery) {
 		must(t, err)
 		atLeast := map[string]time.Duration{}
 		for _, p := range d.Panels {
+			if p.MaxDataPoints > 0 {
+				atLeast[p.Title] = time.Duration(over) / time.Duration(p.MaxDataPoints)
+			}
 			if p.Interval != "" {
 				interval, err := model.ParseDuration(p.Interval)
 				must(t, err)
-				atLeast[p.Title] = time.Duration(interval)
+				atLeast[p.Title] = max(atLeast[p.Title], time.Duration(interval))
 			}
 		}
 		variables := map[string]string{}
@@ -75,7 +81,7 @@ func panelQueries(t testing.TB) (all []panelQuery) {
 			if named.Dashboard != filepath.Base(path) {
 				continue
 			}
-			q.step = max(scrapeInterval, atLeast[named.Panel], (q.over / points).Round(5*time.Second))
+			q.step = max(scrapeInterval, atLeast[named.Panel], q.over/points).Round(5 * time.Second)
 			if bySize[q.step] == nil {
 				variables["__interval"] = model.Duration(q.step).String()
 				variables["__interval_ms"] = strconv.FormatInt(q.step.Milliseconds(), 10)
