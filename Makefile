@@ -12,7 +12,7 @@ export GO FUZZTIME
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps build generate fmt lint generated cross unit test bench fuzz soak clean
+.PHONY: help deps build generate fmt lint generated cross unit test bench fuzz soak pictures clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ fmt: ## format the source
 lint: ## gofmt, go vet, staticcheck
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "Not formatted; run make fmt:"; echo "$$files"; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags soak ./test
+	$(GO) vet -tags soak,pictures ./test
 	$(GO) tool staticcheck ./...
 
 generated: ## check that generated files are up to date
@@ -67,6 +67,10 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 
 soak: ## half an hour of chaos with 20 targets (PINGREQ_SOAK_FOR=2m: shorter)
 	PINGREQ_TEST_COMPONENTS=required $(GO) test -tags soak -count=1 -timeout=60m -v -run='^TestSoak$$' ./test
+
+pictures: ## draw the dashboards into docs/pictures (takes 15 minutes, and 700 MB from npm)
+	scripts/deps pictures
+	PINGREQ_TEST_COMPONENTS=required $(GO) test -tags pictures -count=1 -timeout=60m -v -run='^TestPictures$$' ./test
 
 clean: ## remove bin/
 	rm -rf bin
