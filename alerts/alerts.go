@@ -83,9 +83,12 @@ func renderRules(c monitoring.Config, source string) ([]byte, error) {
 func render(c monitoring.Config, source string) ([]byte, error) {
 	t, err := template.New(path.Base(source)).Delims("[[", "]]").Funcs(template.FuncMap{
 		"grew": grew, "ask": ask, "query": query, "failing": failing, "diagnosis": diagnosis, "host": host, "words": words, "percent": percent,
-		"scrape":  func() string { return scraped(c) },
-		"by":      func(more string) string { return by(c, more) },
-		"burns":   func(series string, factor float64) string { return burns(c.Objective, series, factor) },
+		"scrape": func() string { return scraped(c) },
+		"by":     func(more string) string { return by(c, more) },
+		"burns":  func(series string, factor float64) string { return burns(c.Objective, series, factor) },
+		"plural": func(number, one, many string) string {
+			return fmt.Sprintf("{{ if eq %s 1.0 }}%s{{ else }}%s{{ end }}", number, one, many)
+		},
 		"list":    func(words ...string) []string { return words },
 		"base":    func(record string) string { return strings.Split(record, ":")[1] }, // of level:metric:operation
 		"verdict": func(pattern string) string { return strings.Split(pattern, "|")[0] },
