@@ -124,3 +124,16 @@ func texts(warnings Warnings) (lines []string) {
 func loadText(text string) (*Config, Warnings, error) {
 	return Load(context.Background(), Source{Bytes: []byte(text), Name: "test.yaml", Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
 }
+
+// messages returns faults and warnings as a person reads them, without the directory of the file.
+func messages(faults, warnings []Error) (said string) {
+	for _, f := range faults {
+		f.File = filepath.Base(f.File)
+		said += f.Message() + "\n"
+	}
+	for _, w := range warnings {
+		w.File = filepath.Base(w.File)
+		said += "warning: " + w.Message() + "\n"
+	}
+	return said
+}

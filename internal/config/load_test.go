@@ -36,15 +36,7 @@ func TestBad(t *testing.T) {
 				t.Errorf("the first fault is %v", first)
 			}
 			inside(t, text, faults)
-			said := ""
-			for _, f := range faults {
-				f.File = filepath.Base(f.File)
-				said += f.Message() + "\n"
-			}
-			for _, w := range warnings {
-				w.File = filepath.Base(w.File)
-				said += "warning: " + w.Message() + "\n"
-			}
+			said := messages(faults, warnings)
 			noSecret(t, "messages", said)
 			said = strings.ReplaceAll(said, strings.Join(probe.Catalog().Names(), ", "), "(all kinds)") // more kinds may come
 			golden(t, strings.TrimSuffix(file, ".yaml")+".err", said)

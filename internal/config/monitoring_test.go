@@ -46,15 +46,7 @@ func TestMonitoringBad(t *testing.T) {
 				t.Fatalf("error %v of type %T", err, err)
 			}
 			inside(t, text, faults)
-			said := ""
-			for _, f := range faults {
-				f.File = filepath.Base(f.File)
-				said += f.Message() + "\n"
-			}
-			for _, w := range warnings {
-				w.File = filepath.Base(w.File)
-				said += "warning: " + w.Message() + "\n"
-			}
+			said := messages(faults, warnings)
 			golden(t, strings.TrimSuffix(file, ".yaml")+".err", said)
 		})
 	}
