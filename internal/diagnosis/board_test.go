@@ -109,3 +109,63 @@ func TestBoardIsBounded(t *testing.T) {
 		t.Errorf("left: %q", names)
 	}
 }
+
+// TestKillBesideAConnect has a broker that dies with many sessions while other clients of ours connect:
+// no client takes over more than one session, and nobody else uses our identifiers.
+func TestKillBesideAConnect(t *testing.T) {
+	for name, connects := range map[string]int{"no connect": 0, "one connect": 1, "as many connects as sessions": 6} {
+		for outage, state := range map[string]State{"stays dead": Down, "is back at once": Healthy} {
+			t.Run(name+", "+outage, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var accepted []synthetic.Connect
+					b := NewBoard(Sources{Connects: func(string) []synthetic.Connect { return accepted }})
+					often := entry(t, "connect", "connect", 15*time.Second)
+					b.Add(often)
+					var held []*synthetic.Entry
+					for _, profile := range []string{"default", "v5", "tls", "ws", "wss", "slow"} {
+						e := entry(t, "session", "hold", 0)
+						e.ID.Profile = profile
+						held = append(held, e)
+						b.Add(e)
+						b.Event(e.ID, synthetic.Event{Time: time.Now(), Outcome: synthetic.Success})
+					}
+					for range 40 {
+						b.Report(often.ID, well())
+						now := time.Now()
+						accepted = append(accepted, synthetic.Connect{Who: synthetic.Borrower{Probe: often.ID}, From: now, To: now.Add(2 * time.Millisecond)})
+						time.Sleep(15 * time.Second)
+					}
+					for i := range connects {
+						now := time.Now()
+						who := often.ID
+						who.Profile = held[i].ID.Profile + "-other"
+						accepted = append(accepted, synthetic.Connect{Who: synthetic.Borrower{Probe: who}, From: now, To: now.Add(3 * time.Millisecond)})
+					}
+					for _, e := range held {
+						r := failed(disconnect.PeerClosed, disconnect.FromFIN, disconnect.PhaseEstablished)
+						r.Ending.When.Age = 8 * time.Second
+						b.Report(e.ID, r)
+						time.Sleep(time.Millisecond)
+					}
+					time.Sleep(time.Second)
+					if state == Healthy {
+						now := time.Now()
+						for _, e := range held {
+							b.Event(e.ID, synthetic.Event{Time: now, Outcome: synthetic.Success})
+							accepted = append(accepted, synthetic.Connect{Who: synthetic.Borrower{Probe: e.ID}, From: now, To: now.Add(2 * time.Millisecond)})
+						}
+						wantState(t, b, state, CauseHealthy)
+						return
+					}
+					for range 5 {
+						for _, e := range append(held, often) {
+							b.Report(e.ID, failed(disconnect.ConnectionRefused, disconnect.FromErrno, disconnect.PhaseTCP))
+						}
+						wantState(t, b, state, "port_closed")
+						time.Sleep(10 * time.Second)
+					}
+				})
+			})
+		}
+	}
+}

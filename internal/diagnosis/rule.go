@@ -29,7 +29,8 @@ type Rule struct {
 	Alternatives []string
 	// Explains are the causes that follow from this one, so that they are not told beside it.
 	Explains []string
-	// Own marks a cause on our own side. It is suspected before any other.
+	// Own marks a cause on our own side. It is suspected before any other, unless only others explain
+	// what fails now.
 	Own bool
 
 	judge func(*Facts) *finding
@@ -84,8 +85,10 @@ func diagnose(rules []Rule, f *Facts) Diagnosis {
 		i := slices.IndexFunc(rules, func(r Rule) bool { return r.Cause == CauseOther })
 		found = append(found, candidate{&rules[i], otherwise(left), i})
 	}
+	covered := slices.ContainsFunc(found, func(c candidate) bool { return len(c.covers) > 0 })
+	own := func(c candidate) bool { return c.Own && (len(c.covers) > 0 || !covered) }
 	slices.SortStableFunc(found, func(a, b candidate) int {
-		return cmp.Or(compareBool(b.Own, a.Own), compareBool(a.state == Unknown, b.state == Unknown), cmp.Compare(len(b.covers), len(a.covers)), cmp.Compare(a.order, b.order))
+		return cmp.Or(compareBool(own(b), own(a)), compareBool(a.state == Unknown, b.state == Unknown), cmp.Compare(len(b.covers), len(a.covers)), cmp.Compare(a.order, b.order))
 	})
 	if len(found) == 0 {
 		return healthy(f)

@@ -3,6 +3,7 @@ package diagnosis
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ const (
 	// collisionSlack is how far the end of a session may be from the connect that caused it, besides
 	// the time of the connect itself.
 	collisionSlack = 20 * time.Millisecond
-	// leastCollisions is how many ends make a pattern.
+	// leastCollisions is at how many moments sessions must end to make a pattern.
 	leastCollisions = 3
 )
 
@@ -49,16 +50,39 @@ func wordless(e *End) bool {
 	return false
 }
 
-// endedBy returns the connect of another client of ours that came at the moment of an end.
-func (f *Facts) endedBy(e ended) *synthetic.Connect {
-	for i := range f.Connects {
-		c := &f.Connects[i]
-		same := c.Who.Probe == e.probe.ID && c.Who.Slot == e.Slot
-		if !same && !e.Time.Before(c.From.Add(-collisionSlack)) && !e.Time.After(c.To.Add(collisionSlack)) {
-			return c
+// collided pairs the ends with the connects of other clients of ours that came at these moments. A connect
+// takes over one session: the sessions that ended beside it at the same moment need another reason.
+func (f *Facts) collided(es []ended) (hits []ended, by []*synthetic.Connect) {
+	used := make([]bool, len(f.Connects))
+	for _, e := range inOrder(es) {
+		for i := range f.Connects {
+			c := &f.Connects[i]
+			same := c.Who.Probe == e.probe.ID && c.Who.Slot == e.Slot
+			if !used[i] && !same && !e.Time.Before(c.From.Add(-collisionSlack)) && !e.Time.After(c.To.Add(collisionSlack)) {
+				used[i] = true
+				hits, by = append(hits, e), append(by, c)
+				break
+			}
 		}
 	}
-	return nil
+	return hits, by
+}
+
+// inOrder returns the ends in the order of their times.
+func inOrder(es []ended) []ended {
+	return slices.SortedFunc(slices.Values(es), func(a, b ended) int { return a.Time.Compare(b.Time) })
+}
+
+// moments counts the times at which sessions ended, where all that end within atOnce after the first of
+// them are one: what ends them all at once is one event, however many there are.
+func moments(es []ended) (n int) {
+	var began time.Time
+	for _, e := range inOrder(es) {
+		if began.IsZero() || e.Time.Sub(began) > atOnce {
+			n, began = n+1, e.Time
+		}
+	}
+	return n
 }
 
 // byChance returns the part of the ends that would meet a connect if they came at random.
@@ -165,13 +189,10 @@ func ownRules() []Rule {
 
 func clientsCollide(f *Facts) *finding {
 	all := f.ends(recent, wordless)
-	var hits []ended
+	hits, connects := f.collided(all)
 	var by []string
-	for _, e := range all {
-		if c := f.endedBy(e); c != nil {
-			hits = append(hits, e)
-			by = append(by, c.Who.Probe.Probe)
-		}
+	for _, c := range connects {
+		by = append(by, c.Who.Probe.Probe)
 	}
 	n := len(hits)
 	told := 0 // hits that the broker itself calls takeovers
@@ -180,7 +201,7 @@ func clientsCollide(f *Facts) *finding {
 			told++
 		}
 	}
-	if told == 0 && (n < leastCollisions || n*5 < len(all)*4 || atLeast(n, len(all), f.byChance()) > unlikely) {
+	if told == 0 && (moments(hits) < leastCollisions || n*5 < len(all)*4 || atLeast(n, len(all), f.byChance()) > unlikely) {
 		return nil
 	}
 	x := &finding{covers: f.covering(hits), since: first(hits), state: Degraded,
@@ -210,7 +231,7 @@ const (
 	duelWithin = 3 * time.Minute
 	// duelAge is the age that the sessions of a duel do not reach, because each side reconnects soon.
 	duelAge = 15 * time.Second
-	// duelEnds is how many ends without a word make a duel.
+	// duelEnds is at how many moments sessions must end without a word to make a duel.
 	duelEnds = 4
 )
 
@@ -235,7 +256,7 @@ func clientIDShared(f *Facts) *finding {
 	silent := f.ends(duelWithin, func(e *End) bool {
 		return wordless(e) && e.When.Age > 0 && e.When.Age < duelAge && e.Time.After(f.Mended)
 	})
-	if len(silent) < duelEnds || f.mostlyOurs(silent) || f.oneAnswer(silent) || !f.othersConnect(silent) {
+	if moments(silent) < duelEnds || f.mostlyOurs(silent) || f.oneAnswer(silent) || !f.othersConnect(silent) {
 		return nil
 	}
 	return &finding{covers: f.covering(silent), since: first(silent), state: Degraded,
@@ -246,13 +267,8 @@ func clientIDShared(f *Facts) *finding {
 
 // mostlyOurs reports whether most ends came as another client of ours connected.
 func (f *Facts) mostlyOurs(es []ended) bool {
-	n := 0
-	for _, e := range es {
-		if f.endedBy(e) != nil {
-			n++
-		}
-	}
-	return 2*n > len(es)
+	hits, _ := f.collided(es)
+	return 2*len(hits) > len(es)
 }
 
 // oneAnswer reports whether all of these ends answer the same kind of packet, or came at one age.

@@ -76,10 +76,11 @@ func (f *Facts) limits() (all []limit) {
 	return all
 }
 
-// distinctMoments counts the moments at which sessions ended. Sessions that end together count once.
+// distinctMoments counts as moments does, but sessions that end one soon after the other count once,
+// however long that takes: as many as a broker closes one by one when it stops.
 func distinctMoments(es []ended) (n int) {
 	var last time.Time
-	for _, e := range slices.SortedFunc(slices.Values(es), func(a, b ended) int { return a.Time.Compare(b.Time) }) {
+	for _, e := range inOrder(es) {
 		if last.IsZero() || e.Time.Sub(last) > atOnce {
 			n++
 		}
@@ -198,7 +199,7 @@ func (f *Facts) together() []ended {
 	if len(es) < 2 {
 		return nil
 	}
-	slices.SortFunc(es, func(a, b ended) int { return a.Time.Compare(b.Time) })
+	es = inOrder(es)
 	last := es[len(es)-1].Time
 	at := slices.DeleteFunc(slices.Clone(es), func(e ended) bool { return last.Sub(e.Time) > atOnce })
 	if len(at) < 2 {
