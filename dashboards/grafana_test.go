@@ -42,8 +42,10 @@ func loadInGrafana(t *testing.T, boards []loaderBoard) (out loaderResult) {
 	t.Helper()
 	node, dir := lab.RequireNode(t, "dashboards/grafana", "@grafana/data")
 	loader := filepath.Join(dir, "load.mjs")
-	if _, err := os.Stat(loader); err != nil { // so that go test runs the test again after a change
-		t.Fatal(err)
+	for _, path := range []string{loader, filepath.Join(dir, "editor.mjs")} {
+		if _, err := os.Stat(path); err != nil { // so that go test runs the test again after a change
+			t.Fatal(err)
+		}
 	}
 	input, err := json.Marshal(map[string]any{"boards": boards, "custom": customOptions(t)})
 	if err != nil {

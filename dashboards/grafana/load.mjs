@@ -7,6 +7,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { isDeepStrictEqual } from "node:util";
+import { pluginOf, register } from "./editor.mjs";
 
 const require = createRequire(import.meta.url); // import fails: it finds no names in CommonJS lodash
 
@@ -40,26 +41,7 @@ grafana.locationUtil.initialize({
   getTimeRangeForUrl: () => ({ from: "now-1h", to: "now" }),
 });
 
-// Grafana's editor has these with their controls. Without them every override is unknown.
-const processors = {
-  min: grafana.numberOverrideProcessor,
-  max: grafana.numberOverrideProcessor,
-  decimals: grafana.numberOverrideProcessor,
-  displayName: grafana.displayNameOverrideProcessor,
-  noValue: grafana.stringOverrideProcessor,
-};
-grafana.standardFieldConfigEditorRegistry.setInit(() =>
-  Object.values(grafana.FieldConfigProperty).map((id) => option(id, processors[id])),
-);
-grafana.standardTransformersRegistry.setInit(() =>
-  Object.values(grafana.standardTransformers)
-    .filter((transformation, i, all) => all.indexOf(transformation) === i) // one has two names
-    .map((transformation) => ({ id: transformation.id, name: transformation.name, transformation })),
-);
-
-function option(id, process = grafana.identityOverrideProcessor) {
-  return { id, path: id, name: id, process, override: () => null, editor: () => null, shouldApply: () => true };
-}
+register(grafana);
 
 const input = JSON.parse(readFileSync(0, "utf8"));
 const result = { panels: 0, overrides: 0, properties: 0, faults: [] };
@@ -85,7 +67,7 @@ for (const { name, board, labels } of input.boards) {
 process.stdout.write(JSON.stringify(result), () => process.exit(0)); // jsdom would keep it alive
 
 async function load(panel, labels, fault) {
-  const plugin = pluginOf(panel.type);
+  const plugin = kindOf(panel.type);
   if (!plugin) {
     fault(`unknown type ${panel.type}`);
     return;
@@ -162,15 +144,10 @@ async function checkAlone(panel, answer, apply, all, fault) {
   }
 }
 
-// pluginOf makes a panel with the options that the real one has.
-function pluginOf(type) {
+// kindOf returns the kind of panel with the options that the real one has.
+function kindOf(type) {
   if (!plugins.has(type) && type in input.custom) {
-    const plugin = new grafana.PanelPlugin(() => null);
-    plugin.meta = { id: type };
-    plugin.useFieldConfig({
-      useCustomConfig: (builder) => input.custom[type].forEach((id) => builder.addCustomEditor(option(id))),
-    });
-    plugins.set(type, plugin);
+    plugins.set(type, pluginOf(grafana, type, Object.fromEntries(input.custom[type].map((id) => [id, undefined]))));
   }
   return plugins.get(type);
 }

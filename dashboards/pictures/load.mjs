@@ -2,24 +2,9 @@
 // own code.
 import * as grafana from "@grafana/data";
 import { lastValueFrom } from "rxjs";
+import { pluginOf, register } from "../grafana/editor.mjs";
 
-const processors = {
-  min: grafana.numberOverrideProcessor,
-  max: grafana.numberOverrideProcessor,
-  decimals: grafana.numberOverrideProcessor,
-  displayName: grafana.displayNameOverrideProcessor,
-  noValue: grafana.stringOverrideProcessor,
-};
-grafana.standardFieldConfigEditorRegistry.setInit(() => Object.values(grafana.FieldConfigProperty).map((id) => option(id, processors[id])));
-grafana.standardTransformersRegistry.setInit(() =>
-  Object.values(grafana.standardTransformers)
-    .filter((transformation, i, all) => all.indexOf(transformation) === i) // one has two names
-    .map((transformation) => ({ id: transformation.id, name: transformation.name, transformation })),
-);
-
-function option(id, process = grafana.identityOverrideProcessor) {
-  return { id, path: id, name: id, process, override: () => null, editor: () => null, shouldApply: () => true };
-}
+register(grafana);
 
 // The options of fields that the panels have beside the standard ones, with their defaults. Grafana
 // publishes the panels themselves nowhere.
@@ -38,12 +23,7 @@ const custom = {
 
 // load returns the options of the panel and its frames as they are shown.
 export async function load(panel, frames, theme) {
-  const plugin = new grafana.PanelPlugin(() => null);
-  plugin.meta = { id: panel.type };
-  plugin.useFieldConfig({
-    useCustomConfig: (builder) =>
-      Object.entries(custom[panel.type]).forEach(([id, defaultValue]) => builder.addCustomEditor({ ...option(id), defaultValue })),
-  });
+  const plugin = pluginOf(grafana, panel.type, custom[panel.type]);
   const { options, fieldConfig } = grafana.getPanelOptionsWithDefaults({ plugin, currentOptions: panel.options, currentFieldConfig: panel.fieldConfig, isAfterPluginChange: false });
   fieldConfig.defaults.custom = { ...custom[panel.type], ...fieldConfig.defaults.custom };
   const data = await lastValueFrom(grafana.transformDataFrame(panel.transformations ?? [], frames));
