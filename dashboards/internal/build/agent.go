@@ -16,7 +16,7 @@ func agent() page {
 	overdue := "max by (" + identity + ") ((time() - " + agents.of("mqtt_probe_last_conclusive_timestamp_seconds") + ") / " + agents.of("mqtt_probe_interval_seconds") + ")"
 
 	return page{
-		file: "agent", uid: agentUID, title: "pingreq / Agent", from: "now-6h",
+		file: "agent", uid: agentUID, title: "pingreq / Agent", from: "now-3h",
 		text:        "Shows whether the agents themselves are healthy. If an agent runs late or is short of CPU, its measurements say little about brokers.",
 		variables:   agentVariables(),
 		annotations: agentAnnotations(agentAlerts()),
@@ -106,7 +106,7 @@ func agent() page {
 					painted([]paint{{"started", good}, {"inconclusive", warning}, {"unsupported", passing}}).from(0).every("1m"),
 				newSeries("Duration of runs, by kind", "s",
 					"How long conclusive runs took on average. A held session counts as one run, from its connect to its end.",
-					q(runDuration.mean(step, "kind", agents), "{{kind}}")).from(0).coarse().every("1m"),
+					q(runDuration.mean(step, "kind", agents), "{{kind}}")).from(0).stepping(24).every("1m"),
 				newSeries("Probes in the plan, by kind", "short",
 					"The number of probes that each agent runs. It changes only when the configuration changes.",
 					q("count by (kind, agent) ("+agents.of("mqtt_probe_info")+")", "{{kind}} · {{agent}}")).coarse().stacked(),

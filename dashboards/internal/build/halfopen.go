@@ -27,7 +27,7 @@ func halfopen() page {
 	row := []link{to(targetUID, "Target ${__data.fields.target}", rowTarget)}
 
 	return page{
-		file: "halfopen", uid: halfopenUID, title: "pingreq / Half-open and keepalive", from: "now-6h", many: true,
+		file: "halfopen", uid: halfopenUID, title: "pingreq / Half-open and keepalive", from: "now-3h", many: true,
 		text:        "When brokers notice clients that vanished, what happens when clients come back, and which keepalive the path allows.",
 		variables:   append(probeVariables(true), topVariable()),
 		annotations: brokerAnnotations("5m", 600),

@@ -185,6 +185,6 @@ func agentAnnotations(alerts annotation) []annotation {
 // A mark lasts for the first seconds of the broker. The step must be shorter.
 func brokerAnnotations(step string, seconds int) []annotation {
 	return append(agentAnnotations(targetAlerts()), markEvery(step, "Broker started", "yellow",
-		"max by (target, node) ("+targets.of("mqtt_broker_uptime_seconds")+" or time() - "+targets.of("mqtt_broker_start_time_seconds")+fmt.Sprintf(") < %d", seconds),
+		fmt.Sprintf("max by (target, node) (%[1]s < %[3]d or time() - %[2]s < %[3]d)", targets.of("mqtt_broker_uptime_seconds"), targets.of("mqtt_broker_start_time_seconds"), seconds),
 		"Broker started", "{{target}} {{node}}"))
 }

@@ -293,7 +293,7 @@ func (a *simulated) tell(t *testing.T, s story, fleet *sys.Fleet, clients *event
 	}
 	subscribe()
 	values := mosquittoValues(t)
-	var n int
+	var n, born int // in intervals
 	var lost bool
 	a.each(10*time.Second, func() {
 		switch down := s.down != nil && s.down(time.Since(a.began)); {
@@ -304,12 +304,16 @@ func (a *simulated) tell(t *testing.T, s story, fleet *sys.Fleet, clients *event
 			return
 		case lost:
 			subscribe()
-			lost = false
+			lost, born = false, n
 		}
 		n++
 		now := time.Now()
 		for _, v := range values {
-			broker.Handle(v.topic, []byte(v.at(10*n)), false, now)
+			age := n
+			if v.topic == "$SYS/broker/uptime" {
+				age -= born
+			}
+			broker.Handle(v.topic, []byte(v.at(10*age)), false, now)
 		}
 		for i, end := range []string{"disconnected.", "closed its connection.", "has exceeded timeout, disconnecting."} {
 			if n%(i+1) > 0 {

@@ -82,6 +82,10 @@ func (s *series) isTime() bool {
 	return strings.HasSuffix(s.Labels["__name__"], "_timestamp_seconds")
 }
 
+// isAge reports whether the values are the time since something began, which does not begin again with
+// each period.
+func (s *series) isAge() bool { return strings.HasSuffix(s.Labels["__name__"], "_uptime_seconds") }
+
 // value returns the value at a step; step -1 is the last one of the period, and step 0 is the first
 // one after it. end is the Unix time of the end of the period in seconds.
 func (s *series) value(step int, end float64) float64 {
@@ -95,6 +99,8 @@ func (s *series) value(step int, end float64) float64 {
 	switch {
 	case s.isTime():
 		v += end + float64(again+1)*s.Every.Seconds()*float64(n)
+	case s.isAge():
+		v += float64(again+periods) * s.Every.Seconds() * float64(n)
 	case s.Counter:
 		first, last := s.Values[0], s.Values[n-1]
 		if math.IsNaN(first) { // it appeared later in the period, and had a value from the one before

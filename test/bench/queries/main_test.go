@@ -22,8 +22,9 @@ import (
 )
 
 // BenchmarkPrometheus measures the rules at 5000 targets and the dashboards at 500, with two agents.
-// PINGREQ_BENCH_TARGETS is another number of targets for both. With PINGREQ_BENCH_DATA, a folder, the
-// data stay there, so that you can look at them with a Prometheus.
+// PINGREQ_BENCH_TARGETS is another number of targets for both, and PINGREQ_BENCH_GROUPS a regular
+// expression for the names of the groups to measure. With PINGREQ_BENCH_DATA, a folder, the data stay
+// there, so that you can look at them with a Prometheus.
 func BenchmarkPrometheus(b *testing.B) {
 	h := recorded(b)
 	h.evaluate(b, groups(b))
