@@ -169,3 +169,36 @@ func TestKillBesideAConnect(t *testing.T) {
 		}
 	}
 }
+
+// TestTakeoversInQuickSuccession has clients that take over each other's session and soon connect again, so
+// that the few ends that are kept lie close together.
+func TestTakeoversInQuickSuccession(t *testing.T) {
+	for rival, want := range map[string]string{"ours": "clients_collide", "foreign": "client_id_shared"} {
+		t.Run(rival, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var accepted []synthetic.Connect
+				b := NewBoard(Sources{Connects: func(string) []synthetic.Connect { return accepted }})
+				e := entry(t, "session", "hold", 0)
+				b.Add(e)
+				for i := range 30 {
+					now := time.Now()
+					slot := i % 3 // the one that connects
+					if rival == "ours" || i%2 == 0 {
+						accepted = append(accepted, synthetic.Connect{Who: synthetic.Borrower{Probe: e.ID, Slot: slot}, From: now, To: now.Add(3 * time.Millisecond)})
+						b.Event(e.ID, synthetic.Event{Time: now, Slot: slot, Outcome: synthetic.Success})
+					}
+					time.Sleep(2 * time.Millisecond)
+					if rival == "ours" || i%2 == 1 {
+						r := failed(disconnect.PeerClosed, disconnect.FromFIN, disconnect.PhaseEstablished)
+						r.Ending.When.Age = 150 * time.Millisecond
+						r.Ending.When.Sent, r.Ending.When.SentAgo = disconnect.Connect, 150*time.Millisecond
+						r.Slot = (slot + 2) % 3
+						b.Report(e.ID, r)
+					}
+					time.Sleep(150 * time.Millisecond)
+				}
+				wantState(t, b, Degraded, want)
+			})
+		})
+	}
+}

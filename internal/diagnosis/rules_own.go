@@ -17,6 +17,10 @@ const (
 	// collisionSlack is how far the end of a session may be from the connect that caused it, besides
 	// the time of the connect itself.
 	collisionSlack = 20 * time.Millisecond
+	// oneEvent is within which time sessions end that one event ends: a broker that dies, or a connection
+	// that many sessions share. Clients that take over each other take longer for as many ends, since each
+	// waits before it connects again.
+	oneEvent = 100 * time.Millisecond
 	// leastCollisions is at how many moments sessions must end to make a pattern.
 	leastCollisions = 3
 )
@@ -73,12 +77,12 @@ func inOrder(es []ended) []ended {
 	return slices.SortedFunc(slices.Values(es), func(a, b ended) int { return a.Time.Compare(b.Time) })
 }
 
-// moments counts the times at which sessions ended, where all that end within atOnce after the first of
-// them are one: what ends them all at once is one event, however many there are.
+// moments counts the times at which sessions ended, where all that end within oneEvent after the first of
+// them are one, however many there are.
 func moments(es []ended) (n int) {
 	var began time.Time
 	for _, e := range inOrder(es) {
-		if began.IsZero() || e.Time.Sub(began) > atOnce {
+		if began.IsZero() || e.Time.Sub(began) > oneEvent {
 			n, began = n+1, e.Time
 		}
 	}

@@ -76,8 +76,8 @@ func (f *Facts) limits() (all []limit) {
 	return all
 }
 
-// distinctMoments counts as moments does, but sessions that end one soon after the other count once,
-// however long that takes: as many as a broker closes one by one when it stops.
+// distinctMoments counts the times at which sessions ended, where those that end within atOnce after
+// another count once, however long that goes on: so many does a broker close one by one when it stops.
 func distinctMoments(es []ended) (n int) {
 	var last time.Time
 	for _, e := range inOrder(es) {
