@@ -67,7 +67,18 @@ func (r *Report) Fail(f disconnect.Finding, format string, args ...any) {
 
 // AddFact adds a detail for humans to read.
 func (r *Report) AddFact(name, format string, args ...any) {
-	r.Facts = append(r.Facts, Fact{name, fmt.Sprintf(format, args...)})
+	r.Facts = append(r.Facts, Fact{Name: name, Value: fmt.Sprintf(format, args...)})
+}
+
+// AddNumbers adds a detail that consists of numbers, and a text that says them.
+func (r *Report) AddNumbers(name string, numbers []Number, format string, args ...any) {
+	r.AddFact(name, format, args...)
+	r.Facts[len(r.Facts)-1].Numbers = numbers
+}
+
+// AddDuration adds a detail that is a duration, and a text that says it.
+func (r *Report) AddDuration(name string, d time.Duration, format string, args ...any) {
+	r.AddNumbers(name, []Number{Seconds(d)}, format, args...)
 }
 
 // addCertificate records what the server's certificate says, and what it sent that clients do not need.
@@ -108,7 +119,7 @@ func (r *Report) SetConnected(s *mqtt.Session) {
 		r.AddSign(SignSessionPresent, "the broker says that a session is present, though we asked for a clean start, which the standard forbids: clients that believe it may miss messages")
 	}
 	if k := s.Keepalive(); k > 0 {
-		r.AddFact("keepalive", "%s", k)
+		r.AddDuration("keepalive", k, "%s", k)
 	}
 }
 

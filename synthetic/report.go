@@ -40,8 +40,6 @@ func (id Identity) String() string { return id.Target + "/" + id.Probe + "/" + i
 // Report is the result of one run. A run is the whole life of one session for a held probe, and one
 // try for a periodic probe.
 type Report struct {
-	// ID identifies the run. Logs, pages and exemplars use the same ID.
-	ID string
 	// Slot is the number of the session for a held probe, from 0. It is 0 for a periodic probe.
 	Slot int
 	// Start is when the run began.
@@ -80,8 +78,22 @@ type Report struct {
 	Tolerance time.Duration
 }
 
-// Fact is a named detail of a report, for humans to read.
-type Fact struct{ Name, Value string }
+// Fact is a named detail of a report. Value is for humans to read, and Numbers are what it says in
+// numbers, for programs.
+type Fact struct {
+	Name, Value string
+	Numbers     []Number
+}
+
+// Number is a number of a fact. Its name says what it is, and ends with its unit: "seconds", or
+// "longest_seconds". The name of a count has no unit.
+type Number struct {
+	Name  string
+	Value float64
+}
+
+// Seconds returns the number of a fact that is a duration.
+func Seconds(d time.Duration) Number { return Number{"seconds", d.Seconds()} }
 
 // Reason returns the finding or the reason of the ending of a failure, otherwise "".
 func (r *Report) Reason() string {

@@ -2,7 +2,6 @@ package synthetic
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -309,7 +308,7 @@ func (r *Runner) panicked(j *Job, slot int, p *guard.Panic) *Report {
 
 // complete adds to a report what the runner knows.
 func (rep *Report) complete(slot int, start time.Time) {
-	rep.ID, rep.Slot, rep.Start, rep.Elapsed = rand.Text(), slot, start, time.Since(start)
+	rep.Slot, rep.Start, rep.Elapsed = slot, start, time.Since(start)
 }
 
 // lateEnough is the least delay of our own that can make a broker end the connection. A broker

@@ -272,7 +272,7 @@ func (t *Tally) ReportForeign(m *synthetic.Metric, r *synthetic.Report) {
 	defer t.mu.Unlock()
 	if t.foreign > 0 {
 		r.Samples = append(r.Samples, m.Of(float64(t.foreign)))
-		r.AddFact("foreign messages", "%d on %s, ignored: others can write there, or they are of an earlier run", t.foreign, t.Topic)
+		r.AddNumbers("foreign messages", []synthetic.Number{{Name: "count", Value: float64(t.foreign)}}, "%d on %s, ignored: others can write there, or they are of an earlier run", t.foreign, t.Topic)
 	}
 }
 
@@ -300,7 +300,7 @@ func (t *Tally) Report(m *Metrics, r *synthetic.Report) {
 				r.Samples = append(r.Samples, s.metric.Of(float64(s.n), label))
 			}
 		}
-		r.AddFact("qos "+label, "%s", c.describe())
+		r.AddNumbers("qos "+label, c.Numbers(), "%s", c.describe())
 		total.Published += c.Published
 		total.Lost += c.Lost
 		total.Late += c.Late
@@ -321,6 +321,19 @@ func (t *Tally) Report(m *Metrics, r *synthetic.Report) {
 	case total.Reordered > 0:
 		r.Fail(disconnect.MessageReordered, "%d of %d messages arrived after a later one", total.Reordered, total.Published)
 	}
+}
+
+// Numbers returns the counts, and how long deliveries and acknowledgements took.
+func (c *Count) Numbers() []synthetic.Number {
+	ns := []synthetic.Number{{Name: "published", Value: float64(c.Published)}, {Name: "delivered", Value: float64(c.Delivered)}, {Name: "lost", Value: float64(c.Lost)},
+		{Name: "late", Value: float64(c.Late)}, {Name: "duplicated", Value: float64(c.Duplicated)}, {Name: "reordered", Value: float64(c.Reordered)}}
+	if len(c.took) > 0 {
+		ns = append(ns, synthetic.Number{Name: "delivery_median_seconds", Value: median(c.took).Seconds()})
+	}
+	if len(c.acks) > 0 {
+		ns = append(ns, synthetic.Number{Name: "ack_median_seconds", Value: median(c.acks).Seconds()})
+	}
+	return ns
 }
 
 // describe returns one line for humans to read.

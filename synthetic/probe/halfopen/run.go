@@ -287,7 +287,7 @@ func (x *run) fall(ctx context.Context) error {
 	x.victim = client.Drive(x.c, "victim", s, 0, nil)
 	x.was = x.fallen.Since.Sub(born)
 	x.fallen.Describe(x.r, x.emit)
-	x.r.AddFact("connection age", "%s when the client vanished", synthetic.FormatDuration(x.was))
+	x.r.AddDuration("connection age", x.was, "%s when the client vanished", synthetic.FormatDuration(x.was))
 	return nil
 }
 
@@ -348,7 +348,7 @@ func (x *run) recordClose() error {
 		return fmt.Errorf("the broker ended the victim's connection for another reason: %s", end)
 	}
 	x.closedAfter = end.Time.Sub(x.fallen.Since)
-	x.r.AddFact("closed by the broker", "after %s, by %s", synthetic.FormatDuration(x.closedAfter), end.Evidence)
+	x.r.AddDuration("closed by the broker", x.closedAfter, "after %s, by %s", synthetic.FormatDuration(x.closedAfter), end.Evidence)
 	return nil
 }
 
@@ -395,7 +395,7 @@ func (x *run) detected(ctx context.Context, t time.Duration) error {
 	if x.closedAfter > 0 {
 		x.r.Samples = append(x.r.Samples, x.m.closed.Of(x.closedAfter.Seconds(), mode))
 	}
-	x.r.AddFact("detected", "after %s", synthetic.FormatDuration(t))
+	x.r.AddDuration("detected", t, "after %s", synthetic.FormatDuration(t))
 	return nil
 }
 
@@ -407,7 +407,7 @@ func (x *run) lookAgain(ctx context.Context, noticed string) error {
 	if dl, ok := ctx.Deadline(); ok && time.Until(dl) < needed {
 		return fmt.Errorf("%s: some brokers look at young connections late; raise timeout and interval by %s, or set halfopen.age to %s", young, (needed - time.Until(dl)).Round(time.Second), oldAge)
 	}
-	x.r.AddFact("young connection", "%s", young)
+	x.r.AddDuration("young connection", x.was, "%s", young)
 	if s := x.victim.Stop(); s != nil {
 		x.fallen.End(s)
 	}

@@ -225,7 +225,7 @@ func (x *run) conclude(ctx context.Context) error {
 	}
 	x.r.AddFact("connections", "%s", strings.Join(steps, "; "))
 	if x.limit > 0 {
-		x.r.AddFact("limit", "no idle time above %s was tried: %s", x.limit, x.limitName)
+		x.r.AddDuration("limit", x.limit, "no idle time above %s was tried: %s", x.limit, x.limitName)
 	}
 	recommended := x.recommendKeepalive(survived, cut)
 	x.addSamples(survived, cut, recommended)
@@ -304,7 +304,7 @@ func (x *run) addSamples(survived time.Duration, cut *rung, recommended time.Dur
 // verdict sets the outcome by whether the profile fits the path.
 func (x *run) verdict(survived time.Duration, cut *rung, recommended time.Duration) {
 	if survived > 0 {
-		x.r.AddFact("survived", "%s", survived)
+		x.r.AddDuration("survived", survived, "%s", survived)
 	}
 	limit := ""
 	if cut != nil {
@@ -312,10 +312,10 @@ func (x *run) verdict(survived time.Duration, cut *rung, recommended time.Durati
 		if cut.pinged {
 			limit = "at most " + limit
 		}
-		x.r.AddFact("cut", "after %s idle: %s", limit, cut.end)
+		x.r.AddDuration("cut", cut.idled, "after %s idle: %s", limit, cut.end)
 	}
 	if recommended > 0 {
-		x.r.AddFact("recommended keepalive", "%s", recommended)
+		x.r.AddDuration("recommended keepalive", recommended, "%s", recommended)
 	}
 	switch {
 	case cut == nil:

@@ -134,7 +134,7 @@ func (x *run) subscribe(ctx context.Context, s *mqtt.Session) error {
 	x.expiry = x.opts.SessionExpiry
 	if e := s.Connack().SessionExpiry; e != nil {
 		x.expiry = *e
-		x.r.AddFact("session expiry", "%s, announced by the broker", *e)
+		x.r.AddDuration("session expiry", *e, "%s, announced by the broker", *e)
 	}
 	if x.expiry == 0 {
 		return fmt.Errorf("%w: sessions that outlive their connection", mqtt.ErrUnsupported)
@@ -200,7 +200,7 @@ func (x *run) reconnect(ctx context.Context) error {
 	}
 	a := x.returned.Account()
 	x.returnedAt = a.Start.Add(a.Total())
-	x.r.AddFact("accepted again", "after %s", client.MQTTPhase(x.returned))
+	x.r.AddDuration("accepted again", client.MQTTPhase(x.returned), "after %s", client.MQTTPhase(x.returned))
 	present := 0.0
 	if x.returned.Connack().SessionPresent {
 		present = 1
@@ -310,7 +310,7 @@ func (x *run) conclude(err error) {
 		}
 	}
 	took := x.tally.Last.Sub(x.returnedAt).Round(time.Microsecond)
-	x.r.AddFact("messages", "%d of %d delivered, %d further arrivals, %d after a later one", c.Delivered, c.Published, c.Duplicated, c.Reordered)
+	x.r.AddNumbers("messages", c.Numbers(), "%d of %d delivered, %d further arrivals, %d after a later one", c.Delivered, c.Published, c.Duplicated, c.Reordered)
 	switch {
 	case lost:
 		x.r.Fail(disconnect.SessionLost, "%s, and %d messages that were waiting are lost", forgot, c.Published)
@@ -333,7 +333,7 @@ func (x *run) conclude(err error) {
 	}
 	if c.Lost == 0 {
 		x.r.Samples = append(x.r.Samples, x.m.duration.Of(took.Seconds()))
-		x.r.AddFact("last message", "after %s", took)
+		x.r.AddDuration("last message", took, "after %s", took)
 	}
 	// The broker restarted, or other connections were cut too.
 	if end := x.publisher.Ended(); x.r.Outcome == synthetic.Failure && end != nil {

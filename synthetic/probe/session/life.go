@@ -353,7 +353,7 @@ func (l *life) conclude(r *synthetic.Report, err error) {
 	if blind := end.Blind(); blind > 0 && r.Finding == "" {
 		r.Samples = append(r.Samples, l.m.blind.Of(blind.Seconds()))
 		r.Samples = append(r.Samples, l.accrueSample(stateBlind, end.Time)...)
-		r.AddFact("blind", "%s", blind.Round(time.Millisecond))
+		r.AddDuration("blind", blind, "%s", blind.Round(time.Millisecond))
 	} else if !l.echo.suspicious() {
 		r.Samples = append(r.Samples, l.accrueSample(stateConnected, end.Time)...)
 	}
@@ -370,14 +370,17 @@ func (l *life) conclude(r *synthetic.Report, err error) {
 		if r.Outcome == synthetic.Failure {
 			r.Samples = append(r.Samples, l.echo.lost()...)
 		}
-		r.AddFact("echo", "%d bursts of %d messages were complete", l.echo.rounds, l.echo.o.Burst)
+		r.AddNumbers("echo", []synthetic.Number{{Name: "complete", Value: float64(l.echo.rounds)}}, "%d bursts of %d messages were complete", l.echo.rounds, l.echo.o.Burst)
 	}
 	if end.Reason == disconnect.SessionTakenOver {
 		r.Detail += "; check whether another agent with the same agent.id is running"
 	}
-	r.AddFact("lifetime", "%s", lifetime.Round(time.Millisecond))
+	r.AddDuration("lifetime", lifetime, "%s", lifetime.Round(time.Millisecond))
 	if n := l.rtt.n; n > 0 {
-		r.AddFact("ping", "%d answered, %s / %s / %s shortest / mean / longest", n, l.rtt.least, (l.rtt.sum / time.Duration(n)).Round(time.Microsecond), l.rtt.top)
+		mean := (l.rtt.sum / time.Duration(n)).Round(time.Microsecond)
+		r.AddNumbers("ping", []synthetic.Number{{Name: "answered", Value: float64(n)}, {Name: "shortest_seconds", Value: l.rtt.least.Seconds()},
+			{Name: "mean_seconds", Value: mean.Seconds()}, {Name: "longest_seconds", Value: l.rtt.top.Seconds()}},
+			"%d answered, %s / %s / %s shortest / mean / longest", n, l.rtt.least, mean, l.rtt.top)
 	}
 	r.AddFact("end", "%s", end.Ending)
 }
