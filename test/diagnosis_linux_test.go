@@ -21,7 +21,7 @@ func TestAcceptQueueFull(t *testing.T) {
 	if got := m.nonzero("mqtt_probe_last_failure_info", "reason", "initiator", "evidence", "phase"); len(got) != 1 || got[0] != "network_timeout unknown deadline tcp" {
 		t.Errorf("%q", got)
 	}
-	if page := a.articles()["plant"]; !strings.Contains(page, "does not accept new connections, but answers those that it has") || !strings.Contains(page, "ss -ltn") {
+	if page := a.diagnoses()["plant"]; !strings.Contains(page, "does not accept new connections, but answers those that it has") || !strings.Contains(page, "ss -ltn") {
 		t.Error(page)
 	}
 	if m.sum("mqtt_probe_success{probe=hold}") != 1 {

@@ -95,7 +95,7 @@ func TestPasswordGone(t *testing.T) {
 		t.Errorf("unknown only after %s, with an interval of 5 s", took)
 	}
 	a.WaitLog(`msg="target is unknown"`)
-	for _, text := range []string{a.articles()["plant"], a.Log()} {
+	for _, text := range []string{a.diagnoses()["plant"], a.Log()} {
 		if !strings.Contains(text, "cannot be read: no such file") {
 			t.Errorf("not told why:\n%s", text)
 		}
@@ -175,7 +175,7 @@ func TestHealthyThroughout(t *testing.T) {
 				case a.late():
 					t.Logf("this machine is slow: %s", s)
 				default:
-					t.Errorf("after %s: %s\n%s", time.Since(start).Round(time.Second), s, a.articles()[target])
+					t.Errorf("after %s: %s\n%s", time.Since(start).Round(time.Second), s, a.diagnoses()[target])
 					begun[target] = true
 				}
 			}
@@ -223,7 +223,7 @@ func TestUnsharedBrokers(t *testing.T) {
 		probes: []string{"{name: echo, kind: session, session: {echo: {interval: 2s, ack_timeout: 900ms}}}", "{name: odd, kind: connect, interval: 3s, timeout: 3s}",
 			"{name: roundtrip, kind: roundtrip, interval: 5s, timeout: 5s, roundtrip: {delivery_timeout: 1s}}", "{name: takeover, kind: takeover, interval: 40s, timeout: 40s, takeover: {victims: [live]}}"}})
 	a.until(is("plant", "degraded", "unshared_brokers"))
-	if page := a.articles()["plant"]; !strings.Contains(page, "several brokers that do not share their sessions") || !strings.Contains(page, "no access rule forbids them") {
+	if page := a.diagnoses()["plant"]; !strings.Contains(page, "several brokers that do not share their sessions") || !strings.Contains(page, "no access rule forbids them") {
 		t.Error(page)
 	}
 }

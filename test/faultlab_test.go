@@ -2,8 +2,8 @@ package test
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
-	"html"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -12,6 +12,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/pingreq/pingreq/internal/status"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/test/lab"
 )
@@ -134,11 +135,11 @@ func compare(a *agent, faults []fault) (wrong []string) {
 	giveUp := time.Now().Add(patience / 2)
 	a.until(func(m metrics) string {
 		wrong = nil
-		open, late, pages := false, a.late(), a.articles()
+		open, late, said := false, a.late(), a.diagnoses()
 		for _, f := range faults {
 			diff := f.differs(m, late)
-			if !strings.Contains(pages[f.target], f.says) {
-				diff += fmt.Sprintf("the page does not say %q: %s\n", f.says, pages[f.target])
+			if !strings.Contains(said[f.target], f.says) {
+				diff += fmt.Sprintf("the diagnosis does not say %q: %s\n", f.says, said[f.target])
 			}
 			if diff != "" {
 				wrong = append(wrong, f.target+", "+f.cause+":\n"+diff)
@@ -154,20 +155,25 @@ func compare(a *agent, faults []fault) (wrong []string) {
 	return wrong
 }
 
-// articles returns what the page says of each target.
-func (a *agent) articles() map[string]string {
-	body, _, err := a.get("/", "text/html")
+// diagnoses returns what the API says of each target.
+func (a *agent) diagnoses() map[string]string {
+	body, _, err := a.get("/api/v1/targets", "application/json")
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	pages := map[string]string{}
-	for _, part := range strings.Split(string(body), "<article")[1:] {
-		part, _, _ = strings.Cut(part, "</article>")
-		_, name, _ := strings.Cut(part, "</b> ")
-		name, _, _ = strings.Cut(name, "<")
-		pages[strings.TrimSpace(name)] = html.UnescapeString(part)
+	var list status.TargetList
+	if err := json.Unmarshal(body, &list); err != nil {
+		a.t.Fatal(err)
 	}
-	return pages
+	said := map[string]string{}
+	for _, t := range list.Targets {
+		d := t.Diagnosis
+		said[t.Name] = strings.Join(slices.Concat([]string{d.Sentence, d.Advice}, d.Evidence, d.Alternatives, d.Remarks), "\n")
+		for _, o := range d.Also {
+			said[t.Name] += "\nalso: " + o.Sentence
+		}
+	}
+	return said
 }
 
 // held reports whether the client holds sessions.

@@ -12,8 +12,8 @@ import (
 	"github.com/prometheus/common/version"
 
 	"github.com/pingreq/pingreq/internal/diagnosis"
+	"github.com/pingreq/pingreq/internal/status"
 	"github.com/pingreq/pingreq/synthetic"
-	"github.com/pingreq/pingreq/synthetic/disconnect"
 )
 
 // verdict returns the exit code of a set of results. It is 0 if at least one probe succeeded, and
@@ -124,80 +124,17 @@ func phaseLine(r result) string {
 	return strings.Join(parts, ", ") + ", " + end + total.Round(time.Microsecond).String()
 }
 
-// jsonResult is the form of --output=json. Durations are in seconds.
-type jsonResult struct {
-	Target    string             `json:"target"`
-	Kind      string             `json:"kind"`
-	Probe     string             `json:"probe"`
-	Profile   string             `json:"profile"`
-	Outcome   synthetic.Outcome  `json:"outcome"`
-	Reason    string             `json:"reason,omitempty"`
-	Initiator string             `json:"initiator,omitempty"`
-	Evidence  string             `json:"evidence,omitempty"`
-	Phase     disconnect.Phase   `json:"phase,omitempty"`
-	Code      *int               `json:"code,omitempty"`
-	Detail    string             `json:"detail,omitempty"`
-	Sentence  string             `json:"sentence,omitempty"`
-	Start     time.Time          `json:"start"`
-	Elapsed   float64            `json:"elapsed_seconds"`
-	Phases    map[string]float64 `json:"phases_seconds,omitempty"`
-	Facts     map[string]string  `json:"facts,omitempty"`
-	Diagnosis *jsonDiagnosis     `json:"diagnosis"`
-}
-
-// jsonDiagnosis is what all results of a target mean together. It is the same in each of them.
-type jsonDiagnosis struct {
-	State        diagnosis.State `json:"state"`
-	Cause        string          `json:"cause"`
-	Sentence     string          `json:"sentence"`
-	Advice       string          `json:"advice,omitempty"`
-	Evidence     []string        `json:"evidence,omitempty"`
-	Alternatives []string        `json:"alternatives,omitempty"`
-	Also         []jsonCause     `json:"also,omitempty"`
-	Remarks      []string        `json:"remarks,omitempty"`
-	Page         string          `json:"page"`
-}
-
-type jsonCause struct {
-	Cause    string `json:"cause"`
-	Sentence string `json:"sentence"`
-}
-
-func newJSONDiagnosis(d *diagnosis.Diagnosis) *jsonDiagnosis {
-	j := &jsonDiagnosis{State: d.State, Cause: d.Cause, Sentence: d.Sentence, Advice: d.Advice, Evidence: d.Evidence,
-		Alternatives: d.Alternatives, Remarks: d.Remarks, Page: diagnosis.PageURL(version.Version, d.Cause)}
-	for _, o := range d.Also {
-		j.Also = append(j.Also, jsonCause(o))
-	}
-	return j
-}
-
 // printJSON prints one array, for programs to read.
 func printJSON(w io.Writer, results []result, diagnoses []diagnosis.Diagnosis) error {
-	of := map[string]*jsonDiagnosis{}
+	of := map[string]*status.Diagnosis{}
 	for i := range diagnoses {
-		of[diagnoses[i].Target] = newJSONDiagnosis(&diagnoses[i])
+		d := status.NewDiagnosis(&diagnoses[i], version.Version)
+		of[diagnoses[i].Target] = &d
 	}
-	out := make([]jsonResult, len(results))
-	for i, r := range results {
-		j := jsonResult{Target: r.Target, Kind: r.Kind, Probe: r.Probe, Profile: r.Profile, Outcome: r.Outcome, Reason: r.Reason(),
-			Detail: r.Detail, Start: r.Start.UTC(), Elapsed: r.Elapsed.Seconds(), Facts: map[string]string{}, Phases: map[string]float64{}, Diagnosis: of[r.Target]}
-		if r.Outcome == synthetic.Failure {
-			j.Sentence, j.Phase = r.Sentence(), r.Report.Phase()
-		}
-		if e := r.Ending; e != nil {
-			j.Initiator, j.Evidence = string(e.Initiator), string(e.Evidence)
-			if e.Code >= 0 {
-				j.Code = &e.Code
-			}
-		}
-		for _, f := range r.Facts {
-			j.Facts[f.Name] = f.Value
-		}
-		for _, p := range r.Phases {
-			j.Phases[string(p.Phase)] = p.Duration.Seconds()
-		}
-		out[i] = j
+	out := make([]status.Result, len(results))
+	for i := range results {
+		r := &results[i]
+		out[i] = status.Result{Target: r.Target, Kind: r.Kind, Probe: r.Probe, Profile: r.Profile, Run: status.OfReport(&r.Report), Diagnosis: of[r.Target]}
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/version"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pingreq/pingreq/collector"
@@ -18,6 +17,8 @@ import (
 	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/internal/diagnosis"
+	"github.com/pingreq/pingreq/internal/history"
+	"github.com/pingreq/pingreq/internal/status"
 	"github.com/pingreq/pingreq/internal/web"
 	"github.com/pingreq/pingreq/synthetic"
 )
@@ -56,7 +57,7 @@ type Agent struct {
 	fleet     *sys.Fleet
 	clients   *events.Collector
 	self      *collector.Agent
-	board     *web.Board
+	history   *history.Board
 	diagnoses *diagnosis.Board
 
 	requests chan *request
@@ -64,12 +65,14 @@ type Agent struct {
 	state    *state        // in use; only the goroutine of runPlan changes it
 	labels   atomic.Pointer[collector.Labels]
 	targets  atomic.Pointer[[]synthetic.Target]
+	loads    loads
+	view     *status.View
 }
 
 // New builds everything that can fail, and starts nothing. The error says which parts of the
 // configuration cannot be used.
 func New(o Options) (*Agent, error) {
-	a := &Agent{log: o.Logger, load: o.Load, hangups: o.Hangups, hosts: o.Hosts, registry: prometheus.NewRegistry(), board: web.NewBoard(), requests: make(chan *request), stopped: make(chan struct{})}
+	a := &Agent{log: o.Logger, load: o.Load, hangups: o.Hangups, hosts: o.Hosts, registry: prometheus.NewRegistry(), history: history.NewBoard(o.Config.Agent.HistoryBytes), requests: make(chan *request), stopped: make(chan struct{})}
 	if o.File != "" && o.Load != nil {
 		a.watched = &watched{path: o.File}
 	}
@@ -104,6 +107,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a.gatherer = collector.Join(collector.WithLabels(collector.Join(a.registry, a.fleet), a.labels.Load), a.probes.WithLabels(a.labels.Load))
 	a.self.Reloaded(true, time.Now())
+	a.view = a.newView(o.File)
 	a.tellRisks(o.Config)
 	a.warn(o.Config, o.Warnings)
 	return a, nil
@@ -145,7 +149,7 @@ func (a *Agent) Run(ctx context.Context, serve func(context.Context, http.Handle
 
 // serve has the metrics and pages served.
 func (a *Agent) serve(ctx context.Context, serve func(context.Context, http.Handler) error) error {
-	o := web.Options{Registry: a.gatherer, Registerer: a.registry, Rows: a.board.Snapshot, Diagnoses: a.diagnoses.All, Version: version.Version, Hosts: a.hosts, Logger: a.log}
+	o := web.Options{Registry: a.gatherer, Registerer: a.registry, View: a.view, Hosts: a.hosts, Logger: a.log}
 	if a.load != nil {
 		o.Reload = a.Reload
 	}

@@ -91,6 +91,7 @@ func build(cfg *config.Config, env clientEnv) ([]synthetic.Job, error) {
 // sameAgent reports whether two agents give their clients the same names.
 func sameAgent(a, b config.Agent) bool {
 	a.OldNames, b.OldNames = false, false
+	a.HistoryBytes, b.HistoryBytes = 0, 0
 	a.Peers, b.Peers = nil, nil // they may change while our clients run
 	return reflect.DeepEqual(a, b)
 }

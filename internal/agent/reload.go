@@ -49,7 +49,7 @@ var errStopping = errors.New("the agent is stopping")
 // runPlan runs the plan until ctx is done. It handles requests for a reload.
 func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 	defer close(a.stopped)
-	x := &running{Agent: a, ctx: ctx, views: append(synthetic.Sinks{a.board, a.diagnoses}, more...)}
+	x := &running{Agent: a, ctx: ctx, views: append(synthetic.Sinks{a.history, a.diagnoses}, more...)}
 	waves := &waves{giveBack: func(ctx context.Context) {
 		runtime.GC()
 		x.runner.Renew(ctx)
@@ -84,6 +84,7 @@ func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 				return nil // whoever asked finds that the agent is stopping
 			}
 			a.self.Reloaded(err == nil, time.Now())
+			a.loads.note(err, time.Now())
 			if err != nil {
 				a.log.Error("configuration not reloaded: the previous one is still in use", "err", err)
 			}
@@ -106,7 +107,7 @@ func (a *Agent) admit(j *synthetic.Job) error {
 	if err := a.probes.Add(j.Entry); err != nil {
 		return err
 	}
-	a.board.Add(j.ID, j.Sessions())
+	a.history.Add(&j.Entry)
 	a.diagnoses.Add(&j.Entry)
 	return nil
 }
@@ -179,6 +180,7 @@ func (x *running) use(next *state) error {
 	}
 	x.targets.Store(&next.cfg.Targets)
 	next.gates.adjust(next.cfg)
+	x.history.Resize(next.cfg.Agent.HistoryBytes)
 	next.known.Keep(next.urls())
 	next.ids.SetPeers(next.cfg.Agent.Peers)
 	x.tellRisks(next.cfg)

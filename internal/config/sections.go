@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pingreq/pingreq/internal/dialects"
+	"github.com/pingreq/pingreq/internal/history"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -25,6 +26,7 @@ type Agent struct {
 	TopicPrefix    string   `koanf:"topic_prefix" validate:"topic" desc:"the agent publishes and subscribes only below this topic"`
 	ClientIDPrefix string   `koanf:"client_id_prefix" validate:"clientid,max=10" desc:"a client id is this prefix, a hyphen and a hash, unless the profile has a client_id"`
 	OldNames       bool     `koanf:"old_sys_names" desc:"export what Mosquitto publishes about itself a second time, with the metric names of mosquitto-exporter"`
+	HistoryBytes   int      `koanf:"history_bytes" validate:"min=8192,max=1048576" desc:"memory for what the pages show of the past of a probe, in bytes. The default holds the last 60 runs or more, and the last 20 failures"`
 }
 
 // Metrics has the settings of what the agent exports.
@@ -34,7 +36,9 @@ type Metrics struct {
 
 func defaultMetrics() Metrics { return Metrics{Histograms: "both"} }
 
-func defaultAgent() Agent { return Agent{TopicPrefix: "pingreq", ClientIDPrefix: "pingreq"} }
+func defaultAgent() Agent {
+	return Agent{TopicPrefix: "pingreq", ClientIDPrefix: "pingreq", HistoryBytes: history.DefaultBytes}
+}
 
 type targetSection struct {
 	Name            string            `koanf:"name" validate:"required,name" desc:"name of the target, and value of the label target of its series"`

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/pingreq/pingreq/collector"
+	"github.com/pingreq/pingreq/internal/status"
 	"github.com/pingreq/pingreq/synthetic/probe"
 )
 
@@ -16,6 +17,7 @@ func main() {
 	reasons := flag.String("reasons", "", "write the reference of reasons, initiators and evidence to this file")
 	configuration := flag.String("configuration", "", "write the schema and the reference of the configuration to this directory, and fill in the regions of its pages")
 	brokers := flag.String("brokers", "", "fill in the generated regions of the pages in this directory")
+	openapi := flag.String("openapi", "", "write the description of the JSON API to this file")
 	diagnoses := flag.String("diagnoses", "", "write a page for each diagnosis to this directory")
 	flag.Parse()
 	if *diagnoses != "" {
@@ -25,10 +27,25 @@ func main() {
 		}
 		return
 	}
+	if *openapi != "" {
+		if err := writeOpenAPI(*openapi); err != nil {
+			fmt.Fprintln(os.Stderr, "gendocs:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*metrics, *reasons, *configuration, *brokers); err != nil {
 		fmt.Fprintln(os.Stderr, "gendocs:", err)
 		os.Exit(1)
 	}
+}
+
+func writeOpenAPI(file string) error {
+	text, err := status.OpenAPI()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, text, 0o644)
 }
 
 func run(metrics, reasons, configuration, brokers string) error {

@@ -41,7 +41,7 @@ func probeMetrics(t *testing.T) prometheus.Gatherer {
 	if err := p.Add(synthetic.Entry{ID: id, Profile: synthetic.DefaultProfile(), Target: synthetic.Target{URL: "mqtt://plant"}}); err != nil {
 		t.Fatal(err)
 	}
-	p.Report(id, synthetic.Report{Start: epoch, Elapsed: time.Second, Outcome: synthetic.Success, Connected: true,
+	p.Report(id, synthetic.Report{Start: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC), Elapsed: time.Second, Outcome: synthetic.Success, Connected: true,
 		Phases: []mqtt.PhaseTime{{Phase: disconnect.PhaseMQTT, Duration: time.Millisecond}}})
 	labels := collector.NewLabels("a1", map[string]map[string]string{"plant": {"site": "fra"}})
 	return collector.WithLabels(collector.Join(reg, p), func() *collector.Labels { return labels })

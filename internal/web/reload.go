@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pingreq/pingreq/internal/history"
 )
 
 // reloadEvery is the shortest time between the starts of two reloads.
@@ -132,7 +134,7 @@ func ownHosts(h http.Handler, others []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
 		if !safe && r.Host != "" && !isOwnHost(r.Host, others) { // HTTP/1.0 may name none; browsers do not use it
-			answer(w, http.StatusForbidden, "this is allowed only under an address, localhost or the host name of this machine: use that in the URL, or start the agent with --web.allowed-host="+printable(r.Host))
+			answer(w, http.StatusForbidden, "this is allowed only under an address, localhost or the host name of this machine: use that in the URL, or start the agent with --web.allowed-host="+history.Printable(r.Host))
 			return
 		}
 		h.ServeHTTP(w, r)

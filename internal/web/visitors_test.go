@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -96,7 +95,11 @@ func newSite(t *testing.T, series int) *site {
 	s := &site{t: t, l: lab.NewPipeListener(), log: new(lockedBuffer)}
 	o := testOptions()
 	o.Registry, o.Logger = newLarge(series), slog.New(slog.NewTextHandler(s.log, nil))
-	o.Rows = func() []Row { return slices.Repeat([]Row{{Identity: identity("plant", "hold")}}, series/20) }
+	many := newFleet()
+	for i := range series / 50 {
+		many.add(fmt.Sprint("plant-", i), nil, "connect", "session")
+	}
+	o.View = many.view()
 	o.Reload = func(context.Context) error { return nil }
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

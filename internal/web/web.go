@@ -4,11 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/pingreq/pingreq/internal/diagnosis"
+	"github.com/pingreq/pingreq/internal/status"
 )
 
 // Options are the settings of the handler.
@@ -27,17 +26,13 @@ type Options struct {
 	// Hosts are names of the agent under which Reload may be asked for, besides its addresses,
 	// localhost and the name of the machine.
 	Hosts []string
-	// Rows returns the rows of the index page. [Board.Snapshot] is such a function.
-	Rows func() []Row
-	// Diagnoses returns how the targets are at a time.
-	Diagnoses func(time.Time) []diagnosis.Diagnosis
-	// Version is the version that the index page shows.
-	Version string
+	// View shows how the targets are, on the pages and in the JSON API. If it is nil, they do not exist.
+	View *status.View
 	// Logger gets the errors of all pages. It must not be nil.
 	Logger *slog.Logger
 }
 
-// New returns the handler of /metrics, /-/healthy, /-/ready, /-/reload and the index page.
+// New returns the handler of /metrics, /-/healthy, /-/ready, /-/reload, the pages and the JSON API.
 func New(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metricsHandler(o))
@@ -56,18 +51,23 @@ func New(o Options) http.Handler {
 	if o.Reload != nil {
 		mux.Handle("POST /-/reload", reloadHandler(o.Reload))
 	}
-	mux.Handle("GET /{$}", indexHandler(o))
+	if o.View != nil {
+		shared := newPages(1)
+		mux.Handle("GET /{$}", targetsHandler(o, shared))
+		mux.Handle("GET /targets/{name}", targetHandler(o, shared))
+		apiHandlers(mux, o, shared)
+	}
 	// Pages of other sites must not make a browser reload the agent.
 	return secured(patient(ownHosts(http.NewCrossOriginProtection().Handler(mux), o.Hosts), o.Logger))
 }
 
-// secured sets headers that allow a browser only to show the page.
+// secured sets headers that allow a browser only to show the page, and to refresh it.
 func secured(h http.Handler) http.Handler {
+	policy := "default-src 'none'; style-src 'unsafe-inline'; script-src " + scriptSource() + "; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
 		header.Set("X-Content-Type-Options", "nosniff")
-		header.Set("Content-Security-Policy",
-			"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		header.Set("Content-Security-Policy", policy)
 		header.Set("Referrer-Policy", "no-referrer")
 		h.ServeHTTP(w, r)
 	})

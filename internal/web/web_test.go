@@ -17,7 +17,7 @@ import (
 func testOptions() Options {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "mqtt_probe_success", Help: "Success."}))
-	return Options{Registry: reg, Version: "1.2.3", Logger: slog.New(slog.DiscardHandler)}
+	return Options{Registry: reg, View: newFleet().view(), Logger: slog.New(slog.DiscardHandler)}
 }
 
 // do returns the answer of a handler to a request.
