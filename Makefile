@@ -12,7 +12,7 @@ export GO FUZZTIME
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps build generate fmt lint generated cross unit test bench fuzz soak pictures clean
+.PHONY: help deps build generate fmt lint generated cross unit test bench fuzz soak pictures screenshots clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,10 @@ soak: ## half an hour of chaos with 20 targets (PINGREQ_SOAK_FOR=2m: shorter)
 pictures: ## draw the dashboards into docs/pictures (takes 15 minutes, and 700 MB from npm)
 	scripts/deps pictures
 	PINGREQ_TEST_COMPONENTS=required $(GO) test -tags pictures -count=1 -timeout=60m -v -run='^TestPictures$$' ./test
+
+screenshots: ## pictures of the agent's pages into bin/pages
+	mkdir -p bin/pages
+	PINGREQ_TEST_COMPONENTS=required PINGREQ_TEST_SCREENSHOTS=$(CURDIR)/bin/pages $(GO) test -count=1 -v -run='^TestPages$$' ./test
 
 clean: ## remove bin/
 	rm -rf bin

@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/pingreq/pingreq/internal/status"
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/test/lab"
 )
@@ -213,6 +215,33 @@ func (a *agent) get(path, accept string) (body []byte, header http.Header, err e
 			return body, header, err
 		}
 		a.t.Logf("this machine is slow: %v", err)
+	}
+}
+
+// targets returns what the API says of all targets.
+func (a *agent) targets() []status.Target {
+	a.t.Helper()
+	var list status.TargetList
+	a.decode("/api/v1/targets", &list)
+	return list.Targets
+}
+
+// target returns what the API says of a target.
+func (a *agent) target(name string) (t status.Target) {
+	a.t.Helper()
+	a.decode("/api/v1/targets/"+name, &t)
+	return t
+}
+
+// decode reads an answer of the API.
+func (a *agent) decode(path string, into any) {
+	a.t.Helper()
+	body, _, err := a.get(path, "application/json")
+	if err == nil {
+		err = json.Unmarshal(body, into)
+	}
+	if err != nil {
+		a.t.Fatalf("%s: %v", path, err)
 	}
 }
 

@@ -2,7 +2,6 @@ package test
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +11,6 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
-	"github.com/pingreq/pingreq/internal/status"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/test/lab"
 )
@@ -157,16 +155,8 @@ func compare(a *agent, faults []fault) (wrong []string) {
 
 // diagnoses returns what the API says of each target.
 func (a *agent) diagnoses() map[string]string {
-	body, _, err := a.get("/api/v1/targets", "application/json")
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	var list status.TargetList
-	if err := json.Unmarshal(body, &list); err != nil {
-		a.t.Fatal(err)
-	}
 	said := map[string]string{}
-	for _, t := range list.Targets {
+	for _, t := range a.targets() {
 		d := t.Diagnosis
 		said[t.Name] = strings.Join(slices.Concat([]string{d.Sentence, d.Advice}, d.Evidence, d.Alternatives, d.Remarks), "\n")
 		for _, o := range d.Also {

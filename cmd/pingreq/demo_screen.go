@@ -79,7 +79,7 @@ func (s *demoScreen) head(address, file string) {
 			fmt.Fprintf(s.w, "            %s\n", s.c.dim(line))
 		}
 	}
-	fmt.Fprintf(s.w, "\nLook at    http://%s/          every probe at a glance\n", address)
+	fmt.Fprintf(s.w, "\nLook at    http://%s/          every target at a glance\n", address)
 	fmt.Fprintf(s.w, "           http://%s/metrics   what Prometheus scrapes\n", address)
 	fmt.Fprintf(s.w, "Running    %s\n           an example of a configuration\n\n", file)
 	text := fmt.Sprintf("Within %s you should see everything below. A half-open client is noticed after some keepalives, a drop or a cut within half a minute. The next half-open client follows after 2 minutes. Ctrl-C stops.", demoPatience)

@@ -119,6 +119,14 @@ func (v *View) Agent(targets []Target, now time.Time) Agent {
 	return a
 }
 
+// latest returns a time that may be absent.
+func latest(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
+
 // Target returns a target with its probes and their runs. ok is false if there is no such target.
 func (v *View) Target(name string, now time.Time) (out Target, ok bool) {
 	targets := v.sources.Targets()
@@ -157,7 +165,7 @@ func (v *View) Target(name string, now time.Time) (out Target, ok bool) {
 	}
 	states := ProbeStates()
 	slices.SortStableFunc(out.Details, func(a, b Probe) int {
-		return cmp.Compare(slices.Index(states, a.State), slices.Index(states, b.State))
+		return cmp.Or(cmp.Compare(slices.Index(states, a.State), slices.Index(states, b.State)), latest(b.LastFailure).Compare(latest(a.LastFailure)))
 	})
 	return out, true
 }

@@ -22,6 +22,7 @@ import (
 // packages names the Debian package of each program that the tests use; scripts/deps installs them.
 var packages = map[string]string{
 	"amtool":                  "prometheus-alertmanager",
+	"chromium":                "chromium",
 	"ejabberdctl":             "ejabberd",
 	"epmd":                    "erlang-base",
 	"erl":                     "erlang-base",
