@@ -23,7 +23,7 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 	c := app.Command("probe", "Run each probe once against brokers and print the results. Exit code 0: all is well; 1: something failed; 2: usage error.")
 	urls := c.Arg("url", "Broker: mqtt://host:1883, mqtts://host:8883, ws://host/mqtt, wss://host/mqtt or unix:///path.").Strings()
 	file := c.Flag("config.file", "Probe the targets of this configuration instead of URLs.").PlaceHolder("FILE").String()
-	kinds := c.Flag("kind", "Run only this kind of probe. Repeat the flag for more kinds. Default: all probes of the suite that take at most three minutes.").PlaceHolder("KIND").Enums(catalog.Names()...)
+	kinds := c.Flag("kind", "Run only this kind of probe. Repeat the flag for more kinds. Default: all probes of the suite that take at most three minutes.").PlaceHolder("KIND").HintOptions(catalog.Names()...).Enums(catalog.Names()...)
 	hold := c.Flag("hold", "How long to hold sessions.").Default("12s").Duration()
 	output := c.Flag("output", "Format: table, json, or nagios (one line, plugin exit codes 0 to 3).").Default("table").Enum("table", "json", "nagios")
 	uf := addURLFlags(c)
