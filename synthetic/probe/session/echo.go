@@ -257,10 +257,10 @@ func (e *echo) endRound(now time.Time) {
 			return
 		}
 	}
-	complete := synthetic.Event{Name: "round", Time: now, Outcome: synthetic.Success, Detail: fmt.Sprintf("the echo was complete after %s", now.Sub(e.roundStart))}
+	complete := synthetic.Event{Name: "round", Time: now, Outcome: synthetic.Success, Detail: fmt.Sprintf("the echo was complete after %s", synthetic.FormatDuration(now.Sub(e.roundStart)))}
 	if e.suspicious() {
 		complete.Name, complete.Notable = "acquitted", true
-		complete.Detail = fmt.Sprintf("not a zombie: the answers were late, and complete after %s", now.Sub(e.roundStart).Round(time.Millisecond))
+		complete.Detail = fmt.Sprintf("not a zombie: the answers were late, and complete after %s", synthetic.FormatDuration(now.Sub(e.roundStart)))
 	}
 	// The second burst is complete, so the path works. What is still missing of the first is lost.
 	if e.stage == echoSecond && firstOpen > 0 {
