@@ -38,7 +38,7 @@ func defaultAgent() Agent { return Agent{TopicPrefix: "pingreq", ClientIDPrefix:
 
 type targetSection struct {
 	Name            string            `koanf:"name" validate:"required,name" desc:"name of the target, and value of the label target of its series"`
-	URL             string            `koanf:"url" validate:"required" desc:"mqtt://host[:1883], mqtts://host[:8883], ws://host[:80]/path, wss://host[:443]/path or unix:///path, without credentials"`
+	URL             string            `koanf:"url" validate:"required" desc:"mqtt://host[:1883], mqtts://host[:8883], ws://host[:80]/path, wss://host[:443]/path or unix:///path, without credentials. tcp:// is another name of mqtt://, and ssl:// and tls:// are other names of mqtts://"`
 	Username        string            `koanf:"username" desc:"user name. If empty, none is sent"`
 	PasswordFile    string            `koanf:"password_file" desc:"file with the password. It is read again at each connect, and line breaks at its end are ignored. In every key, a relative path starts at the directory of the configuration file"`
 	Password        string            `koanf:"password" validate:"omitempty,envref" desc:"alternative to password_file: \"${NAME}\", the environment variable that holds the password"`

@@ -38,9 +38,10 @@ type URLOptions struct {
 // [Load], with "command line" as the file.
 func FromURLs(ctx context.Context, urls []string, o URLOptions) (*Config, Warnings, error) {
 	var targets []any
-	var names []string
+	var names, endpoints []string
 	for i, raw := range urls {
-		if slices.Contains(urls[:i], raw) {
+		endpoints = append(endpoints, endpoint(raw))
+		if slices.Contains(endpoints[:i], endpoints[i]) {
 			return nil, nil, Errors{{File: "command line", Path: item("targets", i), Problem: "the same URL is given twice"}}
 		}
 		name := urlName(raw, names)
@@ -63,6 +64,23 @@ func FromURLs(ctx context.Context, urls []string, o URLOptions) (*Config, Warnin
 		flags[key] = value
 	}
 	return Load(ctx, Source{Name: "command line", Env: o.Env, Flags: flags, Reserved: o.Reserved, Catalog: o.Catalog})
+}
+
+// endpoint returns a URL in a form that is the same for all URLs of an endpoint. It returns a faulty URL
+// as it is.
+func endpoint(raw string) string {
+	u, err := mqtt.ParseURL(raw)
+	if err != nil {
+		return raw
+	}
+	u.Host = strings.ToLower(u.Host)
+	if port := mqtt.Schemes()[u.Scheme]; u.Port() == "" && port != "" {
+		u.Host += ":" + port
+	}
+	if u.Path == "/" && (u.Scheme == "mqtt" || u.Scheme == "mqtts") {
+		u.Path = ""
+	}
+	return u.String()
 }
 
 // urlName returns a name for a URL that is not yet taken.

@@ -88,6 +88,24 @@ func TestFromURLs(t *testing.T) {
 	}
 }
 
+// TestSchemeNames expects one name of an endpoint, however its scheme is written.
+func TestSchemeNames(t *testing.T) {
+	c, warnings, err := FromURLs(t.Context(), []string{"tcp://a:1883", "ssl://b", "tls://c:8883", "WS://d/mqtt"}, URLOptions{Catalog: probe.Catalog()})
+	if err != nil || len(warnings) > 0 {
+		t.Fatal(err, warnings)
+	}
+	var urls []string
+	for _, target := range c.Targets {
+		urls = append(urls, target.URL)
+	}
+	if diff := cmp.Diff([]string{"mqtt://a:1883", "mqtts://b", "mqtts://c:8883", "ws://d/mqtt"}, urls); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"a", "b", "c", "d"}, targetNames(c)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestFromURLsFaults(t *testing.T) {
 	for name, c := range map[string]struct {
 		urls []string
@@ -96,6 +114,8 @@ func TestFromURLsFaults(t *testing.T) {
 	}{
 		"none":        {want: []string{"command line: targets: there are no targets: add at least one, with name and url"}},
 		"twice":       {urls: []string{"mqtt://a", "mqtt://a"}, want: []string{"command line: targets[1]: the same URL is given twice"}},
+		"other name":  {urls: []string{"mqtts://a", "wss://a", "ssl://A:8883/"}, want: []string{"command line: targets[2]: the same URL is given twice"}},
+		"two hosts":   {urls: []string{"mqtt://a:1883,b:1883"}, want: []string{"command line: targets[0].url: more than one host, but one URL is one broker: write a URL, and a target, for each"}},
 		"credentials": {urls: []string{"mqtt://u:" + canary + "@a"}, want: []string{"command line: targets[0].url: credentials in a URL end up in logs: use username and password_file"}},
 		"several": {urls: []string{"http://a", "a:1883"}, o: URLOptions{Protocol: "4", Keepalive: 1500 * time.Millisecond}, want: []string{
 			`command line: profiles[0].keepalive: 1.5s is not a whole number of seconds: write 2s`,
