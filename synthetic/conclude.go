@@ -99,6 +99,9 @@ func (r *Report) SetConnected(s *mqtt.Session) {
 		if t.Curve != "" {
 			facts = append(facts, t.Curve)
 		}
+		if t.ALPN != "" {
+			facts = append(facts, "ALPN "+t.ALPN)
+		}
 		if t.Resumed {
 			facts = append(facts, "resumed")
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,23 +19,32 @@ import (
 	"github.com/pingreq/pingreq/synthetic"
 )
 
+// shortKeepalive is the keepalive of a one-shot run, so that there are pings while a session is held.
+const shortKeepalive = 5 * time.Second
+
 // probeCommand runs each probe once.
 func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcommand {
 	c := app.Command("probe", "Run each probe once against brokers and print the results. Exit code 0: all is well; 1: something failed; 2: usage error.")
-	urls := c.Arg("url", "Broker: mqtt://host:1883, mqtts://host:8883, ws://host/mqtt, wss://host/mqtt or unix:///path.").Strings()
+	urls := c.Arg("url", urlHelp).Strings()
 	file := c.Flag("config.file", "Probe the targets of this configuration instead of URLs.").PlaceHolder("FILE").String()
-	kinds := c.Flag("kind", "Run only this kind of probe. Repeat the flag for more kinds. Default: all probes of the suite that take at most three minutes.").PlaceHolder("KIND").HintOptions(catalog.Names()...).Enums(catalog.Names()...)
+	kinds := c.Flag("kind", "Run only probes of this kind: "+enumerate(catalog.Names())+". Repeat the flag for more kinds. Default: all probes of the suite that take at most three minutes.").PlaceHolder("KIND").HintOptions(catalog.Names()...).Enums(catalog.Names()...)
+	quick := c.Flag("quick", "Run only connect and roundtrip, which take a second: the same as --kind=connect --kind=roundtrip.").Bool()
 	hold := c.Flag("hold", "How long to hold sessions.").Default("12s").Duration()
 	output := c.Flag("output", "Format: table, json, or nagios (one line, plugin exit codes 0 to 3).").Default("table").Enum("table", "json", "nagios")
-	uf := addURLFlags(c)
+	uf := addURLFlags(c, shortKeepalive)
 	return subcommand{c.FullCommand(), func(ctx context.Context, e environment) error {
+		if *quick && len(*kinds) > 0 {
+			return usageError{errors.New("give either --quick or --kind, not both")}
+		} else if *quick {
+			*kinds = []string{"connect", "roundtrip"}
+		}
+		if err := uf.unused(*urls); err != nil {
+			return err
+		}
 		// The id must differ from the agent's on the same host, or the two take over each other's
 		// sessions.
 		host, _ := os.Hostname()
 		o := uf.options(e, catalog, map[string]any{"agent.id": fmt.Sprintf("probe-%.32s-%d", host, os.Getpid())})
-		if o.Keepalive == 0 {
-			o.Keepalive = 5 * time.Second // so that there are pings in a short hold
-		}
 		cfg, err := loadConfig(ctx, e, *file, *urls, o)
 		if err != nil {
 			return err
@@ -63,6 +73,12 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 		}
 		return printTable(e.stdout, results, diagnoses)
 	}}
+}
+
+// enumerate returns words as a list in a sentence: a, b or c.
+func enumerate(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
 // errNothingToRun says why a plan has no probe to run.

@@ -87,7 +87,7 @@ func (l *loader) url(path string, s *targetSection) {
 	case err != nil:
 		problem, hint := split(err.Error())
 		l.bad(path, "%s", problem).hint("%s", hint)
-	case u.Scheme != "mqtts" && u.Scheme != "wss" && s.TLS != (targetTLSSection{}):
+	case !overTLS(s.URL) && s.TLS != (targetTLSSection{}):
 		l.warn(parent(path)+".tls", "has no effect, because the url begins with %s://", written)
 	}
 }
