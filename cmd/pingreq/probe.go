@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -15,7 +14,6 @@ import (
 	"github.com/prometheus/common/promslog"
 
 	"github.com/pingreq/pingreq/internal/agent"
-	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/synthetic"
 )
 
@@ -54,24 +52,32 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 		if err != nil {
 			return usageError{err}
 		}
+		var left []synthetic.Job
 		if len(*kinds) > 0 {
 			plan = slices.DeleteFunc(plan, func(p synthetic.Job) bool { return !slices.Contains(*kinds, p.ID.Kind) })
 		} else {
-			plan = withoutLong(e.stderr, plan)
+			plan, left = withoutLong(plan)
 		}
 		if len(plan) == 0 {
 			return usageError{errNothingToRun(*kinds, len(*urls) > 0)}
 		}
 		board := newBoard(plan, known)
+		start := time.Now()
 		results := oneShot(ctx, e, plan, late, *hold, board)
+		took := time.Since(start)
 		diagnoses := diagnose(board, results)
+		if *output != "table" {
+			for i := range left {
+				fmt.Fprintln(e.stderr, leftOut(&left[i]))
+			}
+		}
 		switch *output {
 		case "json":
 			return printJSON(e.stdout, results, diagnoses)
 		case "nagios":
 			return printNagios(e.stdout, results, diagnoses)
 		}
-		return printTable(e.stdout, results, diagnoses)
+		return printTable(e.stdout, results, diagnoses, left, took)
 	}}
 }
 
@@ -96,15 +102,16 @@ func errNothingToRun(kinds []string, suite bool) error {
 // longRun is the longest time of a run without --kind. Probes with longer runs need --kind.
 const longRun = 3 * time.Minute
 
-// withoutLong leaves out probes that may take long, and prints which ones.
-func withoutLong(w io.Writer, plan []synthetic.Job) []synthetic.Job {
-	return slices.DeleteFunc(plan, func(p synthetic.Job) bool {
-		long := !p.Kind.Held() && p.Schedule.Timeout > longRun
-		if long {
-			fmt.Fprintln(w, config.Message(fmt.Sprintf("not run: %s may take %s", p.ID, p.Schedule.Timeout), "to run it, add --kind="+p.ID.Kind))
+// withoutLong separates the probes that may take long from the others.
+func withoutLong(plan []synthetic.Job) (short, long []synthetic.Job) {
+	for _, p := range plan {
+		if !p.Kind.Held() && p.Schedule.Timeout > longRun {
+			long = append(long, p)
+		} else {
+			short = append(short, p)
 		}
-		return long
-	})
+	}
+	return short, long
 }
 
 // result is the report of one probe, run once.
@@ -116,80 +123,26 @@ type result struct {
 // oneShot runs every probe of a plan once, all at the same time. It shows the progress on a
 // terminal.
 func oneShot(ctx context.Context, e environment, plan []synthetic.Job, late *synthetic.Lateness, hold time.Duration, sink synthetic.Sink) []result {
-	progress := newProgress(e.stderr, len(plan))
+	progress := newProgress(e.stderr, progressWidth(e.stderr), len(plan))
 	defer progress.clear()
-	r := synthetic.NewRunner(sink, nil, late, promslog.New(e.log))
+	logs := *e.log
+	logs.Writer = progress
+	r := synthetic.NewRunner(sink, nil, late, promslog.New(&logs))
 	defer r.Close()
 	results := make([]result, len(plan))
 	var wg sync.WaitGroup
 	for i, p := range plan {
+		timeout := p.Schedule.Timeout
+		if p.Kind.Held() {
+			timeout = hold
+		}
+		progress.begin(p.ID, timeout)
 		wg.Go(func() {
-			timeout := p.Schedule.Timeout
-			if p.Kind.Held() {
-				timeout = hold
-			}
 			rep := r.Once(ctx, p, timeout)
 			results[i] = result{p.ID, rep}
-			progress.done(p.ID.String(), rep)
+			progress.done(p.ID)
 		})
 	}
 	wg.Wait()
 	return results
-}
-
-// progress shows the progress of a one-shot run on a terminal. To any other output it writes
-// nothing.
-type progress struct {
-	w     io.Writer // nil if there is no terminal
-	total int
-	start time.Time
-
-	mu       sync.Mutex
-	finished int
-	tick     *time.Ticker
-	stop     chan struct{}
-	ended    sync.WaitGroup
-}
-
-func newProgress(w io.Writer, total int) *progress {
-	p := &progress{total: total, start: time.Now(), stop: make(chan struct{})}
-	if !isTerminal(w) {
-		return p
-	}
-	p.w = w
-	p.tick = time.NewTicker(200 * time.Millisecond)
-	p.ended.Go(func() {
-		for {
-			select {
-			case <-p.stop:
-				return
-			case <-p.tick.C:
-				p.mu.Lock()
-				fmt.Fprintf(p.w, "\r\x1b[K%d of %d probes done, %.0f s", p.finished, p.total, time.Since(p.start).Seconds())
-				p.mu.Unlock()
-			}
-		}
-	})
-	return p
-}
-
-// done counts one probe.
-func (p *progress) done(name string, r synthetic.Report) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.finished++
-	if p.w != nil {
-		fmt.Fprintf(p.w, "\r\x1b[K%s: %s\n", name, r.Outcome)
-	}
-}
-
-// clear removes the line of progress.
-func (p *progress) clear() {
-	if p.w == nil {
-		return
-	}
-	close(p.stop)
-	p.tick.Stop()
-	p.ended.Wait()
-	fmt.Fprint(p.w, "\r\x1b[K")
 }
