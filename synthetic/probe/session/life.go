@@ -152,7 +152,7 @@ func (l *life) reportConnected() {
 	a := l.s.Account()
 	l.connectedAt = time.Now()
 	l.enter(stateConnected)
-	e := synthetic.Event{Name: "connected", Phases: a.Phases, TLS: a.TLS, Notable: true,
+	e := synthetic.Event{Name: "connected", Phases: a.Phases, TLS: a.TLS,
 		Detail:  fmt.Sprintf("connected to %s in %s, keepalive %s", a.Remote, synthetic.FormatDuration(a.Total()), l.s.Keepalive()),
 		Samples: []synthetic.Sample{l.m.connects.Of(1), l.m.keepalive.Of(l.s.Keepalive().Seconds())}}
 	if l.opts.Echo == nil { // with an echo, only its answers are conclusive
