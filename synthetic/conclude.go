@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pingreq/pingreq/internal/durations"
 	"github.com/pingreq/pingreq/synthetic/disconnect"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
@@ -109,6 +110,9 @@ func (r *Report) SetConnected(s *mqtt.Session) {
 		if t.Curve != "" {
 			facts = append(facts, t.Curve)
 		}
+		if t.ALPN != "" {
+			facts = append(facts, "ALPN "+t.ALPN)
+		}
 		if t.Resumed {
 			facts = append(facts, "resumed")
 		}
@@ -123,11 +127,5 @@ func (r *Report) SetConnected(s *mqtt.Session) {
 	}
 }
 
-// FormatDuration formats a duration for humans to read. It rounds to 10 ms, and to 1 ms below a
-// second.
-func FormatDuration(d time.Duration) string {
-	if d < time.Second {
-		return d.Round(time.Millisecond).String()
-	}
-	return fmt.Sprint(d.Round(10 * time.Millisecond))
-}
+// FormatDuration formats a measured duration for humans to read, with three significant digits.
+func FormatDuration(d time.Duration) string { return durations.Round(d).String() }

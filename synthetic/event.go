@@ -34,8 +34,8 @@ type Event struct {
 	Signs []Sign
 	// Detail is one line for humans to read.
 	Detail string
-	// Notable is true for events that deserve a warning in the log. Connects of held sessions are
-	// notable too, but the log does not show them as warnings.
+	// Notable is true for events that deserve a warning in the log, such as a setting that cannot be
+	// used. What happens again and again is not notable: what it means for the target is told once.
 	Notable bool
 }
 

@@ -66,7 +66,7 @@ type Delay struct {
 
 // String returns the delay for humans to read.
 func (d Delay) String() string {
-	return fmt.Sprintf("our own side was %s late (%s)", d.Late.Round(time.Millisecond), d.Cause)
+	return fmt.Sprintf("our own side was %s late (%s)", FormatDuration(d.Late), d.Cause)
 }
 
 // watcher watches one thing that this process depends on.

@@ -57,6 +57,8 @@ type ProfileTLS struct {
 	CipherSuites []string
 	// Curves are X25519MLKEM768, X25519, P256, P384 or P521. Empty means the defaults of Go.
 	Curves []string
+	// ALPN are the protocols to offer in the handshake [RFC 7301]. Empty means none.
+	ALPN []string
 	// Resumption offers the ticket of an earlier TLS session, which makes handshakes shorter.
 	Resumption bool
 	// ServerName replaces the server name of the target. "" means no replacement.

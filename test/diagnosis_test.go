@@ -36,7 +36,7 @@ func is(target, state, cause string) func(metrics) string {
 // warnings returns the lines of the agent's log above level info.
 func (a *agent) warnings() (lines []string) {
 	for _, l := range strings.Split(a.Log(), "\n") {
-		if strings.Contains(l, "level=WARN") || strings.Contains(l, "level=ERROR") || strings.Contains(l, "target recovered") {
+		if strings.Contains(l, "level=WARN") || strings.Contains(l, "level=ERROR") || strings.Contains(l, "target is healthy again") {
 			lines = append(lines, l)
 		}
 	}
@@ -61,7 +61,7 @@ func TestOutageInTwoLines(t *testing.T) {
 	time.Sleep(30 * time.Second) // real time: the probes of real programs meet the outage again and again
 	b.Restart()
 	a.until(is("plant", "healthy", "healthy"))
-	a.WaitLog(`msg="target recovered"`)
+	a.WaitLog(`msg="target is healthy again"`)
 	lines := a.warnings()
 	if len(lines) != 2 && !a.late() {
 		t.Errorf("%d lines:\n%s", len(lines), strings.Join(lines, "\n"))

@@ -94,12 +94,18 @@ func (h helpWriter) Write(p []byte) (int, error) {
 }
 
 func runCommand(ctx context.Context, args, env []string, stdout *output, stderr io.Writer) int {
-	app := kingpin.New("pingreq", "Watches MQTT connections with synthetic clients and reports why they fail.")
+	app := kingpin.New("pingreq", "Watches MQTT connections with synthetic clients and reports why they fail.\n\n"+
+		"Completion: source <(pingreq --completion-script-bash), or -zsh. Man page: pingreq --help-man.")
 	app.HelpFlag.Short('h')
 	app.UsageWriter(helpWriter{stdout})
 	app.ErrorWriter(stderr)
-	exit := -1
-	app.Terminate(func(code int) { exit = code })
+	ended, exit := false, exitOK
+	end := func(code int) {
+		ended, exit = true, code
+		app.UsageWriter(io.Discard) // kingpin would add the help, because there is no command
+	}
+	app.Terminate(end)
+	versionFlag(app, stdout, end)
 	logs := &promslog.Config{Writer: stderr}
 	promslogflag.AddFlags(app, logs)
 
@@ -110,7 +116,7 @@ func runCommand(ctx context.Context, args, env []string, stdout *output, stderr 
 		runs[c.name] = c.run
 	}
 	name, err := app.Parse(args)
-	if exit >= 0 { // --help and similar flags have printed their text
+	if ended { // --help, --version and similar flags have printed their text
 		return exit
 	}
 	if err != nil {

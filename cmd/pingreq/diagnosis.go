@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/common/version"
 
@@ -67,25 +68,23 @@ func headline(d *diagnosis.Diagnosis) string {
 // else it may be, and the address of the page about it.
 func printDiagnosis(w io.Writer, d *diagnosis.Diagnosis) {
 	c, width := paletteFor(w), terminalWidth(w)
-	put := func(indent string, paint func(string) string, text string) {
-		for i, line := range wrap(text, width-len(indent)) {
-			if i == 1 {
-				indent = strings.Repeat(" ", len(indent))
-			}
-			fmt.Fprintf(w, "%s%s\n", indent, paint(line))
+	put := func(mark string, paint func(string) string, text string) {
+		rest := strings.Repeat(" ", utf8.RuneCountInString(mark))
+		for _, line := range wrap(text, width-len(rest)) {
+			fmt.Fprintln(w, paint(mark+line))
+			mark = rest
 		}
 	}
 	plain := func(s string) string { return s }
-	state := func(s string) string { return c.outcome(stateOutcome(d.State), s) }
-	put("", state, stateMark(d.State)+" "+headline(d))
+	put(stateMark(d.State)+" ", func(s string) string { return c.outcome(stateOutcome(d.State), s) }, headline(d))
 	if d.Advice != "" {
-		put("  ", c.bold, "→ "+d.Advice)
+		put("  → ", c.bold, d.Advice)
 	}
 	for _, o := range d.Also {
-		put("  ", plain, "also: "+o.Sentence)
+		put("  also: ", plain, o.Sentence)
 	}
 	for _, r := range d.Remarks {
-		put("  ", plain, "note: "+r)
+		put("  note: ", plain, r)
 	}
 	if d.State == diagnosis.Healthy {
 		return
@@ -93,5 +92,10 @@ func printDiagnosis(w io.Writer, d *diagnosis.Diagnosis) {
 	if len(d.Alternatives) > 0 {
 		put("  ", c.dim, "It may also be: "+strings.Join(d.Alternatives, "; ")+".")
 	}
-	fmt.Fprintf(w, "  %s\n", c.dim("see "+diagnosis.PageURL(version.Version, d.Cause)))
+	page := diagnosis.PageURL(version.Version, d.Cause)
+	if line := "  see " + page; len(line) <= width {
+		fmt.Fprintln(w, c.dim(line))
+	} else { // on lines of its own, where a terminal keeps it together for a click
+		fmt.Fprintf(w, "  %s\n%s\n", c.dim("see"), c.dim(page))
+	}
 }

@@ -8,8 +8,6 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
-
-	"github.com/prometheus/common/version"
 )
 
 // stopLimit is how long the program may take to stop after a signal. Everything has shorter limits of
@@ -20,9 +18,7 @@ const stopLimit = 4600 * time.Millisecond
 const lastWords = 200 * time.Millisecond
 
 func main() {
-	if version.Version == "" { // the linker sets it in releases
-		version.Version = "devel"
-	}
+	setVersion()
 	// Output that cannot be written must not end us: the write returns an error instead.
 	signal.Ignore(outputSignals()...)
 	stderr := newPatientWriter(os.Stderr)

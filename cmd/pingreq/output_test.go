@@ -30,7 +30,7 @@ func TestOutputFull(t *testing.T) {
 	if err := os.WriteFile(file, []byte("targets: [{name: lab, url: \"mqtt://127.0.0.1:1\"}]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, command := range []string{"version", "--help", "config check " + file, "config print " + file, "config schema", "config reference",
+	for _, command := range []string{"version", "--version", "--help", "config check " + file, "config print " + file, "config schema", "config reference",
 		"probe mqtt://127.0.0.1:1 --kind=connect", "probe mqtt://127.0.0.1:1 --kind=connect --output=json",
 		"probe mqtt://127.0.0.1:1 --kind=connect --output=nagios", "demo --duration=1s"} {
 		for _, room := range []int{0, 10} {

@@ -18,12 +18,13 @@ type patientWriter struct {
 
 	mu      sync.Mutex
 	waiting [][]byte
-	size    int           // bytes of waiting
-	dropped int           // messages since the last one that was taken
-	onDrop  func(n int)   // is told about dropped messages; may be nil
-	closed  bool          // no more messages come
-	more    *sync.Cond    // something was added, or closed was set
-	done    chan struct{} // closed when everything is written after Close
+	size    int             // bytes of waiting
+	dropped int             // messages since the last one that was taken
+	onDrop  func(n int)     // is told about dropped messages; may be nil
+	emptied []chan struct{} // closed when nothing waits any more
+	closed  bool            // no more messages come
+	more    *sync.Cond      // something was added, or closed was set
+	done    chan struct{}   // closed when everything is written after Close
 }
 
 // newPatientWriter returns a writer to out. Close ends it.
@@ -90,10 +91,29 @@ func (w *patientWriter) run() {
 		_, err := w.out.Write(p)
 		w.mu.Lock()
 		w.waiting, w.size = w.waiting[1:], w.size-len(p)
+		if len(w.waiting) == 0 {
+			for _, c := range w.emptied {
+				close(c)
+			}
+			w.emptied = nil
+		}
 		if err != nil { // such as a full disk, which may have room later
 			w.drop()
 		}
 	}
+}
+
+// Flush waits until everything is written, or until the time has passed.
+func (w *patientWriter) Flush(patience time.Duration) {
+	w.mu.Lock()
+	empty := make(chan struct{})
+	if len(w.waiting) == 0 {
+		close(empty)
+	} else {
+		w.emptied = append(w.emptied, empty)
+	}
+	w.mu.Unlock()
+	wait(empty, patience)
 }
 
 // Close waits until everything is written, or until the time has passed. Then it gives up.
@@ -102,10 +122,15 @@ func (w *patientWriter) Close(patience time.Duration) {
 	w.closed = true
 	w.more.Signal()
 	w.mu.Unlock()
+	wait(w.done, patience)
+}
+
+// wait waits until a channel is closed, or until the time has passed.
+func wait(done <-chan struct{}, patience time.Duration) {
 	t := time.NewTimer(patience)
 	defer t.Stop()
 	select {
-	case <-w.done:
+	case <-done:
 	case <-t.C:
 	}
 }

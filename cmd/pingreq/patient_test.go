@@ -46,6 +46,33 @@ func TestPatientWriter(t *testing.T) {
 	})
 }
 
+// TestPatientWriterFlush waits for what was written, but not for ever.
+func TestPatientWriterFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, out := io.Pipe()
+		w := newPatientWriter(out)
+		start := time.Now()
+		w.Flush(time.Second) // nothing waits
+		fmt.Fprintln(w, "a line")
+		w.Flush(time.Second) // nobody reads
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("waited for %s", took)
+		}
+		var reading sync.WaitGroup
+		reading.Go(func() {
+			time.Sleep(300 * time.Millisecond)
+			_, _ = io.Copy(io.Discard, r)
+		})
+		w.Flush(time.Second)
+		if took := time.Since(start); took != 1300*time.Millisecond {
+			t.Errorf("waited for %s for a slow reader", took-time.Second)
+		}
+		w.Close(time.Second)
+		out.Close()
+		reading.Wait()
+	})
+}
+
 // TestPatientWriterGivesUp closes while nobody reads.
 func TestPatientWriterGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

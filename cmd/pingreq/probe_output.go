@@ -6,8 +6,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
-	"unicode/utf8"
 
 	"github.com/prometheus/common/version"
 
@@ -32,96 +30,6 @@ func count(results []result) map[synthetic.Outcome]int {
 		n[r.Outcome]++
 	}
 	return n
-}
-
-// printTable prints what is wrong with each target, and then a table: a line for each probe. Below the
-// line of a probe are the details that the diagnosis does not have.
-func printTable(w io.Writer, results []result, diagnoses []diagnosis.Diagnosis) error {
-	c := paletteFor(w)
-	for i := range diagnoses {
-		printDiagnosis(w, &diagnoses[i])
-	}
-	fmt.Fprintln(w)
-	head := []string{"TARGET", "PROBE", "OUTCOME", "TIME", "DETAIL"}
-	first := 0 // column
-	if isTerminal(w) && len(diagnoses) == 1 {
-		first = 1 // the headline has the target
-	}
-	rows := make([][]string, len(results))
-	widths := make([]int, len(head)-1)
-	for i, h := range head[:len(head)-1] {
-		widths[i] = len(h)
-	}
-	for i, r := range results {
-		outcome := string(r.Outcome)
-		if reason := r.Reason(); reason != "" {
-			outcome += " " + reason
-		}
-		name := r.Probe
-		if r.Profile != "default" {
-			name += "/" + r.Profile
-		}
-		rows[i] = []string{r.Target, name, outcome, r.Elapsed.Round(100 * time.Microsecond).String(), r.Detail}
-		for j := range widths {
-			widths[j] = max(widths[j], utf8.RuneCountInString(rows[i][j]))
-		}
-	}
-	pad := func(s string, n int) string { return s + strings.Repeat(" ", max(0, n-utf8.RuneCountInString(s))) }
-	indent := 0
-	for j := first; j < len(widths); j++ {
-		fmt.Fprint(w, c.bold(pad(head[j], widths[j]+2)))
-		indent += widths[j] + 2
-	}
-	fmt.Fprintln(w, c.bold(head[len(head)-1]))
-	room := max(terminalWidth(w)-indent, 20)
-	told := map[string]bool{}
-	for i, r := range results {
-		for j := first; j < len(widths); j++ {
-			cell := pad(rows[i][j], widths[j]+2)
-			if j == 2 {
-				cell = c.outcome(r.Outcome, cell)
-			}
-			fmt.Fprint(w, cell)
-		}
-		fmt.Fprintln(w, strings.Join(wrap(r.Detail, room), "\n"+strings.Repeat(" ", indent)))
-		printDetails(w, c, r, told)
-	}
-	return verdict(results)
-}
-
-// printDetails prints what is known besides the line of a probe. Of failures that are alike only the
-// first one has details.
-func printDetails(w io.Writer, c palette, r result, told map[string]bool) {
-	if r.Outcome == synthetic.Failure {
-		alike := r.Target + " " + r.Reason() + " " + string(r.Report.Phase())
-		if told[alike] {
-			return
-		}
-		told[alike] = true
-	}
-	if e := r.Ending; e != nil && r.Outcome == synthetic.Failure {
-		fmt.Fprintf(w, "    %s\n", c.dim(fmt.Sprintf("initiator: %s, evidence: %s", e.Initiator, e.Evidence)))
-	}
-	if len(r.Phases) > 0 {
-		fmt.Fprintf(w, "    %s\n", c.dim("phases: "+phaseLine(r)))
-	}
-	for _, f := range r.Facts {
-		fmt.Fprintf(w, "    %s\n", c.dim(f.Name+": "+f.Value))
-	}
-}
-
-func phaseLine(r result) string {
-	parts := make([]string, 0, len(r.Phases))
-	var total time.Duration
-	for _, p := range r.Phases {
-		parts = append(parts, fmt.Sprintf("%s %s", p.Phase, p.Duration.Round(time.Microsecond)))
-		total += p.Duration
-	}
-	end := "total "
-	if !r.Connected {
-		end = "failed after "
-	}
-	return strings.Join(parts, ", ") + ", " + end + total.Round(time.Microsecond).String()
 }
 
 // printJSON prints one array, for programs to read.

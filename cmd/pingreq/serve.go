@@ -27,13 +27,16 @@ const gcPercent = 20
 // serveCommand runs the agent.
 func serveCommand(app *kingpin.Application, catalog synthetic.Catalog) subcommand {
 	c := app.Command("serve", "Watch brokers and export metrics. The brokers come from a configuration file, or from URLs that get the default suite of probes.")
-	urls := c.Arg("url", "Broker: mqtt://host:1883, mqtts://host:8883, ws://host/mqtt, wss://host/mqtt or unix:///path.").Strings()
+	urls := c.Arg("url", urlHelp).Strings()
 	file := c.Flag("config.file", "Configuration file. Default: "+defaultConfigFile+" if it exists.").PlaceHolder("FILE").String()
 	agentID := c.Flag("agent.id", "Name of this agent. Every agent needs a different name. Default: the host name.").String()
-	uf := addURLFlags(c)
+	uf := addURLFlags(c, synthetic.DefaultProfile().Keepalive)
 	hosts := c.Flag("web.allowed-host", "Name under which POST /-/reload is allowed, besides the addresses of the agent, localhost and the host name. Repeat the flag for more names.").PlaceHolder("NAME").Strings()
 	wf := kingpinflag.AddFlags(c, ":10883")
 	return subcommand{c.FullCommand(), func(ctx context.Context, e environment) error {
+		if err := uf.unused(*urls); err != nil {
+			return err
+		}
 		flags := map[string]any{}
 		if *agentID != "" {
 			flags["agent.id"] = *agentID

@@ -20,8 +20,11 @@ func isTerminal(w io.Writer) bool {
 
 // file returns the file that w writes to.
 func file(w io.Writer) (*os.File, bool) {
-	if o, ok := w.(*output); ok {
+	switch o := w.(type) {
+	case *output:
 		w = o.Writer
+	case *patientWriter:
+		w = o.out
 	}
 	f, ok := w.(*os.File)
 	return f, ok

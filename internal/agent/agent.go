@@ -74,7 +74,7 @@ type Agent struct {
 func New(o Options) (*Agent, error) {
 	a := &Agent{log: o.Logger, load: o.Load, hangups: o.Hangups, hosts: o.Hosts, registry: prometheus.NewRegistry(), history: history.NewBoard(o.Config.Agent.HistoryBytes), requests: make(chan *request), stopped: make(chan struct{})}
 	if o.File != "" && o.Load != nil {
-		a.watched = &watched{path: o.File}
+		a.watched = &watched{path: o.File, log: o.Logger}
 	}
 	var err error
 	if a.state, err = prepare(o.Config, nil); err != nil {

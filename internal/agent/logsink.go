@@ -13,7 +13,8 @@ import (
 
 // logSink writes the results of the probes to the log, at the level debug: what they mean together is
 // told once for each target. What is missing on our own side is a warning, once for each target. A
-// notable event is a warning too, but a probe gets a limited number of lines.
+// notable event is a warning too, but a probe gets a limited number of lines. All other events have the
+// level debug.
 type logSink struct {
 	log *slog.Logger
 

@@ -202,3 +202,12 @@ func (p *partlyRefused) tell(refused []string) {
 	}
 	p.last = refused
 }
+
+// published returns the attributes of a line about what a broker publishes. The reason may be empty.
+func published(dialect, reason string) []slog.Attr {
+	attrs := []slog.Attr{slog.String("dialect", dialect)}
+	if reason != "" {
+		attrs = append(attrs, slog.String("reason", reason))
+	}
+	return attrs
+}

@@ -155,5 +155,5 @@ func (r *eventsReader) tell(now time.Time, log *slog.Logger) {
 	case state == events.Refused, state == events.Disconnected:
 		level = slog.LevelWarn
 	}
-	log.Log(context.Background(), level, "client events "+string(state), "dialect", r.dialect, "reason", reason)
+	log.LogAttrs(context.Background(), level, "client events "+string(state), published(r.dialect, reason)...)
 }

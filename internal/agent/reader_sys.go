@@ -82,5 +82,5 @@ func (r *sysReader) tell(now time.Time, log *slog.Logger) {
 		level = slog.LevelInfo
 	}
 	r.told = s.State
-	log.Log(context.Background(), level, "$SYS "+string(s.State), "dialect", s.Dialect, "reason", s.Reason)
+	log.LogAttrs(context.Background(), level, "$SYS "+string(s.State), published(s.Dialect, s.Reason)...)
 }

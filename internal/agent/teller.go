@@ -3,11 +3,13 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/common/version"
 
 	"github.com/pingreq/pingreq/internal/diagnosis"
+	"github.com/pingreq/pingreq/internal/durations"
 )
 
 const (
@@ -18,9 +20,14 @@ const (
 	settled = 4 * time.Second
 	// settledCause is the same for another cause of the same state.
 	settledCause = 20 * time.Second
+	// A target that left the state healthy flapOutages times within flapWindow flaps. That is told once, and
+	// then nothing until it has been in one state for calm.
+	flapOutages = 3
+	flapWindow  = 10 * time.Minute
+	calm        = 5 * time.Minute
 )
 
-// teller logs how targets are: one line when the diagnosis of a target changes.
+// teller logs how targets are: one line when the diagnosis of a target changes, and one when it flaps.
 type teller struct {
 	board *diagnosis.Board
 	log   *slog.Logger
@@ -33,7 +40,15 @@ type told struct {
 	cause string
 	// failing is when the fault began that was told. It is zero while none is.
 	failing time.Time
-	// next is what is to be told if it lasts, and since is how long it has.
+	// downSince is when the target went down. It is zero while it is not. down is how long it was down
+	// before, since failing.
+	downSince time.Time
+	down      time.Duration
+	// outages are when the target was told not to be healthy any more, within flapWindow. While it flaps,
+	// they are all since then.
+	outages  []time.Time
+	flapping bool
+	// next is what is to be told if it lasts, and since is when it began.
 	next  verdict
 	since time.Time
 }
@@ -86,7 +101,12 @@ func (t *teller) one(d *diagnosis.Diagnosis, now time.Time) {
 	if d.Cause == diagnosis.CauseNoResult {
 		return
 	}
+	was.measure(d.State, now)
 	is := verdict{d.State, d.Cause}
+	if was.flapping {
+		t.flap(d, was, now)
+		return
+	}
 	if is == (verdict{was.state, was.cause}) {
 		was.next = verdict{}
 		return
@@ -101,31 +121,96 @@ func (t *teller) one(d *diagnosis.Diagnosis, now time.Time) {
 	if now.Sub(was.since) < wait {
 		return
 	}
-	if d.State != was.state || !diagnosis.Refines(d.Cause, was.cause) {
-		t.write(d, was)
+	if was.state == diagnosis.Healthy {
+		was.outages = slices.DeleteFunc(was.outages, func(at time.Time) bool { return now.Sub(at) > flapWindow })
+		was.outages = append(was.outages, was.since)
+		was.flapping = len(was.outages) >= flapOutages
 	}
 	switch {
-	case !d.Failing() && d.State != diagnosis.Unknown:
-		was.failing = time.Time{}
-	case was.failing.IsZero():
-		was.failing = d.Since
+	case was.flapping:
+		t.warn("target is flapping: the next line about it comes when it has been in one state for "+durations.Text(calm), d,
+			slog.Int("outages", len(was.outages)), slog.String("within", durations.Text(was.since.Sub(was.outages[0]))))
+	case d.State == diagnosis.Healthy:
+		t.recovered(was, d, was.lasted()...)
+	case d.State != was.state && was.state == diagnosis.Down:
+		t.warn("target is "+string(d.State), d, slog.String("down_for", durations.Text(was.down)))
+	case d.State != was.state:
+		t.warn("target is "+string(d.State), d)
+	case !diagnosis.Refines(d.Cause, was.cause):
+		t.warn("target is "+string(d.State)+" for another reason", d)
 	}
-	was.state, was.cause, was.next = d.State, d.Cause, verdict{}
+	was.settle(d)
 }
 
-// write writes one line.
-func (t *teller) write(d *diagnosis.Diagnosis, was *told) {
-	attrs := []slog.Attr{slog.String("target", d.Target)}
-	if d.State == diagnosis.Healthy {
-		end := was.since // when it was found well
-		attrs = append(attrs, slog.String("after", end.Sub(was.failing).Round(time.Second).String()), slog.String("was", string(was.state)), slog.String("cause", was.cause))
-		t.log.LogAttrs(context.Background(), slog.LevelInfo, "target recovered", attrs...)
+// flap waits until a target that flaps has been in one state for a while, and tells that state.
+func (t *teller) flap(d *diagnosis.Diagnosis, was *told, now time.Time) {
+	if was.next.state != d.State {
+		if was.next.state == diagnosis.Healthy {
+			was.outages = append(was.outages, now)
+		}
+		was.next, was.since = verdict{d.State, d.Cause}, now
+	}
+	if now.Sub(was.since) < calm {
 		return
 	}
-	text := "target is " + string(d.State)
-	if d.State == was.state {
-		text += " for another reason"
+	attrs := []slog.Attr{slog.String("flapped_for", durations.Text(was.since.Sub(was.outages[0]))), slog.Int("outages", len(was.outages))}
+	if d.State == diagnosis.Healthy {
+		t.recovered(was, d, attrs...)
+	} else {
+		t.warn("target is "+string(d.State), d, attrs...)
 	}
+	was.flapping, was.outages = false, nil
+	was.settle(d)
+}
+
+// settle records that a diagnosis was told.
+func (w *told) settle(d *diagnosis.Diagnosis) {
+	switch {
+	case d.State == diagnosis.Healthy:
+		w.failing, w.down = time.Time{}, 0
+	case w.failing.IsZero():
+		w.failing = d.Since
+	}
+	w.state, w.cause, w.next = d.State, d.Cause, verdict{}
+}
+
+// measure measures how long the target is down. What was too short to be told does not count.
+func (w *told) measure(s diagnosis.State, now time.Time) {
+	switch {
+	case s == diagnosis.Down && w.downSince.IsZero():
+		w.downSince = now
+	case s != diagnosis.Down && !w.downSince.IsZero():
+		w.down += now.Sub(w.downSince)
+		w.downSince = time.Time{}
+	}
+	if s == diagnosis.Healthy && w.state == diagnosis.Healthy {
+		w.down = 0
+	}
+}
+
+// lasted says how long a fault lasted that is over, and for how much of that time the target was down.
+func (w *told) lasted() (attrs []slog.Attr) {
+	whole := w.since.Sub(w.failing)
+	switch {
+	case w.state == diagnosis.Unknown:
+		return []slog.Attr{slog.String("unknown_for", durations.Text(whole))}
+	case w.down >= whole-settled: // nearly all the time
+		return []slog.Attr{slog.String("down_for", durations.Text(whole))}
+	case w.down > 0:
+		attrs = append(attrs, slog.String("down_for", durations.Text(w.down)))
+	}
+	return append(attrs, slog.String("failing_for", durations.Text(whole)))
+}
+
+// recovered writes the line about a target that is healthy again.
+func (t *teller) recovered(was *told, d *diagnosis.Diagnosis, attrs ...slog.Attr) {
+	attrs = append([]slog.Attr{slog.String("target", d.Target)}, attrs...)
+	t.log.LogAttrs(context.Background(), slog.LevelInfo, "target is healthy again", append(attrs, slog.String("cause", was.cause))...)
+}
+
+// warn writes a line about a target that is not healthy.
+func (t *teller) warn(text string, d *diagnosis.Diagnosis, attrs ...slog.Attr) {
+	attrs = append([]slog.Attr{slog.String("target", d.Target)}, attrs...)
 	attrs = append(attrs, slog.String("cause", d.Cause), slog.String("diagnosis", d.Sentence), slog.String("since", d.Since.UTC().Format(time.RFC3339)))
 	if d.Advice != "" {
 		attrs = append(attrs, slog.String("hint", d.Advice))

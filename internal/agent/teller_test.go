@@ -72,6 +72,20 @@ func (l *tellerLab) lines() []string {
 	return strings.Split(strings.TrimSpace(l.log.String()), "\n")
 }
 
+// says expects that these were logged, one in each line.
+func (l *tellerLab) says(want ...string) {
+	l.t.Helper()
+	got := l.lines()
+	for i, w := range want {
+		if i >= len(got) || !strings.Contains(got[i], w) {
+			l.t.Fatalf("line %d is not %s:\n%s", i, w, l.log.String())
+		}
+	}
+	if len(got) > len(want) {
+		l.t.Fatalf("%d lines, want %d:\n%s", len(got), len(want), l.log.String())
+	}
+}
+
 // TestTellsAnOutageInTwoLines has a target that is down for ten minutes.
 func TestTellsAnOutageInTwoLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -86,7 +100,7 @@ func TestTellsAnOutageInTwoLines(t *testing.T) {
 		if len(got) != 2 {
 			t.Fatalf("%d lines:\n%s", len(got), l.log.String())
 		}
-		for i, want := range []string{`level=WARN msg="target is down" target=plant cause=port_closed diagnosis="nothing listens at broker.example:1883`, `level=INFO msg="target recovered" target=plant after=10m1s was=down cause=port_closed`} {
+		for i, want := range []string{`level=WARN msg="target is down" target=plant cause=port_closed diagnosis="nothing listens at broker.example:1883`, `level=INFO msg="target is healthy again" target=plant down_for="10 min 1 s" cause=port_closed`} {
 			if !strings.Contains(got[i], want) {
 				t.Errorf("line %d: %s\nwant %s", i, got[i], want)
 			}
@@ -143,6 +157,65 @@ func TestTellsWhatIsUnknown(t *testing.T) {
 		if want := fmt.Sprintf("(%d times running)", 87); !strings.Contains(strings.Join(d.Evidence, "\n"), want) {
 			t.Errorf("evidence %q, want %s", d.Evidence, want)
 		}
+	})
+}
+
+// TestTellsHowLongItWasDown has a target that is degraded before and after it is down.
+func TestTellsHowLongItWasDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTellerLab(t, "a", "b")
+		l.pass(time.Minute, func() { l.well("a"); l.well("b") })
+		l.pass(5*time.Minute, func() { l.refused("a"); l.well("b") })
+		l.pass(2*time.Minute, func() { l.refused("a"); l.refused("b") })
+		l.pass(3*time.Minute, func() { l.refused("a"); l.well("b") })
+		l.pass(time.Minute, func() { l.well("a"); l.well("b") })
+		l.says(`level=WARN msg="target is degraded" target=plant cause=`, `level=WARN msg="target is down" target=plant cause=`,
+			`level=WARN msg="target is degraded" target=plant down_for="2 min" cause=`, `level=INFO msg="target is healthy again" target=plant down_for="2 min" failing_for="10 min 1 s" cause=`)
+	})
+}
+
+// TestTellsFlappingOnce has a target that is down for 10 s again and again, for an hour.
+func TestTellsFlappingOnce(t *testing.T) {
+	flap := func(l *tellerLab) {
+		for range 60 {
+			l.pass(10*time.Second, func() { l.refused("a") })
+			l.pass(50*time.Second, func() { l.well("a") })
+		}
+	}
+	begins := []string{`msg="target is down"`, `msg="target is healthy again" target=plant down_for="11 s"`, `msg="target is down"`, `msg="target is healthy again" target=plant down_for="11 s"`,
+		`level=WARN msg="target is flapping: the next line about it comes when it has been in one state for 5 min" target=plant outages=3 within="2 min" cause=port_closed`}
+	for end, c := range map[string]struct {
+		report func(*tellerLab)
+		want   string
+	}{
+		"in health":        {func(l *tellerLab) { l.well("a") }, `level=INFO msg="target is healthy again" target=plant flapped_for="59 min 10 s" outages=60 cause=port_closed`},
+		"in a real outage": {func(l *tellerLab) { l.refused("a") }, `level=WARN msg="target is down" target=plant flapped_for="1 h" outages=61 cause=port_closed`},
+	} {
+		t.Run(end, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newTellerLab(t, "a")
+				l.pass(time.Minute, func() { l.well("a") })
+				flap(l)
+				l.says(begins...)
+				l.pass(10*time.Minute, func() { c.report(l) })
+				l.says(append(begins, c.want)...)
+			})
+		})
+	}
+}
+
+// TestOutagesThatAreRareDoNotFlap has an outage every quarter of an hour.
+func TestOutagesThatAreRareDoNotFlap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTellerLab(t, "a")
+		var want []string
+		for range 5 {
+			l.pass(15*time.Minute, func() { l.well("a") })
+			l.pass(time.Minute, func() { l.refused("a") })
+			want = append(want, `msg="target is down"`, `msg="target is healthy again" target=plant down_for="61 s"`)
+		}
+		l.pass(time.Minute, func() { l.well("a") })
+		l.says(want...)
 	})
 }
 

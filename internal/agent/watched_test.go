@@ -1,9 +1,12 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -29,7 +32,8 @@ func TestWatched(t *testing.T) {
 	}
 	write("a")()
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{path: file}
+		var log bytes.Buffer
+		w := &watched{path: file, log: slog.New(slog.NewTextHandler(&log, nil))}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var calls atomic.Int32
@@ -44,16 +48,20 @@ func TestWatched(t *testing.T) {
 			do   func()
 			wait time.Duration
 			want int
+			says []string // in the log
 		}{
-			{"nothing", func() {}, time.Minute, 0},
-			{"the same content", write("a"), time.Minute, 0},
-			{"half written", write("b"), watchEvery, 0},
-			{"whole", write("bc"), watchEvery, 0},
-			{"settled", func() {}, watchEvery, 1},
-			{"gone", remove, time.Minute, 1},
-			{"back as it was", write("bc"), time.Minute, 1},
-			{"another", write("d"), time.Minute, 2},
-			{"loaded by hand", func() { write("e")(); w.note(t.Context()) }, time.Minute, 2},
+			{"nothing", func() {}, time.Minute, 0, nil},
+			{"the same content", write("a"), time.Minute, 0, nil},
+			{"half written", write("b"), watchEvery, 0, nil},
+			{"whole", write("bc"), watchEvery, 0, nil},
+			{"settled", func() {}, watchEvery, 1, nil},
+			{"replaced by an editor", remove, watchEvery, 1, nil},
+			{"back at once", write("bc"), time.Minute, 1, nil},
+			{"gone", remove, time.Minute, 1, []string{`level=WARN msg="the configuration file cannot be read: the previous configuration stays in use" file=` + file + ` err=`}},
+			{"still gone", func() {}, time.Hour, 1, nil},
+			{"back as it was", write("bc"), time.Minute, 1, []string{`level=INFO msg="the configuration file is back" file=` + file + ` gone_for="1 h 1 min"`}},
+			{"another", write("d"), time.Minute, 2, nil},
+			{"loaded by hand", func() { write("e")(); w.note(t.Context()) }, time.Minute, 2, nil},
 		} {
 			step.do()
 			time.Sleep(step.wait) // virtual
@@ -61,6 +69,15 @@ func TestWatched(t *testing.T) {
 			if n := int(calls.Load()); n != step.want {
 				t.Fatalf("%s: %d reloads, want %d", step.name, n, step.want)
 			}
+			if lines := strings.Count(log.String(), "\n"); lines != len(step.says) {
+				t.Errorf("%s: %d lines, want %d:\n%s", step.name, lines, len(step.says), &log)
+			}
+			for _, want := range step.says {
+				if !strings.Contains(log.String(), want) {
+					t.Errorf("%s: %s\nwant %s", step.name, &log, want)
+				}
+			}
+			log.Reset()
 		}
 	})
 }
@@ -76,12 +93,12 @@ func TestWatchedUnfit(t *testing.T) {
 	if err := os.Truncate(file, config.MaxFile+1); err != nil {
 		t.Fatal(err)
 	}
-	if d := w.digest(t.Context()); !w.isNews(d) {
+	if d, _ := w.digest(t.Context()); !w.isNews(d) {
 		t.Error("a file that has become too large is no news")
 	}
 	w = &watched{path: os.DevNull}
 	w.note(t.Context())
-	if d := w.digest(t.Context()); w.isNews(d) {
+	if d, _ := w.digest(t.Context()); w.isNews(d) {
 		t.Error("a device that stays one is news")
 	}
 }

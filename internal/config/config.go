@@ -93,7 +93,7 @@ func (c *Config) sysSection(target string) sysSection {
 
 // config turns the merged layers into a Config.
 func (l *loader) config(raw map[string]any) *Config {
-	l.unknownKeys("", raw, keysOf(reflect.TypeFor[sections]()))
+	l.unknownKeys("", raw, reflect.TypeFor[sections](), nil)
 	c := &Config{sections: sections{Agent: l.agent(raw), Metrics: defaultMetrics()}}
 	if v, ok := raw["metrics"]; ok {
 		l.decode("metrics", v, &c.sections.Metrics)

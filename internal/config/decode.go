@@ -87,8 +87,14 @@ func (l *loader) shape(path string, raw any, t reflect.Type, others []string) (a
 		}
 		return clean, len(clean) == len(list)
 	}
-	if _, ok := raw.(string); !ok {
+	text, ok := raw.(string)
+	if !ok {
 		l.bad(path, "needs a single value, not %s", shapeOf(raw))
+		return nil, false
+	}
+	if l.variables && envRef.MatchString(text) && !expands.MatchString(path) {
+		l.bad(path, "${NAME} is not replaced here").
+			hint("write the value itself, because variables work only in password of a target, and in proxy and websocket.headers of a profile")
 		return nil, false
 	}
 	return raw, true
@@ -105,17 +111,22 @@ func (l *loader) fields(path string, m map[string]any, t reflect.Type, others []
 			}
 		}
 	}
-	l.unknownKeys(path, m, slices.Concat(keysOf(t), others))
+	l.unknownKeys(path, m, t, others)
 	return clean
 }
 
-// unknownKeys reports a fault for every key of a mapping that is not among the known keys.
-func (l *loader) unknownKeys(path string, m map[string]any, known []string) {
+// unknownKeys reports a fault for every key of a mapping that neither its section nor others has.
+func (l *loader) unknownKeys(path string, m map[string]any, t reflect.Type, others []string) {
+	known := slices.Concat(keysOf(t), others)
 	for _, key := range slices.Sorted(maps.Keys(m)) {
-		switch p := join(path, safeKey(key)); {
-		case slices.Contains(known, key):
+		if slices.Contains(known, key) {
+			continue
+		}
+		switch p, home := join(path, safeKey(key)), l.belongs(key, m, t); {
 		case safeKey(key) != key:
 			l.badKey(p, "not a key").hint(`write "key: value", with a space after the colon`)
+		case home != "":
+			l.badKey(p, "unknown key").hint("it belongs %s", home)
 		case nearest(key, known) != "":
 			l.badKey(p, "unknown key").hint("did you mean %s?", nearest(key, known))
 		default:

@@ -73,6 +73,10 @@ func parse(b []byte) (*yaml.Node, error) {
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 
+// tabIndent matches a tab where only spaces may stand: before the text of a line, or between a hyphen and
+// a key.
+var tabIndent = regexp.MustCompile(`^[ -]*\t`)
+
 // maxSearched is the largest file in bytes in which the line of a fault is searched, because that
 // parses the file several times.
 const maxSearched = 256 << 10
@@ -102,6 +106,11 @@ func (d *document) syntax(b []byte, err error) {
 			return e != nil && e.Error() == err.Error()
 		})
 	}
+	i = min(i, len(lines)-1)
+	if at := tabIndent.FindIndex(lines[i]); at != nil {
+		d.add(d.fault(i+1, at[1], "", "not valid YAML: a tab cannot indent")).hint("indent with spaces")
+		return
+	}
 	problem, hint := yamlLine.ReplaceAllString(err.Error(), ""), ""
 	for _, f := range syntaxFaults {
 		if strings.Contains(problem, f.contains) {
@@ -109,7 +118,10 @@ func (d *document) syntax(b []byte, err error) {
 			break
 		}
 	}
-	d.add(d.fault(min(i+1, len(lines)), 1, "", "not valid YAML: "+problem)).hint("%s", hint)
+	if strings.Contains(problem, "brace") && bytes.Contains(lines[i], []byte("${")) {
+		hint = "quote a value that contains ${NAME}"
+	}
+	d.add(d.fault(i+1, 1, "", "not valid YAML: "+problem)).hint("%s", hint)
 }
 
 // fault returns a fault at a place of the file.
@@ -135,7 +147,7 @@ func validPrefix(b []byte) int {
 var syntaxFaults = []struct{ contains, problem, hint string }{
 	{"unknown anchor", `a value that begins with "*" refers to an anchor, and no anchor has that name`, "quote the value"},
 	{"cannot start any token", "a value that begins with @, %, ` or a tab must be quoted", ""},
-	{"tab character", "a tab cannot indent", "use spaces"},
+	{"tab character", "a tab cannot indent", "indent with spaces"},
 	{"mapping values are not allowed", `either the indentation is wrong, or a value that contains ": " is not quoted`, ""},
 	{"did not find expected '-' indicator", "the indentation does not fit the list above", ""},
 	{"did not find expected key", "the indentation does not fit the keys above, or text follows a closed quote", ""},

@@ -151,6 +151,8 @@ var beyondSchema = []string{
 	"label-reserved", "header-credentials", "header-line-break", "header-of-handshake", "source-address",
 	// the needs of a profile
 	"halfopen-keepalive", "halfopen-timeout",
+	// a variable in a free text
+	"variable-elsewhere",
 	// YAML syntax: a schema sees only the values
 	"tag", "two-documents",
 }

@@ -42,6 +42,7 @@ var rules = map[string]rule{
 	"weburl": {pattern: regexp.MustCompile(`^https?://[^\s/@]+(/\S*)?$`), problem: "is not an address without credentials that begins with http:// or https://"},
 	"dnsname": {pattern: regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$`),
 		problem: `may contain only small letters, digits and "-" between them, at most 50 of them`},
+	"alpn":    {pattern: regexp.MustCompile(`^[!-~]{1,255}$`), problem: "is not the name of a protocol", hint: "use 1 to 255 letters, digits and signs of ASCII, without spaces"},
 	"cipher":  {words: cipherSuites, problem: "cipher suite"},
 	"dialect": {words: dialectNames, problem: "value"},
 }

@@ -62,7 +62,7 @@ func Load(ctx context.Context, src Source) (*Config, Warnings, error) {
 		return nil, nil, err
 	}
 	src.Bytes = text
-	l.env, l.reserved, l.catalog = environment(src.Env), src.Reserved, src.Catalog
+	l.variables, l.env, l.reserved, l.catalog = true, environment(src.Env), src.Reserved, src.Catalog
 	raw, ok := l.layers(src)
 	if !ok {
 		return nil, nil, l.sorted()
@@ -119,6 +119,7 @@ type loader struct {
 	files      files.Reader
 	dir        string            // of the file
 	env        map[string]string // the environment
+	variables  bool              // some values may name variables: the file is an agent's
 	referenced map[string]bool   // variables that a ${NAME} names
 	// profilePath is the path of each profile, by name.
 	profilePath map[string]string

@@ -15,7 +15,7 @@ const (
 	schemaID        = "https://raw.githubusercontent.com/pingreq/pingreq/main/docs/config.schema.json"
 	durationPattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
 	hostPattern     = `(\[[^\]/@]+\]|[^/:@?#\[\]]+)(:[1-9][0-9]{0,4})?`
-	urlPattern      = `^mqtts?://` + hostPattern + `/?$|^wss?://` + hostPattern + `([/?][^#]*)?$|^unix:///.+$`
+	urlPattern      = `^(mqtts?|tcp|ssl|tls)://` + hostPattern + `/?$|^wss?://` + hostPattern + `([/?][^#]*)?$|^unix:///.+$`
 	labelPattern    = `^([a-zA-Z][a-zA-Z0-9_]*|_([a-zA-Z0-9][a-zA-Z0-9_]*)?)$` // without __, which is reserved to Prometheus
 	headerPattern   = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"                          // [RFC 9110 5.6.2]
 )

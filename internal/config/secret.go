@@ -9,7 +9,9 @@ import (
 )
 
 var (
-	envRef  = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
+	envRef = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
+	// expands matches the paths of the values in which variables are replaced.
+	expands = regexp.MustCompile(`^targets\[\d+\]\.password$|^profiles\[\d+\]\.(proxy|websocket\.headers\..+)$`)
 	envOnly = regexp.MustCompile(`^\$\{[A-Za-z_][A-Za-z0-9_]*\}$`)
 )
 

@@ -42,7 +42,7 @@ func defaultAgent() Agent {
 
 type targetSection struct {
 	Name            string            `koanf:"name" validate:"required,name" desc:"name of the target, and value of the label target of its series"`
-	URL             string            `koanf:"url" validate:"required" desc:"mqtt://host[:1883], mqtts://host[:8883], ws://host[:80]/path, wss://host[:443]/path or unix:///path, without credentials"`
+	URL             string            `koanf:"url" validate:"required" desc:"mqtt://host[:1883], mqtts://host[:8883], ws://host[:80]/path, wss://host[:443]/path or unix:///path, without credentials. tcp:// is another name of mqtt://, and ssl:// and tls:// are other names of mqtts://"`
 	Username        string            `koanf:"username" desc:"user name. If empty, none is sent"`
 	PasswordFile    string            `koanf:"password_file" desc:"file with the password. It is read again at each connect, and line breaks at its end are ignored. In every key, a relative path starts at the directory of the configuration file"`
 	Password        string            `koanf:"password" validate:"omitempty,envref" desc:"alternative to password_file: \"${NAME}\", the environment variable that holds the password"`
@@ -108,6 +108,7 @@ type profileTLSSection struct {
 	MaxVersion        string   `koanf:"max_version" validate:"omitempty,oneof=1.0 1.1 1.2 1.3" desc:"newest version to offer. If empty: 1.3"`
 	CipherSuites      []string `koanf:"cipher_suites" validate:"unique,dive,cipher" desc:"cipher suites to offer for TLS 1.2 and older, by IANA name. If empty: Go's defaults. The suites of TLS 1.3 cannot be chosen"`
 	Curves            []string `koanf:"curves" validate:"unique,dive,oneof=X25519MLKEM768 X25519 P256 P384 P521" desc:"key shares to offer. If empty: Go's defaults, which begin with X25519MLKEM768. X25519MLKEM768 is so large that some middleboxes fail. To find them, compare with a profile that does not offer it"`
+	ALPN              []string `koanf:"alpn" validate:"max=10,unique,dive,alpn" desc:"protocols to offer by ALPN, such as mqtt, or x-amzn-mqtt-ca for port 443 of AWS IoT Core. If empty: none"`
 	Resumption        bool     `koanf:"resumption" desc:"resume the TLS session of the previous connection"`
 	ServerName        string   `koanf:"server_name" desc:"name to verify and to send as SNI, instead of the target's. If empty: the target's"`
 	WithoutClientCert bool     `koanf:"without_client_cert" desc:"connect without the target's client certificate"`

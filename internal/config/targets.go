@@ -72,17 +72,23 @@ func (l *loader) target(path string, s *targetSection) synthetic.Target {
 	}
 }
 
-// url checks the URL. It warns if there are settings for TLS and the URL does not use TLS.
+// url checks the URL, and gives its scheme the name that pingreq uses. It warns if there are settings for
+// TLS and the URL does not use TLS.
 func (l *loader) url(path string, s *targetSection) {
-	switch u, err := mqtt.ParseURL(s.URL); {
+	u, err := mqtt.ParseURL(s.URL)
+	written, rest, _ := strings.Cut(s.URL, ":")
+	if err == nil {
+		s.URL = u.Scheme + ":" + rest
+	}
+	switch {
 	case s.URL == "":
 	case !strings.Contains(s.URL, "://"): // so that a message does not call the host a scheme
 		l.bad(path, "no scheme").hint("write mqtt://host:1883, mqtts://, ws://, wss:// or unix:///path")
 	case err != nil:
 		problem, hint := split(err.Error())
 		l.bad(path, "%s", problem).hint("%s", hint)
-	case u.Scheme != "mqtts" && u.Scheme != "wss" && s.TLS != (targetTLSSection{}):
-		l.warn(parent(path)+".tls", "has no effect, because the url begins with %s://", u.Scheme)
+	case !overTLS(s.URL) && s.TLS != (targetTLSSection{}):
+		l.warn(parent(path)+".tls", "has no effect, because the url begins with %s://", written)
 	}
 }
 

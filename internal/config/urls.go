@@ -24,8 +24,11 @@ type URLOptions struct {
 	ServerName         string
 	InsecureSkipVerify bool
 	VerifyCommonName   bool
-	Protocol           string        // "5" or "3.1.1"
-	Keepalive          time.Duration // in whole seconds
+	Protocol           string         // "5" or "3.1.1"
+	Keepalive          *time.Duration // in whole seconds; 0: none
+	// TLSMinVersion and TLSMaxVersion are "1.0" to "1.3".
+	TLSMinVersion, TLSMaxVersion string
+	ALPN                         []string
 	// Env, Flags, Reserved and Catalog are the same as in [Source].
 	Env      []string
 	Flags    map[string]any
@@ -38,13 +41,14 @@ type URLOptions struct {
 // [Load], with "command line" as the file.
 func FromURLs(ctx context.Context, urls []string, o URLOptions) (*Config, Warnings, error) {
 	var targets []any
-	var names []string
+	var taken, endpoints []string
 	for i, raw := range urls {
-		if slices.Contains(urls[:i], raw) {
+		endpoints = append(endpoints, endpoint(raw))
+		if slices.Contains(endpoints[:i], endpoints[i]) {
 			return nil, nil, Errors{{File: "command line", Path: item("targets", i), Problem: "the same URL is given twice"}}
 		}
-		name := urlName(raw, names)
-		names = append(names, name)
+		name := urlName(raw, taken)
+		taken = append(taken, name)
 		targets = append(targets, map[string]any{
 			"name": name, "url": raw, "sys": map[string]any{"enabled": "true"}, "username": o.Username, "password_file": o.PasswordFile,
 			"tls": map[string]any{"ca_file": o.CAFile, "cert_file": o.CertFile, "key_file": o.KeyFile,
@@ -55,14 +59,55 @@ func FromURLs(ctx context.Context, urls []string, o URLOptions) (*Config, Warnin
 	if o.Protocol != "" {
 		profile["protocol"] = o.Protocol
 	}
-	if o.Keepalive != 0 {
-		profile["keepalive"] = o.Keepalive
+	if o.Keepalive != nil {
+		profile["keepalive"] = *o.Keepalive
 	}
+	offer := map[string]any{}
+	if o.TLSMinVersion != "" {
+		offer["min_version"] = o.TLSMinVersion
+	}
+	if o.TLSMaxVersion != "" {
+		offer["max_version"] = o.TLSMaxVersion
+	}
+	if len(o.ALPN) > 0 {
+		var names []any
+		for _, name := range o.ALPN {
+			names = append(names, name)
+		}
+		offer["alpn"] = names
+	}
+	profile["tls"] = offer
 	flags := map[string]any{"targets": targets, "profiles": []any{profile}}
 	for key, value := range o.Flags {
 		flags[key] = value
 	}
-	return Load(ctx, Source{Name: "command line", Env: o.Env, Flags: flags, Reserved: o.Reserved, Catalog: o.Catalog})
+	c, warnings, err := Load(ctx, Source{Name: "command line", Env: o.Env, Flags: flags, Reserved: o.Reserved, Catalog: o.Catalog})
+	if c != nil && len(offer) > 0 && !slices.ContainsFunc(c.Targets, func(t synthetic.Target) bool { return overTLS(t.URL) }) {
+		warnings = append(warnings, Error{File: "command line", Path: item("profiles", 0) + ".tls", Problem: "has no effect, because no url begins with mqtts:// or wss://"})
+	}
+	return c, warnings, err
+}
+
+// overTLS reports whether a checked URL uses TLS.
+func overTLS(u string) bool {
+	return strings.HasPrefix(u, "mqtts:") || strings.HasPrefix(u, "wss:")
+}
+
+// endpoint returns a URL in a form that is the same for all URLs of an endpoint. It returns a faulty URL
+// as it is.
+func endpoint(raw string) string {
+	u, err := mqtt.ParseURL(raw)
+	if err != nil {
+		return raw
+	}
+	u.Host = strings.ToLower(u.Host)
+	if port := mqtt.Schemes()[u.Scheme]; u.Port() == "" && port != "" {
+		u.Host += ":" + port
+	}
+	if u.Path == "/" && (u.Scheme == "mqtt" || u.Scheme == "mqtts") {
+		u.Path = ""
+	}
+	return u.String()
 }
 
 // urlName returns a name for a URL that is not yet taken.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/synthetic/mqtt"
@@ -43,7 +44,7 @@ func TestFromURLs(t *testing.T) {
 	o := URLOptions{
 		Username: "pingreq", PasswordFile: filepath.Join(dir, "password"), CAFile: filepath.Join(dir, "ca.pem"),
 		CertFile: filepath.Join(dir, "client.pem"), KeyFile: filepath.Join(dir, "client.key"), ServerName: "broker", InsecureSkipVerify: true,
-		Protocol: "3.1.1", Keepalive: 10 * time.Second, Env: []string{"PINGREQ_AGENT__ID=env"}, Flags: map[string]any{"agent.topic_prefix": "flag"},
+		Protocol: "3.1.1", Keepalive: new(10 * time.Second), TLSMinVersion: "1.2", TLSMaxVersion: "1.3", ALPN: []string{"mqtt", "x-amzn-mqtt-ca"}, Env: []string{"PINGREQ_AGENT__ID=env"}, Flags: map[string]any{"agent.topic_prefix": "flag"},
 		Catalog: probe.Catalog(),
 	}
 	c, warnings, err := FromURLs(t.Context(), []string{"mqtts://a.example", "wss://b.example"}, o)
@@ -60,6 +61,9 @@ func TestFromURLs(t *testing.T) {
 	}
 	var got []string
 	for _, e := range c.Plan() {
+		if diff := cmp.Diff(synthetic.ProfileTLS{MinVersion: "1.2", MaxVersion: "1.3", ALPN: o.ALPN}, e.Profile.TLS, cmpopts.EquateEmpty()); diff != "" {
+			t.Error(diff)
+		}
 		if e.Profile.Protocol != mqtt.V311 || e.Profile.Keepalive != 10*time.Second {
 			t.Errorf("profile %+v", e.Profile)
 		}
@@ -88,6 +92,36 @@ func TestFromURLs(t *testing.T) {
 	}
 }
 
+// TestSchemeNames expects one name of an endpoint, however its scheme is written.
+func TestSchemeNames(t *testing.T) {
+	c, warnings, err := FromURLs(t.Context(), []string{"tcp://a:1883", "ssl://b", "tls://c:8883", "WS://d/mqtt"}, URLOptions{Catalog: probe.Catalog()})
+	if err != nil || len(warnings) > 0 {
+		t.Fatal(err, warnings)
+	}
+	var urls []string
+	for _, target := range c.Targets {
+		urls = append(urls, target.URL)
+	}
+	if diff := cmp.Diff([]string{"mqtt://a:1883", "mqtts://b", "mqtts://c:8883", "ws://d/mqtt"}, urls); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"a", "b", "c", "d"}, targetNames(c)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestTLSFlagsWithoutTLS warns about flags that no target can use.
+func TestTLSFlagsWithoutTLS(t *testing.T) {
+	o := URLOptions{TLSMaxVersion: "1.2", Catalog: probe.Catalog()}
+	_, warnings, err := FromURLs(t.Context(), []string{"mqtt://a", "ws://b"}, o)
+	if diff := cmp.Diff([]string{"command line: profiles[0].tls: has no effect, because no url begins with mqtts:// or wss://"}, texts(warnings)); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	if _, warnings, err = FromURLs(t.Context(), []string{"mqtt://a", "ssl://b"}, o); err != nil || len(warnings) > 0 {
+		t.Error(err, warnings)
+	}
+}
+
 func TestFromURLsFaults(t *testing.T) {
 	for name, c := range map[string]struct {
 		urls []string
@@ -96,10 +130,13 @@ func TestFromURLsFaults(t *testing.T) {
 	}{
 		"none":        {want: []string{"command line: targets: there are no targets: add at least one, with name and url"}},
 		"twice":       {urls: []string{"mqtt://a", "mqtt://a"}, want: []string{"command line: targets[1]: the same URL is given twice"}},
+		"other name":  {urls: []string{"mqtts://a", "wss://a", "ssl://A:8883/"}, want: []string{"command line: targets[2]: the same URL is given twice"}},
+		"two hosts":   {urls: []string{"mqtt://a:1883,b:1883"}, want: []string{"command line: targets[0].url: more than one host, but one URL is one broker: write a URL, and a target, for each"}},
 		"credentials": {urls: []string{"mqtt://u:" + canary + "@a"}, want: []string{"command line: targets[0].url: credentials in a URL end up in logs: use username and password_file"}},
-		"several": {urls: []string{"http://a", "a:1883"}, o: URLOptions{Protocol: "4", Keepalive: 1500 * time.Millisecond}, want: []string{
+		"several": {urls: []string{"http://a", "a:1883"}, o: URLOptions{Protocol: "4", Keepalive: new(1500 * time.Millisecond), TLSMinVersion: "1.3", TLSMaxVersion: "1.2", ALPN: []string{"with space"}}, want: []string{
 			`command line: profiles[0].keepalive: 1.5s is not a whole number of seconds: write 2s`,
 			`command line: profiles[0].protocol: unknown value "4": use one of 5, 3.1.1`,
+			`command line: profiles[0].tls.alpn[0]: is not the name of a protocol: use 1 to 255 letters, digits and signs of ASCII, without spaces`,
 			`command line: targets[0].url: unknown scheme "http": use one of mqtt, mqtts, ws, wss, unix`,
 			`command line: targets[1].url: no scheme: write mqtt://host:1883, mqtts://, ws://, wss:// or unix:///path`,
 		}},

@@ -32,7 +32,7 @@ type layer struct {
 // layers are the rules. The first layer that contains a package decides. A layer may import only
 // packages of layers above it in this list.
 func layers() []layer {
-	tools := []string{"synthetic/internal/guard", "synthetic/internal/aside", "synthetic/internal/clock", "synthetic/internal/tcpinfo"}
+	tools := []string{"synthetic/internal/guard", "synthetic/internal/aside", "synthetic/internal/clock", "synthetic/internal/tcpinfo", "internal/durations"}
 	engine := with(tools, "synthetic/mqtt", "synthetic/disconnect", "synthetic/netfault")
 	contract := with(engine, "synthetic", "internal/files")
 	collectors := []string{"collector", "collector/sys", "collector/events"}
@@ -43,11 +43,14 @@ func layers() []layer {
 		// Files that people name, which everything above the engine may read.
 		{packages: []string{"internal/files"}},
 
+		// How people read a time, which everything writes.
+		{packages: []string{"internal/durations"}},
+
 		// The session engine and what it is made of know nothing of probes.
 		{packages: []string{"synthetic/internal/guard"}},
 		{packages: []string{"synthetic/internal/aside"}, may: []string{"synthetic/internal/guard"}},
 		{packages: tools},
-		{packages: []string{"synthetic/disconnect"}, tests: []string{"test/lab"}},
+		{packages: []string{"synthetic/disconnect"}, may: []string{"internal/durations"}, tests: []string{"test/lab"}},
 		{packages: []string{"synthetic/netfault"}, may: tools, tests: []string{"test/lab"}},
 		{packages: []string{"synthetic/mqtt"}, may: with(tools, "synthetic/disconnect"), tests: []string{"test/lab"}},
 

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/pingreq/pingreq/internal/history"
 	"github.com/pingreq/pingreq/internal/status"
@@ -103,30 +104,13 @@ func plural(n int, one string) string {
 
 // short returns a duration in seconds with three significant digits, and a long one in its largest unit.
 func short(s float64) string {
-	unit, scale := "s", 1.
-	switch {
-	case s >= 120:
-		return status.Age(time.Duration(s * float64(time.Second)))
-	case s >= 1 || s == 0:
-	case s >= 1e-3:
-		unit, scale = "ms", 1e3
-	default:
-		unit, scale = "µs", 1e6
+	d := time.Duration(s * float64(time.Second))
+	if d >= time.Minute {
+		return status.Age(d)
 	}
-	v := s * scale
-	digits := 0
-	switch {
-	case v == 0:
-	case v < 10:
-		digits = 2
-	case v < 100:
-		digits = 1
-	}
-	text := strconv.FormatFloat(v, 'f', digits, 64)
-	if digits > 0 {
-		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
-	}
-	return text + " " + unit
+	text := synthetic.FormatDuration(d)
+	unit := strings.IndexFunc(text, unicode.IsLetter)
+	return text[:unit] + " " + text[unit:]
 }
 
 // bars are the bars of a probe or a kind.

@@ -220,7 +220,7 @@ func TestScriptIsAllowed(t *testing.T) {
 }
 
 func TestShort(t *testing.T) {
-	for s, want := range map[float64]string{0: "0 s", 0.000_000_9: "0.9 µs", 0.000_456_7: "457 µs", 0.003_141_59: "3.14 ms", 0.02: "20 ms", 0.999_9: "1000 ms", 1: "1 s", 8.352: "8.35 s", 63: "63 s"} {
+	for s, want := range map[float64]string{0: "0 s", 0.000_000_9: "900 ns", 0.000_456_7: "457 µs", 0.003_141_59: "3.14 ms", 0.02: "20 ms", 0.999_9: "1 s", 1: "1 s", 8.352: "8.35 s", 63: "63 s", 7300: "2 h"} {
 		if got := short(s); got != want {
 			t.Errorf("short(%v) = %q, want %q", s, got, want)
 		}

@@ -44,7 +44,7 @@ func (c *Client) tls(ctx context.Context) (*tls.Config, error) {
 
 // tlsOffer returns the part of the TLS configuration that comes from the profile.
 func tlsOffer(p synthetic.ProfileTLS) (*tls.Config, error) {
-	cfg := &tls.Config{}
+	cfg := &tls.Config{NextProtos: p.ALPN}
 	for _, v := range []struct {
 		key, name string
 		to        *uint16

@@ -36,7 +36,7 @@ func TestTLSOfTargetAndProfile(t *testing.T) {
 		})
 	}
 	p := synthetic.DefaultProfile()
-	p.TLS = synthetic.ProfileTLS{MinVersion: "1.2", MaxVersion: "1.2", CipherSuites: []string{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}, Curves: []string{"P256"}, WithoutClientCert: true}
+	p.TLS = synthetic.ProfileTLS{MinVersion: "1.2", MaxVersion: "1.2", CipherSuites: []string{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}, Curves: []string{"P256"}, ALPN: []string{"mqtt"}, WithoutClientCert: true}
 	c, err := New(synthetic.Env{Target: &target}, &p)
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func TestTLSOfTargetAndProfile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.MinVersion != 0x303 || cfg.MaxVersion != 0x303 || len(cfg.CipherSuites) != 1 || len(cfg.CurvePreferences) != 1 || len(cfg.Certificates) != 0 || cfg.ServerName != "broker" {
+	if cfg.MinVersion != 0x303 || cfg.MaxVersion != 0x303 || len(cfg.CipherSuites) != 1 || len(cfg.CurvePreferences) != 1 || len(cfg.Certificates) != 0 || len(cfg.NextProtos) != 1 || cfg.ServerName != "broker" {
 		t.Errorf("%+v", cfg)
 	}
 	for _, bad := range []synthetic.ProfileTLS{{MinVersion: "1.4"}, {CipherSuites: []string{"NULL"}}, {Curves: []string{"P1"}}} {

@@ -2,8 +2,9 @@ package disconnect
 
 import (
 	"fmt"
-	"strconv"
 	"time"
+
+	"github.com/pingreq/pingreq/internal/durations"
 )
 
 // Circumstances are what was measured around the end of a connection. They are facts without a
@@ -58,13 +59,13 @@ func (c *Circumstances) story() string {
 	if c.Sent == Publish || c.Sent == Subscribe {
 		size = fmt.Sprintf(" (%d bytes)", c.SentSize)
 	}
-	return fmt.Sprintf(" %s after our %s%s", brief(c.SentAgo), c.Sent, size) + c.history()
+	return fmt.Sprintf(" %s after our %s%s", durations.Text(c.SentAgo), c.Sent, size) + c.history()
 }
 
 // history is the part of story that is not about our last packet.
 func (c *Circumstances) history() (s string) {
 	if c.Age > 0 {
-		s = ", connection " + brief(c.Age) + " old"
+		s = ", connection " + durations.Text(c.Age) + " old"
 	}
 	switch {
 	case c.PingsWaiting > 0:
@@ -73,17 +74,4 @@ func (c *Circumstances) history() (s string) {
 		s += ", pings answered until then"
 	}
 	return s
-}
-
-// brief prints a duration for humans to read, with about three digits.
-func brief(d time.Duration) string {
-	switch {
-	case d < 10*time.Millisecond:
-		return strconv.FormatFloat(float64(d.Round(100*time.Microsecond))/1e6, 'f', -1, 64) + " ms"
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", d.Round(time.Millisecond)/time.Millisecond)
-	case d < 100*time.Second:
-		return strconv.FormatFloat(d.Round(100*time.Millisecond).Seconds(), 'f', -1, 64) + " s"
-	}
-	return d.Round(time.Second).String()
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/pingreq/pingreq/internal/durations"
 )
 
 // fromEOF handles the orderly end of a stream: a FIN, with or without close_notify before it.
@@ -63,7 +65,7 @@ func closed(o *Observation, evidence Evidence, detail string) Ending {
 				initiator = ByClient
 			}
 			return ending(KeepaliveTimeout, initiator, evidence,
-				detail+" "+seconds(o.SendIdle)+" after our last packet, keepalive "+seconds(o.Keepalive)+when.history())
+				detail+" "+durations.Text(o.SendIdle)+" after our last packet, keepalive "+durations.Text(o.Keepalive)+when.history())
 		}
 		detail += when.story()
 	}
@@ -87,7 +89,7 @@ const leastGrace = 1.2
 // could not, as RabbitMQ in a resource alarm, so the reason is that of an answer that does not come.
 func unanswered(o *Observation, prompt, late Reason, evidence Evidence, detail string) Ending {
 	if o.When.SentAgo > 0 || o.When.Age > 0 {
-		detail += ", after " + brief(cmp.Or(o.When.SentAgo, o.When.Age))
+		detail += ", after " + durations.Text(cmp.Or(o.When.SentAgo, o.When.Age))
 	}
 	if cmp.Or(o.When.SentAgo, o.When.Age) >= patientWait {
 		return ending(late, ByServer, evidence, detail)

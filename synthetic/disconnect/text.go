@@ -2,9 +2,7 @@ package disconnect
 
 import (
 	"regexp"
-	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -61,9 +59,4 @@ func withText(s, text string) string {
 		s += ": " + text
 	}
 	return s
-}
-
-// seconds prints a duration for humans to read, to the millisecond.
-func seconds(d time.Duration) string {
-	return strconv.FormatFloat(d.Round(time.Millisecond).Seconds(), 'f', -1, 64) + " s"
 }

@@ -90,7 +90,7 @@ const NagleSays = "the broker waits for delayed TCP acknowledgements (Nagle's al
 
 // String describes the latest trial.
 func (n *Nagle) String() string {
-	return fmt.Sprintf("%s, and %s when we acknowledged at once", n.usual.Round(10*time.Microsecond), n.quick.Round(10*time.Microsecond))
+	return fmt.Sprintf("%s, and %s when we acknowledged at once", synthetic.FormatDuration(n.usual), synthetic.FormatDuration(n.quick))
 }
 
 // Slowest returns the longest median of the times of a tally until acknowledgements and deliveries.

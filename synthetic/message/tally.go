@@ -340,10 +340,10 @@ func (c *Count) Numbers() []synthetic.Number {
 func (c *Count) describe() string {
 	s := fmt.Sprintf("%d of %d delivered", c.Delivered, c.Published)
 	if len(c.took) > 0 {
-		s += fmt.Sprintf(", median %s", median(c.took))
+		s += fmt.Sprintf(", median %s", synthetic.FormatDuration(median(c.took)))
 	}
 	if len(c.acks) > 0 {
-		s += fmt.Sprintf("; acknowledged in %s", median(c.acks))
+		s += fmt.Sprintf("; acknowledged in %s", synthetic.FormatDuration(median(c.acks)))
 	}
 	return s
 }

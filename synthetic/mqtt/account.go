@@ -21,6 +21,8 @@ type TLSFacts struct {
 	// Curve is the group of the key exchange, such as X25519MLKEM768. It is empty if there was
 	// none.
 	Curve string
+	// ALPN is the protocol that the server chose of those that we offered. It is empty if it chose none.
+	ALPN string
 	// Resumed reports whether the handshake resumed an earlier TLS session.
 	Resumed bool
 	// EarliestExpiry is the earliest NotAfter in the chain that verified. If several did, it is that of

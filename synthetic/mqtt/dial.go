@@ -365,7 +365,7 @@ func (a *attempt) handshake() (*tls.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	facts.Version, facts.Cipher, facts.Resumed = tls.VersionName(st.Version), tls.CipherSuiteName(st.CipherSuite), st.DidResume
+	facts.Version, facts.Cipher, facts.ALPN, facts.Resumed = tls.VersionName(st.Version), tls.CipherSuiteName(st.CipherSuite), st.NegotiatedProtocol, st.DidResume
 	if st.CurveID != 0 {
 		facts.Curve = st.CurveID.String()
 	}

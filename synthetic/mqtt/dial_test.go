@@ -196,6 +196,19 @@ func TestDefaultPorts(t *testing.T) {
 	}
 }
 
+// TestALPN offers protocols to servers that choose one, and to one that knows nothing of ALPN.
+func TestALPN(t *testing.T) {
+	ca := newAuthority(t)
+	for want, known := range map[string][]string{"mqtt": {"mqtt"}, "x-amzn-mqtt-ca": {"h2", "x-amzn-mqtt-ca"}, "": nil} {
+		server := &tls.Config{Certificates: []tls.Certificate{ca.issue()}, NextProtos: known}
+		addr := listen(t, func(c net.Conn) { play(tls.Server(c, server), healthy(connack5)) })
+		s := dial(t, Options{URL: &url.URL{Scheme: "mqtts", Host: addr.String()}, TLS: &tls.Config{RootCAs: ca.pool, NextProtos: []string{"mqtt", "x-amzn-mqtt-ca"}}})
+		if got := s.Account().TLS.ALPN; got != want {
+			t.Errorf("%q was chosen of %q, want %q", got, known, want)
+		}
+	}
+}
+
 // TestClientCertificate sends the server the certificate that it asks for, and checks the reported
 // expiry.
 func TestClientCertificate(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -261,13 +262,27 @@ func Schemes() map[string]string {
 	return map[string]string{"mqtt": "1883", "mqtts": "8883", "ws": "80", "wss": "443", "unix": ""}
 }
 
-// ParseURL parses and checks a broker URL. It refuses a URL with credentials, because they would
-// appear in logs.
+// severalHosts matches the start of a URL with a list of hosts, as some clients accept it. A comma in
+// credentials does not count.
+var severalHosts = regexp.MustCompile(`^[A-Za-z]+://[^/?#@]*[,;][^@]*$`)
+
+// ParseURL parses and checks a broker URL. The result has the scheme mqtt for a URL with tcp, and mqtts
+// for one with ssl or tls, so that one endpoint has one name. ParseURL refuses a URL with credentials,
+// because they would appear in logs.
 func ParseURL(raw string) (*url.URL, error) {
+	if severalHosts.MatchString(raw) {
+		return nil, fmt.Errorf("more than one host, but one URL is one broker: write a URL, and a target, for each")
+	}
 	u, err := url.Parse(raw)
 	if err != nil {
 		// The text of url.Parse's error repeats the URL, which might hold a password.
 		return nil, fmt.Errorf("not a URL: write mqtt://host:1883, mqtts://, ws://, wss:// or unix:///path")
+	}
+	switch u.Scheme { // names that the Paho clients know
+	case "tcp":
+		u.Scheme = "mqtt"
+	case "ssl", "tls":
+		u.Scheme = "mqtts"
 	}
 	if _, ok := Schemes()[u.Scheme]; !ok {
 		return nil, fmt.Errorf("unknown scheme %q: use one of mqtt, mqtts, ws, wss, unix", u.Scheme)

@@ -12,7 +12,13 @@ func TestParseURL(t *testing.T) {
 	for raw, want := range map[string]string{
 		"mqtt://h": "", "mqtt://h:1883/": "", "mqtts://[::1]:8883": "", "ws://h/mqtt?x=1": "", "wss://h:443": "", "unix:///run/m.sock": "",
 		"h:1883":                "unknown scheme \"h\": use one of mqtt, mqtts, ws, wss, unix",
-		"tcp://h":               "unknown scheme \"tcp\": use one of mqtt, mqtts, ws, wss, unix",
+		"http://h":              "unknown scheme \"http\": use one of mqtt, mqtts, ws, wss, unix",
+		"tcp://h/topic":         "a mqtt URL has no path: remove it; topics do not belong in a URL",
+		"mqtt://a:1883,b:1883":  "more than one host, but one URL is one broker: write a URL, and a target, for each",
+		"tcp://a,tcp://b":       "more than one host, but one URL is one broker: write a URL, and a target, for each",
+		"wss://a;b/mqtt":        "more than one host, but one URL is one broker: write a URL, and a target, for each",
+		"mqtt://u:secret,x@h":   "credentials in a URL end up in logs: use username and password_file",
+		"ws://h/a,b":            "",
 		"mqtt://u:secret@h":     "credentials in a URL end up in logs: use username and password_file",
 		"mqtt://u:secret@h:x":   "not a URL: write mqtt://host:1883, mqtts://, ws://, wss:// or unix:///path",
 		"mqtt://":               "no host: write mqtt://host:port",
@@ -33,6 +39,17 @@ func TestParseURL(t *testing.T) {
 			t.Errorf("%q: %v, want %s", raw, err, want)
 		case err != nil && strings.Contains(err.Error(), "secret"):
 			t.Errorf("%q: the error shows the secret", raw)
+		}
+	}
+}
+
+// TestSchemeNames parses URLs with other names of schemes.
+func TestSchemeNames(t *testing.T) {
+	for raw, want := range map[string]string{
+		"tcp://h": "mqtt://h", "TCP://h:1883": "mqtt://h:1883", "ssl://h:8883": "mqtts://h:8883", "tls://[::1]": "mqtts://[::1]", "Mqtt://h": "mqtt://h",
+	} {
+		if u, err := ParseURL(raw); err != nil || u.String() != want {
+			t.Errorf("%s: %v, %v, want %s", raw, u, err, want)
 		}
 	}
 }

@@ -84,7 +84,7 @@ func (p *probe) once(ctx context.Context, r *synthetic.Report, addr netip.Addr) 
 	}
 	r.SetConnected(s)
 	a := s.Account()
-	r.Detail = fmt.Sprintf("connected after %s", a.Total().Round(time.Microsecond))
+	r.Detail = fmt.Sprintf("connected after %s", synthetic.FormatDuration(a.Total()))
 	r.Samples = append(r.Samples, p.keepalive.Of(s.Keepalive().Seconds()))
 	p.c.Finish(s, "")
 	if !known || quick {

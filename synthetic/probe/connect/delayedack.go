@@ -96,10 +96,10 @@ func (d *delayedAck) judge(r *synthetic.Report, first answer, again func(quick b
 		r.Samples = append(r.Samples, d.metric.Of(1))
 		r.Detail += "; the CONNACK waited for our delayed acknowledgement because of Nagle's algorithm at the broker, and it does so for real devices too: set TCP_NODELAY at the broker, in Mosquitto with set_tcp_nodelay true"
 		r.Signs = append(r.Signs, synthetic.Sign{Kind: synthetic.SignNagle, Detail: message.NagleSays})
-		r.AddNumbers("delayed_ack", d.numbers(), "CONNACK took %s, and %s when we acknowledged at once", d.usual.Round(10*time.Microsecond), d.quick.Round(10*time.Microsecond))
+		r.AddNumbers("delayed_ack", d.numbers(), "CONNACK took %s, and %s when we acknowledged at once", synthetic.FormatDuration(d.usual), synthetic.FormatDuration(d.quick))
 	case delayTheirs:
 		r.Samples = append(r.Samples, d.metric.Of(0))
-		r.AddNumbers("delayed_ack", d.numbers(), "none: CONNACK took %s, and %s when we acknowledged at once", d.usual.Round(10*time.Microsecond), d.quick.Round(10*time.Microsecond))
+		r.AddNumbers("delayed_ack", d.numbers(), "none: CONNACK took %s, and %s when we acknowledged at once", synthetic.FormatDuration(d.usual), synthetic.FormatDuration(d.quick))
 	}
 }
 

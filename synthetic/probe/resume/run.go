@@ -200,7 +200,7 @@ func (x *run) reconnect(ctx context.Context) error {
 	}
 	a := x.returned.Account()
 	x.returnedAt = a.Start.Add(a.Total())
-	x.r.AddDuration("accepted again", client.MQTTPhase(x.returned), "after %s", client.MQTTPhase(x.returned))
+	x.r.AddDuration("accepted again", client.MQTTPhase(x.returned), "after %s", synthetic.FormatDuration(client.MQTTPhase(x.returned)))
 	present := 0.0
 	if x.returned.Connack().SessionPresent {
 		present = 1
@@ -309,7 +309,7 @@ func (x *run) conclude(err error) {
 			x.r.Samples = append(x.r.Samples, x.m.messages.Of(float64(n), string(result)))
 		}
 	}
-	took := x.tally.Last.Sub(x.returnedAt).Round(time.Microsecond)
+	took := x.tally.Last.Sub(x.returnedAt)
 	x.r.AddNumbers("messages", c.Numbers(), "%d of %d delivered, %d further arrivals, %d after a later one", c.Delivered, c.Published, c.Duplicated, c.Reordered)
 	switch {
 	case lost:
@@ -326,14 +326,14 @@ func (x *run) conclude(err error) {
 	case c.Reordered > 0 && x.opts.Ordered:
 		x.r.Fail(disconnect.MessageReordered, "%d of %d messages that were waiting arrived after a later one", c.Reordered, c.Published)
 	default:
-		x.r.Outcome, x.r.Detail = synthetic.Success, fmt.Sprintf("%d messages were waiting, and all arrived within %s", c.Published, took)
+		x.r.Outcome, x.r.Detail = synthetic.Success, fmt.Sprintf("%d messages were waiting, and all arrived within %s", c.Published, synthetic.FormatDuration(took))
 	}
 	if x.denied && c.Delivered > 0 {
 		x.r.AddSign(synthetic.SignSessionPresent, "the broker says that it kept no session (Session Present 0), and delivers the messages of one: clients that believe it subscribe again, and may get messages twice")
 	}
 	if c.Lost == 0 {
 		x.r.Samples = append(x.r.Samples, x.m.duration.Of(took.Seconds()))
-		x.r.AddDuration("last message", took, "after %s", took)
+		x.r.AddDuration("last message", took, "after %s", synthetic.FormatDuration(took))
 	}
 	// The broker restarted, or other connections were cut too.
 	if end := x.publisher.Ended(); x.r.Outcome == synthetic.Failure && end != nil {

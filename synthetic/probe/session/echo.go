@@ -145,7 +145,7 @@ func (e *echo) onDue(now time.Time) error {
 	case echoFirst:
 		// Until the PINGRESP the echo has no deadline. The session itself has one for the PINGRESP.
 		e.stage, e.pingSent, e.due = echoPing, now, time.Time{}
-		e.l.emit(synthetic.Event{Name: "suspect", Time: now, Notable: true,
+		e.l.emit(synthetic.Event{Name: "suspect", Time: now,
 			Detail: fmt.Sprintf("%d of %d publishes have no %s after %s: sending a PINGREQ to check the connection", len(e.unanswered), e.o.Burst, e.missing(), e.o.AckTimeout)})
 		return e.l.s.Ping()
 	case echoSecond:
@@ -257,10 +257,10 @@ func (e *echo) endRound(now time.Time) {
 			return
 		}
 	}
-	complete := synthetic.Event{Name: "round", Time: now, Outcome: synthetic.Success, Detail: fmt.Sprintf("the echo was complete after %s", now.Sub(e.roundStart))}
+	complete := synthetic.Event{Name: "round", Time: now, Outcome: synthetic.Success, Detail: fmt.Sprintf("the echo was complete after %s", synthetic.FormatDuration(now.Sub(e.roundStart)))}
 	if e.suspicious() {
-		complete.Name, complete.Notable = "acquitted", true
-		complete.Detail = fmt.Sprintf("not a zombie: the answers were late, and complete after %s", now.Sub(e.roundStart).Round(time.Millisecond))
+		complete.Name = "acquitted"
+		complete.Detail = fmt.Sprintf("not a zombie: the answers were late, and complete after %s", synthetic.FormatDuration(now.Sub(e.roundStart)))
 	}
 	// The second burst is complete, so the path works. What is still missing of the first is lost.
 	if e.stage == echoSecond && firstOpen > 0 {

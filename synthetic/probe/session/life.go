@@ -152,8 +152,8 @@ func (l *life) reportConnected() {
 	a := l.s.Account()
 	l.connectedAt = time.Now()
 	l.enter(stateConnected)
-	e := synthetic.Event{Name: "connected", Phases: a.Phases, TLS: a.TLS, Notable: true,
-		Detail:  fmt.Sprintf("connected to %s in %s, keepalive %s", a.Remote, a.Total().Round(10*time.Microsecond), l.s.Keepalive()),
+	e := synthetic.Event{Name: "connected", Phases: a.Phases, TLS: a.TLS,
+		Detail:  fmt.Sprintf("connected to %s in %s, keepalive %s", a.Remote, synthetic.FormatDuration(a.Total()), l.s.Keepalive()),
 		Samples: []synthetic.Sample{l.m.connects.Of(1), l.m.keepalive.Of(l.s.Keepalive().Seconds())}}
 	if l.opts.Echo == nil { // with an echo, only its answers are conclusive
 		e.Outcome = synthetic.Success
@@ -233,7 +233,7 @@ func (l *life) handle(e *mqtt.Event) error {
 		if l.rtt.least == 0 || e.RTT < l.rtt.least {
 			l.rtt.least = e.RTT
 		}
-		pong := synthetic.Event{Name: "pong", Time: e.At, Detail: fmt.Sprintf("PINGRESP after %s", e.RTT),
+		pong := synthetic.Event{Name: "pong", Time: e.At, Detail: fmt.Sprintf("PINGRESP after %s", synthetic.FormatDuration(e.RTT)),
 			Samples: []synthetic.Sample{l.m.pingDuration.Of(e.RTT.Seconds()), l.m.pings.Of(1, "answered")}}
 		if l.echo == nil {
 			pong.Outcome = synthetic.Success
@@ -353,7 +353,7 @@ func (l *life) conclude(r *synthetic.Report, err error) {
 	if blind := end.Blind(); blind > 0 && r.Finding == "" {
 		r.Samples = append(r.Samples, l.m.blind.Of(blind.Seconds()))
 		r.Samples = append(r.Samples, l.accrueSample(stateBlind, end.Time)...)
-		r.AddDuration("blind", blind, "%s", blind.Round(time.Millisecond))
+		r.AddDuration("blind", blind, "%s", synthetic.FormatDuration(blind))
 	} else if !l.echo.suspicious() {
 		r.Samples = append(r.Samples, l.accrueSample(stateConnected, end.Time)...)
 	}
@@ -375,12 +375,12 @@ func (l *life) conclude(r *synthetic.Report, err error) {
 	if end.Reason == disconnect.SessionTakenOver {
 		r.Detail += "; check whether another agent with the same agent.id is running"
 	}
-	r.AddDuration("lifetime", lifetime, "%s", lifetime.Round(time.Millisecond))
+	r.AddDuration("lifetime", lifetime, "%s", synthetic.FormatDuration(lifetime))
 	if n := l.rtt.n; n > 0 {
-		mean := (l.rtt.sum / time.Duration(n)).Round(time.Microsecond)
+		mean := l.rtt.sum / time.Duration(n)
 		r.AddNumbers("ping", []synthetic.Number{{Name: "answered", Value: float64(n)}, {Name: "shortest_seconds", Value: l.rtt.least.Seconds()},
 			{Name: "mean_seconds", Value: mean.Seconds()}, {Name: "longest_seconds", Value: l.rtt.top.Seconds()}},
-			"%d answered, %s / %s / %s shortest / mean / longest", n, l.rtt.least, mean, l.rtt.top)
+			"%d answered, %s / %s / %s shortest / mean / longest", n, synthetic.FormatDuration(l.rtt.least), synthetic.FormatDuration(mean), synthetic.FormatDuration(l.rtt.top))
 	}
 	r.AddFact("end", "%s", end.Ending)
 }

@@ -116,8 +116,8 @@ func (x *run) takeOver(ctx context.Context, kind string) error {
 	second := client.Drive(x.c, clientRole, s, 0, nil)
 	defer second.Leave()
 	x.r.Samples = append(x.r.Samples, x.m.duration.Of(took.Seconds(), kind))
-	x.letIn = append(x.letIn, fmt.Sprintf("%s after %s", where, took))
-	x.r.AddDuration(kind, took, "the broker accepted the second client after %s", took)
+	x.letIn = append(x.letIn, fmt.Sprintf("%s after %s", where, synthetic.FormatDuration(took)))
+	x.r.AddDuration(kind, took, "the broker accepted the second client after %s", synthetic.FormatDuration(took))
 	if fallen == nil {
 		err = x.awaitClose(ctx, victim, second, came)
 	} else if fallen.Mode == netfault.Deaf { // in other modes the close reaches the victim
