@@ -17,8 +17,8 @@ const (
 	DefaultBytes = 8 << 10
 	// LeastRuns and LeastFailures are how many runs and failures are remembered in any case.
 	LeastRuns, LeastFailures = 60, 20
-	// fixed is how many bytes a probe needs besides the lists.
-	fixed = 2560
+	// fixed is how many bytes a probe needs besides the lists and the texts.
+	fixed = 1280
 	// Minutes is for how many minutes it is remembered how sessions were.
 	Minutes = 60
 	// connectsKept is how many times of connects are kept to tell what is usual.
@@ -44,6 +44,7 @@ type track struct {
 	every, timeout time.Duration
 	added          time.Time
 	runs, failures list
+	texts          texts // of both
 	// latest are the outcomes of the last runs, the newest last.
 	latest [LeastRuns]mark
 	ran    uint8 // how many of them there are
@@ -89,7 +90,7 @@ func (b *Board) Add(e *synthetic.Entry) {
 	defer b.mu.Unlock()
 	t := b.probes[e.ID]
 	if t == nil {
-		t = &track{held: e.Kind.Held(), added: time.Now(), runs: list{often: true, keep: LeastRuns}, failures: list{keep: LeastFailures}}
+		t = &track{held: e.Kind.Held(), added: time.Now(), runs: list{keep: LeastRuns}, failures: list{keep: LeastFailures}}
 		t.resize(b.bytes)
 		if t.held {
 			t.minutes = new([Minutes]minute)
@@ -112,7 +113,7 @@ func (b *Board) Resize(bytes int) {
 
 func (t *track) resize(bytes int) {
 	room := max(bytes-fixed, 0)
-	t.runs.limit, t.failures.limit = room*3/4, room/4
+	t.runs.limit, t.failures.limit, t.texts.limit = room*5/8, room/4, room/8
 }
 
 // Forget implements [synthetic.Sink]. It removes a probe from the board.
@@ -223,7 +224,7 @@ func count(n *uint16) {
 
 // remember adds a run to the lists.
 func (t *track) remember(names *names, r Run) {
-	if c := r.Connect(); c > 0 {
+	if c := r.Connect(); c > 0 && (!t.held || r.Event != "") { // the end of a session repeats its connect
 		t.connects[t.connected%connectsKept] = float32(c.Seconds())
 		t.connected++
 	}
@@ -235,9 +236,10 @@ func (t *track) remember(names *names, r Run) {
 		t.latest[t.ran] = markOf(r.Outcome)
 		t.ran++
 	}
-	for _, old := range t.runs.add(names, r) {
+	c := coding{names, &t.texts, t.added}
+	for _, old := range t.runs.add(c, r) {
 		if old.Failed() {
-			t.failures.add(names, old)
+			t.failures.add(c, old)
 		}
 	}
 }
@@ -302,10 +304,10 @@ func (b *Board) Runs(id synthetic.Identity) []Run {
 		b.mu.Unlock()
 		return nil
 	}
-	runs, failures := t.runs, t.failures
+	runs, failures, c := t.runs, t.failures, coding{b.names, t.texts.clone(), t.added}
 	runs.buf, failures.buf = slices.Clone(runs.buf), slices.Clone(failures.buf)
 	b.mu.Unlock()
-	return append(failures.all(b.names), runs.all(b.names)...)
+	return append(failures.all(c), runs.all(c)...)
 }
 
 func (t *track) probe(id synthetic.Identity, now time.Time) Probe {

@@ -11,9 +11,9 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// A run is written as the differences from the run before: runs of one probe are much alike, also in
-// their texts, which differ in a few digits. That makes some 50 bytes of a run that needs a kilobyte
-// otherwise. The first run of a list is written as the differences from the zero run.
+// A run is written in some 50 bytes instead of a kilobyte: words of small sets as numbers, durations in
+// microseconds, and texts as what differs from a text that is kept once. The texts of a probe are much alike:
+// they differ in a few digits.
 
 // names are words from small sets, written as numbers. There may be any number of them, so the table is
 // bounded, and a word that it has no place for is written out.
@@ -70,6 +70,8 @@ func flag(bit byte, set bool) byte {
 // encoder writes runs.
 type encoder struct {
 	names *names
+	texts *texts
+	since time.Time // a time that all runs are after, or nearly so
 	buf   []byte
 }
 
@@ -91,41 +93,30 @@ func (e *encoder) bytes(s string) {
 	e.buf = append(e.buf, s...)
 }
 
-// text writes a text: 0 if it is the same as the one before, otherwise what differs between their common
-// beginning and their common end.
-func (e *encoder) text(before, s string) {
-	if s == before {
+// text writes a text: 0 if it is empty, 1 and the text itself, or the number of a base + 2 and what differs.
+func (e *encoder) text(s string) {
+	if s == "" {
 		e.uint(0)
 		return
 	}
-	head, tail := common(before, s)
-	e.uint(uint64(head) + 1)
-	e.uint(uint64(tail))
+	i, head, tail := e.texts.use(s)
+	e.uint(uint64(i + 2))
+	if i >= 0 {
+		e.uint(uint64(head))
+		e.uint(uint64(tail))
+	}
 	e.bytes(s[head : len(s)-tail])
 }
 
-// common returns the lengths of the common beginning and of the common end of two texts, which do not
-// overlap.
-func common(a, b string) (head, tail int) {
-	n := min(len(a), len(b))
-	for head < n && a[head] == b[head] {
-		head++
-	}
-	for tail < n-head && a[len(a)-1-tail] == b[len(b)-1-tail] {
-		tail++
-	}
-	return head, tail
-}
-
-// run writes a run as its differences from the run before.
-func (e *encoder) run(before, r *Run) {
+// run writes a run.
+func (e *encoder) run(r *Run) {
 	e.buf = append(e.buf, flag(isEvent, r.Event != "")|flag(isConnected, r.Connected)|flag(hasBlame, r.Reason != "")|flag(hasFacts, len(r.Facts) > 0))
 	if r.Event != "" {
 		e.name(r.Event)
 	}
 	e.name(string(r.Outcome))
 	e.uint(uint64(r.Slot))
-	e.int(r.Start.UnixMilli() - millis(before.Start))
+	e.int(r.Start.UnixMilli() - e.since.UnixMilli())
 	e.int(r.Elapsed.Microseconds())
 	e.int(r.Lag.Microseconds())
 	if r.Reason != "" {
@@ -140,14 +131,14 @@ func (e *encoder) run(before, r *Run) {
 		e.name(string(p.Phase))
 		e.int(p.Duration.Microseconds())
 	}
-	e.text(before.Detail, r.Detail)
+	e.text(r.Detail)
 	if len(r.Facts) == 0 {
 		return
 	}
 	e.uint(uint64(len(r.Facts)))
-	for i, f := range r.Facts {
+	for _, f := range r.Facts {
 		e.name(f.Name)
-		e.text(value(before.Facts, i), f.Value)
+		e.text(f.Value)
 		e.uint(uint64(len(f.Numbers)))
 		for _, n := range f.Numbers {
 			e.name(n.Name)
@@ -159,26 +150,14 @@ func (e *encoder) run(before, r *Run) {
 // millionth is the resolution of numbers: they are counts, or durations to a microsecond.
 const millionth = 1e6
 
-// millis returns a time in milliseconds. It is 0 for the zero time.
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-// value returns the value of a fact, or "" if there are fewer.
-func value(fs []synthetic.Fact, i int) string {
-	if i < len(fs) {
-		return fs[i].Value
-	}
-	return ""
-}
-
 // decoder reads what encoder wrote. It trusts it.
 type decoder struct {
 	names *names
+	texts *texts
+	since time.Time
 	buf   []byte
+	// release gives the texts back, because the run is forgotten.
+	release bool
 }
 
 func (d *decoder) uint() uint64 {
@@ -207,17 +186,25 @@ func (d *decoder) bytes() string {
 	return s
 }
 
-func (d *decoder) text(before string) string {
-	head := d.uint()
-	if head == 0 {
-		return before
+func (d *decoder) text() string {
+	i := int(d.uint()) - 2
+	switch i {
+	case -2:
+		return ""
+	case -1:
+		return d.bytes()
 	}
-	tail := int(d.uint())
-	return before[:head-1] + d.bytes() + before[len(before)-tail:]
+	head, tail := int(d.uint()), int(d.uint())
+	base := d.texts.bases[i].text
+	s := base[:head] + d.bytes() + base[len(base)-tail:]
+	if d.release {
+		d.texts.release(i)
+	}
+	return s
 }
 
 // run reads a run.
-func (d *decoder) run(before *Run) (r Run) {
+func (d *decoder) run() (r Run) {
 	flags := d.buf[0]
 	d.buf = d.buf[1:]
 	if flags&isEvent != 0 {
@@ -225,7 +212,7 @@ func (d *decoder) run(before *Run) (r Run) {
 	}
 	r.Outcome = synthetic.Outcome(d.name())
 	r.Slot = int(d.uint())
-	r.Start = time.UnixMilli(millis(before.Start) + d.int())
+	r.Start = time.UnixMilli(d.since.UnixMilli() + d.int())
 	r.Elapsed, r.Lag = d.duration(), d.duration()
 	r.Connected, r.Code = flags&isConnected != 0, -1
 	if flags&hasBlame != 0 {
@@ -239,14 +226,14 @@ func (d *decoder) run(before *Run) (r Run) {
 			r.Phases[i] = mqtt.PhaseTime{Phase: disconnect.Phase(d.name()), Duration: d.duration()}
 		}
 	}
-	r.Detail = d.text(before.Detail)
+	r.Detail = d.text()
 	if flags&hasFacts == 0 {
 		return r
 	}
 	r.Facts = make([]synthetic.Fact, d.uint())
 	for i := range r.Facts {
 		f := &r.Facts[i]
-		f.Name, f.Value = d.name(), d.text(value(before.Facts, i))
+		f.Name, f.Value = d.name(), d.text()
 		if n := d.uint(); n > 0 {
 			f.Numbers = make([]synthetic.Number, n)
 			for j := range f.Numbers {

@@ -13,55 +13,45 @@ type list struct {
 	n     int
 	limit int // bytes
 	keep  int // runs that are kept in any case
-	// often is set if runs are added so often that the newest one is kept as it is, too.
-	often  bool
-	newest *Run
 }
 
 // withoutText is how many bytes a run needs without texts.
-const withoutText = 56
+const withoutText = 52
+
+// coding is what is needed to write and to read the runs of a probe.
+type coding struct {
+	names *names
+	texts *texts
+	since time.Time
+}
 
 // add adds a run, and returns those that left, the oldest first.
-func (l *list) add(names *names, r Run) (left []Run) {
-	r.Start, r.Elapsed, r.Lag = r.Start.Truncate(time.Millisecond), r.Elapsed.Truncate(time.Microsecond), r.Lag.Truncate(time.Microsecond)
-	e := encoder{names: names}
-	last := l.last(names)
+func (l *list) add(c coding, r Run) (left []Run) {
+	e := encoder{names: c.names, texts: c.texts, since: c.since}
 	for {
 		e.buf = e.buf[:0]
-		e.run(last, &r)
+		e.run(&r)
 		if reserved := withoutText * max(0, l.keep-l.n-1); len(l.buf)+framed(len(e.buf))+reserved <= l.limit {
 			break
 		}
 		if l.n >= l.keep && l.n > 0 {
-			left = append(left, l.shift(names))
-			if l.n == 0 {
-				last = &Run{}
-			}
+			left = append(left, l.shift(c))
 		} else if !shorten(&r) {
-			break // the limit is too small for so many runs
+			break // it has no texts, and those before it have more than it leaves
 		}
+		c.release(e.buf)
 	}
 	l.grow(framed(len(e.buf)))
 	l.buf = binary.AppendUvarint(l.buf, uint64(len(e.buf)))
 	l.buf = append(l.buf, e.buf...)
 	l.n++
-	if l.often {
-		l.newest = &r
-	}
 	return left
 }
 
-// last returns the newest run, or the zero run.
-func (l *list) last(names *names) *Run {
-	if l.newest != nil {
-		return l.newest
-	}
-	d, last := decoder{names: names, buf: l.buf}, Run{}
-	for range l.n {
-		d.uint()
-		last = d.run(&last)
-	}
-	return &last
+// release gives back the texts of a run that is not kept.
+func (c coding) release(buf []byte) {
+	d := decoder{names: c.names, texts: c.texts, since: c.since, buf: buf, release: true}
+	d.run()
 }
 
 // framed returns how many bytes a run needs with its length.
@@ -77,30 +67,13 @@ func (l *list) grow(n int) {
 	l.buf = append(make([]byte, 0, room), l.buf...)
 }
 
-// shift removes the oldest run. The next one becomes the first.
-func (l *list) shift(names *names) Run {
-	d := decoder{names: names, buf: l.buf}
+// shift removes the oldest run.
+func (l *list) shift(c coding) Run {
+	d := decoder{names: c.names, texts: c.texts, since: c.since, buf: l.buf, release: true}
 	d.uint()
-	first := d.run(&Run{})
-	if l.n--; l.n == 0 {
-		l.buf, l.newest = l.buf[:0], nil
-		return first
-	}
-	d.uint()
-	second := d.run(&first)
-	e := encoder{names: names}
-	e.run(&Run{}, &second)
-	rest := d.buf
-	head := binary.AppendUvarint(nil, uint64(len(e.buf)))
-	size := len(head) + len(e.buf) + len(rest)
-	if gone := len(l.buf) - len(rest); len(head)+len(e.buf) <= gone {
-		copy(l.buf[len(head)+len(e.buf):], rest)
-		l.buf = l.buf[:size]
-	} else {
-		l.buf = append(make([]byte, size-len(rest), size), rest...)
-	}
-	copy(l.buf, head)
-	copy(l.buf[len(head):], e.buf)
+	first := d.run()
+	l.n--
+	l.buf = l.buf[:copy(l.buf, d.buf)]
 	return first
 }
 
@@ -108,7 +81,7 @@ func (l *list) shift(names *names) Run {
 func shorten(r *Run) bool {
 	switch {
 	case len(r.Facts) > 0:
-		r.Facts = nil
+		r.Facts = r.Facts[:len(r.Facts)/2]
 	case len(r.Detail) > 16:
 		r.Detail = cut(r.Detail, len(r.Detail)/2)
 	case r.Detail != "":
@@ -120,15 +93,12 @@ func shorten(r *Run) bool {
 }
 
 // all returns the runs, the oldest first.
-func (l *list) all(names *names) []Run { return decode(names, l.buf, l.n) }
-
-func decode(names *names, buf []byte, n int) []Run {
-	runs := make([]Run, n)
-	d, before := decoder{names: names, buf: buf}, &Run{}
+func (l *list) all(c coding) []Run {
+	runs := make([]Run, l.n)
+	d := decoder{names: c.names, texts: c.texts, since: c.since, buf: l.buf}
 	for i := range runs {
 		d.uint()
-		runs[i] = d.run(before)
-		before = &runs[i]
+		runs[i] = d.run()
 	}
 	return runs
 }

@@ -45,20 +45,36 @@ func randomRun(r *rand.Rand, i int) Run {
 
 var sameRun = cmp.Options{cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(0)}
 
+// checkUses expects that the bases are used as often as the runs of a list use them.
+func checkUses(t *testing.T, c coding, l *list) {
+	t.Helper()
+	for l.n > 0 {
+		l.shift(c)
+	}
+	for i, b := range c.texts.bases {
+		if b.uses != 0 || b.text != "" {
+			t.Errorf("base %d is used %d times by nothing", i, b.uses)
+		}
+	}
+	if c.texts.bytes != 0 {
+		t.Errorf("%d bytes of bases are used by nothing", c.texts.bytes)
+	}
+}
+
 // TestListKeepsRuns adds many runs, and expects those back that are still there.
 func TestListKeepsRuns(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	names, l := newNames(), &list{limit: 4 << 10, keep: 20}
+	c, l := coding{newNames(), &texts{limit: 512}, epoch}, &list{limit: 4 << 10, keep: 20}
 	var all, left []Run
 	for i := range 1000 {
 		run := randomRun(r, i)
 		all = append(all, run)
-		left = append(left, l.add(names, run)...)
-		if len(l.buf) > l.limit || cap(l.buf) > l.limit*3/2 {
+		left = append(left, l.add(c, run)...)
+		if len(l.buf) > l.limit || cap(l.buf) > l.limit*3/2 || c.texts.bytes > c.texts.limit {
 			t.Fatalf("%d bytes in %d after %d runs", len(l.buf), cap(l.buf), i+1)
 		}
-		if i%197 == 0 || i == 999 {
-			if diff := cmp.Diff(all, append(left[:len(left):len(left)], l.all(names)...), sameRun); diff != "" {
+		if i%197 == 0 || i > 990 {
+			if diff := cmp.Diff(all, append(left[:len(left):len(left)], l.all(c)...), sameRun); diff != "" {
 				t.Fatalf("after %d runs (-want +got):\n%s", i+1, diff)
 			}
 		}
@@ -66,6 +82,7 @@ func TestListKeepsRuns(t *testing.T) {
 	if l.n < 40 {
 		t.Errorf("only %d runs in 4 KiB", l.n)
 	}
+	checkUses(t, c, l)
 }
 
 // TestListShortens adds runs with long texts, which have nothing in common: the numbers of the last runs
@@ -79,19 +96,19 @@ func TestListShortens(t *testing.T) {
 		}
 		return b.String()
 	}
-	names, l := newNames(), &list{limit: 4 << 10, keep: LeastRuns}
+	c, l := coding{newNames(), &texts{limit: 512}, epoch}, &list{limit: 4 << 10, keep: LeastRuns}
 	for i := range 500 {
 		run := randomRun(r, i)
 		run.Detail = noise(textKept)
 		for j := range 10 {
 			run.Facts = append(run.Facts, synthetic.Fact{Name: fmt.Sprint("address ", j), Value: noise(textKept)})
 		}
-		l.add(names, run)
-		if len(l.buf) > l.limit {
+		l.add(c, run)
+		if len(l.buf) > l.limit+2*withoutText { // one run without texts may be too much
 			t.Fatalf("%d bytes after %d runs", len(l.buf), i+1)
 		}
 	}
-	runs := l.all(names)
+	runs := l.all(c)
 	if len(runs) < LeastRuns {
 		t.Fatalf("%d runs are left", len(runs))
 	}
@@ -100,30 +117,31 @@ func TestListShortens(t *testing.T) {
 			t.Fatalf("run %d of %d began at %s, want %s: %+v", i, len(runs), run.Start, want, run)
 		}
 	}
+	checkUses(t, c, l)
 }
 
 // TestListWithoutRoom has a limit that is too small for anything.
 func TestListWithoutRoom(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
-	names, l := newNames(), &list{limit: 10, keep: 3}
+	c, l := coding{newNames(), &texts{limit: 512}, epoch}, &list{limit: 10, keep: 3}
 	for i := range 50 {
-		l.add(names, randomRun(r, i))
+		l.add(c, randomRun(r, i))
 	}
-	if runs := l.all(names); len(runs) != 3 || runs[2].Start.Sub(epoch) < 49*15*time.Second {
+	if runs := l.all(c); len(runs) != 3 || runs[2].Start.Sub(epoch) < 49*15*time.Second {
 		t.Errorf("%d runs: %+v", len(runs), runs)
 	}
 }
 
 // TestNamesAreBounded writes more words than the table has places for.
 func TestNamesAreBounded(t *testing.T) {
-	names, l := newNames(), &list{limit: 1 << 20, keep: 1}
+	c, l := coding{newNames(), &texts{limit: 512}, epoch}, &list{limit: 1 << 20, keep: 1}
 	const n = mostNames + 100
 	for i := range n {
-		l.add(names, Run{Start: epoch, Code: -1, Facts: []synthetic.Fact{{Name: fmt.Sprint("address ", i), Value: "ok"}}})
+		l.add(c, Run{Start: epoch, Code: -1, Facts: []synthetic.Fact{{Name: fmt.Sprint("address ", i), Value: "ok"}}})
 	}
-	runs := l.all(names)
-	if len(names.words) != mostNames || len(runs) != n {
-		t.Fatalf("%d words, %d runs", len(names.words), len(runs))
+	runs := l.all(c)
+	if len(c.names.words) != mostNames || len(runs) != n {
+		t.Fatalf("%d words, %d runs", len(c.names.words), len(runs))
 	}
 	for i, run := range runs {
 		if run.Facts[0].Name != fmt.Sprint("address ", i) {
@@ -142,7 +160,7 @@ func FuzzList(f *testing.F) {
 		}
 		const us = 1e6
 		number := float64(int64(v*us)) / us
-		names, l := newNames(), &list{limit: 1 << 20, keep: 2}
+		c, l := coding{newNames(), &texts{limit: 512}, epoch}, &list{limit: 1 << 20, keep: 2}
 		start := time.UnixMilli(n % (1 << 45))
 		want := []Run{
 			{Event: name, Start: start, Detail: one, Code: -1},
@@ -150,9 +168,9 @@ func FuzzList(f *testing.F) {
 			{Start: start, Detail: one, Code: -1, Facts: []synthetic.Fact{{Name: name, Value: two}, {Name: two, Value: one}}},
 		}
 		for _, r := range want {
-			l.add(names, r)
+			l.add(c, r)
 		}
-		if diff := cmp.Diff(want, l.all(names), cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(0), cmpopts.EquateApprox(0, 1e-6)); diff != "" {
+		if diff := cmp.Diff(want, l.all(c), cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(0), cmpopts.EquateApprox(0, 1e-6)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})

@@ -62,6 +62,7 @@ func NewRun(r *synthetic.Report) Run {
 	run := Run{Slot: r.Slot, Start: r.Start, Elapsed: r.Elapsed, Lag: r.Lag, Outcome: r.Outcome, Code: -1,
 		Phases: r.Phases, Connected: r.Connected, Detail: r.Detail, Facts: r.Facts}
 	run.blame(r)
+	run.Connected = run.Connected || run.Phase == disconnect.PhaseEstablished && len(r.Phases) > 0
 	return run
 }
 
