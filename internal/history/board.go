@@ -18,7 +18,7 @@ const (
 	// LeastRuns and LeastFailures are how many runs and failures are remembered in any case.
 	LeastRuns, LeastFailures = 60, 20
 	// fixed is how many bytes a probe needs besides the lists and the texts.
-	fixed = 1280
+	fixed = 1792
 	// Minutes is for how many minutes it is remembered how sessions were.
 	Minutes = 60
 	// connectsKept is how many times of connects are kept to tell what is usual.
@@ -113,7 +113,7 @@ func (b *Board) Resize(bytes int) {
 
 func (t *track) resize(bytes int) {
 	room := max(bytes-fixed, 0)
-	t.runs.limit, t.failures.limit, t.texts.limit = room*5/8, room/4, room/8
+	t.runs.limit, t.failures.limit, t.texts.limit = room*16/25, room*6/25, room*3/25 // whole size classes by default
 }
 
 // Forget implements [synthetic.Sink]. It removes a probe from the board.

@@ -1,6 +1,9 @@
 package history
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // texts are the bases that texts of a probe are written as differences from. A base is kept as long as a run
 // uses it.
@@ -17,7 +20,7 @@ type base struct {
 }
 
 // mostBases bounds the number of bases, because each new text is compared with all of them.
-const mostBases = 40
+const mostBases = 24
 
 // use chooses a base for a text, and returns the lengths of the beginning and the end that both have. A text
 // that resembles no base becomes one, if there is room. Otherwise i is -1.
@@ -50,7 +53,7 @@ func (x *texts) keep(s string) int {
 		}
 		x.bases = append(x.bases, base{})
 	}
-	x.bases[i].text = s
+	x.bases[i].text = strings.Clone(s)
 	x.bytes += len(s)
 	return i
 }
