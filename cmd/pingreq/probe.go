@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 	file := c.Flag("config.file", "Probe the targets of this configuration instead of URLs.").PlaceHolder("FILE").String()
 	kinds := c.Flag("kind", "Run only probes of this kind: "+enumerate(catalog.Names())+". Repeat the flag for more kinds. Default: all probes of the suite that take at most three minutes.").PlaceHolder("KIND").HintOptions(catalog.Names()...).Enums(catalog.Names()...)
 	quick := c.Flag("quick", "Run only connect and roundtrip, which take a second: the same as --kind=connect --kind=roundtrip.").Bool()
+	only := c.Flag("only", "Run only this probe: TARGET/PROBE/PROFILE, as logs and pages name it, or TARGET for all of a target. * stands for any part of a name. Repeat the flag for more probes.").PlaceHolder("NAME").Strings()
 	hold := c.Flag("hold", "How long to hold sessions.").Default("12s").Duration()
 	output := c.Flag("output", "Format: table, json, or nagios (one line, plugin exit codes 0 to 3).").Default("table").Enum("table", "json", "nagios")
 	uf := addURLFlags(c, shortKeepalive)
@@ -52,10 +54,13 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 		if err != nil {
 			return usageError{err}
 		}
+		if plan, err = named(plan, *only); err != nil {
+			return usageError{err}
+		}
 		var left []synthetic.Job
 		if len(*kinds) > 0 {
 			plan = slices.DeleteFunc(plan, func(p synthetic.Job) bool { return !slices.Contains(*kinds, p.ID.Kind) })
-		} else {
+		} else if !slices.ContainsFunc(*only, func(name string) bool { return strings.Contains(name, "/") }) {
 			plan, left = withoutLong(plan)
 		}
 		if len(plan) == 0 {
@@ -79,6 +84,37 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 		}
 		return printTable(e.stdout, results, diagnoses, left, took)
 	}}
+}
+
+// named returns the probes of a plan that have one of these names. Without names it returns all.
+func named(plan []synthetic.Job, names []string) ([]synthetic.Job, error) {
+	if len(names) == 0 {
+		return plan, nil
+	}
+	wanted := make([]bool, len(plan))
+	for _, name := range names {
+		pattern, some := name, false
+		if !strings.Contains(name, "/") {
+			pattern += "/*/*"
+		}
+		for i := range plan {
+			match, err := path.Match(pattern, plan[i].ID.String())
+			if err != nil {
+				return nil, hintedError{fmt.Sprintf("--only=%s is no pattern", name), "* stands for any part of a name"}
+			}
+			wanted[i], some = wanted[i] || match, some || match
+		}
+		if !some {
+			return nil, hintedError{fmt.Sprintf("no probe is named %s", name), "use TARGET/PROBE/PROFILE, such as " + plan[0].ID.String()}
+		}
+	}
+	var out []synthetic.Job
+	for i, p := range plan {
+		if wanted[i] {
+			out = append(out, p)
+		}
+	}
+	return out, nil
 }
 
 // enumerate returns words as a list in a sentence: a, b or c.

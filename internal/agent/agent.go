@@ -40,6 +40,8 @@ type Options struct {
 	File string
 	// Hosts are names of the web pages under which a reload may be asked for. See [web.Options].
 	Hosts []string
+	// Prefix is the path below which the web pages are. See [web.Options].
+	Prefix string
 	// Hangups receives signals. The agent reloads at each signal. It may be nil.
 	Hangups <-chan os.Signal
 }
@@ -51,6 +53,7 @@ type Agent struct {
 	watched   *watched // nil if no file is watched
 	hangups   <-chan os.Signal
 	hosts     []string
+	prefix    string
 	registry  *prometheus.Registry
 	gatherer  prometheus.Gatherer
 	probes    *collector.Probes
@@ -72,7 +75,7 @@ type Agent struct {
 // New builds everything that can fail, and starts nothing. The error says which parts of the
 // configuration cannot be used.
 func New(o Options) (*Agent, error) {
-	a := &Agent{log: o.Logger, load: o.Load, hangups: o.Hangups, hosts: o.Hosts, registry: prometheus.NewRegistry(), history: history.NewBoard(o.Config.Agent.HistoryBytes), requests: make(chan *request), stopped: make(chan struct{})}
+	a := &Agent{log: o.Logger, load: o.Load, hangups: o.Hangups, hosts: o.Hosts, prefix: o.Prefix, registry: prometheus.NewRegistry(), history: history.NewBoard(o.Config.Agent.HistoryBytes), requests: make(chan *request), stopped: make(chan struct{})}
 	if o.File != "" && o.Load != nil {
 		a.watched = &watched{path: o.File, log: o.Logger}
 	}
@@ -149,7 +152,7 @@ func (a *Agent) Run(ctx context.Context, serve func(context.Context, http.Handle
 
 // serve has the metrics and pages served.
 func (a *Agent) serve(ctx context.Context, serve func(context.Context, http.Handler) error) error {
-	o := web.Options{Registry: a.gatherer, Registerer: a.registry, View: a.view, Hosts: a.hosts, Logger: a.log}
+	o := web.Options{Registry: a.gatherer, Registerer: a.registry, View: a.view, Hosts: a.hosts, Prefix: a.prefix, Logger: a.log}
 	if a.load != nil {
 		o.Reload = a.Reload
 	}

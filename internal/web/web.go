@@ -28,6 +28,8 @@ type Options struct {
 	Hosts []string
 	// View shows how the targets are, on the pages and in the JSON API. If it is nil, they do not exist.
 	View *status.View
+	// Prefix is the path below which all pages are, such as /pingreq. It is empty if there is none.
+	Prefix string
 	// Logger gets the errors of all pages. It must not be nil.
 	Logger *slog.Logger
 }
@@ -57,6 +59,7 @@ func New(o Options) http.Handler {
 		mux.Handle("GET /targets/{name}", targetHandler(o, shared))
 		apiHandlers(mux, o, shared)
 	}
+	mux = below(o.Prefix, mux)
 	// Pages of other sites must not make a browser reload the agent.
 	return secured(patient(ownHosts(http.NewCrossOriginProtection().Handler(mux), o.Hosts), o.Logger))
 }
@@ -71,4 +74,15 @@ func secured(h http.Handler) http.Handler {
 		header.Set("Referrer-Policy", "no-referrer")
 		h.ServeHTTP(w, r)
 	})
+}
+
+// below puts the pages below a path. The root leads there.
+func below(prefix string, pages *http.ServeMux) *http.ServeMux {
+	if prefix == "" {
+		return pages
+	}
+	mux := http.NewServeMux()
+	mux.Handle(prefix+"/", http.StripPrefix(prefix, pages))
+	mux.Handle("GET /{$}", http.RedirectHandler(prefix+"/", http.StatusFound))
+	return mux
 }
