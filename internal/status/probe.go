@@ -35,6 +35,11 @@ type Probe struct {
 	Runs        []Run         `json:"runs" jsonschema_description:"The runs and events that are remembered, the newest first: the last ones, and before them only failures."`
 }
 
+// Failed reports whether the probe failed a short while ago.
+func (p *Probe) Failed(now time.Time) bool {
+	return p.LastFailure != nil && now.Sub(*p.LastFailure) < recently
+}
+
 // ProbeState is how a probe is.
 type ProbeState string
 

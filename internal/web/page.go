@@ -62,6 +62,7 @@ func functions() template.FuncMap {
 		"until":  until,
 		"clock":  clock,
 		"plural": plural,
+		"hex":    func(code *int) string { return fmt.Sprintf("0x%02X", *code) },
 		"seconds": func(v any) string {
 			if p, ok := v.(*float64); ok {
 				v = *p

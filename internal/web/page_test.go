@@ -131,6 +131,8 @@ func TestTargetsFilter(t *testing.T) {
 func TestTargetPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := exampleFleet()
+		kick, _ := f.add("kicked", nil, "session")
+		kick("session", synthetic.Report{Outcome: synthetic.Failure, Ending: &disconnect.Ending{Reason: disconnect.AdminAction, Initiator: disconnect.ByServer, Evidence: disconnect.FromDisconnectPacket, Phase: disconnect.PhaseEstablished, Code: 0x98}})
 		h := New(f.options())
 		for name, wants := range map[string][]string{
 			"gone": {"gone", "✗ down for", "Evidence", "connection_refused in tcp", "It may also be: a firewall that rejects the connection.", "cause port_closed · about the cause · runbooks of the alerts · reasons",
@@ -138,7 +140,8 @@ func TestTargetPage(t *testing.T) {
 				"600 µs, and failed", "older runs", "Repeat it by hand: pingreq probe --config.file=/etc/pingreq/pingreq.yaml --only=gone/connect/default"},
 			"plant":  {"✓ well connect", "tcp", "facts", "remote: 192.0.2.7:8883", "keepalive: 30s", "✓ success", "✓ well session profile default, 1 of 1 session well", "✓ connected"},
 			"new":    {"? unknown", "… no result yet idle", "There will be a result by", "at the latest"},
-			"zombie": {"⚠ zombie of session 8 s ago", "✗ zombie", "pings are answered, and 8 PUBLISH have no PUBACK"},
+			"kicked": {"by server, evidence disconnect_packet, phase established, code 0x98"},
+			"zombie": {"⚠ zombie of session 8 s ago", "⚠ well again session", "✗ zombie", "pings are answered, and 8 PUBLISH have no PUBACK"},
 			"dark":   {"? unknown connect", "dark.password: no such file or directory", "? inconclusive"},
 		} {
 			w := do(h, "GET", "/targets/"+name)

@@ -92,6 +92,10 @@ func targetHandler(o Options, shared *pages) http.Handler {
 			data.Title = data.Target.Look.Symbol + " " + t.Name + " – pingreq"
 			for i, p := range t.Details {
 				s := shownProbe{Probe: p, ID: fmt.Sprint(i), Look: looks[string(p.State)]}
+				if p.State == status.ProbeSucceeding && p.Failed(now) {
+					s.Look = looks[status.StateWarning]
+					s.Look.Word = "well again"
+				}
 				for j, run := range p.Runs {
 					x := shownRun{Run: run, ID: fmt.Sprintf("%d-%d", i, run.Start.UnixMilli()), Look: looks[string(run.Outcome)]}
 					if run.Event != "" {
