@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/common/version"
@@ -31,7 +32,9 @@ const (
 type teller struct {
 	board *diagnosis.Board
 	log   *slog.Logger
-	told  map[string]*told
+
+	mu   sync.Mutex
+	told map[string]*told
 }
 
 // told is what was told of a target.
@@ -79,6 +82,8 @@ func (t *teller) run(ctx context.Context) {
 
 // look tells what has changed, and has lasted long enough.
 func (t *teller) look(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	seen := map[string]bool{}
 	for _, d := range t.board.All(now) {
 		seen[d.Target] = true
@@ -89,6 +94,14 @@ func (t *teller) look(now time.Time) {
 			delete(t.told, name)
 		}
 	}
+}
+
+// flaps reports whether it was told that a target flaps, and nothing since.
+func (t *teller) flaps(target string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	was := t.told[target]
+	return was != nil && was.flapping
 }
 
 // one tells what has changed of a target.

@@ -197,8 +197,14 @@ func TestTellsFlappingOnce(t *testing.T) {
 				l.pass(time.Minute, func() { l.well("a") })
 				flap(l)
 				l.says(begins...)
+				if !l.tell.flaps("plant") || l.tell.flaps("another") {
+					t.Error("who flaps is not known")
+				}
 				l.pass(10*time.Minute, func() { c.report(l) })
 				l.says(append(begins, c.want)...)
+				if l.tell.flaps("plant") {
+					t.Error("it flaps still")
+				}
 			})
 		})
 	}
