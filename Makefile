@@ -2,7 +2,7 @@
 
 GO       ?= go
 FUZZTIME ?= 10s
-VERSION  ?= $(shell git describe --tags --always 2>/dev/null)
+VERSION  ?= $(shell git describe --tags --dirty 2>/dev/null)
 
 # required: tests fail if a broker, a proxy or root's rights are missing. optional: they are
 # skipped.

@@ -101,7 +101,7 @@ func sysOptions(c *config.Sys) sys.Options {
 
 // newReader returns the reader of a broker and makes its series. own recognises the clients of this
 // agent and of its peers, and ended is told what the broker says of their ends. failing
-// reports whether the diagnosis of the target says that something is wrong.
+// reports whether the diagnosis of the target says that something is wrong, or it was told to flap.
 func newReader(spec *readerSpec, env clientEnv, own func(clientID string) bool, fleet *sys.Fleet, clients *events.Collector, watch synthetic.Watch, ended func(events.Event, time.Time), failing func() bool, log *slog.Logger) (*reader, error) {
 	log = log.With("target", spec.target.Name)
 	b := &reader{spec: *spec, log: log}
@@ -203,11 +203,12 @@ func (p *partlyRefused) tell(refused []string) {
 	p.last = refused
 }
 
-// published returns the attributes of a line about what a broker publishes. The reason may be empty.
-func published(dialect, reason string) []slog.Attr {
-	attrs := []slog.Attr{slog.String("dialect", dialect)}
-	if reason != "" {
-		attrs = append(attrs, slog.String("reason", reason))
+// published returns the attributes of a line about what a broker publishes. What is not known is empty.
+func published(dialect, reason string) (attrs []slog.Attr) {
+	for _, a := range []slog.Attr{slog.String("dialect", dialect), slog.String("reason", reason)} {
+		if a.Value.String() != "" {
+			attrs = append(attrs, a)
+		}
 	}
 	return attrs
 }

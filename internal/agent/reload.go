@@ -49,19 +49,18 @@ var errStopping = errors.New("the agent is stopping")
 // runPlan runs the plan until ctx is done. It handles requests for a reload.
 func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 	defer close(a.stopped)
-	x := &running{Agent: a, ctx: ctx, views: append(synthetic.Sinks{a.history, a.diagnoses}, more...)}
+	x := &running{Agent: a, ctx: ctx, tell: newTeller(a.diagnoses, a.log), views: append(synthetic.Sinks{a.history, a.diagnoses}, more...)}
 	waves := &waves{giveBack: func(ctx context.Context) {
 		runtime.GC()
 		x.runner.Renew(ctx)
 		debug.FreeOSMemory()
 	}}
 	x.runner = synthetic.NewRunner(synthetic.Sinks{a.probes, x.views, waves}, a.self, a.state.late, a.log)
-	tell := newTeller(a.diagnoses, a.log)
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	bctx, stopBeside := context.WithCancel(ctx)
 	defer stopBeside()
-	beside.Go(func() { tell.run(bctx) })
+	beside.Go(func() { x.tell.run(bctx) })
 	beside.Go(func() { waves.run(bctx) })
 	defer x.stop()
 	defer context.AfterFunc(ctx, x.runner.Hurry)() // also while a reload waits for probes
@@ -117,6 +116,7 @@ type running struct {
 	*Agent
 	ctx    context.Context // of the agent
 	runner *synthetic.Runner
+	tell   *teller
 	views  synthetic.Sinks // all sinks except the metrics
 }
 
@@ -286,7 +286,7 @@ func (x *running) startReaders(s *state) error {
 		}
 		b, err := newReader(spec, s.env, s.ids.IsOwn, x.fleet, x.clients, x.self,
 			func(e events.Event, at time.Time) { x.diagnoses.Told(name, e.Reason, at) },
-			func() bool { d, _ := x.diagnoses.Diagnose(name, time.Now()); return d.Failing() }, x.log)
+			func() bool { d, _ := x.diagnoses.Diagnose(name, time.Now()); return d.Failing() || x.tell.flaps(name) }, x.log)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("reading $SYS and client events of target %s: %w", name, err))
 			continue

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/common/version"
@@ -20,8 +21,8 @@ const (
 	settled = 4 * time.Second
 	// settledCause is the same for another cause of the same state.
 	settledCause = 20 * time.Second
-	// A target that left the state healthy flapOutages times within flapWindow flaps. That is told once, and
-	// then nothing until it has been in one state for calm.
+	// A target that had flapOutages outages within flapWindow flaps. That is told once, and then nothing
+	// until it has been in one state for calm.
 	flapOutages = 3
 	flapWindow  = 10 * time.Minute
 	calm        = 5 * time.Minute
@@ -31,7 +32,9 @@ const (
 type teller struct {
 	board *diagnosis.Board
 	log   *slog.Logger
-	told  map[string]*told
+
+	mu   sync.Mutex
+	told map[string]*told
 }
 
 // told is what was told of a target.
@@ -44,8 +47,8 @@ type told struct {
 	// before, since failing.
 	downSince time.Time
 	down      time.Duration
-	// outages are when the target was told not to be healthy any more, within flapWindow. While it flaps,
-	// they are all since then.
+	// outages are when the told outages within flapWindow began. While the target flaps, they are all of
+	// them since then.
 	outages  []time.Time
 	flapping bool
 	// next is what is to be told if it lasts, and since is when it began.
@@ -79,6 +82,8 @@ func (t *teller) run(ctx context.Context) {
 
 // look tells what has changed, and has lasted long enough.
 func (t *teller) look(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	seen := map[string]bool{}
 	for _, d := range t.board.All(now) {
 		seen[d.Target] = true
@@ -89,6 +94,14 @@ func (t *teller) look(now time.Time) {
 			delete(t.told, name)
 		}
 	}
+}
+
+// flaps reports whether it was told that a target flaps, and nothing since.
+func (t *teller) flaps(target string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	was := t.told[target]
+	return was != nil && was.flapping
 }
 
 // one tells what has changed of a target.
@@ -121,7 +134,7 @@ func (t *teller) one(d *diagnosis.Diagnosis, now time.Time) {
 	if now.Sub(was.since) < wait {
 		return
 	}
-	if was.state == diagnosis.Healthy {
+	if was.outage(was.state, d.State) {
 		was.outages = slices.DeleteFunc(was.outages, func(at time.Time) bool { return now.Sub(at) > flapWindow })
 		was.outages = append(was.outages, was.since)
 		was.flapping = len(was.outages) >= flapOutages
@@ -140,12 +153,15 @@ func (t *teller) one(d *diagnosis.Diagnosis, now time.Time) {
 		t.warn("target is "+string(d.State)+" for another reason", d)
 	}
 	was.settle(d)
+	if was.flapping {
+		was.next = is // which began at was.since
+	}
 }
 
 // flap waits until a target that flaps has been in one state for a while, and tells that state.
 func (t *teller) flap(d *diagnosis.Diagnosis, was *told, now time.Time) {
 	if was.next.state != d.State {
-		if was.next.state == diagnosis.Healthy {
+		if was.outage(was.next.state, d.State) {
 			was.outages = append(was.outages, now)
 		}
 		was.next, was.since = verdict{d.State, d.Cause}, now
@@ -183,9 +199,15 @@ func (w *told) measure(s diagnosis.State, now time.Time) {
 		w.down += now.Sub(w.downSince)
 		w.downSince = time.Time{}
 	}
-	if s == diagnosis.Healthy && w.state == diagnosis.Healthy {
+	if s == diagnosis.Healthy && (w.state == diagnosis.Healthy || w.flapping) {
 		w.down = 0
 	}
+}
+
+// outage reports whether an outage begins with a change of state: the target was healthy, or it is down
+// again after it was only degraded for a while.
+func (w *told) outage(from, to diagnosis.State) bool {
+	return from == diagnosis.Healthy || to == diagnosis.Down && w.down > 0
 }
 
 // lasted says how long a fault lasted that is over, and for how much of that time the target was down.

@@ -197,11 +197,36 @@ func TestTellsFlappingOnce(t *testing.T) {
 				l.pass(time.Minute, func() { l.well("a") })
 				flap(l)
 				l.says(begins...)
+				if !l.tell.flaps("plant") || l.tell.flaps("another") {
+					t.Error("who flaps is not known")
+				}
 				l.pass(10*time.Minute, func() { c.report(l) })
 				l.says(append(begins, c.want)...)
+				if l.tell.flaps("plant") {
+					t.Error("it flaps still")
+				}
 			})
 		})
 	}
+}
+
+// TestTellsFlappingOfWhatIsNeverHealthy has a probe that always fails, and another one that comes and goes.
+func TestTellsFlappingOfWhatIsNeverHealthy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTellerLab(t, "a", "b")
+		for range 20 {
+			l.pass(30*time.Second, func() { l.refused("a"); l.well("b") })
+			l.pass(30*time.Second, func() { l.refused("a"); l.refused("b") })
+		}
+		l.says(`msg="target is degraded"`, `msg="target is down"`, `msg="target is degraded" target=plant down_for="30 s"`, `msg="target is down"`,
+			`msg="target is degraded" target=plant down_for=`, `msg="target is flapping: the next line about it comes when it has been in one state for 5 min" target=plant outages=3`)
+		l.log.Reset()
+		l.pass(10*time.Minute, func() { l.refused("a"); l.well("b") })
+		l.says(`level=WARN msg="target is degraded" target=plant flapped_for=`)
+		if got := l.lines()[0]; !strings.Contains(got, " outages=20 ") {
+			t.Error(got)
+		}
+	})
 }
 
 // TestOutagesThatAreRareDoNotFlap has an outage every quarter of an hour.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,26 @@ import (
 
 	"github.com/pingreq/pingreq/internal/config"
 )
+
+// lines is a log that is read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// take returns what was written since the last call.
+func (l *lines) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.text.Reset()
+	return l.text.String()
+}
 
 // TestWatched changes a file in the usual ways of humans and programs.
 func TestWatched(t *testing.T) {
@@ -32,7 +53,7 @@ func TestWatched(t *testing.T) {
 	}
 	write("a")()
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log lines
 		w := &watched{path: file, log: slog.New(slog.NewTextHandler(&log, nil))}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -69,15 +90,15 @@ func TestWatched(t *testing.T) {
 			if n := int(calls.Load()); n != step.want {
 				t.Fatalf("%s: %d reloads, want %d", step.name, n, step.want)
 			}
-			if lines := strings.Count(log.String(), "\n"); lines != len(step.says) {
-				t.Errorf("%s: %d lines, want %d:\n%s", step.name, lines, len(step.says), &log)
+			said := log.take()
+			if n := strings.Count(said, "\n"); n != len(step.says) {
+				t.Errorf("%s: %d lines, want %d:\n%s", step.name, n, len(step.says), said)
 			}
 			for _, want := range step.says {
-				if !strings.Contains(log.String(), want) {
-					t.Errorf("%s: %s\nwant %s", step.name, &log, want)
+				if !strings.Contains(said, want) {
+					t.Errorf("%s: %s\nwant %s", step.name, said, want)
 				}
 			}
-			log.Reset()
 		}
 	})
 }
