@@ -94,7 +94,7 @@ func TestFromURLsFaults(t *testing.T) {
 		o    URLOptions
 		want []string
 	}{
-		"none":        {want: []string{"command line: targets: there are no targets: add at least one, with name and url"}},
+		"none":        {want: []string{"command line: targets: there are no targets: add at least one, with name and url, or let discovery find them"}},
 		"twice":       {urls: []string{"mqtt://a", "mqtt://a"}, want: []string{"command line: targets[1]: the same URL is given twice"}},
 		"credentials": {urls: []string{"mqtt://u:" + canary + "@a"}, want: []string{"command line: targets[0].url: credentials in a URL end up in logs: use username and password_file"}},
 		"several": {urls: []string{"http://a", "a:1883"}, o: URLOptions{Protocol: "4", Keepalive: 1500 * time.Millisecond}, want: []string{

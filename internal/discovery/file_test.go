@@ -202,7 +202,7 @@ func TestUse(t *testing.T) {
 			{"one is gone", []Source{source("y", "b.json")}, map[string]string{"y": "b"}, true},
 		} {
 			m.Use(ctx, step.sources)
-			synctest.Wait()
+			m.Wait(ctx)
 			got := map[string]string{}
 			for name, list := range m.Lists() {
 				got[name] = list.addresses()

@@ -197,7 +197,7 @@ func TestRecord(t *testing.T) {
 			return a
 		}})))
 		now := findings{list: List{{"__address__": "a"}}}
-		r := &running{source: Source{Name: "s", HTTP: &HTTP{}}, done: make(chan struct{}), state: State{Name: "s", Kind: "http"}}
+		r := &running{source: Source{Name: "s", HTTP: &HTTP{}}, done: make(chan struct{}), tried: make(chan struct{}), state: State{Name: "s", Kind: "http"}}
 		m.sources = []*running{r}
 		ctx, cancel := context.WithCancel(t.Context())
 		r.stop = cancel
@@ -208,23 +208,23 @@ func TestRecord(t *testing.T) {
 			}
 		}()
 		synctest.Wait()
-		if s := m.state(t); !s.Answered || !m.news() || s.Targets != 1 {
+		if s := m.state(t); !s.Answered || !m.news() || s.Listed != 1 {
 			t.Errorf("after the first answer: %+v", s)
 		}
 		now.err = fmt.Errorf("refused")
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if s := m.state(t); s.Failing != "refused" || s.Failures != 10 || s.Targets != 1 || time.Since(s.LastSuccess) != 10*time.Minute || m.news() {
+		if s := m.state(t); s.Failing != "refused" || s.Failures != 10 || s.Listed != 1 || time.Since(s.LastSuccess) != 10*time.Minute || m.news() {
 			t.Errorf("while it fails: %+v", s)
 		}
 		now = findings{list: List{{"__address__": "a"}, {"__address__": "b"}}}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if s := m.state(t); s.Failing != "" || s.Targets != 2 || !s.Since.IsZero() || !m.news() {
+		if s := m.state(t); s.Failing != "" || s.Listed != 2 || !s.Since.IsZero() || !m.news() {
 			t.Errorf("after the recovery: %+v", s)
 		}
-		want := "level=WARN msg=\"source of targets fails: its last list stays in use\" source=s kind=http targets=1 err=refused\n" +
-			"level=INFO msg=\"source of targets works again\" source=s kind=http after=10m0s targets=2\n"
+		want := "level=WARN msg=\"source of targets fails: its last list stays in use\" discovery=s kind=http targets=1 err=refused\n" +
+			"level=INFO msg=\"source of targets works again\" discovery=s kind=http after=10m0s targets=2\n"
 		if diff := cmp.Diff(want, log.String()); diff != "" {
 			t.Errorf("log (-want +got):\n%s", diff)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type running struct {
 	source Source
 	stop   context.CancelFunc
 	done   chan struct{}
+	tried  chan struct{} // closed after the first attempt
 
 	// The rest is protected by the mutex of the manager.
 	state     State
@@ -38,11 +40,11 @@ type running struct {
 // State is how a source is.
 type State struct {
 	Name, Kind string
-	// Targets is the number of targets in its last good list, of which not all may be fit for use.
-	Targets int
-	// Answered reports whether the source was ever read without a failure. Before that, Targets may be
-	// those of a source of the same name that it has replaced.
-	Answered bool
+	// Listed is the number of targets in its last good list, of which not all may be fit for use.
+	Listed int
+	// Tried reports whether there was an attempt to read the source, and Answered whether one ever
+	// succeeded. Before that, the list may be that of a source of the same name that it has replaced.
+	Tried, Answered bool
 	// LastSuccess is when it was last read without a failure, or the zero time.
 	LastSuccess time.Time
 	// Failures is how often reading it failed.
@@ -77,9 +79,9 @@ func (m *Manager) Use(ctx context.Context, sources []Source) {
 			delete(before, s.Name)
 			continue
 		}
-		r := &running{source: s, done: make(chan struct{}), state: State{Name: s.Name, Kind: s.Kind()}}
+		r := &running{source: s, done: make(chan struct{}), tried: make(chan struct{}), state: State{Name: s.Name, Kind: s.Kind()}}
 		if old != nil {
-			r.list, r.inherited, r.state.Targets = old.list, true, len(old.list)
+			r.list, r.inherited, r.state.Listed = old.list, true, len(old.list)
 		}
 		next, fresh = append(next, r), append(fresh, r)
 	}
@@ -90,6 +92,19 @@ func (m *Manager) Use(ctx context.Context, sources []Source) {
 		rctx, cancel := context.WithCancel(ctx)
 		r.stop = cancel
 		go m.watch(rctx, r)
+	}
+}
+
+// Wait waits until there was an attempt to read each source, or until ctx is done.
+func (m *Manager) Wait(ctx context.Context) {
+	m.mu.Lock()
+	sources := slices.Clone(m.sources)
+	m.mu.Unlock()
+	for _, r := range sources {
+		select {
+		case <-r.tried:
+		case <-ctx.Done():
+		}
 	}
 }
 
@@ -106,7 +121,8 @@ func stop(sources map[string]*running) {
 	}
 }
 
-// Changed receives a value after a list has changed, or a source has answered for the first time.
+// Changed receives a value after a list has changed, after the first attempt to read a source, and after
+// the first that succeeds.
 func (m *Manager) Changed() <-chan struct{} { return m.changed }
 
 // Lists returns the last good list of each source, by name. Nobody may change them.
@@ -170,7 +186,11 @@ func (m *Manager) record(r *running, found findings) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := &r.state
-	first := found.err == nil && !s.Answered
+	first := !s.Tried || found.err == nil && !s.Answered
+	if !s.Tried {
+		s.Tried = true
+		close(r.tried)
+	}
 	switch {
 	case found.err != nil && s.Failing == "":
 		s.Since = now
@@ -180,9 +200,13 @@ func (m *Manager) record(r *running, found findings) {
 	}
 	switch {
 	case found.err != nil && s.Failing == "":
-		m.log.Warn("source of targets fails: its last list stays in use", "source", s.Name, "kind", s.Kind, "targets", len(r.list), "err", found.err)
+		text := "source of targets fails: its last list stays in use"
+		if !s.Answered && len(list) == 0 && !r.inherited {
+			text = "source of targets fails, and has no list yet"
+		}
+		m.log.Warn(text, "discovery", s.Name, "kind", s.Kind, "targets", len(r.list), "err", found.err)
 	case found.err == nil && s.Failing != "":
-		m.log.Info("source of targets works again", "source", s.Name, "kind", s.Kind, "after", now.Sub(s.Since).Round(time.Second), "targets", len(list))
+		m.log.Info("source of targets works again", "discovery", s.Name, "kind", s.Kind, "after", now.Sub(s.Since).Round(time.Second), "targets", len(list))
 	}
 	if s.Failing = ""; found.err != nil {
 		s.Failing = found.err.Error()
@@ -196,7 +220,7 @@ func (m *Manager) record(r *running, found findings) {
 	if news {
 		r.list = list
 	}
-	s.Targets = len(r.list)
+	s.Listed = len(r.list)
 	if news || first {
 		select {
 		case m.changed <- struct{}{}:

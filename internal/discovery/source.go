@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/pingreq/pingreq/internal/files"
@@ -95,4 +96,10 @@ func (s *Source) finder(e environment) finder {
 		return &httpFinder{HTTP: *s.HTTP, environment: e}
 	}
 	return &dnsFinder{DNS: *s.DNS, resolver: e.resolver}
+}
+
+// Place returns the URL without its query, which may hold a secret.
+func (h *HTTP) Place() string {
+	place, _, _ := strings.Cut(h.URL, "?")
+	return place
 }
