@@ -77,7 +77,7 @@ func (x *sources) print(e environment) error {
 		return err
 	}
 	if online {
-		fmt.Fprintln(e.stdout, "Only pingreq serve asks sources of the kinds http and dns. What follows is without their targets.")
+		fmt.Fprintln(e.stdout, "Only pingreq serve asks sources of the kinds http and dns.\nWhat follows is without their targets.")
 	}
 	fmt.Fprintln(e.stdout)
 	return nil
