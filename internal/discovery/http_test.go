@@ -4,7 +4,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/pem"
-	"fmt"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,14 +197,15 @@ func TestRecord(t *testing.T) {
 			}
 			return a
 		}})))
-		now := findings{list: List{{"__address__": "a"}}}
+		var now atomic.Pointer[findings]
+		now.Store(&findings{list: List{{"__address__": "a"}}})
 		r := &running{source: Source{Name: "s", HTTP: &HTTP{}}, done: make(chan struct{}), tried: make(chan struct{}), state: State{Name: "s", Kind: "http"}}
 		m.sources = []*running{r}
 		ctx, cancel := context.WithCancel(t.Context())
 		r.stop = cancel
 		go func() {
 			defer close(r.done)
-			for f := finderFunc(func() findings { return now }); ctx.Err() == nil; time.Sleep(f.pause()) {
+			for f := finderFunc(func() findings { return *now.Load() }); ctx.Err() == nil; time.Sleep(f.pause()) {
 				m.record(r, f.find(ctx))
 			}
 		}()
@@ -211,13 +213,13 @@ func TestRecord(t *testing.T) {
 		if s := m.state(t); !s.Answered || !m.news() || s.Listed != 1 {
 			t.Errorf("after the first answer: %+v", s)
 		}
-		now.err = fmt.Errorf("refused")
+		now.Store(&findings{list: List{{"__address__": "a"}}, err: errors.New("refused")})
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if s := m.state(t); s.Failing != "refused" || s.Failures != 10 || s.Listed != 1 || time.Since(s.LastSuccess) != 10*time.Minute || m.news() {
 			t.Errorf("while it fails: %+v", s)
 		}
-		now = findings{list: List{{"__address__": "a"}, {"__address__": "b"}}}
+		now.Store(&findings{list: List{{"__address__": "a"}, {"__address__": "b"}}})
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if s := m.state(t); s.Failing != "" || s.Listed != 2 || !s.Since.IsZero() || !m.news() {
