@@ -141,7 +141,7 @@ func TestInhibition(t *testing.T) {
 	}{
 		{"MQTTBrokerUnreachable", "env,target", append(slices.Clone(consequences), "PingreqProbesInconclusive")},
 		{"PingreqAgentUplinkDead", "agent", mqtt},
-		{"PingreqAgentDown", "agent", append(slices.Clone(mqtt), "PingreqAgentUplinkDead", "PingreqAgentLate", "PingreqConfigReloadFailed", "PingreqInternalError", "PingreqProbesInconclusive")},
+		{"PingreqAgentDown", "agent", append(slices.Clone(mqtt), "PingreqAgentUplinkDead", "PingreqAgentLate", "PingreqConfigReloadFailed", "PingreqDiscoveryFailing", "PingreqInternalError", "PingreqProbesInconclusive")},
 		{"PingreqAgentDown", "", []string{"PingreqAgentsAbsent"}},
 		{"MQTTManyBrokersUnreachable", "env,cause", []string{"MQTTBrokerUnreachable"}},
 		{"MQTTBrokerRestarted", "env,target", []string{"MQTTClientDisconnectSpike"}},

@@ -12,5 +12,5 @@ func ProbeLabels() []string { return slices.Clone(probeLabels) }
 // AgentMetrics returns the families that the agent exports about itself, except those that
 // libraries declare. They do not have the labels of a probe.
 func AgentMetrics(kinds []synthetic.Kind) []*synthetic.Metric {
-	return append(append(newAgentMetrics(kinds).all(), newTargetMetrics().all()...), rejectedMetric())
+	return append(append(newAgentMetrics(kinds).all(), newTargetMetrics().all()...), append(newDiscoveryMetrics().all(), rejectedMetric())...)
 }

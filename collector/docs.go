@@ -95,6 +95,12 @@ func WriteDocs(w io.Writer, kinds []synthetic.Kind) error {
 		d.metric(m, nil)
 	}
 
+	d.section("Discovery")
+	d.paragraph("These metrics are about the sources of `discovery`. [docs/discovery.md](discovery.md) explains them.")
+	for _, m := range newDiscoveryMetrics().all() {
+		d.metric(m, nil)
+	}
+
 	d.section("The agent")
 	d.paragraph("These metrics do not have the labels of a probe.")
 	for _, m := range append(newAgentMetrics(kinds).all(), rejectedMetric()) {

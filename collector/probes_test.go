@@ -604,6 +604,11 @@ func everything(t *testing.T) prometheus.Gatherer {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	if err := NewDiscovery(reg, func() []SourceState {
+		return []SourceState{{Source: "inventory", Found: 1, Tried: true, LastSuccess: epoch}}
+	}); err != nil {
+		t.Fatal(err)
+	}
 	for _, k := range kinds {
 		planned := periodicPlan()
 		planned.ID.Kind = k.Name

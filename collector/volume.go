@@ -61,6 +61,12 @@ func TargetVolume(states, kinds int) Volume {
 	return Plain(info+states+diagnosis, info+states+diagnosis+since+kinds)
 }
 
+// DiscoveryVolume returns what the agent exports of one source of targets.
+func DiscoveryVolume() Volume {
+	n := len(newDiscoveryMetrics().all())
+	return Plain(n, n)
+}
+
 // AgentVolume returns what the agent exports about itself, its process and its scrapes, without the
 // risks of targets. The error names a metric that cannot be registered.
 func AgentVolume(kinds []synthetic.Kind) (v Volume, err error) {

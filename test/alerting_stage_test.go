@@ -280,6 +280,7 @@ func (s *alertStage) panels(p *lab.Prometheus, start, worst time.Time) {
 	without := []string{
 		"agent.json: Probes without a recent conclusive run", // none has
 		"agent.json: Runs skipped, by kind",                  // none need be
+		"agent.json: Sources of targets",                     // none has one
 		"halfopen.json: Failed takeovers, by reason",         // none has
 	}
 	// What the rules record.

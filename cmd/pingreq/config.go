@@ -37,6 +37,11 @@ func configCommands(app *kingpin.Application, catalog synthetic.Catalog) []subco
 			if err != nil {
 				return err
 			}
+			sources, err := readSources(ctx, cfg)
+			if err != nil {
+				return err
+			}
+			cfg = sources.cfg
 			if _, _, err := agent.Plan(cfg, &synthetic.Lateness{}); err != nil {
 				return usageError{err}
 			}
@@ -44,7 +49,7 @@ func configCommands(app *kingpin.Application, catalog synthetic.Catalog) []subco
 			if err != nil {
 				return err
 			}
-			return printCost(e, cfg, volume)
+			return printCost(e, sources, volume)
 		}},
 		{print.FullCommand(), func(ctx context.Context, e environment) error {
 			cfg, err := load(ctx, e, printFile())
@@ -108,9 +113,17 @@ func configFile(c *kingpin.CmdClause) func() string {
 }
 
 // printCost prints the load that the plan puts on each broker, and the series that it costs.
-func printCost(e environment, cfg *config.Config, volume *agent.Volume) error {
+func printCost(e environment, sources *sources, volume *agent.Volume) error {
+	cfg := sources.cfg
 	plan := cfg.Plan()
-	fmt.Fprintf(e.stdout, "ok: %d targets, %d profiles, %d probes planned\n\n", len(cfg.Targets), len(cfg.Profiles), len(plan))
+	of := ""
+	if index, count := cfg.Shard(); count > 1 {
+		of = fmt.Sprintf(" of %d on shard %d/%d", len(cfg.AllTargets()), index, count)
+	}
+	fmt.Fprintf(e.stdout, "ok: %d targets%s, %d profiles, %d probes planned\n\n", len(cfg.Targets), of, len(cfg.Profiles), len(plan))
+	if err := sources.print(e); err != nil {
+		return err
+	}
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "target\theld\tconnects/min\tmessages/min\tprovoked/h\tlimit/s\tall up in\t")
 	costs := config.Cost(plan)

@@ -17,6 +17,7 @@ import (
 	"github.com/pingreq/pingreq/collector/sys"
 	"github.com/pingreq/pingreq/internal/config"
 	"github.com/pingreq/pingreq/internal/diagnosis"
+	"github.com/pingreq/pingreq/internal/discovery"
 	"github.com/pingreq/pingreq/internal/history"
 	"github.com/pingreq/pingreq/internal/status"
 	"github.com/pingreq/pingreq/internal/web"
@@ -63,9 +64,14 @@ type Agent struct {
 	history   *history.Board
 	diagnoses *diagnosis.Board
 
+	sources   *discovery.Manager
+	found     atomic.Pointer[finding]
+	readiness readiness
+
 	requests chan *request
-	stopped  chan struct{} // closed when no more requests are accepted
-	state    *state        // in use; only the goroutine of runPlan changes it
+	stopped  chan struct{}   // closed when no more requests are accepted
+	state    *state          // in use; only the goroutine of runPlan changes it
+	warned   map[string]bool // problems of the plan that were logged; the same goroutine changes it
 	labels   atomic.Pointer[collector.Labels]
 	targets  atomic.Pointer[[]synthetic.Target]
 	loads    loads
@@ -75,7 +81,7 @@ type Agent struct {
 // New builds everything that can fail, and starts nothing. The error says which parts of the
 // configuration cannot be used.
 func New(o Options) (*Agent, error) {
-	a := &Agent{log: o.Logger, load: o.Load, hangups: o.Hangups, hosts: o.Hosts, prefix: o.Prefix, registry: prometheus.NewRegistry(), history: history.NewBoard(o.Config.Agent.HistoryBytes), requests: make(chan *request), stopped: make(chan struct{})}
+	a := &Agent{log: o.Logger, load: o.Load, hangups: o.Hangups, hosts: o.Hosts, prefix: o.Prefix, registry: prometheus.NewRegistry(), sources: discovery.NewManager(o.Logger), history: history.NewBoard(o.Config.Agent.HistoryBytes), requests: make(chan *request), stopped: make(chan struct{})}
 	if o.File != "" && o.Load != nil {
 		a.watched = &watched{path: o.File, log: o.Logger}
 	}
@@ -85,6 +91,11 @@ func New(o Options) (*Agent, error) {
 	}
 	a.diagnoses = diagnosis.NewBoard(diagnosis.Sources{Connects: a.state.known.Connects, Broker: a.broker})
 	if _, err = collector.NewTargets(a.registry, stateNames(), a.targetStates); err != nil {
+		return nil, err
+	}
+	a.found.Store(&finding{cfg: o.Config})
+	a.readiness.ready.Store(len(o.Config.Sources()) == 0)
+	if err = collector.NewDiscovery(a.registry, a.sourceStates); err != nil {
 		return nil, err
 	}
 	form := collector.Histograms(o.Config.Metrics.Histograms)
@@ -152,7 +163,7 @@ func (a *Agent) Run(ctx context.Context, serve func(context.Context, http.Handle
 
 // serve has the metrics and pages served.
 func (a *Agent) serve(ctx context.Context, serve func(context.Context, http.Handler) error) error {
-	o := web.Options{Registry: a.gatherer, Registerer: a.registry, View: a.view, Hosts: a.hosts, Prefix: a.prefix, Logger: a.log}
+	o := web.Options{Registry: a.gatherer, Registerer: a.registry, View: a.view, Hosts: a.hosts, Prefix: a.prefix, Logger: a.log, Ready: a.readiness.get}
 	if a.load != nil {
 		o.Reload = a.Reload
 	}

@@ -44,7 +44,7 @@ type gates map[string]*synthetic.Gate
 // before, so that recent connects still count.
 func newGates(cfg *config.Config, before gates) gates {
 	g := gates{}
-	for _, t := range cfg.Targets {
+	for _, t := range cfg.AllTargets() { // probes may need targets of other shards
 		if g[t.Name] = before[t.Name]; g[t.Name] == nil {
 			g[t.Name] = synthetic.NewGate(t.ConnectRate)
 		}
@@ -54,7 +54,7 @@ func newGates(cfg *config.Config, before gates) gates {
 
 // adjust sets the limits to those of a configuration.
 func (g gates) adjust(cfg *config.Config) {
-	for _, t := range cfg.Targets {
+	for _, t := range cfg.AllTargets() {
 		g[t.Name].Set(t.ConnectRate)
 	}
 }
@@ -92,6 +92,7 @@ func build(cfg *config.Config, env clientEnv) ([]synthetic.Job, error) {
 func sameAgent(a, b config.Agent) bool {
 	a.OldNames, b.OldNames = false, false
 	a.HistoryBytes, b.HistoryBytes = 0, 0
+	a.Shard, b.Shard = "", ""
 	a.Peers, b.Peers = nil, nil // they may change while our clients run
 	return reflect.DeepEqual(a, b)
 }

@@ -49,7 +49,7 @@ var errStopping = errors.New("the agent is stopping")
 // runPlan runs the plan until ctx is done. It handles requests for a reload.
 func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 	defer close(a.stopped)
-	x := &running{Agent: a, ctx: ctx, tell: newTeller(a.diagnoses, a.log), views: append(synthetic.Sinks{a.history, a.diagnoses}, more...)}
+	x := &running{Agent: a, ctx: ctx, base: a.state.cfg, tell: newTeller(a.diagnoses, a.log), views: append(synthetic.Sinks{a.history, a.diagnoses}, more...)}
 	waves := &waves{giveBack: func(ctx context.Context) {
 		runtime.GC()
 		x.runner.Renew(ctx)
@@ -70,10 +70,21 @@ func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 	if err := x.startReaders(a.state); err != nil {
 		return err
 	}
+	x.sources.Use(ctx, x.base.Sources())
+	defer x.sources.Close()
+	turns := newTurns()
+	defer turns.stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-x.sources.Changed():
+			turns.request(x.sources.States())
+		case <-turns.next.C:
+			turns.taken()
+			x.rediscover()
+		case <-turns.patience.C:
+			x.startWithout()
 		case r := <-a.requests:
 			if ctx.Err() != nil {
 				return nil
@@ -115,6 +126,7 @@ func (a *Agent) admit(j *synthetic.Job) error {
 type running struct {
 	*Agent
 	ctx    context.Context // of the agent
+	base   *config.Config  // in use, without what sources have found
 	runner *synthetic.Runner
 	tell   *teller
 	views  synthetic.Sinks // all sinks except the metrics
@@ -128,10 +140,20 @@ func (x *running) reload() error {
 	if err != nil {
 		return err
 	}
+	// First with what is known now, to see whether the configuration can be used at all.
+	if _, err := prepare(x.discovered(cfg), x.state); err != nil {
+		return err
+	}
+	x.sources.Use(x.ctx, cfg.Sources())
+	x.awaitSources() // so that a target that has moved from the file to a list stays
+	x.base = cfg
+	states := x.sources.States()
+	cfg, refused := cfg.WithDiscovered(x.sources.Lists())
 	next, err := prepare(cfg, x.state)
 	if err != nil {
 		return err
 	}
+	x.tellFound(cfg, refused)
 	x.warn(cfg, warnings)
 	if cfg.Agent.OldNames != x.state.cfg.Agent.OldNames {
 		x.log.Warn("configuration", "warning", "a reload does not change agent.old_sys_names: restart the agent")
@@ -139,16 +161,17 @@ func (x *running) reload() error {
 	if cfg.Metrics != x.state.cfg.Metrics {
 		x.log.Warn("configuration", "warning", "a reload does not change metrics.histograms: restart the agent")
 	}
-	if err := x.use(next); err != nil { // no configuration can cause this
+	if err := x.use(next, "configuration reloaded"); err != nil { // no configuration can cause this
 		x.log.Error("parts of the new configuration do not run: please report this", "err", err)
 	}
+	x.readiness.answered(states)
 	return nil
 }
 
 // use replaces the running state. First it stops the probes that are gone or changed, then it
 // starts those that are new or changed. A changed probe stops first because it may use the same
-// client ids again, and its measurements start again.
-func (x *running) use(next *state) error {
+// client ids again, and its measurements start again. done is the message for the log.
+func (x *running) use(next *state, done string) error {
 	x.labels.Store(next.labels(x.state)) // before there is a series of a new target
 	before, after := x.state.probes(), next.probes()
 	var gone, changed, fresh []synthetic.Identity
@@ -194,7 +217,7 @@ func (x *running) use(next *state) error {
 		}
 	}
 	errs = append(errs, x.start(jobs), x.startReaders(next))
-	x.log.Info("configuration reloaded", "probes", len(next.plan), "new", len(fresh), "changed", len(changed), "gone", len(gone))
+	x.log.Info(done, "targets", len(next.cfg.Targets), "probes", len(next.plan), "new", len(fresh), "changed", len(changed), "gone", len(gone))
 	return errors.Join(errs...)
 }
 
@@ -204,13 +227,34 @@ func (a *Agent) warn(cfg *config.Config, warnings config.Warnings) {
 	for _, w := range warnings {
 		a.log.Warn("configuration", "warning", w.Error())
 	}
-	for _, c := range config.Cost(cfg.Plan()) {
-		for _, w := range c.Warnings {
-			a.log.Warn("configuration", "warning", w.Problem, "hint", w.Hint)
+	a.warnPlan(cfg, true)
+}
+
+// warnPlan logs what the connect rates of a plan do not allow, and whether it needs more file descriptors
+// than this process may open. Unless again is set, it leaves out what it said of the previous plan.
+func (a *Agent) warnPlan(cfg *config.Config, again bool) {
+	before := a.warned
+	a.warned = map[string]bool{}
+	told := 0
+	warn := func(problem, hint string) {
+		a.warned[problem] = true
+		if before[problem] && !again {
+			return
+		}
+		if told++; told <= maxTold || again {
+			a.log.Warn("configuration", "warning", problem, "hint", hint)
 		}
 	}
+	for _, c := range config.Cost(cfg.Plan()) {
+		for _, w := range c.Warnings {
+			warn(w.Problem, w.Hint)
+		}
+	}
+	if told > maxTold && !again {
+		a.log.Warn("configuration", "warning", fmt.Sprintf("%d more targets have such warnings", told-maxTold))
+	}
 	if problem, hint := descriptors.Own().Warning(cfg.Sockets()); problem != "" {
-		a.log.Warn("configuration", "warning", problem+": "+hint)
+		warn(problem, hint)
 	}
 }
 

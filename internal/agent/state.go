@@ -55,10 +55,10 @@ func (s *state) labels(before *state) *collector.Labels {
 	return collector.NewLabels(s.cfg.Agent.ID, targets)
 }
 
-// urls returns the URLs of the targets.
+// urls returns the URLs of the targets of all shards.
 func (s *state) urls() map[string]bool {
 	urls := map[string]bool{}
-	for _, t := range s.cfg.Targets {
+	for _, t := range s.cfg.AllTargets() {
 		urls[t.URL] = true
 	}
 	return urls

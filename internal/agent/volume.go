@@ -85,6 +85,9 @@ func VolumeOf(cfg *config.Config, kinds []synthetic.Kind) (*Volume, error) {
 		state.Add(collector.Plain(risks[t.Name], risks[t.Name]))
 		add(t.Name, "states of targets", state)
 	}
+	for range cfg.Sources() {
+		add("", "discovery", collector.DiscoveryVolume())
+	}
 	add("", "the agent", self)
 	return v, nil
 }

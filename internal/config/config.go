@@ -13,14 +13,33 @@ import (
 
 // Config is a complete configuration without faults.
 type Config struct {
-	Agent    Agent
-	Metrics  Metrics
+	Agent   Agent
+	Metrics Metrics
+	// Targets are those of this shard.
 	Targets  []synthetic.Target
 	Profiles []synthetic.Profile // always contains the profile named default
 
+	shard    shard
+	known    []knownTarget  // the targets of all shards, those of the file first
+	index    map[string]int // of known, by name
+	sources  []source
+	found    map[string]int // number of targets of each source
+	reserved []string       // names of labels
 	probes   []plannedProbe
 	sections sections // as loaded and completed, for Print
 	risks    []Risk
+}
+
+// knownTarget is a target of any shard.
+type knownTarget struct {
+	synthetic.Target
+	sys  sysSection
+	path string // of its settings in the file: targets[0], or discovery[0].template
+	// from are the names of the sources that have found it.
+	from []string
+	// standIn stands for all targets that a source may find, while the file is checked. It has the name
+	// of the source.
+	standIn bool
 }
 
 // plannedProbe is a probe section of the file, with the options of its kind.
@@ -31,13 +50,46 @@ type plannedProbe struct {
 	options any
 }
 
-// Target returns the target with this name. It returns false if there is none.
+// Target returns the target with this name, of any shard. It returns false if there is none.
 func (c *Config) Target(name string) (synthetic.Target, bool) {
-	i := slices.IndexFunc(c.Targets, func(t synthetic.Target) bool { return t.Name == name })
-	if i < 0 {
-		return synthetic.Target{}, false
+	t := c.find(name)
+	return t.Target, t.Name != ""
+}
+
+// AllTargets returns the targets of all shards.
+func (c *Config) AllTargets() []synthetic.Target {
+	all := make([]synthetic.Target, len(c.known))
+	for i, t := range c.known {
+		all[i] = t.Target
 	}
-	return c.Targets[i], true
+	return all
+}
+
+// find returns what is known of a target. If there is none of this name, the result has no name.
+func (c *Config) find(name string) knownTarget {
+	if i, ok := c.index[name]; ok {
+		return c.known[i]
+	}
+	return knownTarget{}
+}
+
+// know adds a target.
+func (c *Config) know(t knownTarget) {
+	if _, ok := c.index[t.Name]; !ok {
+		c.index[t.Name] = len(c.known)
+	}
+	c.known = append(c.known, t)
+	if c.shard.has(t.Name) {
+		c.Targets = append(c.Targets, t.Target)
+	}
+}
+
+// knowAgain replaces all targets.
+func (c *Config) knowAgain(all []knownTarget) {
+	c.known, c.Targets, c.index = nil, nil, make(map[string]int, len(all))
+	for _, t := range all {
+		c.know(t)
+	}
 }
 
 // Profile returns the profile with this name. It returns false if there is none.
@@ -84,22 +136,19 @@ func (c *Config) Events(target string) (Events, bool) {
 const allNodes = "all"
 
 func (c *Config) sysSection(target string) sysSection {
-	i := slices.IndexFunc(c.sections.Targets, func(t targetSection) bool { return t.Name == target })
-	if i < 0 {
-		return sysSection{}
-	}
-	return c.sections.Targets[i].Sys
+	return c.find(target).sys
 }
 
 // config turns the merged layers into a Config.
 func (l *loader) config(raw map[string]any) *Config {
 	l.unknownKeys("", raw, reflect.TypeFor[sections](), nil)
-	c := &Config{sections: sections{Agent: l.agent(raw), Metrics: defaultMetrics()}}
+	c := &Config{sections: sections{Agent: l.agent(raw), Metrics: defaultMetrics()}, index: map[string]int{}, reserved: l.reserved}
 	if v, ok := raw["metrics"]; ok {
 		l.decode("metrics", v, &c.sections.Metrics)
 	}
 	c.Agent, c.Metrics = c.sections.Agent, c.sections.Metrics
-	l.targets(raw, c)
+	names := l.targets(raw, c)
+	l.discovery(raw, c, names)
 	l.profiles(raw, c)
 	l.probes(raw, c)
 	l.combinations(c)
@@ -107,6 +156,9 @@ func (l *loader) config(raw map[string]any) *Config {
 	if len(l.faults) == 0 {
 		l.careless(c)
 	}
+	// Every check was about the targets of all shards. From here on there are those of this one only.
+	c.shard = l.shard(c.Agent)
+	c.knowAgain(slices.DeleteFunc(c.known, func(t knownTarget) bool { return t.standIn }))
 	return c
 }
 

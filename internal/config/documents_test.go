@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -93,7 +94,11 @@ func named(t *testing.T, path string, value any, section reflect.Type) {
 		}
 		typ := f.Type
 		if list, ok := below.([]any); ok && typ.Kind() == reflect.Slice && typ.Elem().Kind() == reflect.Struct {
-			below, typ = list[0], typ.Elem()
+			all := map[string]any{} // what any of the entries has
+			for _, e := range list {
+				maps.Copy(all, e.(map[string]any))
+			}
+			below, typ = all, typ.Elem()
 		}
 		if typ.Kind() == reflect.Pointer {
 			typ = typ.Elem()
@@ -139,11 +144,11 @@ func TestRulesHaveWords(t *testing.T) {
 // look at other values, files or the environment.
 var beyondSchema = []string{
 	// the content of a file or a variable
-	"ca-file-broken", "ca-file-missing", "ca-file-without-certificate", "cert-and-key-differ", "cert-missing", "key-broken", "key-encrypted",
+	"discovery-http-files", "ca-file-broken", "ca-file-missing", "ca-file-without-certificate", "cert-and-key-differ", "cert-missing", "key-broken", "key-encrypted",
 	"key-is-cert", "key-missing", "option-file", "password-file-directory", "password-file-empty", "password-file-missing", "password-variable-missing",
 	// other values
 	"duplicate-probe", "duplicate-profile", "duplicate-target", "keepalive-bounds", "password-twice", "password-without-username-311",
-	"client-ids-too-few", "receive-at-unknown", "session-expiry-311", "source-address-family", "timeout-longer", "timeout-longer-than-default", "tls-cipher-no-effect",
+	"client-ids-too-few", "discovery-client-ids", "discovery-dns-port", "discovery-name-of-target", "discovery-template-311", "shard-index", "receive-at-unknown", "session-expiry-311", "source-address-family", "timeout-longer", "timeout-longer-than-default", "tls-cipher-no-effect",
 	"tls-order", "refuse-tls", "refuse-nothing", "refuse-expect", "unknown-profile", "unknown-target",
 	// the length of a duration
 	"keepalive-fraction", "keepalive-range", "short-interval", "zero-interval",

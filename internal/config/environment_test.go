@@ -70,7 +70,7 @@ func TestFaultsOfLayers(t *testing.T) {
 		`PINGREQ_AGENT__ID: agent.id: may contain only letters, digits, ".", "_" and "-", at most 64 of them`,
 		`command line: agent.topic_prefix: must be the beginning of a topic: do not use "+" or "#", and do not begin with "$" or "/"`,
 		`command line: targets[0].url: no host: write mqtt://host:port`,
-		`test.yaml:1:8: agent: needs keys below it (id, peers, topic_prefix, client_id_prefix, old_sys_names, history_bytes), not a single value`,
+		`test.yaml:1:8: agent: needs keys below it (id, peers, topic_prefix, client_id_prefix, shard, old_sys_names, history_bytes), not a single value`,
 	}, "\n")
 	if err == nil {
 		t.Fatal("no fault")
@@ -101,8 +101,8 @@ func TestStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"PINGREQ_AGENT_ID: the environment variable sets nothing: did you mean PINGREQ_AGENT__ID? Use one of PINGREQ_AGENT__ID, PINGREQ_AGENT__TOPIC_PREFIX, PINGREQ_AGENT__CLIENT_ID_PREFIX, PINGREQ_AGENT__OLD_SYS_NAMES, PINGREQ_AGENT__HISTORY_BYTES",
-		"PINGREQ_PROBES__0__NAME: the environment variable sets nothing: use one of PINGREQ_AGENT__ID, PINGREQ_AGENT__TOPIC_PREFIX, PINGREQ_AGENT__CLIENT_ID_PREFIX, PINGREQ_AGENT__OLD_SYS_NAMES, PINGREQ_AGENT__HISTORY_BYTES",
+		"PINGREQ_AGENT_ID: the environment variable sets nothing: did you mean PINGREQ_AGENT__ID? Use one of PINGREQ_AGENT__ID, PINGREQ_AGENT__TOPIC_PREFIX, PINGREQ_AGENT__CLIENT_ID_PREFIX, PINGREQ_AGENT__SHARD, PINGREQ_AGENT__OLD_SYS_NAMES, PINGREQ_AGENT__HISTORY_BYTES",
+		"PINGREQ_PROBES__0__NAME: the environment variable sets nothing: use one of PINGREQ_AGENT__ID, PINGREQ_AGENT__TOPIC_PREFIX, PINGREQ_AGENT__CLIENT_ID_PREFIX, PINGREQ_AGENT__SHARD, PINGREQ_AGENT__OLD_SYS_NAMES, PINGREQ_AGENT__HISTORY_BYTES",
 	}
 	if diff := cmp.Diff(want, texts(warnings)); diff != "" {
 		t.Error(diff)

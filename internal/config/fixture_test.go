@@ -121,8 +121,8 @@ func texts(warnings Warnings) (lines []string) {
 }
 
 // loadText loads YAML that needs no other files.
-func loadText(text string) (*Config, Warnings, error) {
-	return Load(context.Background(), Source{Bytes: []byte(text), Name: "test.yaml", Env: testEnv(), Reserved: testReserved(), Catalog: probe.Catalog()})
+func loadText(text string, env ...string) (*Config, Warnings, error) {
+	return Load(context.Background(), Source{Bytes: []byte(text), Name: "test.yaml", Env: append(testEnv(), env...), Reserved: testReserved(), Catalog: probe.Catalog()})
 }
 
 // messages returns faults and warnings as a person reads them, without the directory of the file.

@@ -43,6 +43,8 @@ var rules = map[string]rule{
 	"dnsname": {pattern: regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$`),
 		problem: `may contain only small letters, digits and "-" between them, at most 50 of them`},
 	"alpn":    {pattern: regexp.MustCompile(`^[!-~]{1,255}$`), problem: "is not the name of a protocol", hint: "use 1 to 255 letters, digits and signs of ASCII, without spaces"},
+	"domain":  {pattern: regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$`), problem: "is not a name of DNS", hint: "write one such as _mqtt._tcp.example.com"},
+	"shard":   {pattern: regexp.MustCompile(`^(hostname|[0-9]{1,3})/[1-9][0-9]{0,2}$`), problem: "is not index/count", hint: "write 0/3, 1/3 or 2/3 for the first, second or third of three agents, or hostname/3"},
 	"cipher":  {words: cipherSuites, problem: "cipher suite"},
 	"dialect": {words: dialectNames, problem: "value"},
 }

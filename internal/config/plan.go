@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pingreq/pingreq/synthetic"
@@ -11,7 +12,7 @@ import (
 // profiles of the probe.
 func (c *Config) Plan() []synthetic.Entry {
 	var plan []synthetic.Entry
-	wants := make([]map[string]bool, len(c.probes)) // targets of each probe
+	wants := make([]map[string]bool, len(c.probes)) // targets of each probe, and sources of them
 	for i, p := range c.probes {
 		wants[i] = map[string]bool{}
 		for _, name := range p.Targets {
@@ -20,7 +21,7 @@ func (c *Config) Plan() []synthetic.Entry {
 	}
 	for _, t := range c.Targets {
 		for i, p := range c.probes {
-			if !wants[i][t.Name] {
+			if !slices.ContainsFunc(append(c.find(t.Name).from, t.Name), func(name string) bool { return wants[i][name] }) {
 				continue
 			}
 			for _, profile := range p.Profiles {

@@ -99,7 +99,11 @@ func (l *loader) pools(c *Config) {
 	for _, p := range c.Pools() {
 		path := at(p.Profiles[0])
 		if missing := p.Needed - p.IDs; missing > 0 {
-			l.bad(path, "%d are too few: target %s needs %d at once (%s)", p.IDs, p.Target, p.Needed, strings.Join(p.by, ", ")).
+			of := "target"
+			if c.find(p.Target).standIn {
+				of = "each target of source"
+			}
+			l.bad(path, "%d are too few: %s %s needs %d at once (%s)", p.IDs, of, p.Target, p.Needed, strings.Join(p.by, ", ")).
 				hint("add %d", missing)
 		}
 		t, _ := c.Target(p.Target)

@@ -78,9 +78,9 @@ func (l *loader) probe(path string, raw, options any, c *Config) (plannedProbe, 
 		return p, false
 	}
 	if _, ok := m["targets"]; ok {
-		l.names(path+".targets", "target", p.Targets, targetNames(c))
+		l.names(path+".targets", "target", p.Targets, knownNames(c))
 	} else {
-		p.Targets = targetNames(c)
+		p.Targets = knownNames(c)
 	}
 	if _, ok := m["profiles"]; ok {
 		l.names(path+".profiles", "profile", p.Profiles, profileNames(c))
@@ -273,15 +273,27 @@ func (l *loader) combinations(c *Config) {
 	for _, e := range c.Plan() {
 		old[e.Target.Name] = old[e.Target.Name] || e.Profile.Protocol == mqtt.V311
 	}
-	for i, t := range c.sections.Targets {
+	for _, t := range c.known {
 		if old[t.Name] && t.Username == "" && (t.Password != "" || t.PasswordFile != "") {
-			l.bad(item("targets", i)+".username", "is missing: MQTT 3.1.1 allows no password without a user name [MQTT3-3.1.2-22]")
+			l.bad(t.path+".username", "is missing: MQTT 3.1.1 allows no password without a user name [MQTT3-3.1.2-22]")
 		}
 	}
 }
 
+// targetNames returns the names of the targets of the file.
 func targetNames(c *Config) []string {
-	return names(c.Targets, func(t synthetic.Target) string { return t.Name })
+	var targets []knownTarget
+	for _, t := range c.known {
+		if !t.standIn {
+			targets = append(targets, t)
+		}
+	}
+	return names(targets, func(t knownTarget) string { return t.Name })
+}
+
+// knownNames returns the names of the targets of the file and of the sources.
+func knownNames(c *Config) []string {
+	return names(c.known, func(t knownTarget) string { return t.Name })
 }
 
 func profileNames(c *Config) []string {

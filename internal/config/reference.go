@@ -14,7 +14,7 @@ import (
 const referenceHead = `# Every key of the configuration of pingreq, with its default.
 #
 # To use a key, remove the "#" directly before it. Lines that begin with "# " are explanations.
-# Only targets is required. Durations need a unit: 500ms, 15s, 5m, 1h30m.
+# Only targets or discovery is required. Durations need a unit: 500ms, 15s, 5m, 1h30m.
 `
 
 // Reference returns a configuration file with every key, its default and its documentation. The
@@ -39,6 +39,11 @@ func Reference(catalog synthetic.Catalog) []byte {
 			t.Name, t.URL = "broker", "mqtt://broker.example:1883"
 			w.b.WriteString("targets:\n")
 			w.section("  - ", "    ", reflect.ValueOf(t), map[string]bool{"name": true, "url": true})
+		case "discovery":
+			w.b.WriteString("#discovery:\n")
+			for _, s := range exampleSources() {
+				w.section("  - ", "    ", reflect.ValueOf(s), nil)
+			}
 		case "profiles":
 			w.b.WriteString("#profiles:\n")
 			w.section("  - ", "    ", reflect.ValueOf(defaultProfile()), nil)
@@ -50,6 +55,18 @@ func Reference(catalog synthetic.Catalog) []byte {
 		}
 	}
 	return []byte(w.b.String())
+}
+
+// exampleSources returns a source of each kind.
+func exampleSources() []discoverySection {
+	file, http, dns := defaultDiscovery(), defaultDiscovery(), defaultDiscovery()
+	file.Name, file.File = "files", &fileSection{Files: []string{"targets/*.json"}}
+	file.File.SetDefaults()
+	http.Name, http.HTTP = "server", &httpSection{URL: "https://inventory.example/brokers"}
+	http.HTTP.SetDefaults()
+	dns.Name, dns.DNS = "records", &dnsSection{Names: []string{"_mqtt._tcp.example.com"}}
+	dns.DNS.SetDefaults()
+	return []discoverySection{file, http, dns}
 }
 
 // referenceWriter writes sections as YAML with comments.
@@ -95,6 +112,8 @@ func (w *referenceWriter) section(first, rest string, v reflect.Value, live map[
 		w.explain(spaces, f)
 		line := spaces + mark + hyphen + key + ":"
 		switch {
+		case !field.IsValid(): // another entry of the list has it
+			continue
 		case field.Kind() == reflect.Struct:
 			w.b.WriteString(line + "\n")
 			w.section(rest+"  ", rest+"  ", field, nil)

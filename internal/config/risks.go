@@ -32,11 +32,12 @@ type Risk struct {
 	path, problem, hint string
 }
 
-// Risks returns what the configuration is careless about, each kind once for each target.
+// Risks returns what the configuration is careless about at the targets of this shard, each kind once for
+// each target.
 func (c *Config) Risks() []Risk {
 	var all []Risk
 	for _, r := range c.risks {
-		if !slices.ContainsFunc(all, func(o Risk) bool { return o.Target == r.Target && o.Kind == r.Kind }) {
+		if t := c.find(r.Target); t.Name != "" && c.shard.has(r.Target) && !slices.ContainsFunc(all, func(o Risk) bool { return o.Target == r.Target && o.Kind == r.Kind }) {
 			all = append(all, r)
 		}
 	}
@@ -46,7 +47,7 @@ func (c *Config) Risks() []Risk {
 // careless finds the risks and warns about them. A risk of a profile is one warning, however many
 // targets it has.
 func (l *loader) careless(c *Config) {
-	c.risks = l.risks(c)
+	c.risks = c.findRisks(l.profilePath)
 	seen := map[[2]string]bool{}
 	for _, r := range c.risks {
 		if key := [2]string{r.path, r.problem}; !seen[key] {
@@ -56,8 +57,9 @@ func (l *loader) careless(c *Config) {
 	}
 }
 
-// risks returns every risk. A target with the same risk for several reasons has it several times.
-func (l *loader) risks(c *Config) (all []Risk) {
+// findRisks returns every risk. A target with the same risk for several reasons has it several times. The
+// paths of profiles are only needed for warnings.
+func (c *Config) findRisks(profilePath map[string]string) (all []Risk) {
 	used := map[string][]synthetic.Profile{} // profiles of each target
 	add := func(target string, p synthetic.Profile) {
 		if !slices.ContainsFunc(used[target], func(o synthetic.Profile) bool { return o.Name == p.Name }) {
@@ -67,25 +69,28 @@ func (l *loader) risks(c *Config) (all []Risk) {
 	for _, e := range c.Plan() {
 		add(e.Target.Name, e.Profile)
 	}
-	for i, t := range c.Targets {
+	for _, t := range c.known {
 		u, err := url.Parse(t.URL)
 		if err != nil {
 			continue
 		}
-		path := item("targets", i)
-		if s := c.sections.Targets[i].Sys; s.Enabled {
+		address := t.path + ".url"
+		if t.standIn {
+			address = t.path + ".scheme"
+		}
+		if t.sys.Enabled {
 			p, _ := c.Profile(synthetic.DefaultProfile().Name)
 			add(t.Name, p)
 		}
 		encrypted := u.Scheme == "mqtts" || u.Scheme == "wss"
-		secret := cmp.Or(secretOf(t), headersOf(u, used[t.Name]))
+		secret := cmp.Or(secretOf(t.Target), headersOf(u, used[t.Name]))
 		switch {
 		case secret == "" || u.Scheme == "unix":
 		case !encrypted:
-			all = append(all, Risk{t.Name, PlainCredentials, path + ".url", fmt.Sprintf("%s sends %s without encryption", u.Scheme, secret),
+			all = append(all, Risk{t.Name, PlainCredentials, address, fmt.Sprintf("%s sends %s without encryption", u.Scheme, secret),
 				"use " + u.Scheme + "s, or a user who may do nothing but what the probes need"})
 		case t.TLS.InsecureSkipVerify:
-			all = append(all, Risk{t.Name, UnverifiedBroker, path + ".tls.insecure_skip_verify", "sends " + secret + " to whoever answers, because nothing verifies the broker's certificate",
+			all = append(all, Risk{t.Name, UnverifiedBroker, t.path + ".tls.insecure_skip_verify", "sends " + secret + " to whoever answers, because nothing verifies the broker's certificate",
 				"set ca_file to the certificates to trust, and server_name if the name differs"})
 		}
 		if !encrypted {
@@ -93,7 +98,7 @@ func (l *loader) risks(c *Config) (all []Risk) {
 		}
 		for _, p := range used[t.Name] {
 			if key, what := weak(p.TLS); what != "" {
-				all = append(all, Risk{t.Name, WeakTLS, join(l.profilePath[p.Name], key), fmt.Sprintf("clients with profile %s may use %s, which is broken", p.Name, what),
+				all = append(all, Risk{t.Name, WeakTLS, join(profilePath[p.Name], key), fmt.Sprintf("clients with profile %s may use %s, which is broken", p.Name, what),
 					"keep such a profile for brokers that have nothing better, and without a password that is used elsewhere"})
 			}
 		}

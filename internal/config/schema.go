@@ -25,13 +25,29 @@ const (
 func Schema(catalog synthetic.Catalog) ([]byte, error) {
 	texts := descriptions(catalog)
 	root := schemaOf(reflect.ValueOf(sections{
-		Agent: defaultAgent(), Metrics: defaultMetrics(), Targets: []targetSection{defaultTarget()}, Profiles: []profileSection{defaultProfile()}, Probes: []probeSection{{}},
+		Agent: defaultAgent(), Metrics: defaultMetrics(), Targets: []targetSection{defaultTarget()}, Discovery: []discoverySection{defaultDiscovery()}, Profiles: []profileSection{defaultProfile()}, Probes: []probeSection{{}},
 	}), texts)
 	root.Version, root.ID, root.Title = jsonschema.Version, schemaID, "Configuration of pingreq"
 	targets := property(root, "targets").Items
 	property(targets, "url").Pattern = urlPattern
 	property(targets, "labels").PropertyNames = &jsonschema.Schema{Pattern: labelPattern}
 	property(targets, "tls").DependentRequired = map[string][]string{"cert_file": {"key_file"}, "key_file": {"cert_file"}}
+	for _, key := range []string{"targets", "discovery"} { // at least one of them is not empty
+		one, some := uint64(1), jsonschema.NewProperties()
+		some.Set(key, &jsonschema.Schema{MinItems: &one})
+		root.AnyOf = append(root.AnyOf, &jsonschema.Schema{Required: []string{key}, Properties: some})
+	}
+	sources := property(root, "discovery").Items
+	for _, kind := range []string{"file", "http", "dns"} {
+		sources.OneOf = append(sources.OneOf, &jsonschema.Schema{Required: []string{kind}})
+	}
+	template := property(sources, "template")
+	property(template, "labels").PropertyNames = &jsonschema.Schema{Pattern: labelPattern}
+	pairs := map[string][]string{"cert_file": {"key_file"}, "key_file": {"cert_file"}}
+	property(template, "tls").DependentRequired = pairs
+	property(property(sources, "http"), "tls").DependentRequired = pairs
+	property(property(sources, "http"), "url").Pattern = `^https?://[^/@?#]+([/?][^#]*)?$`
+	property(property(sources, "file"), "files").AnyOf[0].Items.Pattern = `\.(json|ya?ml)$`
 	profiles := property(root, "profiles").Items
 	property(property(profiles, "websocket"), "headers").PropertyNames = &jsonschema.Schema{Pattern: headerPattern}
 	pattern(property(profiles, "proxy"), proxyPattern, true)

@@ -12,11 +12,12 @@ import (
 
 // sections is the shape of the file.
 type sections struct {
-	Agent    Agent            `koanf:"agent" desc:"the agent itself"`
-	Metrics  Metrics          `koanf:"metrics" desc:"what is exported"`
-	Targets  []targetSection  `koanf:"targets" validate:"required,min=1" desc:"the brokers to watch"`
-	Profiles []profileSection `koanf:"profiles" desc:"how clients behave. The profile named default always exists; an entry of that name changes it"`
-	Probes   []probeSection   `koanf:"probes" validate:"omitempty,min=1" desc:"what to do and how often. If absent: {suite}"`
+	Agent     Agent              `koanf:"agent" desc:"the agent itself"`
+	Metrics   Metrics            `koanf:"metrics" desc:"what is exported"`
+	Targets   []targetSection    `koanf:"targets" desc:"the brokers to watch. Required, unless discovery finds them"`
+	Discovery []discoverySection `koanf:"discovery" desc:"where to find more targets. They come and go without a restart, and a source that fails keeps its last list. https://github.com/pingreq/pingreq/blob/main/docs/discovery.md explains it"`
+	Profiles  []profileSection   `koanf:"profiles" desc:"how clients behave. The profile named default always exists; an entry of that name changes it"`
+	Probes    []probeSection     `koanf:"probes" validate:"omitempty,min=1" desc:"what to do and how often. If absent: {suite}"`
 }
 
 // Agent has the settings of the agent itself.
@@ -25,6 +26,7 @@ type Agent struct {
 	Peers          []string `koanf:"peers" validate:"max=1000,unique,dive,name" desc:"ids of the other agents that watch the same brokers with the same configuration. The own id may be among them. Where a broker reports its clients, theirs count as pingreq's own"`
 	TopicPrefix    string   `koanf:"topic_prefix" validate:"topic" desc:"the agent publishes and subscribes only below this topic"`
 	ClientIDPrefix string   `koanf:"client_id_prefix" validate:"clientid,max=10" desc:"a client id is this prefix, a hyphen and a hash, unless the profile has a client_id"`
+	Shard          string   `koanf:"shard" validate:"omitempty,shard" desc:"divides the targets among several agents with the same configuration: index/count, such as 0/3, 1/3 and 2/3. Each target belongs to one of them. hostname/3 takes the index from the end of the host name, as in a StatefulSet. If empty: all targets"`
 	OldNames       bool     `koanf:"old_sys_names" desc:"export what Mosquitto publishes about itself a second time, with the metric names of mosquitto-exporter"`
 	HistoryBytes   int      `koanf:"history_bytes" validate:"min=8192,max=1048576" desc:"memory for what the pages show of the past of a probe, in bytes. The default holds the last 60 runs or more, and the last 20 failures"`
 }
@@ -143,7 +145,7 @@ type probeSection struct {
 	Kind     string        `koanf:"kind" validate:"required" desc:"what the probe does"`
 	Interval time.Duration `koanf:"interval" validate:"omitempty,min=10ms" desc:"time between the starts of two runs; not for kinds that are kept alive"`
 	Timeout  time.Duration `koanf:"timeout" validate:"min=10ms" desc:"longest time of one run, at most the interval. For some kinds the profiles determine how long a run takes: then that time is the default. For a kind that is kept alive: longest time of one connection attempt"`
-	Targets  []string      `koanf:"targets" validate:"omitempty,min=1,unique" desc:"names of the targets. If absent: all"`
+	Targets  []string      `koanf:"targets" validate:"omitempty,min=1,unique" desc:"names of targets, and of sources of discovery, which stand for the targets that they find. If absent: all"`
 	Profiles []string      `koanf:"profiles" validate:"omitempty,min=1,unique" desc:"names of the profiles. If absent: default"`
 }
 

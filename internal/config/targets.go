@@ -13,13 +13,13 @@ import (
 	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
-// targets checks and completes the targets of the file.
-func (l *loader) targets(raw map[string]any, c *Config) {
+// targets checks and completes the targets of the file. It returns the paths of their names.
+func (l *loader) targets(raw map[string]any, c *Config) (seen map[string]string) {
 	list, _ := l.list(raw, "targets")
-	if len(list) == 0 && !l.failed("targets") {
-		l.bad("targets", "there are no targets").hint("add at least one, with name and url")
+	if _, ok := raw["discovery"]; len(list) == 0 && !ok && !l.failed("targets") {
+		l.bad("targets", "there are no targets").hint("add at least one, with name and url, or let discovery find them")
 	}
-	seen := map[string]string{}
+	seen = map[string]string{}
 	for i, e := range list {
 		path := item("targets", i)
 		s := defaultTarget()
@@ -29,46 +29,70 @@ func (l *loader) targets(raw map[string]any, c *Config) {
 		if !l.failed(path + ".name") {
 			l.unique("target", path+".name", s.Name, seen)
 		}
-		c.Targets = append(c.Targets, l.target(path, &s))
+		c.know(knownTarget{Target: l.target(path, &s), sys: s.Sys, path: path})
 		c.sections.Targets = append(c.sections.Targets, s)
 	}
+	return seen
 }
 
 // target checks one target and completes its section.
 func (l *loader) target(path string, s *targetSection) synthetic.Target {
 	l.url(path+".url", s)
+	s.autoDialect()
+	l.settings(path, s)
+	return s.target(l.password(path+".password", s.Password))
+}
+
+// settings checks and completes what a target has besides its name and URL.
+func (l *loader) settings(path string, s *targetSection) {
+	l.passwords(path, &s.PasswordFile, s.Password)
+	l.tlsFiles(path+".tls", &s.TLS.CAFile, &s.TLS.CertFile, &s.TLS.KeyFile)
+	l.labels(path+".labels", s.Labels)
+	if b := s.KeepaliveBounds; b.Max > 0 && b.Min > b.Max {
+		l.bad(path+".keepalive_bounds.min", "%s is more than max, %s", duration(b.Min), duration(b.Max))
+	}
+}
+
+// passwords checks the two ways to give a password, and makes the path of the file absolute.
+func (l *loader) passwords(path string, file *string, password string) {
+	*file = l.file(*file)
+	if *file != "" && password != "" {
+		l.bad(path+".password", "cannot be used together with password_file").hint("keep one of them")
+	}
+	if *file != "" {
+		l.passwordFile(path+".password_file", *file)
+	}
+}
+
+// tlsFiles checks the files of a block about TLS, and makes their paths absolute.
+func (l *loader) tlsFiles(path string, ca, cert, key *string) {
+	*ca, *cert, *key = l.file(*ca), l.file(*cert), l.file(*key)
+	if *ca != "" {
+		l.caFile(path+".ca_file", *ca)
+	}
+	switch {
+	case *cert != "" && *key != "":
+		l.keyPair(path+".cert_file", *cert, path+".key_file", *key)
+	case *cert != "":
+		l.bad(path+".cert_file", "a certificate needs its key").hint("set key_file")
+	case *key != "":
+		l.bad(path+".key_file", "a key needs its certificate").hint("set cert_file")
+	}
+}
+
+// autoDialect chooses the dialect that the host name tells.
+func (s *targetSection) autoDialect() {
 	if u, err := mqtt.ParseURL(s.URL); err == nil && s.Sys.Dialect == dialects.Auto {
 		s.Sys.Dialect = dialects.OfHost(u.Hostname())
 	}
-	s.PasswordFile, s.TLS.CAFile = l.file(s.PasswordFile), l.file(s.TLS.CAFile)
-	s.TLS.CertFile, s.TLS.KeyFile = l.file(s.TLS.CertFile), l.file(s.TLS.KeyFile)
-	if s.PasswordFile != "" && s.Password != "" {
-		l.bad(path+".password", "cannot be used together with password_file").hint("keep one of them")
-	}
-	if s.PasswordFile != "" {
-		l.passwordFile(path+".password_file", s.PasswordFile)
-	}
-	if s.TLS.CAFile != "" {
-		l.caFile(path+".tls.ca_file", s.TLS.CAFile)
-	}
-	cert, key := path+".tls.cert_file", path+".tls.key_file"
-	switch {
-	case s.TLS.CertFile != "" && s.TLS.KeyFile != "":
-		l.keyPair(cert, s.TLS.CertFile, key, s.TLS.KeyFile)
-	case s.TLS.CertFile != "":
-		l.bad(cert, "a certificate needs its key").hint("set key_file")
-	case s.TLS.KeyFile != "":
-		l.bad(key, "a key needs its certificate").hint("set cert_file")
-	}
-	l.labels(path+".labels", s.Labels)
-	b := s.KeepaliveBounds
-	if b.Max > 0 && b.Min > b.Max {
-		l.bad(path+".keepalive_bounds.min", "%s is more than max, %s", duration(b.Min), duration(b.Max))
-	}
+}
+
+// target returns the target of a complete section.
+func (s *targetSection) target(password mqtt.Secret) synthetic.Target {
 	return synthetic.Target{
 		Name: s.Name, URL: s.URL, Username: s.Username, PasswordFile: s.PasswordFile,
-		Password: l.password(path+".password", s.Password), TLS: synthetic.TargetTLS(s.TLS), Labels: s.Labels,
-		ConnectRate: s.ConnectRate, KeepaliveBounds: synthetic.KeepaliveBounds(b),
+		Password: password, TLS: synthetic.TargetTLS(s.TLS), Labels: s.Labels,
+		ConnectRate: s.ConnectRate, KeepaliveBounds: synthetic.KeepaliveBounds(s.KeepaliveBounds),
 	}
 }
 

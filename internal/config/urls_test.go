@@ -128,7 +128,7 @@ func TestFromURLsFaults(t *testing.T) {
 		o    URLOptions
 		want []string
 	}{
-		"none":        {want: []string{"command line: targets: there are no targets: add at least one, with name and url"}},
+		"none":        {want: []string{"command line: targets: there are no targets: add at least one, with name and url, or let discovery find them"}},
 		"twice":       {urls: []string{"mqtt://a", "mqtt://a"}, want: []string{"command line: targets[1]: the same URL is given twice"}},
 		"other name":  {urls: []string{"mqtts://a", "wss://a", "ssl://A:8883/"}, want: []string{"command line: targets[2]: the same URL is given twice"}},
 		"two hosts":   {urls: []string{"mqtt://a:1883,b:1883"}, want: []string{"command line: targets[0].url: more than one host, but one URL is one broker: write a URL, and a target, for each"}},

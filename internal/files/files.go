@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -42,12 +43,33 @@ type Reader struct{ reads singleflight.Group }
 // Read reads a regular file of at most limit bytes. The error is [Error] if it is something else,
 // the error of the system without the name, or that of ctx.
 func (r *Reader) Read(ctx context.Context, name string, limit int64) (File, error) {
+	return await(ctx, r, name, func() (File, error) { return read(name, limit) })
+}
+
+// Stat describes a file. The error is that of the system without the name, or that of ctx.
+func (r *Reader) Stat(ctx context.Context, name string) (fs.FileInfo, error) {
+	return await(ctx, r, "\x00stat "+name, func() (fs.FileInfo, error) {
+		info, err := os.Stat(name)
+		return info, nameless(err)
+	})
+}
+
+// Glob returns the files that match a pattern of [filepath.Match], sorted. It ignores directories that
+// cannot be read. The error is that of the pattern or of ctx.
+func (r *Reader) Glob(ctx context.Context, pattern string) ([]string, error) {
+	return await(ctx, r, "\x00glob "+pattern, func() ([]string, error) { return filepath.Glob(pattern) })
+}
+
+// await waits for the result of do, which all callers with the same key share. The key of a read is the
+// path; no path contains the zero byte with which other keys begin.
+func await[T any](ctx context.Context, r *Reader, key string, do func() (T, error)) (T, error) {
 	select {
-	case got := <-r.reads.DoChan(name, func() (any, error) { return read(name, limit) }):
-		f, _ := got.Val.(File)
-		return f, got.Err
+	case got := <-r.reads.DoChan(key, func() (any, error) { return do() }):
+		v, _ := got.Val.(T)
+		return v, got.Err
 	case <-ctx.Done():
-		return File{}, fmt.Errorf("the file system does not answer: %w", ctx.Err())
+		var none T
+		return none, fmt.Errorf("the file system does not answer: %w", ctx.Err())
 	}
 }
 

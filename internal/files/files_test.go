@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -119,8 +120,41 @@ func TestHungFileSystem(t *testing.T) {
 		}
 		cancel()
 	}
+	for _, key := range []string{"\x00stat ", "\x00glob "} {
+		r.reads.DoChan(key+path, func() (any, error) { <-block; return nil, nil })
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	_, stat := r.Stat(ctx, path)
+	_, glob := r.Glob(ctx, path)
+	if !errors.Is(stat, context.DeadlineExceeded) || !errors.Is(glob, context.DeadlineExceeded) {
+		t.Errorf("errors %v and %v", stat, glob)
+	}
 	close(block)
 	if got := <-hung; !got.Shared {
 		t.Error("the readers did not share the read")
+	}
+}
+
+// TestLook describes and finds files.
+func TestLook(t *testing.T) {
+	r, dir := new(Reader), t.TempDir()
+	for _, name := range []string{"b.json", "a.json", "c.yml"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("12345"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := r.Glob(t.Context(), filepath.Join(dir, "*.json"))
+	if want := []string{filepath.Join(dir, "a.json"), filepath.Join(dir, "b.json")}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if info, err := r.Stat(t.Context(), got[0]); err != nil || info.Size() != 5 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if _, err := r.Stat(t.Context(), filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), dir) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := r.Glob(t.Context(), filepath.Join(dir, "[")); !errors.Is(err, filepath.ErrBadPattern) {
+		t.Errorf("error %v", err)
 	}
 }

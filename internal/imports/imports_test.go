@@ -77,16 +77,19 @@ func layers() []layer {
 		// What the reports of a target mean together.
 		{packages: []string{"internal/diagnosis"}, may: contract, tests: []string{"synthetic/probe", "synthetic/internal/probetest"}},
 
+		// Where targets come from, besides the configuration.
+		{packages: []string{"internal/discovery"}, may: contract},
+
 		// What the probes found before.
 		{packages: []string{"internal/history"}, may: contract, tests: []string{"synthetic/probe"}},
 
 		// The configuration and the pages know neither a kind nor the metrics.
-		{packages: []string{"internal/config"}, may: with(contract, "internal/history", "internal/dialects", "internal/scrape", "internal/thresholds", "internal/promql", "internal/monitoring"), tests: []string{"synthetic/probe", "synthetic/probe/*"}},
+		{packages: []string{"internal/config"}, may: with(contract, "internal/history", "internal/dialects", "internal/discovery", "internal/scrape", "internal/thresholds", "internal/promql", "internal/monitoring"), tests: []string{"synthetic/probe", "synthetic/probe/*"}},
 		{packages: []string{"internal/status"}, may: with(contract, "internal/diagnosis", "internal/history", "internal/thresholds"), tests: []string{"synthetic/probe"}},
 		{packages: []string{"internal/web"}, may: with(contract, "internal/descriptors", "internal/files", "internal/diagnosis", "internal/history", "internal/status"), tests: []string{"collector", "synthetic/probe", "test/lab"}},
 
 		// The agent joins them. The commands choose what it is made of.
-		{packages: []string{"internal/agent"}, may: with(slices.Concat(contract, collectors), "synthetic/client", "internal/config", "internal/diagnosis", "internal/history", "internal/status", "internal/web", "internal/dialects", "internal/descriptors"),
+		{packages: []string{"internal/agent"}, may: with(slices.Concat(contract, collectors), "synthetic/client", "internal/config", "internal/discovery", "internal/diagnosis", "internal/history", "internal/status", "internal/web", "internal/dialects", "internal/descriptors"),
 			tests: []string{"synthetic/probe"}},
 		{packages: []string{"internal/demo"}, may: engine},
 		{packages: []string{"dashboards/internal/build"}, may: []string{"internal/thresholds", "internal/diagnosis", "synthetic/disconnect"}, tests: []string{"internal/grafana"}},
@@ -96,7 +99,7 @@ func layers() []layer {
 		{packages: []string{"internal/exported"}, may: with(slices.Concat(contract, collectors), "synthetic/probe", "internal/grafana", "internal/scrape")},
 		{packages: []string{"alerts"}, may: []string{"internal/scrape", "internal/monitoring"}, tests: []string{"internal/exported", "internal/thresholds", "internal/promql", "synthetic/probe", "test/lab"}},
 		{packages: []string{"alerts/internal/generate"}, may: []string{"alerts", "internal/monitoring"}},
-		{packages: []string{"cmd/pingreq"}, may: with(contract, "synthetic/probe", "collector", "internal/agent", "internal/config", "internal/diagnosis", "internal/status", "internal/web", "internal/demo", "internal/descriptors", "internal/files",
+		{packages: []string{"cmd/pingreq"}, may: with(contract, "synthetic/probe", "collector", "internal/agent", "internal/config", "internal/discovery", "internal/diagnosis", "internal/status", "internal/web", "internal/demo", "internal/descriptors", "internal/files",
 			"internal/monitoring", "dashboards", "alerts")},
 
 		// What only generates or tests.
