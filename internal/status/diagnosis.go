@@ -30,7 +30,7 @@ type Cause struct {
 // NewDiagnosis returns a diagnosis as the API shows it. version is that of the program.
 func NewDiagnosis(d *diagnosis.Diagnosis, version string) Diagnosis {
 	out := Diagnosis{State: d.State, Cause: d.Cause, Sentence: history.Printable(d.Sentence), Advice: d.Advice, Evidence: printable(d.Evidence),
-		Alternatives: d.Alternatives, Remarks: printable(d.Remarks), Page: diagnosis.PageURL(version, d.Cause), Since: moment(d.Since)}
+		Alternatives: d.Alternatives, Remarks: printable(d.Remarks), Page: diagnosis.PageURL(version, d.Cause), Since: Moment(d.Since)}
 	for _, o := range d.Also {
 		out.Also = append(out.Also, Cause{o.Cause, history.Printable(o.Sentence)})
 	}
@@ -45,8 +45,8 @@ func printable(texts []string) (out []string) {
 	return out
 }
 
-// moment returns a time that may be absent.
-func moment(t time.Time) *time.Time {
+// Moment returns a time that may be absent.
+func Moment(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}

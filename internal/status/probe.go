@@ -63,7 +63,7 @@ const startWithin = 10 * time.Second
 // newProbe makes a probe without runs and command. f has what the diagnosis knows of it, or is nil.
 func newProbe(h *history.Probe, f *diagnosis.Probe, unknown *diagnosis.Inconclusive, now time.Time) Probe {
 	p := Probe{Kind: h.Kind, Probe: h.Probe, Profile: h.Profile, State: ProbePending, Held: h.Held, Sessions: h.Sessions, Ends: h.Ends, Timeout: h.Timeout.Seconds(),
-		LastSuccess: moment(h.LastSuccess), LastFailure: moment(h.LastFailure), Expires: moment(h.Expires), Recent: h.Bars}
+		LastSuccess: Moment(h.LastSuccess), LastFailure: Moment(h.LastFailure), Expires: Moment(h.Expires), Recent: h.Bars}
 	if p.Recent == nil {
 		p.Recent = []history.Bar{}
 	}
@@ -89,7 +89,7 @@ func newProbe(h *history.Probe, f *diagnosis.Probe, unknown *diagnosis.Inconclus
 	}
 	if p.State == ProbePending {
 		due := h.Added.Add(startWithin + h.Timeout)
-		p.Due = moment(due)
+		p.Due = Moment(due)
 	}
 	return p
 }

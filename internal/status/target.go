@@ -115,7 +115,7 @@ func newTarget(t *synthetic.Target, d *diagnosis.Diagnosis, probes []history.Pro
 			out.Connect, out.Usual, timed = number(p.Connect), number(p.Usual), p.Kind
 		}
 		if !p.Expires.IsZero() && (out.Expires == nil || p.Expires.Before(*out.Expires)) {
-			out.Expires = moment(p.Expires)
+			out.Expires = Moment(p.Expires)
 		}
 	}
 	slices.SortStableFunc(out.Kinds, func(a, b Kind) int { return cmp.Compare(b.Failing, a.Failing) })

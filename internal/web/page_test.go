@@ -169,11 +169,19 @@ func TestAgentBanners(t *testing.T) {
 		f.agent.Config.Successful, f.agent.Config.Error = false, "pingreq.yaml:3:5: targets[0].urll: unknown key"
 		tried := time.Now()
 		f.agent.Config.Tried = &tried
+		f.agent.Shard = &status.Shard{Index: 2, Count: 3}
+		f.agent.Sources = []status.Source{
+			{Name: "well", Kind: "dns", Answered: true, Targets: 4},
+			{Name: "plants", Kind: "http", Answered: true, Targets: 7, Failing: "https://cmdb.example: status 503", Since: &tried},
+			{Name: "meters", Kind: "file", Failing: "targets.json: no such file", Since: &tried, Refused: []status.Refusal{{Address: "a<b", Problem: "no host", Hint: "write one"}}},
+		}
 		f.agent.Late = &status.Late{Seconds: 1.343, Cause: "a timer", Time: time.Now()}
 		time.Sleep(3 * time.Minute)
 		for _, path := range []string{"/", "/targets/plant"} {
 			got := text(t, do(New(f.options()), "GET", path).Body.String())
-			for _, want := range []string{"✗ The configuration was refused 3 min ago: the one of 00:00:00 UTC is still in use. pingreq.yaml:3:5: targets[0].urll: unknown key", "? This agent was late by 1.34 s, 3 min ago (a timer)."} {
+			for _, want := range []string{"✗ The configuration was refused 3 min ago: the one of 00:00:00 UTC is still in use. pingreq.yaml:3:5: targets[0].urll: unknown key", "? This agent was late by 1.34 s, 3 min ago (a timer).",
+				"⚠ Source plants cannot be read for 3 min: its last list of 7 targets stays in use. https://cmdb.example: status 503", "✗ Source meters cannot be read for 3 min: none of its targets are known.",
+				"⚠ 1 target of source meters is not watched which and why a<b : no host: write one"} {
 				if !strings.Contains(got, want) {
 					t.Errorf("%s does not say %q: %s", path, want, got)
 				}
