@@ -262,6 +262,12 @@ func (r *Runner) Once(ctx context.Context, j Job, timeout time.Duration) Report 
 	return *r.once(ctx, &j, 0, j.Probes[0], time.Now())
 }
 
+// OnceFor makes one run as [Runner.Once] does, and passes its events to another sink.
+func (r *Runner) OnceFor(ctx context.Context, j Job, timeout time.Duration, sink Sink) Report {
+	other := &Runner{sink: sink, watch: r.watch, log: r.log, late: r.late}
+	return other.Once(ctx, j, timeout)
+}
+
 // leave calls Leave of a probe that has it.
 func leave(p Probe) {
 	if l, ok := p.(Leaver); ok {

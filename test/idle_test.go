@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pingreq/pingreq/internal/status"
+	"github.com/pingreq/pingreq/synthetic"
 	"github.com/pingreq/pingreq/test/lab"
 )
 
@@ -28,15 +30,9 @@ func idlePlan(url string, keepalive time.Duration) plan {
 	}
 }
 
-// idleAnswer is what `pingreq probe` reports of an idle probe.
-type idleAnswer struct {
-	Outcome, Reason, Detail string
-	Facts                   map[string]string
-}
-
 // probeIdle runs an idle probe once, inside a namespace unless it is nil. If the run is
 // inconclusive because this machine was too slow, probeIdle runs it again.
-func probeIdle(t *testing.T, within *lab.Namespace, p plan) (answer idleAnswer) {
+func probeIdle(t *testing.T, within *lab.Namespace, p plan) (answer status.Result) {
 	t.Helper()
 	file := p.file(t)
 	timers := watchTimers(t)
@@ -52,15 +48,21 @@ func probeIdle(t *testing.T, within *lab.Namespace, p plan) (answer idleAnswer) 
 			within.Do(execute)
 		}
 		checkLog(t, problems.String())
-		var got []idleAnswer
+		var got []status.Result
 		if err := json.Unmarshal(out.Bytes(), &got); err != nil || len(got) != 1 {
 			t.Fatalf("%v: %s%s", err, &out, &problems)
 		}
-		if answer = got[0]; !strings.Contains(answer.Detail, ownLateness) && !(answer.Outcome == "inconclusive" && timers.Since(start) > 0) {
+		if answer = got[0]; !strings.Contains(answer.Detail, ownLateness) && !(answer.Outcome == synthetic.Inconclusive && timers.Since(start) > 0) {
 			break
 		}
 	}
 	return answer
+}
+
+// fact returns a text of a result, or "".
+func fact(r status.Result, name string) string {
+	text, _ := r.Facts[name].(string)
+	return text
 }
 
 // TestIdle finds the idle limits of real paths.
@@ -105,12 +107,12 @@ func TestIdle(t *testing.T) {
 			t.Parallel()
 			url, within := tt.path(t)
 			got := probeIdle(t, within, idlePlan(url, tt.keepalive))
-			if got.Outcome != tt.outcome || got.Reason != tt.reason {
+			if string(got.Outcome) != tt.outcome || got.Reason != tt.reason {
 				t.Errorf("%s %s, want %s %s", got.Outcome, got.Reason, tt.outcome, tt.reason)
 			}
 			for _, text := range []struct{ name, got, want string }{
-				{"detail", got.Detail, tt.detail}, {"survived", got.Facts["survived"], tt.survived},
-				{"cut", got.Facts["cut"], tt.cut}, {"recommended keepalive", got.Facts["recommended keepalive"], tt.recommended},
+				{"detail", got.Detail, tt.detail}, {"survived", fact(got, "survived"), tt.survived},
+				{"cut", fact(got, "cut"), tt.cut}, {"recommended keepalive", fact(got, "recommended_keepalive"), tt.recommended},
 			} {
 				if text.want == "" && text.got != "" || !regexp.MustCompile("^"+text.want).MatchString(text.got) {
 					t.Errorf("%s: %q, want %q", text.name, text.got, text.want)

@@ -41,6 +41,8 @@ type Options struct {
 	File string
 	// Hosts are names of the web pages under which a reload may be asked for. See [web.Options].
 	Hosts []string
+	// TimeoutOffset is by how much runs of /probe end before the scrape timeout.
+	TimeoutOffset time.Duration
 	// Prefix is the path below which the web pages are. See [web.Options].
 	Prefix string
 	// Hangups receives signals. The agent reloads at each signal. It may be nil.
@@ -75,13 +77,17 @@ type Agent struct {
 	labels   atomic.Pointer[collector.Labels]
 	targets  atomic.Pointer[[]synthetic.Target]
 	loads    loads
+	inUse    atomic.Pointer[state]            // for requests of pages
+	runner   atomic.Pointer[synthetic.Runner] // while it accepts runs
+	onDemand onDemand
+	offset   time.Duration
 	view     *status.View
 }
 
 // New builds everything that can fail, and starts nothing. The error says which parts of the
 // configuration cannot be used.
 func New(o Options) (*Agent, error) {
-	a := &Agent{log: o.Logger, load: o.Load, hangups: o.Hangups, hosts: o.Hosts, prefix: o.Prefix, registry: prometheus.NewRegistry(), sources: discovery.NewManager(o.Logger), history: history.NewBoard(o.Config.Agent.HistoryBytes), requests: make(chan *request), stopped: make(chan struct{})}
+	a := &Agent{log: o.Logger, load: o.Load, hangups: o.Hangups, hosts: o.Hosts, prefix: o.Prefix, offset: o.TimeoutOffset, registry: prometheus.NewRegistry(), sources: discovery.NewManager(o.Logger), history: history.NewBoard(o.Config.Agent.HistoryBytes), requests: make(chan *request), stopped: make(chan struct{})}
 	if o.File != "" && o.Load != nil {
 		a.watched = &watched{path: o.File, log: o.Logger}
 	}
@@ -114,6 +120,7 @@ func New(o Options) (*Agent, error) {
 	if err := a.registry.Register(a.clients); err != nil {
 		return nil, err
 	}
+	a.inUse.Store(a.state)
 	a.labels.Store(a.state.labels(nil))
 	a.targets.Store(&o.Config.Targets)
 	if err := a.announce(a.state); err != nil {
@@ -163,7 +170,7 @@ func (a *Agent) Run(ctx context.Context, serve func(context.Context, http.Handle
 
 // serve has the metrics and pages served.
 func (a *Agent) serve(ctx context.Context, serve func(context.Context, http.Handler) error) error {
-	o := web.Options{Registry: a.gatherer, Registerer: a.registry, View: a.view, Hosts: a.hosts, Prefix: a.prefix, Logger: a.log, Ready: a.readiness.get}
+	o := web.Options{Registry: a.gatherer, Registerer: a.registry, View: a.view, Hosts: a.hosts, Prefix: a.prefix, Probe: a.runProbe, TimeoutOffset: a.offset, Logger: a.log, Ready: a.readiness.get}
 	if a.load != nil {
 		o.Reload = a.Reload
 	}

@@ -56,6 +56,8 @@ func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 		debug.FreeOSMemory()
 	}}
 	x.runner = synthetic.NewRunner(synthetic.Sinks{a.probes, x.views, waves}, a.self, a.state.late, a.log)
+	a.runner.Store(x.runner)
+	defer a.runner.Store(nil)
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	bctx, stopBeside := context.WithCancel(ctx)
@@ -208,6 +210,7 @@ func (x *running) use(next *state, done string) error {
 	next.ids.SetPeers(next.cfg.Agent.Peers)
 	x.tellRisks(next.cfg)
 	x.state = next
+	x.inUse.Store(next)
 
 	errs := []error{x.announce(next)}
 	var jobs []synthetic.Job

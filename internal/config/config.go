@@ -26,6 +26,7 @@ type Config struct {
 	found    map[string]int // number of targets of each source
 	reserved []string       // names of labels
 	probes   []plannedProbe
+	modules  []Module
 	sections sections // as loaded and completed, for Print
 	risks    []Risk
 }
@@ -151,6 +152,7 @@ func (l *loader) config(raw map[string]any) *Config {
 	l.discovery(raw, c, names)
 	l.profiles(raw, c)
 	l.probes(raw, c)
+	l.modules(raw, c)
 	l.combinations(c)
 	l.pools(c)
 	if len(l.faults) == 0 {

@@ -94,7 +94,7 @@ func (l *loader) shape(path string, raw any, t reflect.Type, others []string) (a
 	}
 	if l.variables && envRef.MatchString(text) && !expands.MatchString(path) {
 		l.bad(path, "${NAME} is not replaced here").
-			hint("write the value itself, because variables work only in passwords of targets and sources, and in proxy and websocket.headers of a profile")
+			hint("write the value itself, because variables work only in passwords of targets, sources and modules, and in proxy and websocket.headers of a profile")
 		return nil, false
 	}
 	return raw, true

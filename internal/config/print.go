@@ -23,8 +23,13 @@ func (c *Config) Print(w io.Writer) error {
 		add(n, p.Kind, encode(reflect.ValueOf(p.options)))
 		probes.Content = append(probes.Content, n)
 	}
-	root.Content = without(root.Content, "probes")
+	root.Content = without(without(root.Content, "probes"), "modules")
 	add(root, "probes", probes)
+	modules := &yaml.Node{Kind: yaml.SequenceNode}
+	for _, m := range c.modules {
+		modules.Content = append(modules.Content, m.encode())
+	}
+	add(root, "modules", modules)
 	enc := yaml.NewEncoder(w)
 	enc.SetIndent(2)
 	if err := enc.Encode(root); err != nil {

@@ -47,6 +47,11 @@ func Reference(catalog synthetic.Catalog) []byte {
 		case "profiles":
 			w.b.WriteString("#profiles:\n")
 			w.section("  - ", "    ", reflect.ValueOf(defaultProfile()), nil)
+		case "modules":
+			w.b.WriteString("#modules:\n")
+			if len(catalog.Kinds) > 0 {
+				w.module(catalog.Kinds[0])
+			}
 		case "probes":
 			w.b.WriteString("#probes:\n")
 			for _, k := range catalog.Kinds {
@@ -85,6 +90,15 @@ func (w *referenceWriter) probe(k synthetic.Kind) {
 	p.Name, p.Kind, p.Targets, p.Profiles = k.Name, k.Name, []string{"broker"}, []string{"default"}
 	fmt.Fprintf(&w.b, "\n  # Kind %s: %s\n", k.Name, k.Help)
 	w.section("  - ", "    ", reflect.ValueOf(p), nil)
+	fmt.Fprintf(&w.b, "    # the options of kind %s\n    #%s:\n", k.Name, k.Name)
+	w.section("      ", "      ", reflect.ValueOf(k.Example()), nil)
+}
+
+// module writes a module of a kind.
+func (w *referenceWriter) module(k synthetic.Kind) {
+	m := defaultModule(k.Schedule.Timeout)
+	m.Name, m.Kind, m.Targets = k.Name+"-tls", k.Name, []string{"mqtts://*.example.com:8883"}
+	w.section("  - ", "    ", reflect.ValueOf(m), nil)
 	fmt.Fprintf(&w.b, "    # the options of kind %s\n    #%s:\n", k.Name, k.Name)
 	w.section("      ", "      ", reflect.ValueOf(k.Example()), nil)
 }

@@ -25,7 +25,7 @@ const (
 func Schema(catalog synthetic.Catalog) ([]byte, error) {
 	texts := descriptions(catalog)
 	root := schemaOf(reflect.ValueOf(sections{
-		Agent: defaultAgent(), Metrics: defaultMetrics(), Targets: []targetSection{defaultTarget()}, Discovery: []discoverySection{defaultDiscovery()}, Profiles: []profileSection{defaultProfile()}, Probes: []probeSection{{}},
+		Agent: defaultAgent(), Metrics: defaultMetrics(), Targets: []targetSection{defaultTarget()}, Discovery: []discoverySection{defaultDiscovery()}, Profiles: []profileSection{defaultProfile()}, Probes: []probeSection{{}}, Modules: []moduleSection{defaultModule(5 * time.Second)},
 	}), texts)
 	root.Version, root.ID, root.Title = jsonschema.Version, schemaID, "Configuration of pingreq"
 	targets := property(root, "targets").Items
@@ -52,6 +52,8 @@ func Schema(catalog synthetic.Catalog) ([]byte, error) {
 	property(property(profiles, "websocket"), "headers").PropertyNames = &jsonschema.Schema{Pattern: headerPattern}
 	pattern(property(profiles, "proxy"), proxyPattern, true)
 	addKinds(property(root, "probes").Items, catalog, texts)
+	addKinds(property(root, "modules").Items, catalog, texts)
+	property(property(root, "modules").Items, "tls").DependentRequired = pairs
 	b, err := json.MarshalIndent(root, "", "  ")
 	return append(b, '\n'), err
 }

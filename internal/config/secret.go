@@ -11,7 +11,7 @@ import (
 var (
 	envRef = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 	// expands matches the paths of the values in which variables are replaced.
-	expands = regexp.MustCompile(`^targets\[\d+\]\.password$|^discovery\[\d+\]\.(http|template)\.password$|^profiles\[\d+\]\.(proxy|websocket\.headers\..+)$`)
+	expands = regexp.MustCompile(`^targets\[\d+\]\.password$|^discovery\[\d+\]\.(http|template)\.password$|^modules\[\d+\]\.password$|^profiles\[\d+\]\.(proxy|websocket\.headers\..+)$`)
 	envOnly = regexp.MustCompile(`^\$\{[A-Za-z_][A-Za-z0-9_]*\}$`)
 )
 

@@ -18,6 +18,7 @@ type sections struct {
 	Discovery []discoverySection `koanf:"discovery" desc:"where to find more targets. They come and go without a restart, and a source that fails keeps its last list. https://github.com/pingreq/pingreq/blob/main/docs/discovery.md explains it"`
 	Profiles  []profileSection   `koanf:"profiles" desc:"how clients behave. The profile named default always exists; an entry of that name changes it"`
 	Probes    []probeSection     `koanf:"probes" validate:"omitempty,min=1" desc:"what to do and how often. If absent: {suite}"`
+	Modules   []moduleSection    `koanf:"modules" desc:"what /probe?module=NAME&target=URL does. If absent: connect and roundtrip, only for the targets of the configuration"`
 }
 
 // Agent has the settings of the agent itself.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -28,6 +29,10 @@ type Options struct {
 	Hosts []string
 	// View shows how the targets are, on the pages and in the JSON API. If it is nil, they do not exist.
 	View *status.View
+	// Probe makes the runs of /probe. If it is nil, the page does not exist. TimeoutOffset is by how much they
+	// end before the scrape timeout.
+	Probe         Probing
+	TimeoutOffset time.Duration
 	// Prefix is the path below which all pages are, such as /pingreq. It is empty if there is none.
 	Prefix string
 	// Logger gets the errors of all pages. It must not be nil.
@@ -58,6 +63,9 @@ func New(o Options) http.Handler {
 		mux.Handle("GET /{$}", targetsHandler(o, shared))
 		mux.Handle("GET /targets/{name}", targetHandler(o, shared))
 		apiHandlers(mux, o, shared)
+	}
+	if o.Probe != nil {
+		mux.Handle("GET /probe", probeHandler(o))
 	}
 	mux = below(o.Prefix, mux)
 	// Pages of other sites must not make a browser reload the agent.
