@@ -97,7 +97,7 @@ func startAgent(t testing.TB, args ...string) *agent {
 }
 
 // stressing lists the tests whose agent runs with the race detector.
-var stressing = []string{"TestFaults", "TestNetworkFaults", "TestReload", "TestReloadsLeaveNothing", "TestHostileBrokers", "TestSysHostile", "TestEvents", "TestZombies",
+var stressing = []string{"TestFaults", "TestNetworkFaults", "TestReload", "TestDiscovery", "TestReloadsLeaveNothing", "TestHostileBrokers", "TestSysHostile", "TestEvents", "TestZombies",
 	"TestBrokers", "TestExposition", "TestTakeoverFaults", "TestResumeFaults"}
 
 func stresses(t testing.TB) bool {

@@ -42,19 +42,26 @@ func readSources(ctx context.Context, cfg *config.Config) (*sources, error) {
 	return x, nil
 }
 
-// print prints the sources, and what is wrong with what they yield.
+// warn prints what is wrong with what the sources yield.
+func (x *sources) warn(e environment) {
+	for _, r := range x.refused {
+		fmt.Fprintf(e.stderr, "warning: %s\n", r.Message())
+	}
+	for _, name := range x.empty {
+		fmt.Fprintf(e.stderr, "warning: source %s: its files contain no targets, or do not exist\n", name)
+	}
+}
+
+// print prints the sources, and how many targets they yield.
 func (x *sources) print(e environment) error {
 	all := x.cfg.Sources()
 	if len(all) == 0 {
 		return nil
 	}
+	x.warn(e)
 	refused := map[string]int{}
 	for _, r := range x.refused {
 		refused[r.Source]++
-		fmt.Fprintf(e.stderr, "warning: %s\n", config.Message(fmt.Sprintf("source %s: target %s: %s", r.Source, r.Address, r.Problem), r.Hint))
-	}
-	for _, name := range x.empty {
-		fmt.Fprintf(e.stderr, "warning: source %s: its files contain no targets, or do not exist\n", name)
 	}
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "source\tkind\ttargets\trefused\tfrom")
@@ -65,7 +72,7 @@ func (x *sources) print(e environment) error {
 			continue
 		}
 		online = true
-		from := ""
+		var from string
 		if s.HTTP != nil {
 			from = s.HTTP.Place()
 		} else {

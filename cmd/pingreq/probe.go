@@ -49,8 +49,13 @@ func probeCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 		if err != nil {
 			return err
 		}
+		sources, err := readSources(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		sources.warn(e)
 		late := synthetic.WatchProcess()
-		plan, known, err := agent.Plan(cfg, late)
+		plan, known, err := agent.Plan(sources.cfg, late)
 		if err != nil {
 			return usageError{err}
 		}

@@ -185,7 +185,8 @@ func (r *readiness) answered(states []discovery.State) {
 	}
 }
 
-// giveUp makes the agent ready. It returns the sources that have not answered, if it was not ready before.
+// giveUp makes the agent ready. If it was not ready before, it returns the sources that have not
+// answered.
 func (r *readiness) giveUp(states []discovery.State) []string {
 	if r.ready.Swap(true) {
 		return nil

@@ -14,8 +14,8 @@ import (
 	"github.com/pingreq/pingreq/internal/discovery"
 )
 
-// TestTurns asks for turns in the ways of sources. At most one in five seconds comes, and the last request
-// is never lost.
+// TestTurns asks for turns in the ways of sources. At most one in five seconds comes, and the last
+// request is never lost.
 func TestTurns(t *testing.T) {
 	tried, untried := discovery.State{Tried: true}, discovery.State{}
 	type request struct {

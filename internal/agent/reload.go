@@ -84,7 +84,9 @@ func (a *Agent) runPlan(ctx context.Context, more []synthetic.Sink) error {
 			turns.request(x.sources.States())
 		case <-turns.next.C:
 			turns.taken()
-			x.rediscover()
+			if ctx.Err() == nil {
+				x.rediscover()
+			}
 		case <-turns.patience.C:
 			x.startWithout()
 		case r := <-a.requests:
@@ -239,25 +241,25 @@ func (a *Agent) warnPlan(cfg *config.Config, again bool) {
 	before := a.warned
 	a.warned = map[string]bool{}
 	told := 0
-	warn := func(problem, hint string) {
+	isNews := func(problem string) bool {
 		a.warned[problem] = true
-		if before[problem] && !again {
-			return
-		}
-		if told++; told <= maxTold || again {
-			a.log.Warn("configuration", "warning", problem, "hint", hint)
-		}
+		return again || !before[problem]
 	}
 	for _, c := range config.Cost(cfg.Plan()) {
 		for _, w := range c.Warnings {
-			warn(w.Problem, w.Hint)
+			if !isNews(w.Problem) {
+				continue
+			}
+			if told++; told <= maxTold || again {
+				a.log.Warn("configuration", "warning", w.Problem, "hint", w.Hint)
+			}
 		}
 	}
 	if told > maxTold && !again {
 		a.log.Warn("configuration", "warning", fmt.Sprintf("%d more targets have such warnings", told-maxTold))
 	}
-	if problem, hint := descriptors.Own().Warning(cfg.Sockets()); problem != "" {
-		warn(problem, hint)
+	if problem, hint := descriptors.Own().Warning(cfg.Sockets()); problem != "" && isNews(problem) {
+		a.log.Warn("configuration", "warning", problem+": "+hint)
 	}
 }
 

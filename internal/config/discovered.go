@@ -25,13 +25,9 @@ type Refusal struct {
 	Problem, Hint string
 }
 
-// String returns the refusal on one line.
-func (r Refusal) String() string {
-	text := fmt.Sprintf("source %s: target %s: %s", r.Source, r.Address, r.Problem)
-	if r.Hint != "" {
-		text += ": " + r.Hint
-	}
-	return text
+// Message returns the refusal as [Message] lays it out.
+func (r Refusal) Message() string {
+	return Message(fmt.Sprintf("source %s: target %s: %s", r.Source, r.Address, r.Problem), r.Hint)
 }
 
 // Limits of what a list may say of a target. Its labels are on each of its series.
@@ -160,8 +156,13 @@ func address(scheme string, labels model.LabelSet) (string, error) {
 	return scheme + "://" + address + "/" + strings.TrimPrefix(path, "/"), nil
 }
 
+// exported begins the names of labels that are renamed.
+const exported = "exported_"
+
 // visible returns the labels of the series of a target: those of the template, and those of the list that
-// do not vanish. As in Prometheus, these are all that do not begin with __ and have a value.
+// do not vanish. As in Prometheus, these are all that do not begin with __ and have a value. A label that
+// our own series have gets another name, as Prometheus names the labels of a scraped series that it has
+// itself: many lists have the label job.
 func (c *Config) visible(template map[string]string, labels model.LabelSet) (map[string]string, error) {
 	all := maps.Clone(template)
 	n := 0
@@ -173,8 +174,6 @@ func (c *Config) visible(template map[string]string, labels model.LabelSet) (map
 		switch n++; {
 		case !labelName.MatchString(text):
 			return nil, errors.New("the name of a label is not one: use letters, digits and underscores, and do not begin with a digit")
-		case slices.Contains(c.reserved, text):
-			return nil, fmt.Errorf("the label %s is reserved, because pingreq's own series have it: choose another", text)
 		case len(value) > maxLabelValue || len(text) > maxLabelValue:
 			return nil, fmt.Errorf("the label %.64s is longer than %d bytes: it would be on every series", text, maxLabelValue)
 		case n > maxLabels:
@@ -182,6 +181,9 @@ func (c *Config) visible(template map[string]string, labels model.LabelSet) (map
 		}
 		if all == nil {
 			all = map[string]string{}
+		}
+		for slices.Contains(c.reserved, text) || text != string(name) && labels[model.LabelName(text)] != "" {
+			text = exported + text
 		}
 		all[text] = value
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/pingreq/pingreq/internal/discovery"
+	"github.com/pingreq/pingreq/synthetic/mqtt"
 )
 
 const twoSources = `
@@ -48,7 +49,7 @@ func loaded(t *testing.T, text string, env ...string) *Config {
 func TestWithDiscovered(t *testing.T) {
 	c := loaded(t, twoSources, "P=pw")
 	next, refused := c.WithDiscovered(map[string]discovery.List{
-		"lists": {set("a.example"), set("a.example:1883"), set("ws://b.example/mqtt", "site", "muc", "__meta_url", "x"), set("c.example", "__scheme__", "wss", "__path__", "ws", "target", "C", "team", ""),
+		"lists": {set("a.example"), set("a.example:1883"), set("ws://b.example/mqtt", "site", "muc", "__meta_url", "x", "kind", "emqx", "exported_kind", "own"), set("c.example", "__scheme__", "wss", "__path__", "ws", "target", "C", "team", ""),
 			set("iot-ats.iot.eu-central-1.amazonaws.com", "target", "aws")},
 		"records": {set("[2001:db8::1]:1883", "__path__", "/ignored"), set("/run/m.sock", "__scheme__", "unix")},
 	})
@@ -67,7 +68,7 @@ func TestWithDiscovered(t *testing.T) {
 		{"plant", "mqtt://plant.example", "", "map[site:fra]"},
 		{"a.example", "mqtts://a.example", "u", "map[site:none team:iot]"},
 		{"a.example-1883", "mqtts://a.example:1883", "u", "map[site:none team:iot]"},
-		{"b.example", "ws://b.example/mqtt", "u", "map[site:muc team:iot]"},
+		{"b.example", "ws://b.example/mqtt", "u", "map[exported_exported_kind:emqx exported_kind:own site:muc team:iot]"},
 		{"C", "wss://c.example/ws", "u", "map[site:none team:iot]"},
 		{"aws", "mqtts://iot-ats.iot.eu-central-1.amazonaws.com", "u", "map[site:none team:iot]"},
 		{"ip6-2001-db8-1", "mqtt://[2001:db8::1]:1883", "", "map[]"},
@@ -127,7 +128,6 @@ func TestRefused(t *testing.T) {
 		{set(long), "the host does not make a name: give it one with the label target"},
 		{set("h", "target", "a/b"), "the label target is not a name"},
 		{set("h", "target", "records"), "records is the name of a source: give the target another with the label target"},
-		{set("h", "kind", "x"), "the label kind is reserved"},
 		{set("h", "a.b", "x"), "the name of a label is not one"},
 		{set("h", "x", strings.Repeat("x", maxLabelValue+1)), "the label x is longer than 512 bytes"},
 		{many, "it has more than 32 labels"},
@@ -138,7 +138,7 @@ func TestRefused(t *testing.T) {
 		if len(next.Targets) != 3 {
 			t.Errorf("%.100v: %d targets", tt.set, len(next.Targets))
 		}
-		if len(refused) != 1 || !strings.HasPrefix(refused[0].String(), "source lists: target ") || !strings.Contains(refused[0].String(), tt.want) || strings.Contains(refused[0].String(), "Can") {
+		if len(refused) != 1 || !strings.HasPrefix(strings.ReplaceAll(refused[0].Message(), "\n  hint:", ":"), "source lists: target ") || !strings.Contains(strings.ReplaceAll(refused[0].Message(), "\n  hint:", ":"), tt.want) || strings.Contains(strings.ReplaceAll(refused[0].Message(), "\n  hint:", ":"), "Can") {
 			t.Errorf("%.100v: refused %q, want %q", tt.set, refused, tt.want)
 		}
 	}
@@ -167,7 +167,7 @@ probes: [{name: connect, kind: connect, targets: b}]
 	}
 	var got []string
 	for _, r := range refused {
-		got = append(got, r.String())
+		got = append(got, strings.ReplaceAll(r.Message(), "\n  hint:", ":"))
 	}
 	const hint = " too, with another address or other settings: give one of them another name with the label target"
 	if diff := cmp.Diff([]string{"source a: target z: another target of source a has the name z" + hint, "source b: target mqtts://y: another target of source a has the name y" + hint}, got); diff != "" {
@@ -212,4 +212,38 @@ func TestStandIns(t *testing.T) {
 	if len(warnings) != 1 || warnings[0].Path != "discovery[0].template.scheme" || !strings.Contains(warnings[0].Error(), "sends the password without encryption") {
 		t.Errorf("warnings %v", warnings)
 	}
+}
+
+// FuzzDiscovered makes targets of anything. What is accepted can be used, and what is refused is told
+// without secrets, on lines that a terminal can show.
+func FuzzDiscovered(f *testing.F) {
+	for _, s := range []string{"a", "a:1", "mqtt://a/x", "wss://u:Canary@a/x", "unix:///x", "[::1]:8883", "[fe80::1%25lo]:1", "a b", "\x00", "://", "@", "x@Canary@"} {
+		f.Add(s, "", "", "site", "fra")
+	}
+	f.Add("a", "wss", "/x", "target", "b")
+	c, _, err := loadText(twoSources, "P=pw")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, address, scheme, path, name, value string) {
+		next, refused := c.WithDiscovered(map[string]discovery.List{"lists": {set(address, "__scheme__", scheme, "__path__", path, name, value)}})
+		if len(next.Targets)+len(refused) != 2 && !(len(next.Targets) == 1 && name == "target" && value == "plant") {
+			t.Fatalf("%d targets, refused %q", len(next.Targets), refused)
+		}
+		for _, r := range refused {
+			if text := r.Message(); len(text) > 1000 || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f }) {
+				t.Errorf("message %q", text)
+			}
+		}
+		for _, x := range next.Targets {
+			if u, err := mqtt.ParseURL(x.URL); err != nil || u.User != nil || !plainKey.MatchString(x.Name) {
+				t.Errorf("target %+v: %v", x, err)
+			}
+			for label := range x.Labels {
+				if !labelName.MatchString(label) || strings.HasPrefix(label, "__") || slices.Contains(testReserved(), label) {
+					t.Errorf("label %q", label)
+				}
+			}
+		}
+	})
 }

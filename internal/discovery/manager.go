@@ -157,7 +157,11 @@ func (m *Manager) watch(ctx context.Context, r *running) {
 			return
 		}
 		m.record(r, found)
-		t := time.NewTimer(f.pause())
+		pause := f.pause()
+		if found.err != nil {
+			pause = min(pause, retryEvery)
+		}
+		t := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
 			t.Stop()
@@ -166,6 +170,9 @@ func (m *Manager) watch(ctx context.Context, r *running) {
 		}
 	}
 }
+
+// retryEvery is the longest time until a source that fails is read again.
+const retryEvery = time.Minute
 
 // lookTimeout is the longest time of one look.
 const lookTimeout = time.Minute
