@@ -60,7 +60,7 @@ endif
 test: lint generated cross unit ## run all checks and all tests (COMPONENTS=optional: skip what is missing)
 
 bench: ## run the benchmarks
-	$(GO) test -run='^$$' -bench=. -timeout=90m ./test/bench/... ./collector ./internal/diagnosis
+	$(GO) test -run='^$$' -bench=. -timeout=90m ./test/bench/... ./collector ./internal/diagnosis ./internal/history ./internal/web
 
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	scripts/fuzz

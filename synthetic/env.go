@@ -26,6 +26,9 @@ type Env struct {
 	Target *Target
 	// Timeout limits one run. For a held kind it limits one connection attempt.
 	Timeout time.Duration
+	// Brief reports that somebody waits for the end of the run, so that nothing more is asked about a
+	// target after the time of the run.
+	Brief bool
 	// Gate limits the connects per second to the target. All probes of the target share it. Nil
 	// means no limit.
 	Gate *Gate

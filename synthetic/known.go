@@ -145,7 +145,7 @@ const justFound = 10 * time.Second
 
 // Speaks returns what a port speaks that does not answer as its URL says. If that was not asked a
 // while ago, ask asks it, or Speaks waits for who asks it now. A target that has sent a CONNACK lately
-// is not asked.
+// is not asked. A question that ctx ends without an answer counts as not asked.
 func (k *Known) Speaks(ctx context.Context, url string, ask func() disconnect.Protocol) disconnect.Protocol {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -156,6 +156,8 @@ func (k *Known) Speaks(ctx context.Context, url string, ask func() disconnect.Pr
 			return ""
 		case !t.asked.IsZero() && time.Since(t.asked) < AskPortAgain:
 			return t.speaks
+		case ctx.Err() != nil:
+			return ""
 		case t.asking == nil:
 			asking := make(chan struct{})
 			t.asking = asking
@@ -164,11 +166,16 @@ func (k *Known) Speaks(ctx context.Context, url string, ask func() disconnect.Pr
 				var speaks disconnect.Protocol
 				defer func() { // also if it panics
 					k.mu.Lock()
-					t.asking, t.asked, t.speaks = nil, time.Now(), speaks
+					if t.asking = nil; speaks != "" || ctx.Err() == nil {
+						t.asked, t.speaks = time.Now(), speaks
+					}
 					close(asking)
 				}()
 				speaks = ask()
 			}()
+			if ctx.Err() != nil {
+				return ""
+			}
 			return t.speaks
 		}
 		asking := t.asking

@@ -86,3 +86,26 @@ func TestKnownPanics(t *testing.T) {
 		t.Errorf("%d connects", n)
 	}
 }
+
+// TestKnownCutShort has a question that its context ends. The next one asks again.
+func TestKnownCutShort(t *testing.T) {
+	k := synthetic.NewKnown()
+	ctx, cancel := context.WithCancel(t.Context())
+	asked := 0
+	ask := func() disconnect.Protocol {
+		if asked++; asked == 1 {
+			cancel()
+			return ""
+		}
+		return disconnect.SpeaksTLS
+	}
+	for i, c := range []struct {
+		ctx  context.Context
+		want disconnect.Protocol
+		n    int
+	}{{ctx, "", 1}, {ctx, "", 1}, {t.Context(), disconnect.SpeaksTLS, 2}, {t.Context(), disconnect.SpeaksTLS, 2}} {
+		if got := k.Speaks(c.ctx, "mqtt://a", ask); got != c.want || asked != c.n {
+			t.Errorf("question %d: %q after %d, want %q after %d", i, got, asked, c.want, c.n)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pingreq/pingreq/internal/agent"
 	"github.com/pingreq/pingreq/internal/config"
@@ -35,6 +36,7 @@ func serveCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 	external := c.Flag("web.external-url", "URL under which others reach the pages, for example through a proxy. POST /-/reload is allowed under its host. Its path is the route prefix, unless --web.route-prefix says otherwise.").PlaceHolder("URL").String()
 	offset := c.Flag("timeout-offset", "How much earlier than the scrape timeout of Prometheus a run of /probe ends.").Default(web.DefaultTimeoutOffset.String()).Duration()
 	prefix := c.Flag("web.route-prefix", "Path below which all pages are. Default: the path of --web.external-url. Use / behind a proxy that removes the path.").PlaceHolder("PATH").String()
+	health := c.Flag("web.health-address", "Address for /-/healthy and /-/ready alone, without TLS and authentication. Default: none.").PlaceHolder("HOST:PORT").String()
 	wf := kingpinflag.AddFlags(c, ":10883")
 	return subcommand{c.FullCommand(), func(ctx context.Context, e environment) error {
 		if err := uf.unused(*urls); err != nil {
@@ -79,6 +81,13 @@ func serveCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 			w.OnDrop(a.LogDropped)
 		}
 		log.Info("starting", "version", version.Version, "agent", cfg.Agent.ID, "targets", len(cfg.Targets), "probes", len(a.Plan()))
-		return a.Run(ctx, func(ctx context.Context, h http.Handler) error { return web.Serve(ctx, h, wf, log) }, agent.NewLogSink(log))
+		return a.Run(ctx, func(ctx context.Context, h http.Handler) error {
+			g, ctx := errgroup.WithContext(ctx)
+			g.Go(func() error { return web.Serve(ctx, h, wf, log) })
+			if *health != "" {
+				g.Go(func() error { return web.ServeHealth(ctx, *health, a.Ready, log) })
+			}
+			return g.Wait()
+		}, agent.NewLogSink(log))
 	}}
 }

@@ -137,6 +137,9 @@ func New(o Options) (*Agent, error) {
 // LogDropped records that n messages of the log were dropped, because nobody read them.
 func (a *Agent) LogDropped(n int) { a.self.LogDropped(n) }
 
+// Ready returns an error while the agent is not ready.
+func (a *Agent) Ready() error { return a.readiness.get() }
+
 // Plan returns the probes that the agent begins with.
 func (a *Agent) Plan() []synthetic.Job { return a.state.plan }
 
@@ -170,7 +173,7 @@ func (a *Agent) Run(ctx context.Context, serve func(context.Context, http.Handle
 
 // serve has the metrics and pages served.
 func (a *Agent) serve(ctx context.Context, serve func(context.Context, http.Handler) error) error {
-	o := web.Options{Registry: a.gatherer, Registerer: a.registry, View: a.view, Hosts: a.hosts, Prefix: a.prefix, Probe: a.runProbe, TimeoutOffset: a.offset, Logger: a.log, Ready: a.readiness.get}
+	o := web.Options{Registry: a.gatherer, Registerer: a.registry, View: a.view, Hosts: a.hosts, Prefix: a.prefix, Probe: a.runProbe, TimeoutOffset: a.offset, Logger: a.log, Ready: a.Ready}
 	if a.load != nil {
 		o.Reload = a.Reload
 	}

@@ -74,6 +74,7 @@ func (a *Agent) runProbe(ctx context.Context, q web.ProbeRequest) (*web.Probed, 
 	e := synthetic.Entry{ID: synthetic.Identity{Target: t.Name, Kind: m.Kind.Name, Probe: fmt.Sprintf("module-%s-%d", m.Name, n), Profile: m.Profile.Name},
 		Kind: m.Kind, Target: t, Profile: m.Profile, Options: m.Options, Schedule: synthetic.Schedule{Every: time.Hour, Timeout: timeout}}
 	env := s.env(&t, e.ID, timeout)
+	env.Brief = true
 	if !known { // nothing is remembered of an address that anybody may ask for
 		env.Known, env.Heard = nil, nil
 	}

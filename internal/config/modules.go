@@ -24,7 +24,7 @@ const maxModuleTimeout = 50 * time.Second
 type moduleSection struct {
 	Name         string           `koanf:"name" validate:"required,name" desc:"name of the module: the value of the parameter module"`
 	Kind         string           `koanf:"kind" validate:"required" desc:"kind of probe whose runs end soon, such as connect, roundtrip or refuse. Its options are in a block of its name, as in probes"`
-	Profile      string           `koanf:"profile" validate:"required" desc:"name of the profile"`
+	Profile      string           `koanf:"profile" validate:"omitempty,name" desc:"name of the profile"`
 	Timeout      time.Duration    `koanf:"timeout" validate:"min=100ms,max=50s" desc:"longest time of a run. The scrape timeout of Prometheus limits it, too"`
 	Targets      []string         `koanf:"targets" validate:"max=1000,unique" desc:"patterns of URLs that may be probed besides the targets of the configuration: a scheme, a host in which * stands for any part, and a port or :*, such as mqtts://*.example.com:8883. Without a port it is the default one"`
 	Username     string           `koanf:"username" desc:"user name for URLs that the patterns admit. Targets of the configuration get their own"`

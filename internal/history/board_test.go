@@ -228,12 +228,3 @@ func TestPrintable(t *testing.T) {
 		}
 	}
 }
-
-// BenchmarkReport tells what remembering a run costs.
-func BenchmarkReport(b *testing.B) {
-	board, e := NewBoard(0), entry(b, "connect", "connect")
-	board.Add(e)
-	for b.Loop() {
-		board.Report(e.ID, succeeded(3*time.Millisecond))
-	}
-}

@@ -43,18 +43,7 @@ type Options struct {
 func New(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metricsHandler(o))
-	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, "healthy")
-	})
-	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) {
-		if o.Ready != nil {
-			if err := o.Ready(); err != nil {
-				answer(w, http.StatusServiceUnavailable, "not ready: "+err.Error())
-				return
-			}
-		}
-		answer(w, http.StatusOK, "ready")
-	})
+	healthPages(mux, o.Ready)
 	if o.Reload != nil {
 		mux.Handle("POST /-/reload", reloadHandler(o.Reload))
 	}

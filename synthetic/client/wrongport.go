@@ -31,7 +31,7 @@ func (c *Client) dial(ctx context.Context, o mqtt.Options) (*mqtt.Session, error
 	}
 	timer := time.AfterFunc(patience, func() {
 		asking.Go(func() {
-			if c.speaks(o, false) != "" {
+			if c.speaks(ctx, o, false) != "" {
 				short.end()
 			}
 		})
@@ -52,7 +52,7 @@ func (c *Client) dial(ctx context.Context, o mqtt.Options) (*mqtt.Session, error
 	case end.Evidence == disconnect.FromConnack:
 		c.Env.Known.Answered(c.Target.URL, end.Code >= 0x80) // the codes of 3.1.1 are below
 	case ambiguous(end):
-		if p := c.speaks(o, end.Phase != disconnect.PhaseTLS); p != "" && p != end.When.Speaks {
+		if p := c.speaks(ctx, o, end.Phase != disconnect.PhaseTLS); p != "" && p != end.When.Speaks {
 			end.When.Speaks = p
 			end.Detail += "; the port speaks " + p.Name()
 		}
@@ -86,9 +86,13 @@ func ambiguous(end *mqtt.End) bool {
 // limit, because it is asked so rarely, and every probe of the target waits for the answer. secured
 // reports that a connect has got
 // beyond the TLS handshake, if the URL demands one.
-func (c *Client) speaks(o mqtt.Options, secured bool) disconnect.Protocol {
+func (c *Client) speaks(attempt context.Context, o mqtt.Options, secured bool) disconnect.Protocol {
 	// The time of the attempt may be over, and the answer is for all probes of the target.
-	ctx, cancel := context.WithTimeout(c.Env.Open.Context(), 2*mqtt.AskTime) // who waits for another's question needs more than that takes
+	may := c.Env.Open.Context()
+	if c.Env.Brief {
+		may = attempt
+	}
+	ctx, cancel := context.WithTimeout(may, 2*mqtt.AskTime) // who waits for another's question needs more than that takes
 	defer cancel()
 	return c.Env.Known.Speaks(ctx, c.Target.URL, func() disconnect.Protocol {
 		return mqtt.AskPort(ctx, o, secured)
