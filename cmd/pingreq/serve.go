@@ -34,8 +34,8 @@ func serveCommand(app *kingpin.Application, catalog synthetic.Catalog) subcomman
 	uf := addURLFlags(c, synthetic.DefaultProfile().Keepalive)
 	hosts := c.Flag("web.allowed-host", "Name under which POST /-/reload is allowed, besides the addresses of the agent, localhost and the host name. Repeat the flag for more names.").PlaceHolder("NAME").Strings()
 	external := c.Flag("web.external-url", "URL under which others reach the pages, for example through a proxy. POST /-/reload is allowed under its host. Its path is the route prefix, unless --web.route-prefix says otherwise.").PlaceHolder("URL").String()
-	offset := c.Flag("timeout-offset", "How much earlier than the scrape timeout of Prometheus a run of /probe ends.").Default(web.DefaultTimeoutOffset.String()).Duration()
 	prefix := c.Flag("web.route-prefix", "Path below which all pages are. Default: the path of --web.external-url. Use / behind a proxy that removes the path.").PlaceHolder("PATH").String()
+	offset := c.Flag("timeout-offset", "How much earlier than the scrape timeout of Prometheus a run of /probe ends.").Default(web.DefaultTimeoutOffset.String()).Duration()
 	health := c.Flag("web.health-address", "Address for /-/healthy and /-/ready alone, without TLS and authentication. Default: none.").PlaceHolder("HOST:PORT").String()
 	wf := kingpinflag.AddFlags(c, ":10883")
 	return subcommand{c.FullCommand(), func(ctx context.Context, e environment) error {

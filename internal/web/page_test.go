@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"regexp"
 	"slices"
@@ -133,12 +134,14 @@ func TestTargetPage(t *testing.T) {
 		f := exampleFleet()
 		kick, _ := f.add("kicked", nil, "session")
 		kick("session", synthetic.Report{Outcome: synthetic.Failure, Ending: &disconnect.Ending{Reason: disconnect.AdminAction, Initiator: disconnect.ByServer, Evidence: disconnect.FromDisconnectPacket, Phase: disconnect.PhaseEstablished, Code: 0x98}})
-		h := New(f.options())
+		o := f.options()
+		o.Probe = func(context.Context, ProbeRequest) (*Probed, error) { return probed(), nil }
+		h := New(o)
 		for name, wants := range map[string][]string{
 			"gone": {"gone", "✗ down for", "Evidence", "connection_refused in tcp", "It may also be: a firewall that rejects the connection.", "cause port_closed · about the cause · runbooks of the alerts · reasons",
 				"✗ failing connect profile default, every 15 s", "connect: connection refused", "by server, evidence errno, phase tcp", "The server, or a device in front of it, does not accept the connection",
 				"600 µs, and failed", "older runs", "Repeat it by hand: pingreq probe --config.file=/etc/pingreq/pingreq.yaml --only=gone/connect/default"},
-			"plant":  {"✓ well connect", "tcp", "facts", "remote: 192.0.2.7:8883", "keepalive: 30s", "✓ success", "✓ well session profile default, 1 of 1 session well", "✓ connected"},
+			"plant":  {"probe now", "✓ well connect", "tcp", "facts", "remote: 192.0.2.7:8883", "keepalive: 30s", "✓ success", "✓ well session profile default, 1 of 1 session well", "✓ connected"},
 			"new":    {"? unknown", "… no result yet idle", "There will be a result by", "at the latest"},
 			"kicked": {"by server, evidence disconnect_packet, phase established, code 0x98"},
 			"zombie": {"⚠ zombie of session 8 s ago", "⚠ well again session", "✗ zombie", "pings are answered, and 8 PUBLISH have no PUBACK"},

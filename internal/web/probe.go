@@ -61,6 +61,10 @@ func (e ProbeError) Error() string { return e.Problem }
 func probeHandler(o Options) http.Handler {
 	turns := make(chan struct{}, mostProbes)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Sec-Fetch-Site") == "cross-site" { // browsers send it
+			answer(w, http.StatusForbidden, "a page of another site may not ask for runs: open this address yourself")
+			return
+		}
 		// The server's limit for reading a request would end a longer run.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // tests have no deadlines
 		q := ProbeRequest{Module: r.FormValue("module"), Target: r.FormValue("target"), Hostname: r.FormValue("hostname")}

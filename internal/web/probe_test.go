@@ -72,6 +72,13 @@ func TestProbePage(t *testing.T) {
 			})
 		})
 	}
+	o := testOptions()
+	o.Probe = func(context.Context, ProbeRequest) (*Probed, error) { return probed(), nil }
+	for site, want := range map[string]int{"cross-site": 403, "same-origin": 200, "none": 200, "": 200} {
+		if w := do(New(o), "GET", "/probe?target=plant", "Sec-Fetch-Site", site); w.Code != want {
+			t.Errorf("asked for by a page of %q: %d, want %d", site, w.Code, want)
+		}
+	}
 	if w := do(New(testOptions()), "GET", "/probe?target=plant"); w.Code != 404 {
 		t.Errorf("without runs: %d", w.Code)
 	}

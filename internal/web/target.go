@@ -21,13 +21,15 @@ const newest = 8
 
 // targetPage is the data of the page of one target.
 type targetPage struct {
-	Title  string
-	Root   string // relative address of the page of all targets
-	Docs   string // address of the documentation
-	Agent  status.Agent
-	Target card
-	Phases []disconnect.Phase
-	Probes []shownProbe
+	Title string
+	Root  string // relative address of the page of all targets
+	Docs  string // address of the documentation
+	// CanProbe reports whether a run can be asked for.
+	CanProbe bool
+	Agent    status.Agent
+	Target   card
+	Phases   []disconnect.Phase
+	Probes   []shownProbe
 }
 
 // Left says how long it is until a time. It is empty if that is over.
@@ -87,7 +89,7 @@ func targetHandler(o Options, shared *pages) http.Handler {
 				answer(w, http.StatusNotFound, noTarget(name))
 				return
 			}
-			data := targetPage{Root: "../", Agent: o.View.Agent(nil, now), Target: card{Target: t, Look: looks[t.State()]}, Phases: phaseNames(),
+			data := targetPage{Root: "../", CanProbe: o.Probe != nil, Agent: o.View.Agent(nil, now), Target: card{Target: t, Look: looks[t.State()]}, Phases: phaseNames(),
 				Docs: strings.TrimSuffix(diagnosis.PageURL(o.View.Version(), ""), "/diagnoses/.md")}
 			data.Title = data.Target.Look.Symbol + " " + t.Name + " – pingreq"
 			for i, p := range t.Details {
