@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net/url"
 	"path"
@@ -212,7 +213,7 @@ func (l *loader) module(at string, raw any, c *Config) (m Module, ok bool) {
 	m = Module{Name: s.Name, Kind: kind, Timeout: s.Timeout, section: s}
 	t := targetSection{Username: s.Username, PasswordFile: s.PasswordFile, TLS: s.TLS}
 	m.credentials = t.target(l.password(at+".password", s.Password))
-	l.globs(at, &m)
+	l.globs(at, &m, c)
 	if !known {
 		if name != "" {
 			l.unknown(at+".kind", "kind", name, l.catalog.Names())
@@ -263,22 +264,30 @@ func (l *loader) moduleProfile(at string, m *Module, c *Config) {
 }
 
 // globs checks the patterns of a module. Credentials only go to hosts that somebody named.
-func (l *loader) globs(at string, m *Module) {
+func (l *loader) globs(at string, m *Module, c *Config) {
 	s := &m.section
-	secret := s.Username != "" || s.PasswordFile != "" || s.Password != "" || s.TLS.CertFile != ""
+	own := s.Username != "" || s.PasswordFile != "" || s.Password != "" || s.TLS.CertFile != ""
+	profile, _ := c.Profile(s.Profile)
 	for i, text := range s.Targets {
 		where := item(at+".targets", i)
 		p, problem, hint := newURLGlob(text)
+		secret := cmp.Or(secretOf(m.credentials), headersOf(&url.URL{Scheme: p.scheme}, []synthetic.Profile{profile}))
 		switch {
 		case problem != "":
 			l.bad(where, "%s", problem).hint("%s", hint)
-		case secret && strings.Trim(p.host, "*.") == "":
+			continue
+		case (own || secret != "") && strings.Trim(p.host, "*.") == "":
 			l.bad(where, "admits every host, and the module has credentials").hint("name a part of the host, so that only your brokers get them")
-		default:
-			m.globs = append(m.globs, p)
+			continue
+		case secret != "" && (p.scheme == "mqtt" || p.scheme == "ws"):
+			l.warn(where, "%s sends %s without encryption", p.scheme, secret).hint("use %ss, or a user who may do nothing but what the probes need", p.scheme)
+		case secret != "" && s.TLS.InsecureSkipVerify:
+			l.warn(at+".tls.insecure_skip_verify", "sends %s to whoever answers, because nothing verifies the broker's certificate", secret).
+				hint("set ca_file to the certificates to trust, and server_name if the name differs")
 		}
+		m.globs = append(m.globs, p)
 	}
-	if secret && len(s.Targets) == 0 {
+	if own && len(s.Targets) == 0 {
 		l.bad(at+".targets", "is missing: the credentials of a module go only to URLs that it admits").hint("name patterns of URLs, or remove the credentials: targets of the configuration have their own")
 	}
 }
