@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,17 +13,29 @@ import (
 )
 
 // TestPages looks at the pages of running agents in a browser: the words, the accessibility, and that nothing
-// is wider than the window.
+// is wider than the window. It does not run beside other tests, because a browser takes the processor time that
+// they need to measure.
 func TestPages(t *testing.T) {
-	t.Parallel()
 	b := startBrowser(t)
-	t.Run("three targets", func(t *testing.T) { lookAtThree(t, b) })
-	t.Run("200 targets", func(t *testing.T) { lookAtMany(t, b) })
-	t.Run("demo", func(t *testing.T) { lookAtDemo(t, b) })
+	demo, many, three := startDemo(t), startMany(t), startThree(t) // what they show takes time
+	t.Run("three targets", func(t *testing.T) { three.look(t, b) })
+	t.Run("200 targets", func(t *testing.T) { lookAtMany(t, b, many) })
+	t.Run("demo", func(t *testing.T) { lookAtDemo(t, b, demo) })
 }
 
 // look looks at a page in every window.
 func (b *browser) look(t *testing.T, name, url string, wants ...string) {
+	t.Helper()
+	b.lookIn(t, windows, name, url, wants...)
+}
+
+// glance looks at a page in a wide window that is light, and in a narrow one that is dark.
+func (b *browser) glance(t *testing.T, name, url string, wants ...string) {
+	t.Helper()
+	b.lookIn(t, []window{windows[0], windows[3]}, name, url, wants...)
+}
+
+func (b *browser) lookIn(t *testing.T, windows []window, name, url string, wants ...string) {
 	t.Helper()
 	for _, w := range windows {
 		p := b.open(t, w, url)
@@ -43,9 +54,16 @@ func (b *browser) look(t *testing.T, name, url string, wants ...string) {
 	}
 }
 
-// lookAtThree has a target that is down, one that is well, and one whose password file is deleted. Then the
-// configuration is spoilt.
-func lookAtThree(t *testing.T, b *browser) {
+// three is an agent with a target that is down, one that is well, and one whose password file is deleted. Then
+// the configuration is spoilt.
+type three struct {
+	*agent
+	plan           plan
+	file, password string // of the configuration, and of the target without a password
+}
+
+func startThree(t *testing.T) *three {
+	t.Helper()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{Users: map[string]string{"probe": "p"}})
 	dir := t.TempDir()
 	password := filepath.Join(dir, "password")
@@ -68,11 +86,17 @@ func lookAtThree(t *testing.T, b *browser) {
 	if err := os.Remove(password + "2"); err != nil {
 		t.Fatal(err)
 	}
+	return &three{a, p, file, password + "2"}
+}
+
+func (a *three) look(t *testing.T, b *browser) {
+	t.Helper()
+	p, file := a.plan, a.file
 	a.until(is("dark", "unknown", "cannot_tell"))
 	b.look(t, "three", a.url+"/", "3 all ✗ 1 down ? 1 unknown ✓ 1 healthy", "agent e2e", "✗ down gone", "nothing listens at", "? unknown dark", "no such file or directory", "✓ healthy plant", "site=fra",
 		"? 1 probe cannot tell anything")
 	b.look(t, "plant", a.url+"/targets/plant", "✓ healthy", "✓ well connect", "… no result yet idle", "There will be a result by", "2 of 2 sessions well", "Repeat it by hand: pingreq probe --config.file="+file+" --only=plant/connect/default")
-	b.look(t, "gone", a.url+"/targets/gone", "✗ down", "connection_refused", "by server, evidence errno, phase tcp", "It may also be: a firewall")
+	b.glance(t, "gone", a.url+"/targets/gone", "✗ down", "connection_refused", "by server, evidence errno, phase tcp", "It may also be: a firewall")
 
 	without := b.open(t, windows[0], "about:blank")
 	without.withoutScripts(a.url + "/?label=site%3Dsfo&group=site")
@@ -87,11 +111,11 @@ func lookAtThree(t *testing.T, b *browser) {
 		t.Fatal(err)
 	}
 	a.WaitLog("configuration not reloaded")
-	b.look(t, "refused", a.url+"/", "✗ The configuration was refused", "unknown key: did you mean interval?", "is still in use")
+	b.glance(t, "refused", a.url+"/", "✗ The configuration was refused", "unknown key: did you mean interval?", "is still in use")
 	if now := len(a.runs("plant", "connect")); now < runs {
 		t.Errorf("%d runs are remembered after a refused reload, and %d before", now, runs)
 	}
-	if err := os.WriteFile(password+"2", []byte("p"), 0o600); err != nil {
+	if err := os.WriteFile(a.password, []byte("p"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	more := strings.ReplaceAll(p.yaml(), "{name: idle", "{name: another, kind: connect}\n  - {name: idle")
@@ -122,8 +146,9 @@ func (a *agent) runs(target, probe string) (times []time.Time) {
 	return times
 }
 
-// lookAtMany has 200 targets, of which some are down.
-func lookAtMany(t *testing.T, b *browser) {
+// startMany starts an agent with 200 targets, of which some are down.
+func startMany(t *testing.T) *agent {
+	t.Helper()
 	broker := lab.StartMosquitto(t, lab.MosquittoOptions{})
 	closed := lab.Port(t)
 	var p plan
@@ -135,15 +160,19 @@ func lookAtMany(t *testing.T, b *browser) {
 		p.targets = append(p.targets, fmt.Sprintf("{name: broker-%03d, url: \"mqtt://127.0.0.1:%d\", labels: {site: %s}}", i, port, []string{"fra", "sfo", "sin"}[i%3]))
 	}
 	p.probes = []string{"{name: connect, kind: connect, interval: 5s, timeout: 2s}"}
-	a := startPlan(t, p)
+	return startPlan(t, p)
+}
+
+func lookAtMany(t *testing.T, b *browser, a *agent) {
+	t.Helper()
 	a.until(func(m metrics) string {
 		if n := m.sum("mqtt_target_state{state=healthy}"); n != 196 {
 			return fmt.Sprintf("%g targets are healthy", n)
 		}
 		return ""
 	})
-	b.look(t, "200", a.url+"/", "200 all ✗ 4 down ✓ 196 healthy", "✗ down broker-007", "✓ healthy broker-199")
-	b.look(t, "200-grouped", a.url+"/?group=site&state=down", "site: fra", "✗ down broker-057")
+	b.glance(t, "200", a.url+"/", "200 all ✗ 4 down ✓ 196 healthy", "✗ down broker-007", "✓ healthy broker-199")
+	b.glance(t, "200-grouped", a.url+"/?group=site&state=down", "site: fra", "✗ down broker-057")
 	began := time.Now()
 	if body, _, err := a.get("/", "text/html"); err != nil || strings.Count(string(body), "<article") != 200 {
 		t.Errorf("%d targets are shown: %v", strings.Count(string(body), "<article"), err)
@@ -151,23 +180,17 @@ func lookAtMany(t *testing.T, b *browser) {
 	t.Logf("a page of 200 targets took %s", time.Since(began).Round(time.Millisecond))
 }
 
-// lookAtDemo looks at the demo, in which much is broken on purpose.
-func lookAtDemo(t *testing.T, b *browser) {
+// startDemo starts the demo, in which much is broken on purpose.
+func startDemo(t *testing.T) *agent {
+	t.Helper()
 	c := forExit(t, "demo", "--web.listen-address=127.0.0.1:0")
 	c.Env = []string{"TMPDIR=" + t.TempDir()}
-	demo := start(t, c, "/metrics   what Prometheus scrapes", func(log string) string { return regexp.MustCompile(`http://[0-9.:]+`).FindString(log) })
-	demo.until(all(is("zombie", "degraded", "zombie"), is("healthy-mqtts", "healthy", "healthy")))
-	b.look(t, "demo", demo.url+"/", "pingreq", "zombie", "healthy healthy-mqtts")
-	b.look(t, "demo-zombie", demo.url+"/targets/zombie", "The server still answers pings on this connection but no longer acknowledges")
-	if slices.Contains(demo.names(), "") {
-		t.Error("a target without a name")
-	}
+	return start(t, c, "/metrics   what Prometheus scrapes", func(log string) string { return regexp.MustCompile(`http://[0-9.:]+`).FindString(log) })
 }
 
-// names returns the names of the targets.
-func (a *agent) names() (all []string) {
-	for _, t := range a.targets() {
-		all = append(all, t.Name)
-	}
-	return all
+func lookAtDemo(t *testing.T, b *browser, demo *agent) {
+	t.Helper()
+	demo.until(all(is("zombie", "degraded", "zombie"), is("healthy-mqtts", "healthy", "healthy")))
+	b.look(t, "demo", demo.url+"/", "pingreq", "zombie", "healthy healthy-mqtts")
+	b.glance(t, "demo-zombie", demo.url+"/targets/zombie", "The server still answers pings on this connection but no longer acknowledges")
 }

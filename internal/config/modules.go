@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"path"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -27,7 +29,7 @@ type moduleSection struct {
 	Kind         string           `koanf:"kind" validate:"required" desc:"kind of probe whose runs end soon, such as connect, roundtrip or refuse. Its options are in a block of its name, as in probes"`
 	Profile      string           `koanf:"profile" validate:"omitempty,name" desc:"name of the profile"`
 	Timeout      time.Duration    `koanf:"timeout" validate:"min=100ms,max=50s" desc:"longest time of a run. The scrape timeout of Prometheus limits it, too"`
-	Targets      []string         `koanf:"targets" validate:"max=1000,unique" desc:"patterns of URLs that may be probed besides the targets of the configuration: a scheme, a host in which * stands for any part, and a port or :*, such as mqtts://*.example.com:8883. Without a port it is the default one"`
+	Targets      []string         `koanf:"targets" validate:"max=1000,unique" desc:"patterns of URLs that may be probed besides the targets of the configuration: a scheme, a host, in whose name * stands for any part, or a network, and a port or :*, such as mqtts://*.example.com:8883 or mqtt://10.1.0.0/16:*. Without a port it is the default one"`
 	Username     string           `koanf:"username" desc:"user name for URLs that the patterns admit. Targets of the configuration get their own"`
 	PasswordFile string           `koanf:"password_file" desc:"file with the password for these URLs"`
 	Password     string           `koanf:"password" validate:"omitempty,envref" desc:"alternative to password_file: \"${NAME}\", the environment variable that holds the password"`
@@ -95,60 +97,87 @@ func (c *Config) Modules() []string {
 }
 
 // urlGlob admits URLs.
-type urlGlob struct{ scheme, host, port, path string }
+type urlGlob struct {
+	scheme, port, path string
+	// name matches names, in which * stands for any part. It is empty if network matches addresses. The name *
+	// matches both.
+	name    string
+	network netip.Prefix
+}
 
-// newURLGlob parses a pattern of URLs.
+var (
+	globName    = regexp.MustCompile(`^[a-z0-9_*-]+(\.[a-z0-9_*-]+)*$`)
+	likeAddress = regexp.MustCompile(`^[0-9.]*[*][0-9.*]*$`)
+)
+
+// newURLGlob parses a pattern of URLs. Neither text repeats it.
 func newURLGlob(text string) (p urlGlob, problem, hint string) {
-	const form = "write a scheme, a host and a port, such as mqtts://*.example.com:8883"
+	const form = "write a scheme, a host and a port, such as mqtts://*.example.com:8883 or mqtt://10.1.0.0/16:1883"
 	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok {
 		return p, "no scheme", form
 	}
-	host, path, _ := strings.Cut(rest, "/")
-	p.scheme = scheme
-	if scheme == "tcp" || scheme == "ssl" || scheme == "tls" {
-		p.scheme = map[string]string{"tcp": "mqtt", "ssl": "mqtts", "tls": "mqtts"}[scheme]
-	}
+	p.scheme = cmp.Or(map[string]string{"tcp": "mqtt", "ssl": "mqtts", "tls": "mqtts"}[scheme], scheme)
 	port, known := mqtt.Schemes()[p.scheme]
-	if !known || p.scheme == "unix" {
+	switch {
+	case !known || p.scheme == "unix":
 		return p, fmt.Sprintf("scheme %q is not one of mqtt, mqtts, ws, wss", scheme), form
-	}
-	if strings.Contains(host, "@") {
+	case strings.Contains(rest, "@"):
 		return p, "credentials do not belong in a pattern", "use username and password_file of the module"
 	}
-	p.host, p.port, p.path = host, port, path
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
-		p.host, p.port = host[:i], host[i+1:]
-	}
-	p.host = hostOf(strings.Trim(p.host, "[]"))
-	if p.host == "" || p.port == "" || strings.ContainsAny(rest, "?#") {
+	m := globAddress.FindStringSubmatch(rest)
+	if m == nil {
 		return p, "is no pattern of URLs", form
 	}
-	if _, err := matchHost(p.host, ""); err != nil {
-		return p, "is no pattern of URLs", "* stands for any part of the host, and the other signs stand for themselves"
+	p.port, p.path = cmp.Or(m[2], port), strings.TrimPrefix(m[3], "/")
+	host := hostOf(strings.Trim(m[1], "[]"))
+	addr, err := netip.ParseAddr(host)
+	if p.network, _ = netip.ParsePrefix(host); p.network.IsValid() {
+		p.network = p.network.Masked()
+		return p, "", ""
+	}
+	switch {
+	case err == nil:
+		addr = addr.Unmap().WithZone("")
+		p.network = netip.PrefixFrom(addr, addr.BitLen())
+	case host != "*" && likeAddress.MatchString(host):
+		return p, "names a part of an address, which is also a part of names that anybody may have", "write a network, such as mqtt://10.1.0.0/16:1883"
+	case !globName.MatchString(host):
+		return p, "is no pattern of URLs", "* stands for any part of a name; networks of addresses are written such as 10.1.0.0/16 or [2001:db8::/32]"
+	default:
+		p.name = host
 	}
 	return p, "", ""
 }
 
-// admits reports whether a URL fits.
-func (p *urlGlob) admits(u *url.URL) bool {
-	if u.Scheme != p.scheme {
-		return false
-	}
-	port := u.Port()
-	if port == "" {
-		port = mqtt.Schemes()[u.Scheme]
-	}
-	host, err := matchHost(p.host, hostOf(u.Hostname()))
-	return err == nil && host && (p.port == "*" || p.port == port) && (p.path == "" || p.path == strings.TrimPrefix(u.Path, "/"))
+// globAddress splits what follows the scheme: a host or a network, a port, and a path.
+var globAddress = regexp.MustCompile(`^(\[[^\]]*\]|[0-9.]+/[0-9]+|[^/:\[\]?#]+)(?::([0-9]{1,5}|\*))?(/[^?#]*)?$`)
+
+// anybodys reports whether the pattern admits hosts that anybody may have.
+func (p *urlGlob) anybodys() bool {
+	return p.name != "" && strings.Contains(p.name[strings.LastIndexByte(p.name, '.')+1:], "*")
 }
 
-// matchHost matches a host, in which no sign but * has a meaning.
-func matchHost(pattern, host string) (bool, error) {
-	if strings.ContainsAny(pattern, `?[]\/`) {
-		return false, path.ErrBadPattern
+// admits reports whether a URL fits.
+func (p *urlGlob) admits(u *url.URL) bool {
+	port := cmp.Or(u.Port(), mqtt.Schemes()[u.Scheme])
+	return u.Scheme == p.scheme && (p.port == "*" || p.port == port) && (p.path == "" || p.path == strings.TrimPrefix(u.Path, "/")) &&
+		p.admitsHost(hostOf(u.Hostname()))
+}
+
+// admitsHost keeps names and addresses apart: a network admits no name, whatever it resolves to.
+func (p *urlGlob) admitsHost(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	switch {
+	case p.name == "*":
+		return true
+	case err == nil:
+		return p.name == "" && p.network.Contains(addr.Unmap())
+	case p.name == "" || !globName.MatchString(host):
+		return false
 	}
-	return path.Match(pattern, host)
+	ok, err := path.Match(p.name, host)
+	return ok && err == nil
 }
 
 // hostOf returns a host in the form in which hosts are compared.
@@ -276,8 +305,8 @@ func (l *loader) globs(at string, m *Module, c *Config) {
 		case problem != "":
 			l.bad(where, "%s", problem).hint("%s", hint)
 			continue
-		case (own || secret != "") && strings.Trim(p.host, "*.") == "":
-			l.bad(where, "admits every host, and the module has credentials").hint("name a part of the host, so that only your brokers get them")
+		case (own || secret != "") && p.anybodys():
+			l.bad(where, "admits hosts that anybody may have, and the module has credentials").hint("name the end of the host, such as *.example.com, or a network")
 			continue
 		case secret != "" && (p.scheme == "mqtt" || p.scheme == "ws"):
 			l.warn(where, "%s sends %s without encryption", p.scheme, secret).hint("use %ss, or a user who may do nothing but what the probes need", p.scheme)

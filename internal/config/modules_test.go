@@ -13,12 +13,21 @@ func TestModuleAdmits(t *testing.T) {
 	for _, c := range []struct{ pattern, admitted, refused string }{
 		{"mqtts://broker.example:8883", "mqtts://broker.example mqtts://broker.example:8883 mqtts://BROKER.example. ssl://broker.example", "mqtt://broker.example mqtts://broker.example:8884 mqtts://xbroker.example mqtts://broker.example.evil.example wss://broker.example:8883"},
 		{"mqtts://broker.example", "mqtts://broker.example:8883 mqtts://broker.example/", "mqtts://broker.example:1883"},
-		{"tcp://*.example.com:*", "mqtt://a.example.com mqtt://a.b.example.com:1 mqtt://.example.com", "mqtt://example.com mqtt://aexample.com mqtt://a.example.com.evil.example mqtt://evil.example"},
-		{"mqtt://127.0.0.*:1883", "mqtt://127.0.0.1 mqtt://127.0.0.99", "mqtt://127.0.1.1 mqtt://127.0.0"},
+		{"tcp://*.example.com:*", "mqtt://a.example.com mqtt://a.b.example.com:1", "mqtt://example.com mqtt://.example.com mqtt://aexample.com mqtt://a.example.com.evil.example mqtt://evil.example"},
+		{"mqtt://127.0.0.0/24:1883", "mqtt://127.0.0.1 mqtt://127.0.0.99 mqtt://[::ffff:127.0.0.1]", "mqtt://127.0.1.1 mqtt://127.0.0 mqtt://127.0.0.evil.example mqtt://127.0.0.1:1884 mqtt://[::1]"},
+		{"mqtt://127.0.0.1/24:*", "mqtt://127.0.0.9:99", "mqtt://127.0.1.9"},
+		{"mqtts://[2001:db8::/32]", "mqtts://[2001:db8:1::2]", "mqtts://[2001:db9::1] mqtts://2001.db8.example"},
+		{"mqtt://broker", "mqtt://broker mqtt://BROKER.", "mqtt://broker.evil mqtt://xbroker"},
+		{"mqtt://b*.example", "mqtt://b.example mqtt://b.c.example", "mqtt://c.example mqtt://1.2.3.4"},
 		{"mqtts://[2001:db8::1]:8883", "mqtts://[2001:db8::1] mqtts://[2001:DB8::1]:8883", "mqtts://[2001:db8::2] mqtts://[::1]"},
 		{"wss://gw.example", "wss://gw.example wss://gw.example/mqtt wss://gw.example:443/x?token=a", "ws://gw.example wss://gw.example:8443"},
 		{"wss://gw.example/mqtt", "wss://gw.example/mqtt", "wss://gw.example/ wss://gw.example/mqtt2 wss://gw.example/mqtt/x"},
-		{"mqtts://b?.example", "", "mqtts://b1.example"},
+		{"mqtts://b?.example", "", ""},
+		{"mqtt://10.1.*", "", ""},
+		{"mqtt://*:1883", "", ""},
+		{"mqtt://broker.*", "", ""},
+		{"mqtt://broker.ex*", "", ""},
+		{"mqtt://[10.1.0.0", "", ""},
 	} {
 		cfg, _, err := Load(t.Context(), Source{Name: "test.yaml", Catalog: probe.Catalog(), Bytes: []byte("targets: [{name: a, url: \"mqtt://a\"}]\nmodules: [{name: m, kind: connect, username: u, password: \"${P}\", targets: [\"" + c.pattern + "\"]}]\n"), Env: []string{"P=secret"}})
 		if c.admitted == "" {
