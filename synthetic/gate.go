@@ -20,6 +20,9 @@ const (
 	TurnRun Turn = iota
 	// TurnReader is a connect of a reader of `$SYS` or client events.
 	TurnReader
+	// TurnRequest is a connect of a run that somebody asks for over the network. Whoever can ask may ask
+	// often, so such runs must not keep others waiting that decide whether somebody is called.
+	TurnRequest
 	// TurnHeld is a connect of a held session.
 	TurnHeld
 	turns
@@ -145,7 +148,7 @@ func (p *Place) Come() error {
 	g := p.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	missed := &NoTurnError{Limit: float64(g.limit.Limit()), Runs: g.waiting[TurnRun].Len(), Held: g.waiting[TurnHeld].Len() + g.waiting[TurnReader].Len(), cause: p.ctx.Err()}
+	missed := &NoTurnError{Limit: float64(g.limit.Limit()), Runs: g.waiting[TurnRun].Len(), Requests: g.waiting[TurnRequest].Len(), Held: g.waiting[TurnHeld].Len() + g.waiting[TurnReader].Len(), cause: p.ctx.Err()}
 	select {
 	case <-p.came:
 		if missed.cause == nil {
@@ -207,16 +210,20 @@ func (g *Gate) next() *list.List {
 type NoTurnError struct {
 	// Limit is the number of connects per second.
 	Limit float64
-	// Runs and Held count what was waiting: connects of periodic runs, and of held sessions and
-	// readers.
-	Runs, Held int
-	cause      error
+	// Runs, Requests and Held count what was waiting: connects of periodic runs, of runs that somebody
+	// asked for, and of held sessions and readers.
+	Runs, Requests, Held int
+	cause                error
 }
 
 // Error implements error.
 func (e *NoTurnError) Error() string {
-	return fmt.Sprintf("no connect within the time allowed: connect_rate allows %g a second, and %d of periodic probes and %d of held sessions were waiting: raise connect_rate, or lengthen the intervals (see `pingreq config check`)",
-		e.Limit, e.Runs, e.Held)
+	asked := ""
+	if e.Requests > 0 {
+		asked = fmt.Sprintf(", %d of requests", e.Requests)
+	}
+	return fmt.Sprintf("no connect within the time allowed: connect_rate allows %g a second, and %d of periodic probes%s and %d of held sessions were waiting: raise connect_rate, or lengthen the intervals (see `pingreq config check`)",
+		e.Limit, e.Runs, asked, e.Held)
 }
 
 // Unwrap returns the error of the context.

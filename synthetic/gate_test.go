@@ -99,6 +99,28 @@ func TestGateFairness(t *testing.T) {
 	})
 }
 
+// TestGateRequests has many requests waiting. Runs go first, and held sessions still get their share.
+func TestGateRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, 5)
+		c.join(200, TurnRequest)
+		c.join(20, TurnHeld)
+		c.join(10, TurnRun)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := c.g.Wait(ctx, TurnRequest); err == nil || !strings.Contains(err.Error(), "10 of periodic probes, 196 of requests and 20 of held sessions were waiting") {
+			t.Errorf("got %v", err)
+		}
+		c.all.Wait()
+		if last := c.got[TurnRun][9]; last > 3*time.Second {
+			t.Errorf("the last run waited %s", last)
+		}
+		if last := c.got[TurnHeld][19]; last > 20*heldShare*200*time.Millisecond {
+			t.Errorf("the last held session waited %s", last)
+		}
+	})
+}
+
 // TestGateGivesUp cancels connects that wait. Their turns go to others, and the error says who was
 // waiting.
 func TestGateGivesUp(t *testing.T) {

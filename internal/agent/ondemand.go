@@ -74,9 +74,9 @@ func (a *Agent) runProbe(ctx context.Context, q web.ProbeRequest) (*web.Probed, 
 	e := synthetic.Entry{ID: synthetic.Identity{Target: t.Name, Kind: m.Kind.Name, Probe: fmt.Sprintf("module-%s-%d", m.Name, n), Profile: m.Profile.Name},
 		Kind: m.Kind, Target: t, Profile: m.Profile, Options: m.Options, Schedule: synthetic.Schedule{Every: time.Hour, Timeout: timeout}}
 	env := s.env(&t, e.ID, timeout)
-	env.Brief = true
+	env.Brief, env.Turn = true, synthetic.TurnRequest
 	if !known { // nothing is remembered of an address that anybody may ask for
-		env.Known, env.Heard = nil, nil
+		env.Known, env.Heard, env.Guesses = nil, nil, nil
 	}
 	job, err := synthetic.NewJob(e, env)
 	if err != nil {
@@ -110,6 +110,9 @@ func onDemandTarget(cfg *config.Config, m *config.Module, q web.ProbeRequest) (t
 		return t, false, web.ProbeError{Status: 403, Problem: fmt.Sprintf("module %s does not admit this target: add it to targets of the configuration, or a pattern to targets of the module", m.Name)}
 	}
 	if q.Hostname != "" && t.TLS.ServerName == "" {
+		if !m.MayBeNamed(q.Hostname) {
+			return t, false, web.ProbeError{Status: 403, Problem: fmt.Sprintf("module %s has credentials, and its patterns do not admit this hostname: whoever chooses the name that TLS verifies chooses who gets them", m.Name)}
+		}
 		t.TLS.ServerName = q.Hostname
 	}
 	return t, false, nil

@@ -30,6 +30,7 @@ modules:
 		"wss://gw.example:443/mqtt?token=t":   "gw  known",
 		"mqtts://new.example":                 "new.example module-secret",
 		"mqtts://new.example sni.example":     "new.example module-secret sni.example",
+		"mqtts://new.example evil.net":        "403 module connect has credentials, and its patterns do not admit this hostname",
 		"mqtts://other.example:8884":          "other.example:8884 module-secret",
 		"plant sni.example":                   "400 hostname cannot be set for a target of the configuration",
 		"nobody":                              "400 target is neither the name of a target",

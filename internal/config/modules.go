@@ -49,6 +49,7 @@ type Module struct {
 	Timeout time.Duration
 
 	credentials synthetic.Target // without name and URL
+	secret      bool             // something that it sends must not reach others
 	globs       []urlGlob
 	section     moduleSection
 }
@@ -62,6 +63,12 @@ func (m *Module) Target(u *url.URL) (t synthetic.Target, ok bool) {
 	t = m.credentials
 	t.Name, t.URL = u.Host, u.String()
 	return t, true
+}
+
+// MayBeNamed reports whether TLS may verify this name. If the module has credentials, it must be one that a
+// pattern admits.
+func (m *Module) MayBeNamed(host string) bool {
+	return !m.secret || slices.ContainsFunc(m.globs, func(p urlGlob) bool { return p.admitsHost(hostOf(host)) })
 }
 
 // YAML returns the module as it would stand in a configuration. It contains no secrets.
@@ -242,16 +249,17 @@ func (l *loader) module(at string, raw any, c *Config) (m Module, ok bool) {
 	m = Module{Name: s.Name, Kind: kind, Timeout: s.Timeout, section: s}
 	t := targetSection{Username: s.Username, PasswordFile: s.PasswordFile, TLS: s.TLS}
 	m.credentials = t.target(l.password(at+".password", s.Password))
-	l.globs(at, &m, c)
 	if !known {
 		if name != "" {
 			l.unknown(at+".kind", "kind", name, l.catalog.Names())
 		}
+		l.globs(at, &m, c)
 		return m, true
 	}
 	p := plannedProbe{path: at, kind: kind, probeSection: probeSection{Name: s.Name, Kind: s.Kind, Timeout: s.Timeout}, options: kind.Options()}
 	l.options(at, fields, &p, c)
 	m.Options = p.options
+	l.globs(at, &m, c)
 	if kind.Held() {
 		l.bad(at+".kind", "kind %s holds sessions, and a scrape waits for the end of a run", kind.Name).hint("use a kind whose runs end, such as connect or roundtrip")
 		return m, true
@@ -296,16 +304,18 @@ func (l *loader) moduleProfile(at string, m *Module, c *Config) {
 func (l *loader) globs(at string, m *Module, c *Config) {
 	s := &m.section
 	own := s.Username != "" || s.PasswordFile != "" || s.Password != "" || s.TLS.CertFile != ""
+	m.secret = own || hasFile(m.Options)
 	profile, _ := c.Profile(s.Profile)
 	for i, text := range s.Targets {
 		where := item(at+".targets", i)
 		p, problem, hint := newURLGlob(text)
+		m.secret = m.secret || headersOf(&url.URL{Scheme: "wss"}, []synthetic.Profile{profile}) != ""
 		secret := cmp.Or(secretOf(m.credentials), headersOf(&url.URL{Scheme: p.scheme}, []synthetic.Profile{profile}))
 		switch {
 		case problem != "":
 			l.bad(where, "%s", problem).hint("%s", hint)
 			continue
-		case (own || secret != "") && p.anybodys():
+		case (own || secret != "" || hasFile(m.Options)) && p.anybodys():
 			l.bad(where, "admits hosts that anybody may have, and the module has credentials").hint("name the end of the host, such as *.example.com, or a network")
 			continue
 		case secret != "" && (p.scheme == "mqtt" || p.scheme == "ws"):
@@ -319,4 +329,19 @@ func (l *loader) globs(at string, m *Module, c *Config) {
 	if own && len(s.Targets) == 0 {
 		l.bad(at+".targets", "is missing: the credentials of a module go only to URLs that it admits").hint("name patterns of URLs, or remove the credentials: targets of the configuration have their own")
 	}
+}
+
+// hasFile reports whether options name a file, which may hold a secret.
+func hasFile(options any) bool {
+	v := reflect.Indirect(reflect.ValueOf(options))
+	if v.Kind() != reflect.Struct {
+		return false
+	}
+	for i := range v.NumField() {
+		f := v.Field(i)
+		if f.Kind() == reflect.String && f.String() != "" && strings.HasSuffix(v.Type().Field(i).Tag.Get("koanf"), "_file") {
+			return true
+		}
+	}
+	return false
 }

@@ -21,6 +21,9 @@ const (
 	DefaultTimeoutOffset = 500 * time.Millisecond
 	// mostProbes is how many runs there may be at the same time.
 	mostProbes = 50
+	// mostWaiting is how many requests may wait for a turn. Each of them holds a connection, and /metrics
+	// needs some, too.
+	mostWaiting = 6
 	// scrapeTimeoutHeader is how Prometheus says its scrape timeout, in seconds.
 	scrapeTimeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
 )
@@ -59,7 +62,7 @@ func (e ProbeError) Error() string { return e.Problem }
 
 // probeHandler runs a probe in the manner of blackbox_exporter.
 func probeHandler(o Options) http.Handler {
-	turns := make(chan struct{}, mostProbes)
+	turns, waiting := make(chan struct{}, mostProbes), make(chan struct{}, mostWaiting)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Sec-Fetch-Site") == "cross-site" { // browsers send it
 			answer(w, http.StatusForbidden, "a page of another site may not ask for runs: open this address yourself")
@@ -84,14 +87,12 @@ func probeHandler(o Options) http.Handler {
 			defer cancel()
 		}
 		began := time.Now()
-		select {
-		case turns <- struct{}{}:
-			defer func() { <-turns }()
-		case <-ctx.Done():
+		if !takeTurn(ctx, turns, waiting) {
 			w.Header().Set("Retry-After", "10")
-			answer(w, http.StatusServiceUnavailable, fmt.Sprintf("%d other probes are running: this one got no turn in time", mostProbes))
+			answer(w, http.StatusServiceUnavailable, fmt.Sprintf("%d other probes are running: this one got no turn", mostProbes))
 			return
 		}
+		defer func() { <-turns }()
 		if q.Timeout > 0 {
 			q.Timeout -= time.Since(began)
 		}
@@ -110,6 +111,27 @@ func probeHandler(o Options) http.Handler {
 		}
 		promhttp.HandlerFor(found.Metrics, promhttp.HandlerOpts{}).ServeHTTP(w, r)
 	})
+}
+
+// takeTurn waits for a turn, unless too many wait already.
+func takeTurn(ctx context.Context, turns, waiting chan struct{}) bool {
+	select {
+	case turns <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case waiting <- struct{}{}:
+		defer func() { <-waiting }()
+	default:
+		return false
+	}
+	select {
+	case turns <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // scrapeTimeout returns how long a run may take so that its answer comes before the scrape timeout. It is 0 if

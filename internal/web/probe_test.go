@@ -132,8 +132,7 @@ func TestProbeTurns(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		hangUp()
 		all.Wait()
-		// 25 of those that have 10 s run, and 13 get no turn.
-		if most != mostProbes || running != 0 || codes[200]+codes[503] != 3*mostProbes/2 || codes[503] == 0 {
+		if most != mostProbes || running != 0 || codes[200]+codes[503] != 3*mostProbes/2 || codes[503] < mostProbes/2-mostWaiting {
 			t.Errorf("%d at once, %d left, codes %v", most, running, codes)
 		}
 	})
