@@ -380,7 +380,7 @@ func TestRunbookCommands(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`Flag\("([a-z.-]+)"`).FindAllStringSubmatch(string(text), -1) {
+		for _, m := range regexp.MustCompile(`[Ff]lag\("([a-z.-]+)"`).FindAllStringSubmatch(string(text), -1) {
 			flags[m[1]] = true
 		}
 	}
