@@ -124,7 +124,7 @@ func newURLGlob(text string) (p urlGlob, problem, hint string) {
 	if !ok {
 		return p, "no scheme", form
 	}
-	p.scheme = cmp.Or(map[string]string{"tcp": "mqtt", "ssl": "mqtts", "tls": "mqtts"}[scheme], scheme)
+	p.scheme = mqtt.Scheme(scheme)
 	port, known := mqtt.Schemes()[p.scheme]
 	switch {
 	case !known || p.scheme == "unix":

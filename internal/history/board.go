@@ -276,10 +276,21 @@ type Bar = synthetic.Outcome
 
 // Probes returns what is remembered of the probes, without their runs, sorted by target, probe, profile.
 func (b *Board) Probes(now time.Time) []Probe {
+	return b.those(now, func(synthetic.Identity) bool { return true })
+}
+
+// ProbesOf returns what is remembered of the probes of a target, as Probes does.
+func (b *Board) ProbesOf(target string, now time.Time) []Probe {
+	return b.those(now, func(id synthetic.Identity) bool { return id.Target == target })
+}
+
+func (b *Board) those(now time.Time, wanted func(synthetic.Identity) bool) []Probe {
 	b.mu.Lock()
-	all := make([]Probe, 0, len(b.probes))
+	var all []Probe
 	for id, t := range b.probes {
-		all = append(all, t.probe(id, now))
+		if wanted(id) {
+			all = append(all, t.probe(id, now))
+		}
 	}
 	b.mu.Unlock()
 	slices.SortFunc(all, func(x, y Probe) int { return compare(x.Identity, y.Identity) })

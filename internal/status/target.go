@@ -22,13 +22,12 @@ type Target struct {
 	Warnings []Warning `json:"warnings,omitempty" jsonschema_description:"What should be known although the target is healthy: what failed a short while ago, flapping sessions, a certificate that ends soon."`
 	Probes   Counts    `json:"probes" jsonschema_description:"Numbers of probes."`
 	// Connect and Usual are those of the probe of the kind connect, or of another one if there is none.
-	Connect  *float64   `json:"connect_seconds,omitempty" jsonschema_description:"How long the latest connect took."`
-	Usual    *float64   `json:"usual_connect_seconds,omitempty" jsonschema_description:"How long a connect usually takes: the median of the latest 31."`
-	Ends     int        `json:"session_ends_last_hour" jsonschema_description:"How many held sessions ended in the last hour, except by the agent."`
-	Expires  *time.Time `json:"certificate_expires,omitempty" jsonschema_description:"When the first certificate of the chain of the server ends."`
-	Kinds    []Kind     `json:"kinds" jsonschema_description:"The probes by kind."`
-	Details  []Probe    `json:"details,omitempty" jsonschema_description:"Each probe with its latest runs. Only in the answer about one target."`
-	severity int
+	Connect *float64   `json:"connect_seconds,omitempty" jsonschema_description:"How long the latest connect took."`
+	Usual   *float64   `json:"usual_connect_seconds,omitempty" jsonschema_description:"How long a connect usually takes: the median of the latest 31."`
+	Ends    int        `json:"session_ends_last_hour" jsonschema_description:"How many held sessions ended in the last hour, except by the agent."`
+	Expires *time.Time `json:"certificate_expires,omitempty" jsonschema_description:"When the first certificate of the chain of the server ends."`
+	Kinds   []Kind     `json:"kinds" jsonschema_description:"The probes by kind."`
+	Details []Probe    `json:"details,omitempty" jsonschema_description:"Each probe with its latest runs. Only in the answer about one target."`
 }
 
 // Counts are numbers of probes.
@@ -41,13 +40,13 @@ type Counts struct {
 	Pending     int `json:"pending" jsonschema_description:"Those without a result yet."`
 }
 
-func (c *Counts) add(d diagnosis.Counts) {
-	c.All += d.All
-	c.Succeeding += d.Succeeding
-	c.Failing += d.Failing
-	c.Unknown += d.Unknown
-	c.Unsupported += d.Unsupported
-	c.Pending += d.Pending
+func (c *Counts) add(more Counts) {
+	c.All += more.All
+	c.Succeeding += more.Succeeding
+	c.Failing += more.Failing
+	c.Unknown += more.Unknown
+	c.Unsupported += more.Unsupported
+	c.Pending += more.Pending
 }
 
 // Warning is something that should be known of a healthy target.
@@ -86,7 +85,7 @@ func newTarget(t *synthetic.Target, d *diagnosis.Diagnosis, probes []history.Pro
 		out.Diagnosis = Diagnosis{State: diagnosis.Unknown, Cause: diagnosis.CauseNoResult, Sentence: "no probe of the plan is for this target", Page: diagnosis.PageURL(version, diagnosis.CauseNoResult)}
 	} else {
 		out.Diagnosis = NewDiagnosis(d, version)
-		out.Probes.add(d.Probes)
+		out.Probes = Counts(d.Probes)
 	}
 	of := map[string]int{}
 	var failed *history.Probe
@@ -120,7 +119,6 @@ func newTarget(t *synthetic.Target, d *diagnosis.Diagnosis, probes []history.Pro
 	}
 	slices.SortStableFunc(out.Kinds, func(a, b Kind) int { return cmp.Compare(b.Failing, a.Failing) })
 	out.warn(failed, flapping, now)
-	out.severity = out.rank()
 	return out
 }
 

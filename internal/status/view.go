@@ -92,7 +92,7 @@ func (v *View) Targets(now time.Time) []Target {
 		out[i] = newTarget(t, diagnoses[t.Name], probes[t.Name], now, v.sources.Version)
 	}
 	slices.SortFunc(out, func(a, b Target) int {
-		return cmp.Or(cmp.Compare(a.severity, b.severity), strings.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), strings.Compare(a.Name, b.Name))
 	})
 	return out
 }
@@ -109,12 +109,7 @@ func (v *View) Agent(targets []Target, now time.Time) Agent {
 		t := &targets[i]
 		a.Targets.All++
 		*a.Targets.of(t.State())++
-		a.Probes.All += t.Probes.All
-		a.Probes.Succeeding += t.Probes.Succeeding
-		a.Probes.Failing += t.Probes.Failing
-		a.Probes.Unknown += t.Probes.Unknown
-		a.Probes.Unsupported += t.Probes.Unsupported
-		a.Probes.Pending += t.Probes.Pending
+		a.Probes.add(t.Probes)
 	}
 	return a
 }
@@ -135,13 +130,14 @@ func (v *View) Target(name string, now time.Time) (out Target, ok bool) {
 		return out, false
 	}
 	t := &targets[i]
-	probes := slices.DeleteFunc(v.sources.History.Probes(now), func(p history.Probe) bool { return p.Target != name })
+	probes := v.sources.History.ProbesOf(name, now)
 	var d *diagnosis.Diagnosis
 	if found, ok := v.sources.Diagnoses.Diagnose(name, now); ok {
 		d = &found
 	}
 	out = newTarget(t, d, probes, now, v.sources.Version)
 	facts, _ := v.sources.Diagnoses.Facts(name, now)
+	file := v.sources.Agent(now).Config.File
 	for i := range probes {
 		h := &probes[i]
 		var f *diagnosis.Probe
@@ -155,7 +151,7 @@ func (v *View) Target(name string, now time.Time) (out Target, ok bool) {
 			}
 		}
 		p := newProbe(h, f, unknown, now)
-		p.Command = command(t, h, v.sources.Agent(now).Config.File)
+		p.Command = command(t, h, file)
 		p.Runs = []Run{}
 		runs := v.sources.History.Runs(h.Identity)
 		for i := range slices.Backward(runs) {

@@ -56,26 +56,16 @@ func newTemplate(text string) *template.Template {
 
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"style":  func() template.CSS { return template.CSS(styleCSS) },
-		"script": func() template.JS { return template.JS(refreshJS) },
-		"ago":    func(t time.Time) string { return status.Age(time.Since(t)) },
-		"until":  until,
-		"clock":  clock,
-		"plural": plural,
-		"hex":    func(code *int) string { return fmt.Sprintf("0x%02X", *code) },
-		"seconds": func(v any) string {
-			if p, ok := v.(*float64); ok {
-				v = *p
-			}
-			return short(v.(float64))
-		},
-		"duration": func(v any) string {
-			if p, ok := v.(*float64); ok {
-				v = *p
-			}
-			return status.Age(time.Duration(v.(float64) * float64(time.Second)))
-		},
-		"bars": drawBars,
+		"style":    func() template.CSS { return template.CSS(styleCSS) },
+		"script":   func() template.JS { return template.JS(refreshJS) },
+		"ago":      func(t time.Time) string { return status.Age(time.Since(t)) },
+		"until":    until,
+		"clock":    clock,
+		"plural":   plural,
+		"hex":      func(code int) string { return fmt.Sprintf("0x%02X", code) },
+		"seconds":  short,
+		"duration": func(s float64) string { return status.Age(time.Duration(s * float64(time.Second))) },
+		"bars":     drawBars,
 	}
 }
 
@@ -121,26 +111,15 @@ type bars struct {
 }
 
 // drawBars draws bars as the background of one element: those of success low, and those of failures high.
-func drawBars(v any) (*bars, error) {
-	var recent []history.Bar
+// Those of a held probe are minutes.
+func drawBars(recent []history.Bar, held bool) *bars {
 	unit := "run"
-	switch v := v.(type) {
-	case shownKind:
-		recent = v.Recent
-		if v.Held {
-			unit = "minute"
-		}
-	case shownProbe:
-		recent = v.Recent
-		if v.Held {
-			unit = "minute"
-		}
-	default:
-		return nil, fmt.Errorf("no bars for %T", v)
+	if held {
+		unit = "minute"
 	}
 	n := len(recent)
 	if n == 0 {
-		return nil, nil
+		return nil
 	}
 	counts := map[history.Bar]int{}
 	for _, b := range recent {
@@ -168,7 +147,7 @@ func drawBars(v any) (*bars, error) {
 		return "var(--none)"
 	})
 	style := fmt.Sprintf("--n:%d;width:%s%%;background-image:%s,%s", n, percent(min(n, history.LeastRuns), history.LeastRuns), high, low)
-	return &bars{said[0] + ": " + strings.Join(said[1:], ", "), template.CSS(style)}, nil
+	return &bars{said[0] + ": " + strings.Join(said[1:], ", "), template.CSS(style)}
 }
 
 // gradient returns a gradient with a hard edge wherever the colour changes.

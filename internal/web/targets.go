@@ -57,10 +57,8 @@ func (g *group) All() int { return len(g.Targets) + len(g.Calm) }
 type card struct {
 	status.Target
 	Look  look
-	Shown []shownKind
+	Shown []status.Kind
 }
-
-type shownKind struct{ status.Kind }
 
 // readFilter reads the filter of a request.
 func readFilter(r *http.Request) (f status.Filter, group string, err error) {
@@ -163,7 +161,7 @@ func (p *targetsPage) group(targets []status.Target, looks map[string]look) {
 		calm := len(targets) > crowd && c.Look.Class == "healthy"
 		for _, k := range t.Kinds {
 			if p.Filter.Kind == "" || k.Kind == p.Filter.Kind {
-				c.Shown = append(c.Shown, shownKind{k})
+				c.Shown = append(c.Shown, k)
 			}
 		}
 		if calm {

@@ -278,12 +278,7 @@ func ParseURL(raw string) (*url.URL, error) {
 		// The text of url.Parse's error repeats the URL, which might hold a password.
 		return nil, fmt.Errorf("not a URL: write mqtt://host:1883, mqtts://, ws://, wss:// or unix:///path")
 	}
-	switch u.Scheme { // names that the Paho clients know
-	case "tcp":
-		u.Scheme = "mqtt"
-	case "ssl", "tls":
-		u.Scheme = "mqtts"
-	}
+	u.Scheme = Scheme(u.Scheme)
 	if _, ok := Schemes()[u.Scheme]; !ok {
 		return nil, fmt.Errorf("unknown scheme %q: use one of mqtt, mqtts, ws, wss, unix", u.Scheme)
 	}
@@ -306,6 +301,17 @@ func ParseURL(raw string) (*url.URL, error) {
 		}
 	}
 	return u, nil
+}
+
+// Scheme returns our name of a scheme that may have one of the names that the Paho clients know.
+func Scheme(name string) string {
+	switch name {
+	case "tcp":
+		return "mqtt"
+	case "ssl", "tls":
+		return "mqtts"
+	}
+	return name
 }
 
 // check returns an error for options that cannot be sent.
